@@ -1,0 +1,114 @@
+//! Names of networks, parties and sessions: lower-case DNS labels (RFC 1123, section 2.1).
+//!
+//! One alphabet for all three keeps names safe wherever they travel: certificates, SPIFFE ids,
+//! file names, systemd instances, journal fields.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest DNS label (RFC 1035, section 2.3.4).
+const LONGEST: usize = 63;
+
+/// Why a string is not a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "«{0}» is not a name: use 1 to 63 lower-case letters, digits and inner hyphens, as in «alice» or «pi-2»"
+)]
+pub struct NameError(String);
+
+fn check(text: &str) -> Result<(), NameError> {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let edges = !text.starts_with('-') && !text.ends_with('-');
+    if (1..=LONGEST).contains(&text.len()) && edges && text.bytes().all(inner) {
+        return Ok(());
+    }
+    let shown: String = text.chars().filter(|c| !c.is_control()).take(LONGEST + 1).collect();
+    Err(NameError(shown))
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                check(&text).map(|()| Self(text))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a network: one trust domain, one authority.
+    NetworkName
+);
+name!(
+    /// The name of a party, unique in its network.
+    PartyName
+);
+name!(
+    /// The name of a session, the same at all its parties.
+    SessionName
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels() {
+        for good in ["a", "alice", "pi-2", "0", &"x".repeat(63)] {
+            assert!(good.parse::<PartyName>().is_ok(), "{good}");
+        }
+        for bad in
+            ["", "-a", "a-", "Alice", "a.b", "a/b", "a b", "é", "\u{1b}[31m", &"x".repeat(64)]
+        {
+            assert!(bad.parse::<PartyName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_carries_no_control_characters() {
+        let error = "\u{1b}[31mred".parse::<SessionName>().unwrap_err().to_string();
+        assert!(!error.contains('\u{1b}'), "{error:?}");
+    }
+}
