@@ -30,13 +30,18 @@ pub struct Tag([u8; 16]);
 pub struct TagError;
 
 impl Tag {
-    /// The tag of `session` among `roster`, in the roster's order, in the network of `root`.
+    /// The tag of `session` among the parties of `roster` in the network of `root`. The order does
+    /// not count: parties whose rosters differ in it must meet to be told.
     #[must_use]
     pub fn new(root: &Fingerprint, session: &SessionName, roster: &[PartyName]) -> Self {
+        let mut roster: Vec<&PartyName> = roster.iter().collect();
+        roster.sort_unstable();
         // HMAC takes keys of any length, so this arm is never taken.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&root.0) else { return Self([0; 16]) };
         mac.update(b"mpyc-party session tag 1");
-        for text in std::iter::once(session.as_str()).chain(roster.iter().map(PartyName::as_str)) {
+        for text in
+            std::iter::once(session.as_str()).chain(roster.into_iter().map(PartyName::as_str))
+        {
             mac.update(&(text.len() as u64).to_be_bytes());
             mac.update(text.as_bytes());
         }
@@ -90,17 +95,17 @@ mod tests {
     }
 
     #[test]
-    fn every_part_counts() {
+    fn every_part_but_the_order_counts() {
         let base = tag(1, "demo", &["a", "b"]);
         assert_eq!(base, tag(1, "demo", &["a", "b"]));
         let others = [
             tag(2, "demo", &["a", "b"]),
             tag(1, "dem", &["oa", "b"]),
-            tag(1, "demo", &["b", "a"]),
             tag(1, "demo", &["ab"]),
             tag(1, "demo", &["a", "b", "c"]),
         ];
         assert!(others.iter().all(|other| *other != base));
+        assert_eq!(base, tag(1, "demo", &["b", "a"]), "order is for the agreement to compare");
     }
 
     #[test]

@@ -1,0 +1,444 @@
+//! Whole sessions in one process: every party's machine, links as queues, a clock that is a number.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::component::Component;
+
+const GRACE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// All parties of one session and the links between them.
+struct World {
+    runs: Vec<Run>,
+    /// Messages under way, by sender and receiver.
+    wires: Vec<Vec<VecDeque<Control>>>,
+    verdicts: Vec<Option<Verdict>>,
+    started: Vec<Option<RunId>>,
+    /// Links that drop what is sent from the first to the second.
+    cut: Vec<(usize, usize)>,
+    /// Parties whose machine stands still.
+    frozen: Vec<usize>,
+    now: Duration,
+}
+
+fn key(index: usize) -> PublicKey {
+    PublicKey([u8::try_from(index).unwrap(); 32])
+}
+
+fn components(odd: Option<Component>) -> Components {
+    Components::new(|c| vec![vec![u8::from(odd == Some(c))]])
+}
+
+fn entry(roster: &Roster, index: usize, components: &Components, salt: u8) -> Entry {
+    let nonce = [salt.wrapping_add(key(index).0[0]); 32];
+    Entry {
+        party: roster.get(index).unwrap().clone(),
+        key: key(index),
+        nonce,
+        digests: components.salted(&nonce),
+        versions: "test".into(),
+    }
+}
+
+impl World {
+    fn new(parties: usize) -> Self {
+        let names: Vec<PartyName> =
+            (0..parties).map(|i| format!("p{i}").parse().unwrap()).collect();
+        let roster = Roster::try_from(names).unwrap();
+        let patience = Patience { deadline: DEADLINE, grace: GRACE };
+        let run = |me| Run::new(me, roster.clone(), Fingerprint([9; 32]), patience);
+        Self {
+            runs: (0..parties).map(run).collect(),
+            wires: vec![vec![VecDeque::new(); parties]; parties],
+            verdicts: vec![None; parties],
+            started: vec![None; parties],
+            cut: Vec::new(),
+            frozen: Vec::new(),
+            now: Duration::ZERO,
+        }
+    }
+
+    fn give(&mut self, to: usize, event: Event) {
+        for action in self.runs[to].handle(self.now, event) {
+            match action {
+                Action::Send(peer, _) if self.cut.contains(&(to, peer)) => {}
+                Action::Send(peer, message) => self.wires[to][peer].push_back(message),
+                Action::Start(id) => self.started[to] = Some(id),
+                Action::End(verdict) => {
+                    assert!(self.verdicts[to].is_none(), "a second verdict");
+                    self.verdicts[to] = Some(verdict);
+                }
+                Action::Unlink(_) | Action::Dial(..) => {}
+            }
+        }
+    }
+
+    fn link(&mut self, a: usize, b: usize) {
+        self.give(a, Event::Linked(b, key(b)));
+        self.give(b, Event::Linked(a, key(a)));
+    }
+
+    fn link_all(&mut self) {
+        let m = self.runs.len();
+        (0..m).flat_map(|a| (a + 1..m).map(move |b| (a, b))).for_each(|(a, b)| self.link(a, b));
+    }
+
+    fn prepare(&mut self, index: usize, odd: Option<Component>) {
+        let components = components(odd);
+        let own = entry(&self.runs[index].roster, index, &components, 1);
+        self.give(index, Event::Prepared(components, own));
+    }
+
+    fn prepare_all(&mut self) {
+        (0..self.runs.len()).for_each(|index| self.prepare(index, None));
+    }
+
+    /// Delivers one message, chosen by `pick` among the wires that hold one.
+    fn deliver(&mut self, pick: usize) -> bool {
+        let m = self.runs.len();
+        let pairs = (0..m).flat_map(|a| (0..m).map(move |b| (a, b)));
+        let ready =
+            |&(a, b): &(usize, usize)| !self.wires[a][b].is_empty() && !self.frozen.contains(&b);
+        let waiting: Vec<(usize, usize)> = pairs.filter(ready).collect();
+        if waiting.is_empty() {
+            return false;
+        }
+        let (from, to) = waiting[pick % waiting.len()];
+        let message = self.wires[from][to].pop_front().unwrap();
+        self.give(to, Event::Received(from, message));
+        true
+    }
+
+    fn settle(&mut self) {
+        while self.deliver(0) {}
+    }
+
+    /// Lets the time pass, in the steps that the machines ask for.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            let awake = (0..self.runs.len())
+                .filter(|i| !self.frozen.contains(i) && self.verdicts[*i].is_none());
+            let due = awake.map(|i| self.runs[i].next_tick()).min().unwrap_or(end);
+            self.now = due.clamp(self.now + Duration::from_millis(1), end);
+            for index in 0..self.runs.len() {
+                if !self.frozen.contains(&index) && self.verdicts[index].is_none() {
+                    self.give(index, Event::Tick);
+                }
+            }
+            self.settle();
+        }
+    }
+
+    fn running(parties: usize) -> Self {
+        let mut world = Self::new(parties);
+        world.link_all();
+        world.prepare_all();
+        world.settle();
+        assert!(world.started.iter().all(Option::is_some));
+        world
+    }
+
+    fn failure(&self, index: usize) -> &Failure {
+        match &self.verdicts[index] {
+            Some(Verdict::Failed(failure)) => failure,
+            other => panic!("party {index}: {other:?}"),
+        }
+    }
+
+    fn blamed(&self, index: usize) -> Vec<&str> {
+        self.failure(index).who.iter().map(PartyName::as_str).collect()
+    }
+}
+
+#[test]
+fn all_start_the_same_run_and_complete() {
+    let mut world = World::running(3);
+    assert!(world.started.iter().all(|id| *id == world.started[0]));
+    for index in 0..3 {
+        world.give(index, Event::Exited(Exit::Status(0)));
+    }
+    world.settle();
+    assert_eq!(world.verdicts, vec![Some(Verdict::Completed); 3]);
+}
+
+#[test]
+fn nothing_starts_before_all_are_ready() {
+    let mut world = World::new(3);
+    world.link_all();
+    world.prepare(0, None);
+    world.prepare(1, None);
+    world.settle();
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.started, [None; 3]);
+}
+
+#[test]
+fn each_difference_names_the_odd_one_out() {
+    for component in Component::ALL {
+        let mut world = World::new(3);
+        world.link_all();
+        (0..3).for_each(|i| world.prepare(i, (i == 1).then_some(component)));
+        world.settle();
+        for index in 0..3 {
+            assert_eq!(world.blamed(index), ["p1"], "{component} at {index}");
+            assert_eq!(world.failure(index).reason, Reason::Differs(vec![component]));
+        }
+        assert_eq!(world.started, [None; 3]);
+    }
+}
+
+#[test]
+fn a_difference_does_not_wait_for_the_absent() {
+    let mut world = World::new(3);
+    world.link(0, 1);
+    world.prepare(0, None);
+    world.prepare(1, Some(Component::Program));
+    world.settle();
+    world.pass(Duration::from_secs(4));
+    assert!(matches!(world.failure(0).reason, Reason::Differs(_)));
+}
+
+#[test]
+fn telling_two_parties_two_things_is_found() {
+    let mut world = World::new(3);
+    world.link_all();
+    world.prepare(0, None);
+    world.prepare(1, None);
+    let roster = world.runs[0].roster.clone();
+    world.give(0, Event::Received(2, Control::Entry(entry(&roster, 2, &components(None), 1))));
+    world.give(1, Event::Received(2, Control::Entry(entry(&roster, 2, &components(None), 2))));
+    world.settle();
+    for index in 0..2 {
+        assert!(matches!(world.failure(index).reason, Reason::Inconsistent(_)));
+        assert!(world.blamed(index).contains(&"p2"));
+    }
+    assert_eq!(world.started, [None; 3]);
+}
+
+#[test]
+fn an_entry_in_anothers_name_or_of_another_key_is_refused() {
+    for forge in [|e: &mut Entry| e.party = "p1".parse().unwrap(), |e: &mut Entry| e.key = key(7)] {
+        let mut world = World::new(3);
+        world.link_all();
+        world.prepare(0, None);
+        let mut entry = entry(&world.runs[0].roster, 2, &components(None), 1);
+        forge(&mut entry);
+        world.give(0, Event::Received(2, Control::Entry(entry)));
+        assert_eq!(world.blamed(0), ["p2"]);
+    }
+}
+
+#[test]
+fn readiness_for_another_run_is_refused() {
+    let old = World::running(3).started[0].unwrap();
+    let mut world = World::new(3);
+    world.link_all();
+    world.prepare(0, None);
+    let roster = world.runs[0].roster.clone();
+    let of = |i| entry(&roster, i, &components(None), 5);
+    let list = vec![world.runs[0].agreement.as_ref().unwrap().own().unwrap().clone(), of(1), of(2)];
+    for peer in [1, 2] {
+        world.give(0, Event::Received(peer, Control::Entry(of(peer))));
+        world.give(0, Event::Received(peer, Control::List(list.clone())));
+        world.give(0, Event::Received(peer, Control::Ready(old)));
+    }
+    assert!(matches!(world.failure(0).reason, Reason::Protocol(_)));
+    assert_eq!(world.started[0], None);
+}
+
+#[test]
+fn the_missing_are_named_at_the_deadline() {
+    let mut world = World::new(4);
+    world.link(0, 1);
+    world.prepare_all();
+    world.pass(DEADLINE + Duration::from_secs(1));
+    assert_eq!(world.blamed(0), ["p2", "p3"]);
+    assert_eq!(world.failure(0).reason, Reason::Missing);
+    assert_eq!(world.blamed(2), ["p0", "p1", "p3"]);
+}
+
+#[test]
+fn a_peer_that_is_there_but_never_ready_is_late() {
+    let mut world = World::new(3);
+    world.link_all();
+    world.prepare(0, None);
+    world.prepare(1, None);
+    world.settle();
+    world.pass(DEADLINE + Duration::from_secs(1));
+    assert_eq!((world.blamed(0), &world.failure(0).reason), (vec!["p2"], &Reason::Late));
+    assert_eq!(world.failure(2).who[0].as_str(), "p2");
+}
+
+#[test]
+fn a_peer_that_restarts_before_the_agreement_is_welcome_again() {
+    let mut world = World::new(3);
+    world.link(0, 1);
+    world.prepare(0, None);
+    world.prepare(1, None);
+    world.settle();
+    world.give(0, Event::Unlinked(1, "gone".into()));
+    world.give(1, Event::Unlinked(0, "gone".into()));
+    world.link_all();
+    world.prepare(2, None);
+    world.settle();
+    assert!(world.started.iter().all(Option::is_some), "{:?}", world.verdicts);
+}
+
+#[test]
+fn a_frozen_runner_is_named_after_the_grace_time() {
+    let mut world = World::running(3);
+    world.frozen = vec![2];
+    world.pass(GRACE - Duration::from_secs(2));
+    assert_eq!(world.verdicts, [None, None, None], "an outage comes first");
+    world.pass(Duration::from_secs(7));
+    assert_eq!((world.blamed(0), world.blamed(1)), (vec!["p2"], vec!["p2"]));
+}
+
+#[test]
+fn a_cut_in_either_direction_ends_the_run_for_all() {
+    for cut in [vec![(0, 1)], vec![(1, 0)], vec![(0, 1), (1, 0)]] {
+        let mut world = World::running(3);
+        world.cut = cut;
+        world.pass(GRACE + Duration::from_secs(5));
+        for index in 0..3 {
+            let failure = world.failure(index);
+            assert!(matches!(failure.reason, Reason::Silent(_)), "{failure}");
+            let named = [failure.who[0].as_str(), failure.observer.as_str()];
+            assert!(named.contains(&"p0") && named.contains(&"p1"), "{failure}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_runner_is_named_at_once() {
+    let mut world = World::running(3);
+    world.give(0, Event::Unlinked(1, "closed".into()));
+    world.settle();
+    assert_eq!(world.blamed(0), ["p1"]);
+    assert_eq!(world.blamed(2), ["p1"]);
+    assert_eq!(world.failure(2).observer.as_str(), "p0");
+}
+
+#[test]
+fn a_failed_program_is_named_with_its_status() {
+    let mut world = World::running(3);
+    world.give(1, Event::Exited(Exit::Status(3)));
+    world.settle();
+    for index in 0..3 {
+        assert_eq!(world.blamed(index), ["p1"]);
+        assert_eq!(world.failure(index).reason, Reason::Ended(Exit::Status(3)));
+    }
+}
+
+#[test]
+fn a_consequence_waits_for_its_cause() {
+    let mut world = World::running(3);
+    world.give(0, Event::StreamEnded(1));
+    world.give(0, Event::Exited(Exit::Status(1)));
+    assert_eq!(world.verdicts[0], None);
+    world.give(1, Event::Exited(Exit::Signal(9)));
+    world.settle();
+    assert_eq!(world.blamed(0), ["p1"]);
+}
+
+#[test]
+fn an_unexplained_failure_does_not_wait_long() {
+    let mut world = World::running(2);
+    world.give(0, Event::StreamCut(1, "reset".into()));
+    world.pass(SETTLE * 2);
+    assert_eq!(world.blamed(0), ["p1"]);
+}
+
+#[test]
+fn a_lost_last_report_leaves_it_unconfirmed() {
+    let mut world = World::running(3);
+    for index in 0..3 {
+        world.give(index, Event::Exited(Exit::Status(0)));
+    }
+    world.wires[1][0].clear();
+    world.give(0, Event::Unlinked(1, "closed".into()));
+    assert_eq!(
+        world.verdicts[0],
+        Some(Verdict::Unconfirmed(vec!["p1".parse().unwrap(), "p2".parse().unwrap()]))
+    );
+}
+
+#[test]
+fn success_is_not_reported_without_all_reports() {
+    let mut world = World::running(3);
+    world.give(0, Event::Exited(Exit::Status(0)));
+    world.give(1, Event::Exited(Exit::Status(0)));
+    world.settle();
+    assert_eq!(world.verdicts, [None, None, None]);
+    world.give(2, Event::Exited(Exit::Status(1)));
+    world.settle();
+    assert_eq!((world.blamed(0), world.blamed(1)), (vec!["p2"], vec!["p2"]));
+}
+
+#[test]
+fn messages_out_of_turn_are_the_senders_fault() {
+    for message in [Control::Use, Control::Done, Control::Dial { cycle: 0 }] {
+        let mut world = World::new(2);
+        world.link_all();
+        world.give(0, Event::Received(1, message));
+        assert_eq!(world.blamed(0), ["p1"]);
+    }
+}
+
+proptest! {
+    /// Whatever the order of events, every party ends with one verdict, and nobody completes
+    /// unless all did.
+    #[test]
+    fn every_schedule_ends_in_a_verdict(
+        picks in prop::collection::vec((0usize..1000, 0u8..40), 0..400),
+        fault in 0u8..6,
+        victim in 0usize..3,
+    ) {
+        let mut world = World::new(3);
+        world.link_all();
+        for (step, (pick, what)) in picks.iter().enumerate() {
+            if step < 3 {
+                world.prepare(step, None);
+            }
+            match what {
+                0 => world.pass(Duration::from_millis(500)),
+                1 if step > 30 && fault == 1 => world.frozen = vec![victim],
+                1 if step > 30 && fault == 2 => world.cut = vec![(victim, (victim + 1) % 3)],
+                1 if step > 30 && fault == 3 => world.give(victim, Event::Failed(Reason::Stopped)),
+                1 if fault == 4 => world.give(victim, Event::Unlinked((victim + 1) % 3, "cut".into())),
+                _ => { world.deliver(*pick); }
+            }
+            for index in 0..3 {
+                let fails = fault == 5 && index == victim;
+                if world.runs[index].stage() == Stage::Run && pick % 11 == index {
+                    world.give(index, Event::Exited(Exit::Status(i32::from(fails))));
+                }
+            }
+        }
+        world.pass(DEADLINE);
+        for index in 0..3 {
+            if world.runs[index].stage() == Stage::Run && !world.frozen.contains(&index) {
+                world.give(index, Event::Exited(Exit::Status(i32::from(fault == 5 && index == victim))));
+            }
+        }
+        world.pass(GRACE + Duration::from_secs(5));
+        for index in (0..3).filter(|i| !world.frozen.contains(i)) {
+            prop_assert!(world.verdicts[index].is_some(), "party {} has no verdict", index);
+        }
+        let completed = world.verdicts.iter().any(|v| *v == Some(Verdict::Completed));
+        let failed = world.verdicts.iter().flatten().any(|v| {
+            matches!(v, Verdict::Failed(f) if matches!(f.reason, Reason::Ended(_)))
+        });
+        prop_assert!(!(completed && failed));
+    }
+
+    /// Whatever bytes arrive as a control message, they are a message or an error.
+    #[test]
+    fn random_control_messages_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let _ = postcard::from_bytes::<Control>(&bytes);
+    }
+}

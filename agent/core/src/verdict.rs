@@ -1,0 +1,203 @@
+//! How a run ended, in words that name who, where and why.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::component::Component;
+use crate::name::PartyName;
+
+/// Where in a session something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The definition, Python and the sandbox are made ready.
+    Prepare,
+    /// The parties of the roster are looked for.
+    Find,
+    /// All parties compare what will run.
+    Agree,
+    /// All parties are ready and wait for each other.
+    Start,
+    /// The MPyC program runs.
+    Run,
+    /// The program has ended here; the others' reports are awaited.
+    End,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "prepare",
+            Self::Find => "find",
+            Self::Agree => "agree",
+            Self::Start => "start",
+            Self::Run => "run",
+            Self::End => "end",
+        })
+    }
+}
+
+/// Text from a peer or a program that goes into messages: one line, bounded, no control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Remark(String);
+
+impl Remark {
+    /// Longest remark in characters.
+    pub const LONGEST: usize = 300;
+}
+
+impl<T: AsRef<str>> From<T> for Remark {
+    fn from(text: T) -> Self {
+        let plain = |c: char| if c.is_control() { ' ' } else { c };
+        Self(text.as_ref().chars().take(Self::LONGEST).map(plain).collect())
+    }
+}
+
+impl From<Remark> for String {
+    fn from(remark: Remark) -> Self {
+        remark.0
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// It returned this status; 0 is success.
+    Status(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "ended with status {status}"),
+            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+        }
+    }
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Not there when the observer's deadline was over.
+    Missing,
+    /// There, but it did not take the next step before the observer's deadline.
+    Late,
+    /// It would run something else; the components that differ.
+    Differs(Vec<Component>),
+    /// Two parties were told different things.
+    Inconsistent(Remark),
+    /// Nothing was heard from it for longer than the grace time.
+    Silent(Duration),
+    /// The link to it ended without a word.
+    Lost(Remark),
+    /// Somebody stopped the session there.
+    Stopped,
+    /// The MPyC process ended without success.
+    Ended(Exit),
+    /// The MPyC process was stopped (frozen) by a signal.
+    Frozen,
+    /// On a stream it claimed an MPyC index that is not its own.
+    ClaimedIndex(u16),
+    /// It sent something to unpickle that is not on the allow-list.
+    Pickle(Remark),
+    /// It broke mpyc-party's protocol.
+    Protocol(Remark),
+    /// The program wrote more than the session allows.
+    OutputLimit,
+    /// Something failed on that machine itself.
+    Local(Remark),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("was not there at the deadline"),
+            Self::Late => f.write_str("was there, but not ready at the deadline"),
+            Self::Differs(components) => {
+                let names: Vec<&str> = components.iter().map(|c| c.text()).collect();
+                write!(f, "would run something else: {} differs", names.join(", "))
+            }
+            Self::Inconsistent(remark) => write!(f, "contradictory statements: {remark}"),
+            Self::Silent(time) => {
+                write!(f, "was not heard of for {} s", time.as_secs_f32().round())
+            }
+            Self::Lost(remark) => write!(f, "the link to it was lost: {remark}"),
+            Self::Stopped => f.write_str("the session was stopped there"),
+            Self::Ended(exit) => write!(f, "the program {exit}"),
+            Self::Frozen => f.write_str("the MPyC process was stopped (frozen)"),
+            Self::ClaimedIndex(index) => {
+                write!(f, "claimed to be MPyC party {index}, which it is not")
+            }
+            Self::Pickle(what) => write!(f, "sent an object that is not allowed: {what}"),
+            Self::Protocol(remark) => write!(f, "broke the protocol: {remark}"),
+            Self::OutputLimit => f.write_str("the program wrote more output than allowed"),
+            Self::Local(remark) => write!(f, "{remark}"),
+        }
+    }
+}
+
+/// A run that failed: who, where, why, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Failure {
+    /// The party or parties it is about.
+    pub who: Vec<PartyName>,
+    /// Where the observer was.
+    pub stage: Stage,
+    /// What happened.
+    pub reason: Reason,
+    /// The party that saw it.
+    pub observer: PartyName,
+    /// The party that passed the news on to this one, where that is not the observer.
+    pub via: Option<PartyName>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who: Vec<&str> = self.who.iter().map(PartyName::as_str).collect();
+        write!(f, "{}: {} (stage {}", who.join(", "), self.reason, self.stage)?;
+        write!(f, ", observed by {}", self.observer)?;
+        match &self.via {
+            Some(via) => write!(f, ", as {via} reports)"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// All parties reported success.
+    Completed,
+    /// The program succeeded here, but the last report of these parties was lost.
+    Unconfirmed(Vec<PartyName>),
+    /// The run failed.
+    Failed(Failure),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.write_str("completed"),
+            Self::Unconfirmed(who) => {
+                let who: Vec<&str> = who.iter().map(PartyName::as_str).collect();
+                write!(f, "unconfirmed: done here, but no last report from {}", who.join(", "))
+            }
+            Self::Failed(failure) => write!(f, "failed: {failure}"),
+        }
+    }
+}
