@@ -33,7 +33,7 @@ def require_mpyc():
 class Party:
     """One launcher process and the runner's end of its control socket."""
 
-    def __init__(self, index, environment):
+    def __init__(self, index, environment, launcher, python):
         self.index = index
         self.packets = []
         self.control, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -43,7 +43,7 @@ class Party:
             os.dup2(inherited.fileno(), 3, inheritable=True)
 
         self.process = subprocess.Popen(
-            [PYTHON, '-I', '-B', str(LAUNCHER)], env=environment, preexec_fn=at_descriptor_3,
+            [python or PYTHON, '-I', '-B', str(launcher or LAUNCHER)], env=environment, preexec_fn=at_descriptor_3,
             pass_fds=[3, inherited.fileno()], stdin=subprocess.DEVNULL,
             stdout=self._stdout, stderr=self._stderr)
         inherited.close()
@@ -100,7 +100,7 @@ class Run:
     """A run of one program among m launcher processes."""
 
     def __init__(self, program, parties, arguments=(), options=(), threshold=None, inputs=None,
-                 allow_list=True, only=None):
+                 allow_list=True, only=None, launcher=None, python=None):
         self.parties = {}
         self._directory = tempfile.TemporaryDirectory()
         for index in range(parties) if only is None else only:
@@ -109,7 +109,7 @@ class Run:
                 path = os.path.join(self._directory.name, f'input-{index}')
                 pathlib.Path(path).write_text(inputs[index])
                 environment['MPYC_PARTY_INPUT'] = path
-            party = self.parties[index] = Party(index, environment)
+            party = self.parties[index] = Party(index, environment, launcher, python)
             party.send('start', program=str(program), arguments=list(arguments), options=list(options),
                        parties=parties, index=index, allow_list=allow_list,
                        threshold=(parties - 1) // 2 if threshold is None else threshold)
@@ -181,7 +181,7 @@ class RunTestCase(unittest.TestCase):
             expected = [statuses] * len(run.parties) if isinstance(statuses, int) else statuses
             output = '\n'.join(f'{party.index}: {party.stdout}{party.stderr}' for party in run.parties.values())
             self.assertEqual(run.statuses, expected, output)
-            for party in run.parties.values():
+            for party in run.parties.values():  # its files end with the run
                 party.output = party.printed
                 party.errors = party.stderr
             return list(run.parties.values())

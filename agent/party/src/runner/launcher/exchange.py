@@ -5,11 +5,16 @@ sender, so that a refusal can name the peer.
 """
 
 import asyncio
-import types
 import time
+import types
 
-from control import EXIT_REFUSED, leave
+import mpyc.asyncoro
+import mpyc.runtime
+
 import values
+from control import EXIT_REFUSED, leave
+
+MAX_WHAT = 200  # characters; a peer chooses them, and a packet is bounded
 
 
 class Received(bytes):
@@ -35,9 +40,6 @@ class Awaited(asyncio.Future):
 
 def install(mpc, control, allow_list):
     """Put this module between MPyC and its peers."""
-    import mpyc.asyncoro
-    import mpyc.runtime
-
     class Exchanger(mpyc.asyncoro.MessageExchanger):
         """MPyC's connection to a peer, signing what it receives with the peer's index."""
 
@@ -63,7 +65,7 @@ def _or_refuse(control, peer, convert, argument):
     try:
         return convert(argument)
     except values.Refused as refused:
-        control.send('refused', peer=peer, what=str(refused))
+        control.send('refused', peer=peer, what=str(refused)[:MAX_WHAT])
         leave(EXIT_REFUSED)
 
 

@@ -8,6 +8,7 @@ the runner went away, 72 if something a peer sent was refused.
 """
 
 import contextlib
+import importlib
 import io
 import os
 import platform
@@ -19,14 +20,18 @@ import traceback
 DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 KNOWN_MPYC = ('0.11',)
 
-sys.path.insert(0, DIRECTORY)  # python -I leaves it out
-import control as runner  # noqa: E402
-import exchange  # noqa: E402
-import network  # noqa: E402
 
-sys.path.remove(DIRECTORY)
-for name in ('control', 'exchange', 'network', 'values'):
-    del sys.modules[name]  # a program may have a module of the same name
+def own(name):
+    """Import a module that lies beside this file, which `python -I` leaves out of its path."""
+    sys.path.insert(0, DIRECTORY)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(DIRECTORY)
+
+
+runner = own('control')
+network = own('network')
 
 
 class NotReady(Exception):
@@ -41,7 +46,7 @@ def main():
     sys.stdout.reconfigure(line_buffering=True)
     try:
         mpc = import_mpyc(start)
-        exchange.install(mpc, control, start['allow_list'])
+        own('exchange').install(mpc, control, start['allow_list'])
         network.Network(control).take_over(mpc._loop)
         versions = describe(mpc)
     except NotReady as error:
@@ -124,6 +129,8 @@ def describe(mpc):
 
 def run(program, arguments):
     """Run the program as python would, and return its exit status."""
+    for name in ('control', 'exchange', 'network', 'values'):
+        del sys.modules[name]  # the program may have modules of these names
     directory = os.path.dirname(os.path.abspath(program))
     os.chdir(directory)
     sys.path.insert(0, directory)
