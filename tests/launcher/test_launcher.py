@@ -1,0 +1,245 @@
+"""The launcher with real MPyC: a program runs as it would without us, and bad news is told."""
+
+import os
+import pathlib
+import pickle
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import unittest
+
+import fake_runner
+from fake_runner import FIXTURES, Run, RunTestCase
+
+
+class Programs(RunTestCase):
+    def test_events_and_figures(self):
+        for parties in (2, 3):
+            for party in self.run_program(FIXTURES / 'two_cycles.py', parties):
+                self.assertEqual(party.output, [str(2**parties), str(3**parties)])
+                self.assertEqual(len(party.of('started')), 2)
+                self.assertEqual(len(party.of('connected')), 2)
+                for stopped in party.of('stopped'):
+                    self.assertGreater(stopped['bytes_sent'], 0)
+                    self.assertGreater(stopped['elapsed_s'], 0)
+                self.assertEqual(sorted(packet['peer'] for packet in party.of('dial')),
+                                 sorted(2 * list(range(party.index + 1, parties))))
+                listens = 2 if party.index else 0
+                self.assertEqual((len(party.of('listen')), len(party.of('unlisten'))), (listens, listens))
+
+    def test_both_event_loops(self):
+        for options, loop in (([], 'uvloop'), (['--no-uvloop'], 'asyncio')):
+            for party in self.run_program(FIXTURES / 'arrays.py', 3, options=options):
+                self.assertEqual(party.output[0], '[[5, 14, 29], [50, 77, 110]]')
+                self.assertEqual(party.output[1], '[5, 113]')
+                self.assertEqual(party.output[2], '[[0.0, 0.5], [1.0, 0.5], [2.0, 0.5]]')
+                self.assertEqual(party.of('ready')[0]['loop'], loop)
+
+    def test_what_the_parties_compare(self):
+        said = subprocess.run(
+            [fake_runner.PYTHON, '-c', 'import platform, numpy, gmpy2; print(platform.python_version(), '
+             'numpy.__version__, gmpy2.version())'], capture_output=True, text=True).stdout.split()
+        for options in ([], ['--no-numpy', '--no-gmpy2']):
+            party, _ = self.run_program(FIXTURES / 'arguments.py', 2, options=options)
+            python, numpy, gmpy2 = said
+            ready = dict(party.of('ready')[0])
+            self.assertIn(ready.pop('loop'), ('uvloop', 'asyncio'))
+            self.assertEqual(ready, dict(
+                type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11',
+                numpy=None if options else numpy, gmpy2=None if options else gmpy2))
+
+    def test_arguments_are_the_program_s(self):
+        arguments = ['-M', '5', '-T', '0', '-h', '--help', '--no-a', '-P', 'x:1', '-H', '-V', '--ssl', '--', 'ä b']
+        for party in self.run_program(FIXTURES / 'arguments.py', 2, arguments=arguments):
+            program = str(FIXTURES / 'arguments.py')
+            self.assertEqual(party.output, [
+                f'{[program, *arguments]} arguments.py fixtures neighbour __main__'])
+
+    def test_exit_statuses(self):
+        for argument, status in (('0', 0), ('3', 3)):
+            self.run_program(FIXTURES / 'ending.py', 2, statuses=status, arguments=[argument])
+        for party in self.run_program(FIXTURES / 'ending.py', 2, statuses=1, arguments=['raise']):
+            self.assertIn('RuntimeError: control of the program', party.errors)
+            self.assertNotIn('runpy', party.errors)
+
+    def test_no_other_network(self):
+        for options in ([], ['--no-uvloop']):
+            for party in self.run_program(FIXTURES / 'calls_home.py', 2, options=options):
+                self.assertEqual(len(party.output), 4)
+                for line in party.output:
+                    self.assertIn('this session has no network', line)
+                self.assertEqual(party.of('dial') + party.of('listen'), [])
+
+    def test_an_object_no_party_would_read(self):
+        with Run(FIXTURES / 'own_class.py', 2) as run:
+            run.finish()
+            self.assertEqual(run.statuses, [72, 72])
+            for party in run.parties.values():
+                self.assertEqual(party.packets[-1], {'type': 'refused', 'peer': party.index, 'what': '__main__.Vote'})
+
+
+@unittest.skipUnless(os.environ.get('MPYC_PARTY_TEST_DEMOS'), 'MPYC_PARTY_TEST_DEMOS names no directory')
+class Demos(RunTestCase):
+    """MPyC's own demos, where the directory that holds them is named."""
+
+    def test_demos(self):
+        for name, *arguments in (['secretsanta'], ['sort'], ['elgamal'], ['dsa'], ['parallelsort'],
+                                 ['pseudoinverse'], ['oneliners'], ['ot'], ['unanimous'], ['helloworld'],
+                                 ['np_aes', '-1'], ['np_lpsolver'], ['np_onewayhashchains', '-k2'],
+                                 ['np_id3gini']):
+            with self.subTest(name):
+                program = pathlib.Path(os.environ['MPYC_PARTY_TEST_DEMOS']) / f'{name}.py'
+                for party in self.run_program(program, 3, arguments=arguments):
+                    self.assertNotIn('Traceback', party.errors)
+
+
+class NotReady(RunTestCase):
+    def failed(self, message, launcher=None, python=None, **settings):
+        settings = {'parties': 2, 'options': [], **settings}
+        with Run(FIXTURES / 'transfer.py', only=[0], launcher=launcher, python=python, **settings) as run:
+            run.finish()
+            party = run.parties[0]
+            self.assertEqual(run.statuses, [70], party.stderr)
+            self.assertEqual([packet['type'] for packet in party.packets], ['failed'])
+            self.assertRegex(party.packets[0]['message'], message)
+
+    def test_options_that_the_session_settles(self):
+        for option in ('--ssl', '-Pelsewhere:1', '-M3', '-B11365'):
+            self.failed('would change', options=[option])
+
+    def test_options_that_are_none(self):
+        self.failed('MPyC has no option --secret: ', options=['--secret'])
+        self.failed("invalid int value: 'long'", options=['-L', 'long'])
+        self.failed('only prints', options=['-V'])
+        self.failed('MPyC has no option -h: ', options=['-h'])
+        self.failed('No such file', options=['-C', 'parties.ini'])
+
+    def test_numbers_of_parties(self):
+        self.failed('at least two parties', parties=1)
+        self.failed('threshold 1 too large for 2 parties', threshold=1)
+
+    def test_a_version_not_known(self):
+        with tempfile.TemporaryDirectory() as directory:
+            copy = pathlib.Path(directory) / 'launcher'
+            shutil.copytree(fake_runner.LAUNCHER.parent, copy)
+            text = (copy / 'launcher.py').read_text()
+            (copy / 'launcher.py').write_text(text.replace("('0.11',)", "('9.9',)"))
+            self.failed('MPyC 0.11 is not a version .* install MPyC 9.9', launcher=copy / 'launcher.py')
+
+    def test_no_mpyc(self):
+        with tempfile.TemporaryDirectory() as directory:
+            subprocess.run([fake_runner.PYTHON, '-m', 'venv', '--without-pip', directory], check=True)
+            self.failed('cannot import MPyC', python=f'{directory}/bin/python')
+
+
+class Peers(RunTestCase):
+    """Peers that are not MPyC: this test speaks its wire protocol."""
+
+    EVIL = b'cposix\nsystem\n(S"touch evil"\ntR.'
+
+    def frame(self, stream):
+        """Read one frame of MPyC: label and payload."""
+        label, size = struct.unpack('<qI', stream.recv(12, socket.MSG_WAITALL))
+        return label, stream.recv(size, socket.MSG_WAITALL)
+
+    def send(self, stream, label, payload):
+        stream.sendall(struct.pack('<qI', label, len(payload)) + payload)
+
+    def meet(self, run, party, peers, first=b''):
+        """Let a party start and give it a stream to each of these peers; `first` goes ahead of all."""
+        streams = {}
+        for _, packet in run.events():
+            if packet['type'] == 'ready':
+                party.send('go')
+            elif packet['type'] == 'dial':
+                streams[packet['peer']], far = socket.socketpair()
+                streams[packet['peer']].sendall(first)
+                party.send('connected', far, peer=packet['peer'])
+            elif packet['type'] == 'listen':
+                for peer in range(party.index):
+                    streams[peer], far = socket.socketpair()
+                    streams[peer].sendall(peer.to_bytes(2, 'little') + first)
+                    party.send('accepted', far, peer=peer)
+            if set(streams) == set(peers):
+                break
+        for peer in streams:
+            self.addCleanup(streams[peer].close)
+            if peer > party.index:
+                self.assertEqual(streams[peer].recv(2), party.index.to_bytes(2, 'little'))
+        return streams
+
+    def refused(self, run, party, peer, what):
+        run.finish()
+        self.assertEqual(run.statuses, [72], party.stderr)
+        self.assertEqual(party.packets[-1]['type'], 'refused')
+        self.assertEqual(party.packets[-1]['peer'], peer)
+        self.assertRegex(party.packets[-1]['what'], what)
+
+    def test_a_refusal_names_the_peer(self):
+        for index, peers, culprit in ((0, [1, 2], 2), (1, [0, 2], 0), (2, [0, 1], 1)):
+            for payload, what in ((self.EVIL, r'^posix\.system$'), (b'\x80', '^malformed pickle: ')):
+                with Run(FIXTURES / 'transfer.py', 3, only=[index], options=['--no-prss']) as run:
+                    party = run.parties[index]
+                    for peer, stream in self.meet(run, party, peers).items():
+                        label, _ = self.frame(stream)
+                        self.send(stream, label, payload if peer == culprit else pickle.dumps('fine'))
+                    self.refused(run, party, culprit, what)
+
+    def test_a_message_that_came_before_it_was_awaited(self):
+        with Run(FIXTURES / 'transfer.py', 2, only=[0], options=['--no-prss']) as run:
+            label, _ = self.frame(self.meet(run, run.parties[0], [1])[1])
+        evil = struct.pack('<qI', label, len(self.EVIL)) + self.EVIL
+        with Run(FIXTURES / 'transfer.py', 2, only=[0], options=['--no-prss'], arguments=['late']) as run:
+            self.meet(run, run.parties[0], [1], first=evil)
+            self.refused(run, run.parties[0], 1, r'^posix\.system$')
+
+    def test_the_list_is_what_refuses(self):
+        """Without the allow-list the same peer gets its way, so the tests above test something."""
+        with Run(FIXTURES / 'transfer.py', 2, only=[0], options=['--no-prss'], allow_list=False) as run:
+            stream = self.meet(run, run.parties[0], [1])[1]
+            label, _ = self.frame(stream)
+            self.send(stream, label, b'cposix\n_exit\n(I33\ntR.')
+            run.finish()
+            self.assertEqual(run.statuses, [33])
+
+    def test_a_name_too_long_for_a_packet(self):
+        with Run(FIXTURES / 'transfer.py', 2, only=[0], options=['--no-prss']) as run:
+            stream = self.meet(run, run.parties[0], [1])[1]
+            label, _ = self.frame(stream)
+            self.send(stream, label, b'c' + b'x' * 100_000 + b'\ny\n.')
+            self.refused(run, run.parties[0], 1, '^x{200}$')
+
+
+class RunnerGone(RunTestCase):
+    def test_the_process_ends(self):
+        for last in ('ready', 'dial', 'connected'):
+            with Run(FIXTURES / 'transfer.py', 2, only=[0]) as run:
+                party = run.parties[0]
+                for _, packet in run.events():
+                    if packet['type'] == last:
+                        break
+                    if packet['type'] == 'ready':
+                        party.send('go')
+                    elif packet['type'] == 'dial':
+                        near, far = socket.socketpair()
+                        self.addCleanup(far.close)
+                        party.send('connected', near, peer=1)
+                party.control.shutdown(socket.SHUT_RDWR)
+                self.assertEqual(party.process.wait(fake_runner.DEADLINE), 71, party.stderr)
+
+    def test_a_runner_that_speaks_something_else(self):
+        with Run(FIXTURES / 'transfer.py', 2, only=[0]) as run:
+            for party, packet in run.events():
+                if packet is None:
+                    break
+                if packet['type'] == 'ready':
+                    party.send('go')
+                elif packet['type'] == 'dial':
+                    party.send('connected', peer=1)
+            self.assertEqual(party.process.wait(fake_runner.DEADLINE), 71, party.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()
