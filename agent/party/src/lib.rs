@@ -1,0 +1,3 @@
+//! What the `mpyc-party` binary does, as modules that tests can reach one by one.
+
+pub mod runner;

@@ -1,0 +1,146 @@
+//! The pipes and the socket between runner, init and payload.
+//!
+//! Set-up speaks to the runner over a pipe of JSON lines that closes when the program is
+//! executed: silence until the end of file means success.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+use serde::{Deserialize, Serialize};
+
+use super::SandboxError;
+use super::error::Failure;
+
+/// More than set-up takes on a busy Raspberry Pi; a hanging network mount takes for ever.
+const SETUP_TIME: Duration = Duration::from_secs(20);
+/// A few warnings and one failure; what is longer is cut.
+const MESSAGES_SIZE: u64 = 64 * 1024;
+/// Where the child's ends are until they are put in place, out of the way of 0 to 3.
+const FIRST_DESCRIPTOR: i32 = 10;
+
+/// What the runner keeps.
+pub(super) struct RunnerEnds {
+    pub(super) control: OwnedFd,
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    pub(super) messages: OwnedFd,
+    pub(super) reports: OwnedFd,
+}
+
+/// What init and payload get.
+pub(super) struct ChildEnds {
+    pub(super) control: OwnedFd,
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    pub(super) messages: Messages,
+    pub(super) reports: OwnedFd,
+}
+
+/// Makes them all, close-on-exec.
+pub(super) fn open() -> io::Result<(RunnerEnds, ChildEnds)> {
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+    let (control, child_control) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let (child_stdin, stdin) = pipe()?;
+    let (stdout, child_stdout) = pipe()?;
+    let (stderr, child_stderr) = pipe()?;
+    let (messages, child_messages) = pipe()?;
+    let (reports, child_reports) = pipe()?;
+    let runner = RunnerEnds { control, stdin, stdout, stderr, messages, reports };
+    let child = ChildEnds {
+        control: away(&child_control)?,
+        stdin: away(&child_stdin)?,
+        stdout: away(&child_stdout)?,
+        stderr: away(&child_stderr)?,
+        messages: Messages(away(&child_messages)?),
+        reports: away(&child_reports)?,
+    };
+    Ok((runner, child))
+}
+
+fn away(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, FIRST_DESCRIPTOR)?)
+}
+
+/// One line of what set-up has to say.
+#[derive(Serialize, Deserialize)]
+enum Message {
+    Warning(String),
+    Failed(Failure),
+}
+
+/// The child's end of the pipe of set-up messages.
+pub(super) struct Messages(OwnedFd);
+
+impl AsFd for Messages {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Messages {
+    /// A layer is missing but the program runs all the same.
+    pub(super) fn warn(&self, text: String) {
+        self.send(&Message::Warning(text));
+    }
+
+    /// Set-up ends here.
+    pub(super) fn fail(&self, failure: Failure) {
+        self.send(&Message::Failed(failure));
+    }
+
+    /// Where this cannot be written the runner is gone, and the kernel about to end this process.
+    fn send(&self, message: &Message) {
+        let Ok(mut line) = serde_json::to_vec(message) else { return };
+        line.push(b'\n');
+        let _runner_gone = rustix::io::write(self, &line);
+    }
+}
+
+/// Waits until the program is executed, and returns the warnings.
+pub(super) fn wait_until_started(messages: OwnedFd) -> Result<Vec<String>, SandboxError> {
+    let mut pipe = File::from(messages).take(MESSAGES_SIZE);
+    let deadline = Instant::now() + SETUP_TIME;
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        if !readable_before(deadline, pipe.get_ref()).map_err(SandboxError::Channels)? {
+            return Err(SandboxError::Slow(SETUP_TIME.as_secs()));
+        }
+        match pipe.read(&mut chunk).map_err(SandboxError::Channels)? {
+            0 => break,
+            length => text.extend_from_slice(&chunk[..length]),
+        }
+    }
+    let mut warnings = Vec::new();
+    for message in serde_json::Deserializer::from_slice(&text).into_iter() {
+        match message.map_err(|_| SandboxError::Died)? {
+            Message::Warning(warning) => warnings.push(warning),
+            Message::Failed(failure) => return Err(failure.into()),
+        }
+    }
+    Ok(warnings)
+}
+
+fn readable_before(deadline: Instant, pipe: &File) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        match rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

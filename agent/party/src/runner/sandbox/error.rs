@@ -1,0 +1,215 @@
+//! Why a sandbox could not be made, in words for people: what failed, where, and the remedy.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::namespaces;
+
+/// A step of making the sandbox, in the order in which they are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Tying the sandbox to the life of the runner.
+    DeathSignal,
+    /// Writing the user and group maps of the new user namespace.
+    IdentityMap,
+    /// Naming the host inside.
+    HostName,
+    /// Opening a tree of the host that is to be seen inside.
+    OpenMount,
+    /// Making the private root and changing into it.
+    PrivateRoot,
+    /// Putting a file or directory at its place inside.
+    AttachMount,
+    /// Dropping capabilities and locking them away.
+    Privileges,
+    /// Starting the program's process.
+    Fork,
+    /// Starting a terminal session of its own, without terminal.
+    Session,
+    /// Putting the inherited descriptors in place and closing all others.
+    Descriptors,
+    /// Setting the resource limits.
+    Limits,
+    /// Changing into the working directory.
+    WorkingDirectory,
+    /// Applying the landlock rules.
+    Landlock,
+    /// Installing the system call filter.
+    Seccomp,
+    /// Executing the interpreter.
+    Execute,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DeathSignal => "tying the sandbox to the life of the runner",
+            Self::IdentityMap => "mapping user and group into the user namespace",
+            Self::HostName => "naming the host of the sandbox",
+            Self::OpenMount => "opening a file or directory for the sandbox",
+            Self::PrivateRoot => "making the private root directory",
+            Self::AttachMount => "placing a file or directory in the sandbox",
+            Self::Privileges => "dropping privileges",
+            Self::Fork => "starting the process",
+            Self::Session => "leaving the terminal",
+            Self::Descriptors => "placing the inherited descriptors",
+            Self::Limits => "setting the resource limits",
+            Self::WorkingDirectory => "changing into the working directory",
+            Self::Landlock => "applying the landlock rules",
+            Self::Seccomp => "installing the system call filter",
+            Self::Execute => "executing the interpreter",
+        })
+    }
+}
+
+/// A failed step as the child reports it to the runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    pub(super) stage: Stage,
+    pub(super) errno: i32,
+    /// The path or the limit at which it failed, or more words; may be empty.
+    pub(super) detail: String,
+}
+
+impl Failure {
+    pub(super) fn new(
+        stage: Stage,
+        detail: impl Into<String>,
+        error: impl Into<io::Error>,
+    ) -> Self {
+        let errno = error.into().raw_os_error().unwrap_or(0);
+        Self { stage, errno, detail: detail.into() }
+    }
+
+    /// For `map_err`: this step failed, with nothing more to say.
+    pub(super) fn at<E: Into<io::Error>>(stage: Stage) -> impl FnOnce(E) -> Self {
+        move |error| Self::new(stage, "", error)
+    }
+
+    /// For `map_err`: this step failed at `path`.
+    pub(super) fn on<E: Into<io::Error>>(stage: Stage, path: &Path) -> impl FnOnce(E) -> Self {
+        move |error| Self::new(stage, path.display().to_string(), error)
+    }
+}
+
+/// Why a sandbox could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The plan cannot be carried out on any machine.
+    #[error("the {what} «{path}» {problem}", path = path.display())]
+    Plan {
+        /// Which part of the plan.
+        what: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Something the program should see is not there.
+    #[error("«{path}», which the program needs, cannot be read: {source}", path = path.display())]
+    Source {
+        /// The missing file or directory.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Other threads run already, whose locks the child would find taken for ever.
+    #[error(
+        "the sandbox must be made before threads are started, but there are {0}: call it first"
+    )]
+    Threads(usize),
+    /// No pipes or sockets to talk to the child.
+    #[error("no pipes or sockets for the sandbox: {0}")]
+    Channels(#[source] io::Error),
+    /// The kernel made no process with namespaces of its own.
+    #[error("this machine makes no isolated process ({source}). {remedy}")]
+    Clone {
+        /// The reason the kernel gives.
+        source: io::Error,
+        /// What to change.
+        remedy: String,
+    },
+    /// A step failed inside the child.
+    #[error("{stage} failed{}: {source}{}", at(detail), after(remedy))]
+    Step {
+        /// The step.
+        stage: Stage,
+        /// The path at which it failed, or empty.
+        detail: String,
+        /// The reason the kernel gives.
+        source: io::Error,
+        /// What to change, or empty.
+        remedy: String,
+    },
+    /// The child did not get to the program.
+    #[error(
+        "the sandbox was not ready after {0} s: a mount may hang, or the machine is overloaded"
+    )]
+    Slow(u64),
+    /// The child ended before it got to the program.
+    #[error("the sandbox was killed while it was made: is the machine out of memory?")]
+    Died,
+}
+
+impl SandboxError {
+    pub(super) fn clone(source: io::Error) -> Self {
+        Self::Clone { source, remedy: remedy() }
+    }
+
+    /// Whether namespaces are what is missing here, so that going without them may help.
+    pub(super) fn is_about_isolation(&self) -> bool {
+        match self {
+            Self::Clone { .. } => true,
+            Self::Step { stage, .. } => is_isolation(*stage),
+            _ => false,
+        }
+    }
+
+    /// The warning to show when the program runs without namespaces because of this error.
+    pub(super) fn without_isolation(&self) -> String {
+        format!(
+            "the program runs without namespaces of its own: it is not hidden from other \
+             processes and sockets of this user. Reason: {}",
+            self.to_string().trim_end_matches(OR_GO_WITHOUT)
+        )
+    }
+}
+
+impl From<Failure> for SandboxError {
+    fn from(failure: Failure) -> Self {
+        let Failure { stage, errno, detail } = failure;
+        let remedy = match stage {
+            Stage::Execute if errno == libc::ENOENT => {
+                "The interpreter, or the loader or script interpreter it names, is not among the \
+                 files the sandbox shows"
+                    .to_owned()
+            }
+            Stage::WorkingDirectory => "Name a directory that the sandbox shows".to_owned(),
+            stage if is_isolation(stage) => remedy(),
+            _ => String::new(),
+        };
+        Self::Step { stage, detail, source: io::Error::from_raw_os_error(errno), remedy }
+    }
+}
+
+/// The other way, for those who accept less.
+const OR_GO_WITHOUT: &str = "; or set sandbox = \"best-effort\" in the session's configuration";
+
+fn remedy() -> String {
+    format!("{}{OR_GO_WITHOUT}", namespaces::remedy())
+}
+
+fn is_isolation(stage: Stage) -> bool {
+    matches!(stage, Stage::IdentityMap | Stage::HostName | Stage::PrivateRoot)
+}
+
+fn at(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" at «{detail}»") }
+}
+
+fn after(remedy: &str) -> String {
+    if remedy.is_empty() { String::new() } else { format!(". {remedy}") }
+}

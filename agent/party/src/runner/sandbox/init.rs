@@ -1,0 +1,122 @@
+//! Process 1 of the sandbox: makes it, starts the payload, and reports what becomes of it.
+//!
+//! It stays because a PID namespace ends with its first process: killing it kills everything, and
+//! the kernel kills it when the runner dies. It gives up the same privileges as the payload.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use super::channels::ChildEnds;
+use super::error::{Failure, Stage};
+use super::namespaces::Identity;
+use super::process::{self, Event};
+use super::{Plan, landlock, mounts, namespaces, payload, privileges, seccomp, sys};
+
+/// Whether the sandbox has namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isolation {
+    Namespaces,
+    None,
+}
+
+impl Isolation {
+    pub(super) fn clone_flags(self) -> libc::c_int {
+        match self {
+            Self::Namespaces => namespaces::ALL,
+            Self::None => 0,
+        }
+    }
+}
+
+/// What is executed in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Payload {
+    /// The plan's program.
+    Program,
+    /// Nothing: all layers are tried, and that is all.
+    Nothing,
+}
+
+/// Everything init and payload need to know.
+pub(super) struct Setup<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) payload: Payload,
+    pub(super) isolation: Isolation,
+}
+
+/// The whole life of init; returns its exit status.
+pub(super) fn run(
+    setup: &Setup<'_>,
+    identity: &Identity,
+    runner: &OwnedFd,
+    ends: &ChildEnds,
+) -> i32 {
+    let started = start(setup, identity, runner, ends).and_then(|payload| {
+        confine(&payload, ends)?;
+        Ok(payload)
+    });
+    match started {
+        Ok(payload) => report(&payload, &ends.reports),
+        Err(failure) => {
+            ends.messages.fail(failure);
+            sys::FAILED
+        }
+    }
+}
+
+/// Makes the sandbox around this process and starts the payload in it.
+fn start(
+    setup: &Setup<'_>,
+    identity: &Identity,
+    runner: &OwnedFd,
+    ends: &ChildEnds,
+) -> Result<OwnedFd, Failure> {
+    sys::reset_signals();
+    die_with(runner).map_err(Failure::at(Stage::DeathSignal))?;
+    if setup.isolation == Isolation::Namespaces {
+        identity.enter()?;
+        mounts::enter(setup.plan)?;
+    }
+    privileges::drop_all()?;
+    let init = rustix::process::getpid();
+    sys::clone(0, || payload::run(setup, init, ends)).map_err(Failure::at(Stage::Fork))
+}
+
+/// Has the kernel kill this process when the runner ends. A runner that ended before this took
+/// effect is found through its pidfd; the parent's number tells nothing in a new PID namespace.
+fn die_with(runner: &OwnedFd) -> Result<(), Errno> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let now = Timespec::default();
+    match rustix::event::poll(&mut [PollFd::new(runner, PollFlags::IN)], Some(&now))? {
+        0 => Ok(()),
+        _ => Err(Errno::SRCH),
+    }
+}
+
+/// Leaves init nothing but waiting and writing. Closing its copies of the program's descriptors
+/// also is what lets an end of file pass between program and runner.
+fn confine(payload: &OwnedFd, ends: &ChildEnds) -> Result<(), Failure> {
+    let close =
+        |keep: &[&dyn AsFd]| sys::close_all_but(keep).map_err(Failure::at(Stage::Descriptors));
+    close(&[payload, &ends.reports, &ends.messages])?;
+    landlock::restrict(&landlock::View::default())?;
+    seccomp::install()?;
+    close(&[payload, &ends.reports])
+}
+
+/// Reports stops and continuations of the payload until it ends.
+fn report(payload: &OwnedFd, reports: &OwnedFd) -> i32 {
+    loop {
+        let Ok(event) = process::wait(payload, process::Wait::Block) else { return sys::FAILED };
+        let Some(event) = event else { continue };
+        if rustix::io::write(reports, &event.to_bytes()).is_err() {
+            return sys::FAILED;
+        }
+        if let Event::Exited(_) = event {
+            return 0;
+        }
+    }
+}

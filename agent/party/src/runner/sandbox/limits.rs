@@ -1,0 +1,63 @@
+//! What the program may use up. Set for one process, and seccomp allows no second one.
+
+use rustix::process::{Resource, Rlimit};
+
+use super::error::{Failure, Stage};
+
+/// Room for Python, numpy and a few buffers, on the smallest machine.
+const LEAST_MEMORY: u64 = 512 << 20;
+
+/// What the program may use up; beyond it, its own calls fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory it may write to, in bytes, `/tmp` apart (`RLIMIT_DATA`; address space alone, which
+    /// numpy reserves generously, does not count). Half of the machine's memory by default.
+    pub memory: u64,
+    /// Threads, the first included. The kernel does not count those of root, nor, where there is
+    /// no user namespace, tell them from the other processes of this user.
+    pub threads: u64,
+    /// Open descriptors.
+    pub open_files: u64,
+    /// Size of one file, in bytes.
+    pub file_size: u64,
+    /// Size of all files in the private `/tmp`, in bytes; they are held in memory.
+    pub tmp_size: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let system = rustix::system::sysinfo();
+        let total = (system.totalram as u64).saturating_mul(system.mem_unit.into());
+        Self {
+            memory: (total / 2).max(LEAST_MEMORY),
+            threads: 256,
+            open_files: 1024,
+            file_size: 64 << 20,
+            tmp_size: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Applies them to this process. `own_users` says whether it has a user namespace, within
+    /// which alone its threads are counted.
+    pub(super) fn apply(&self, own_users: bool) -> Result<(), Failure> {
+        // One byte: too little for a file, and the one value that also keeps the kernel from
+        // handing a dump, with the secrets in it, to a crash collector.
+        lower(Resource::Core, 1)?;
+        lower(Resource::Data, self.memory)?;
+        lower(Resource::Nofile, self.open_files)?;
+        lower(Resource::Fsize, self.file_size)?;
+        lower(Resource::Memlock, 0)?;
+        lower(Resource::Msgqueue, 0)?;
+        if own_users { lower(Resource::Nproc, self.threads) } else { Ok(()) }
+    }
+}
+
+/// Sets soft and hard limit; never above the present hard limit, which only root may raise.
+fn lower(resource: Resource, value: u64) -> Result<(), Failure> {
+    let ceiling = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let value = Some(value.min(ceiling));
+    rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
+        .map_err(|error| Failure::new(Stage::Limits, format!("{resource:?}"), error))
+}

@@ -1,0 +1,156 @@
+//! What is to run in the sandbox, and what it may see there.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::{Limits, SandboxError};
+
+/// A file or directory of the host that the program sees, read-only.
+///
+/// A `source` that is a symbolic link is followed, unless `target` is the same path: then the link
+/// itself is made again inside, as `/lib -> usr/lib` has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is on the host; with everything mounted below it.
+    pub source: PathBuf,
+    /// Where the program finds it: an absolute path without `..`.
+    pub target: PathBuf,
+}
+
+impl Mount {
+    /// Shows `path` at the same place inside.
+    pub fn same(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self { source: path.clone(), target: path }
+    }
+}
+
+/// What to do where a layer of the sandbox cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Refuse to run.
+    #[default]
+    Required,
+    /// Run with the layers that can be had, and say which are missing.
+    BestEffort,
+}
+
+/// Everything there is to say about one sandboxed program.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The program to execute: an absolute path inside.
+    pub interpreter: PathBuf,
+    /// Its arguments, without its own name.
+    pub arguments: Vec<OsString>,
+    /// What it sees beside `/tmp`, `/dev/null` and `/dev/urandom`.
+    pub mounts: Vec<Mount>,
+    /// Its whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where it starts: an absolute path inside.
+    pub working_directory: PathBuf,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Whether all layers are required.
+    pub policy: Policy,
+}
+
+impl Plan {
+    /// Finds mistakes before anything is started.
+    pub(super) fn check(&self) -> Result<(), SandboxError> {
+        absolute("interpreter", &self.interpreter)?;
+        absolute("working directory", &self.working_directory)?;
+        for mount in &self.mounts {
+            absolute("source of a mount", &mount.source)?;
+            absolute("target of a mount", &mount.target)?;
+            mount
+                .source
+                .symlink_metadata()
+                .map_err(|source| SandboxError::Source { path: mount.source.clone(), source })?;
+        }
+        let variables = self.environment.iter().flat_map(|(name, value)| [name, value]);
+        for text in self.arguments.iter().chain(variables) {
+            if text.as_bytes().contains(&0) {
+                return Err(SandboxError::Plan {
+                    what: "argument or environment variable",
+                    path: text.into(),
+                    problem: "holds a NUL byte",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where on the host a path inside is, for a program that runs without a private root. Text
+    /// that is no path at or below a mount is returned as it is.
+    pub(super) fn on_host(&self, inside: &OsStr) -> OsString {
+        let path = Path::new(inside);
+        let below = |mount: &Mount| {
+            let rest = path.strip_prefix(&mount.target).ok()?.to_owned();
+            Some((mount.target.components().count(), mount.source.clone(), rest))
+        };
+        match self.mounts.iter().filter_map(below).max_by_key(|(depth, ..)| *depth) {
+            Some((_, source, rest)) if rest.as_os_str().is_empty() => source.into(),
+            Some((_, source, rest)) => source.join(rest).into(),
+            None => inside.to_owned(),
+        }
+    }
+}
+
+fn absolute(what: &'static str, path: &Path) -> Result<(), SandboxError> {
+    let wrong = |problem| Err(SandboxError::Plan { what, path: path.to_owned(), problem });
+    if path.as_os_str().as_bytes().contains(&0) {
+        return wrong("holds a NUL byte");
+    }
+    if !path.is_absolute() {
+        return wrong("is not an absolute path");
+    }
+    if path.parent().is_none() {
+        return wrong("is the root directory itself");
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return wrong("contains «..»");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(mounts: &[(&str, &str)]) -> Plan {
+        let mount = |(source, target): &(&str, &str)| Mount {
+            source: source.into(),
+            target: target.into(),
+        };
+        Plan { mounts: mounts.iter().map(mount).collect(), ..Plan::default() }
+    }
+
+    #[test]
+    fn paths_inside_are_found_on_the_host_by_the_deepest_mount() {
+        let plan = plan(&[("/store/venv", "/venv"), ("/home/a/lib", "/venv/lib"), ("/in", "/x")]);
+        for (inside, host) in [
+            ("/venv/bin/python", "/store/venv/bin/python"),
+            ("/venv/lib/a.py", "/home/a/lib/a.py"),
+            ("/x", "/in"),
+            ("/xyz", "/xyz"),
+            ("-I", "-I"),
+            ("venv", "venv"),
+        ] {
+            assert_eq!(plan.on_host(OsStr::new(inside)), OsStr::new(host), "{inside}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (target, problem) in [
+            ("relative", "is not an absolute path"),
+            ("/", "is the root directory itself"),
+            ("/a/../etc", "contains «..»"),
+            ("/a\0b", "holds a NUL byte"),
+        ] {
+            let error = absolute("target of a mount", Path::new(target)).unwrap_err().to_string();
+            assert!(error.contains(problem) && error.contains("target of a mount"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The role in which the test executes itself again: a runner with a single thread, as the real
+//! one is when it makes its sandbox. It tells the test what happens as lines of JSON.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::thread;
+
+use mpyc_party::runner::sandbox::{
+    self, Event, Exit, Limits, Mount, Plan, Policy, SandboxError, Sandboxed,
+};
+use serde::{Deserialize, Serialize};
+
+/// The argument that selects this role.
+pub(crate) const ROLE: &str = "be-the-runner";
+
+/// A plan that fits into an argument.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    pub(crate) interpreter: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) mounts: Vec<(PathBuf, PathBuf)>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) working_directory: PathBuf,
+    pub(crate) limits: Vec<(String, u64)>,
+    pub(crate) best_effort: bool,
+    /// What to do before: nothing, or something that goes wrong.
+    pub(crate) first: First,
+}
+
+/// Circumstances under which the sandbox is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum First {
+    Nothing,
+    /// Start a second thread.
+    Thread,
+    /// Go where user namespaces are not allowed.
+    NoUserNamespaces,
+    /// Only ask whether the sandbox is available.
+    Ask,
+}
+
+/// What this runner tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Line {
+    Refused(String),
+    Started { warnings: Vec<String> },
+    Stopped,
+    Continued,
+    Exited { exit: String, stdout: String, stderr: String },
+}
+
+/// Runs `spec` and exits.
+pub(crate) fn run(spec: &str) -> ! {
+    let spec: Spec = serde_json::from_str(spec).expect("a spec");
+    match spec.first {
+        First::Nothing | First::Ask => {}
+        First::Thread => drop(thread::spawn(thread::park)),
+        First::NoUserNamespaces => forbid_user_namespaces(),
+    }
+    if spec.first == First::Ask {
+        match sandbox::available() {
+            Ok(()) => tell(&Line::Started { warnings: Vec::new() }),
+            Err(error) => tell(&Line::Refused(error.to_string())),
+        }
+    } else {
+        match sandbox::spawn(&plan(&spec)) {
+            Ok(sandboxed) => follow(sandboxed),
+            Err(error) => refuse(&error),
+        }
+    }
+    std::process::exit(0)
+}
+
+fn refuse(error: &SandboxError) {
+    tell(&Line::Refused(error.to_string()));
+}
+
+fn tell(line: &Line) {
+    let mut text = serde_json::to_string(line).expect("JSON");
+    text.push('\n');
+    std::io::stdout().write_all(text.as_bytes()).expect("the test listens");
+}
+
+fn plan(spec: &Spec) -> Plan {
+    let mut limits = Limits::default();
+    for (name, value) in &spec.limits {
+        match name.as_str() {
+            "memory" => limits.memory = *value,
+            "threads" => limits.threads = *value,
+            "open_files" => limits.open_files = *value,
+            "file_size" => limits.file_size = *value,
+            "tmp_size" => limits.tmp_size = *value,
+            other => panic!("no limit {other}"),
+        }
+    }
+    let mount = |(source, target): &(PathBuf, PathBuf)| Mount {
+        source: source.clone(),
+        target: target.clone(),
+    };
+    Plan {
+        interpreter: spec.interpreter.clone(),
+        arguments: spec.arguments.iter().map(OsString::from).collect(),
+        mounts: spec.mounts.iter().map(mount).collect(),
+        environment: spec.environment.iter().map(|(n, v)| (n.into(), v.into())).collect(),
+        working_directory: spec.working_directory.clone(),
+        limits,
+        policy: if spec.best_effort { Policy::BestEffort } else { Policy::Required },
+    }
+}
+
+/// Follows the program to its end; a line on standard input kills it.
+fn follow(sandboxed: Sandboxed) {
+    let Sandboxed { control, stdin, stdout, stderr, warnings, mut process } = sandboxed;
+    drop(stdin);
+    tell(&Line::Started { warnings });
+    let read = |end| {
+        thread::spawn(move || {
+            let mut text = Vec::new();
+            File::from(end).read_to_end(&mut text).expect("output");
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let (stdout, stderr) = (read(stdout), read(stderr));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio");
+    let exit = runtime.block_on(async {
+        let (order, mut ordered) = tokio::sync::mpsc::channel(1);
+        thread::spawn(move || {
+            let mut line = String::new();
+            if std::io::stdin().read_line(&mut line).is_ok_and(|length| length > 0) {
+                order.blocking_send(()).expect("still there");
+            }
+        });
+        loop {
+            let event = tokio::select! {
+                Some(()) = ordered.recv() => {
+                    process.kill();
+                    continue;
+                }
+                event = process.next_event() => event.expect("an event"),
+            };
+            match event {
+                Event::Stopped => tell(&Line::Stopped),
+                Event::Continued => tell(&Line::Continued),
+                Event::Exited(exit) => return exit,
+            }
+        }
+    });
+    let exit = match exit {
+        Exit::Status(status) => format!("status {status}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
+    };
+    let (stdout, stderr) = (stdout.join().expect("stdout"), stderr.join().expect("stderr"));
+    drop(control);
+    tell(&Line::Exited { exit, stdout, stderr });
+}
+
+/// Makes a user namespace in which no further one may be made, as on a machine where
+/// `user.max_user_namespaces` is 0, and goes into it.
+fn forbid_user_namespaces() {
+    use rustix::thread::UnshareFlags;
+    let user = rustix::process::geteuid().as_raw();
+    let group = rustix::process::getegid().as_raw();
+    // SAFETY: a single thread, and no file descriptor table is unshared.
+    #[expect(unsafe_code, reason = "the safe function is deprecated in favour of this one")]
+    unsafe {
+        rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER).expect("a user namespace");
+    }
+    std::fs::write("/proc/self/setgroups", "deny").expect("setgroups");
+    std::fs::write("/proc/self/uid_map", format!("{user} {user} 1")).expect("uid_map");
+    std::fs::write("/proc/self/gid_map", format!("{group} {group} 1")).expect("gid_map");
+    std::fs::write("/proc/sys/user/max_user_namespaces", "0").expect("max_user_namespaces");
+}
