@@ -1,0 +1,3 @@
+//! What the `mpyc-party` binary is made of.
+
+pub mod runner;
