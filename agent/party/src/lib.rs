@@ -1,3 +1,5 @@
-//! What the `mpyc-party` binary does, as modules that tests can reach one by one.
+//! What a party does: configuration, discovery, links, sessions and their runs, command line.
 
+pub mod config;
+pub mod link;
 pub mod runner;

@@ -1,3 +1,4 @@
-//! Runs one session: the process that holds the party's key, its links and the sandboxed MPyC.
+//! Running MPyC for one party of a session: its Python, its sandbox, its streams, its end.
 
+pub mod python;
 pub mod sandbox;

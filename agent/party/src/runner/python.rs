@@ -1,0 +1,117 @@
+//! The Python that runs MPyC: found or made, checked, and described for the sandbox.
+//!
+//! A configured interpreter is used as it is, if it can import MPyC. Otherwise a private environment
+//! is made once under the cache directory, from the machine's own `python3` and pins that are
+//! compiled in (`python/requirements.txt`, renewed by `python/pin.py`), and used ever after:
+//!
+//! ```text
+//! base         which python3 there is, and whether it will do
+//! environment  the private environment: lock, build beside, rename, rebuild when broken
+//! install      pip with hashes, and what its failures mean
+//! probe        what an interpreter is and can import; remembered, since asking takes 2 s
+//! mounts       which files it needs, for a root directory that holds nothing else
+//! ```
+//!
+//! Everything here is synchronous: it runs before the sandbox is cloned, and so before any runtime.
+
+mod base;
+mod command;
+mod environment;
+mod error;
+mod install;
+mod memory;
+mod mounts;
+mod probe;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use error::Error;
+pub use mounts::Mount;
+pub use probe::{Environment, Missing, probe};
+
+/// The pins that are compiled in, in pip's format, with a hash for every wheel.
+pub const REQUIREMENTS: &str = include_str!("python/requirements.txt");
+
+/// Where to look for a Python that runs MPyC, and where to keep one.
+#[derive(Clone, Debug)]
+pub struct Python {
+    /// The interpreter of the configuration (`[python] interpreter`), which then is the one.
+    pub interpreter: Option<PathBuf>,
+    /// The cache directory of mpyc-party; private environments are kept under `python` in it.
+    pub cache: PathBuf,
+    /// Where to look for `python3`, in the format of `$PATH`.
+    pub search_path: OsString,
+    /// What a private environment is made of, in pip's format: [`REQUIREMENTS`].
+    pub requirements: String,
+}
+
+/// What goes on while a Python is prepared: one line each for whoever waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Another process holds the lock of the environment.
+    Waiting(PathBuf),
+    /// A private environment is being made there, for this version of Python.
+    Creating(PathBuf, String),
+    /// pip fetches and installs these packages.
+    Installing(Vec<String>),
+    /// An interpreter is asked what it can import.
+    Checking(PathBuf),
+    /// The environment there does not work any more and is made anew.
+    Rebuilding(PathBuf, String),
+    /// MPyC will run without this package, and slower.
+    LeftOut(Missing),
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting(place) => {
+                write!(f, "another mpyc-party is making {}, waiting", place.display())
+            }
+            Self::Creating(place, version) => {
+                write!(f, "making a private Python {version} in {}", place.display())
+            }
+            Self::Installing(packages) => write!(f, "installing {}", packages.join(", ")),
+            Self::Checking(interpreter) => write!(f, "checking {}", interpreter.display()),
+            Self::Rebuilding(place, why) => {
+                write!(f, "{} is broken and will be made anew: {why}", place.display())
+            }
+            Self::LeftOut(missing) => write!(f, "going on without {missing}"),
+        }
+    }
+}
+
+impl Python {
+    /// Looks on `$PATH`, keeps private environments under `cache`.
+    #[must_use]
+    pub fn new(interpreter: Option<PathBuf>, cache: &Path) -> Self {
+        Self {
+            interpreter,
+            cache: cache.to_owned(),
+            search_path: std::env::var_os("PATH").unwrap_or_default(),
+            requirements: REQUIREMENTS.to_owned(),
+        }
+    }
+
+    /// A Python that can import MPyC, made first where there is none.
+    ///
+    /// Takes some 30 ms when nothing changed since the last time, a few seconds after a change,
+    /// and needs the network when the private environment has to be made. Each step of longer work
+    /// is told to `progress`.
+    ///
+    /// # Errors
+    /// Where there is no such Python and none can be made; the error says what to do.
+    pub fn prepare(&self, progress: &mut dyn FnMut(Progress)) -> Result<Environment, Error> {
+        let kept = self.cache.join("python");
+        if let Some(interpreter) = &self.interpreter {
+            return memory::remembered(&kept, interpreter, || {
+                progress(Progress::Checking(interpreter.clone()));
+                probe(interpreter)
+            });
+        }
+        let base = base::find(&self.search_path)?;
+        environment::prepare(&kept, &base, &self.requirements, progress)
+    }
+}

@@ -1,0 +1,240 @@
+//! The private environment: made once, beside its place, and renamed into it when it works.
+//!
+//! Whoever finds it in place without a lock may use it. Makers take the lock of the environment,
+//! which their children hold too; whatever lies beside the place under a lock newly taken is
+//! therefore left over from a maker that died, and is removed.
+//!
+//! A virtual environment can be renamed as long as it is used through `bin/python`, a symbolic link,
+//! by which Python finds all the rest. The scripts in `bin` have the former path written in them;
+//! nothing here needs them, and they are deleted.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::base::Base;
+use super::command::run;
+use super::install::{INDISPENSABLE, Site, packages, part};
+use super::memory::{make_private, remembered};
+use super::{Environment, Error, Missing, Progress, probe};
+
+/// Making a virtual environment unpacks pip.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Longest wait for another maker; making one takes less, or fails.
+const LONGEST_WAIT: Duration = Duration::from_secs(20 * 60);
+
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+
+/// Lists the packages that an environment was made without; written last.
+const LEFT_OUT: &str = "left-out";
+
+type Listener<'a> = &'a mut dyn FnMut(Progress);
+
+/// The environment for this interpreter and these requirements, made if need be, below `kept`.
+pub(super) fn prepare(
+    kept: &Path,
+    base: &Base,
+    requirements: &str,
+    progress: Listener<'_>,
+) -> Result<Environment, Error> {
+    let name = base.environment_name(requirements);
+    let maker = Maker { kept, place: kept.join(&name), name, base, requirements };
+    if !make_private(kept).map_err(Error::cache(kept))? {
+        return Err(Error::NotPrivate { place: kept.to_owned() });
+    }
+    if let State::Works(environment) = maker.state(progress)? {
+        return Ok(*environment);
+    }
+    let lock = maker.lock(progress)?;
+    match maker.state(progress)? {
+        State::Works(environment) => return Ok(*environment),
+        State::Broken(why) => progress(Progress::Rebuilding(maker.place.clone(), why)),
+        State::Absent => {}
+    }
+    maker.make(&lock, progress)?;
+    match maker.state(progress)? {
+        State::Works(environment) => Ok(*environment),
+        State::Broken(why) => Err(Error::Broken { place: maker.place, why }),
+        State::Absent => Err(Error::Broken { place: maker.place, why: "it vanished".to_owned() }),
+    }
+}
+
+struct Maker<'a> {
+    kept: &'a Path,
+    name: String,
+    place: PathBuf,
+    base: &'a Base,
+    requirements: &'a str,
+}
+
+enum State {
+    Absent,
+    Broken(String),
+    Works(Box<Environment>),
+}
+
+impl Maker<'_> {
+    /// Whether the environment is there and can import what it was made with.
+    fn state(&self, progress: Listener<'_>) -> Result<State, Error> {
+        if !self.place.exists() {
+            return Ok(State::Absent);
+        }
+        let interpreter = self.place.join("bin/python");
+        let found = remembered(self.kept, &interpreter, || {
+            progress(Progress::Checking(interpreter.clone()));
+            probe(&interpreter)
+        });
+        let environment = match found {
+            Ok(environment) => environment,
+            Err(Error::NoMpyc { why, .. } | Error::DoesNotRun { why, .. }) => {
+                return Ok(State::Broken(why));
+            }
+            Err(error) => return Err(error),
+        };
+        let left_out = fs::read_to_string(self.place.join(LEFT_OUT)).unwrap_or_default();
+        let lost = |missing: &&Missing| !left_out.lines().any(|line| line == missing.package);
+        Ok(match environment.missing.iter().find(lost) {
+            Some(lost) => State::Broken(lost.to_string()),
+            None => State::Works(Box::new(environment)),
+        })
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        self.kept.join(format!("{}.{ending}", self.name))
+    }
+
+    /// Waits until nobody else is making this environment.
+    fn lock(&self, progress: Listener<'_>) -> Result<File, Error> {
+        let path = self.beside("lock");
+        let options = OpenOptions::new().read(true).append(true).create(true).open(&path);
+        let file = options.map_err(Error::cache(&path))?;
+        let begin = Instant::now();
+        let mut told = false;
+        while let Err(error) = file.try_lock() {
+            if let TryLockError::Error(error) = error {
+                return Err(Error::cache(&path)(error));
+            }
+            if begin.elapsed() > LONGEST_WAIT {
+                let minutes = LONGEST_WAIT.as_secs() / 60;
+                return Err(Error::Busy { place: self.place.clone(), minutes });
+            }
+            if !std::mem::replace(&mut told, true) {
+                progress(Progress::Waiting(self.place.clone()));
+            }
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+        Ok(file)
+    }
+
+    /// Makes the environment in place of what is there.
+    fn make(&self, lock: &File, progress: Listener<'_>) -> Result<(), Error> {
+        let (new, old) = (self.beside("making"), self.beside("broken"));
+        for left_over in [&new, &old] {
+            remove(left_over)?;
+        }
+        progress(Progress::Creating(self.place.clone(), self.base.version()));
+        let made = self.build(&Site { place: &new, lock }, progress);
+        if made.is_err() {
+            // The error that ended it matters more than one of cleaning up; the next maker cleans up too.
+            _ = remove(&new);
+        }
+        made?;
+        if self.place.exists() {
+            fs::rename(&self.place, &old).map_err(Error::cache(&self.place))?;
+        }
+        fs::rename(&new, &self.place).map_err(Error::cache(&self.place))?;
+        remove(&old)
+    }
+
+    fn build(&self, site: &Site<'_>, progress: Listener<'_>) -> Result<(), Error> {
+        let temporary = site.place.join("tmp");
+        fs::create_dir_all(&temporary).map_err(Error::cache(&temporary))?;
+        self.make_venv(site)?;
+        // Wheels were pinned for 64 bits; platform markers cannot say so, as a 32-bit Python may
+        // run on a 64-bit kernel.
+        let requirements = match self.base.pointer_bits {
+            64 => self.requirements.to_owned(),
+            _ => part(self.requirements, INDISPENSABLE),
+        };
+        let names = packages(&requirements).into_iter().map(str::to_owned).collect();
+        progress(Progress::Installing(names));
+        site.install(&requirements)?;
+        let interpreter = site.place.join("bin/python");
+        progress(Progress::Checking(interpreter.clone()));
+        let missing = probe::ask(&interpreter)?.missing();
+        self.leave_out(site, missing, progress)?;
+        remove(&temporary)?;
+        keep_links_only(&site.place.join("bin"))
+    }
+
+    /// Makes an empty environment and puts pip into it: in two steps, because the `venv` module
+    /// keeps to itself what pip's installer says.
+    fn make_venv(&self, site: &Site<'_>) -> Result<(), Error> {
+        let mut venv = site.command(&self.base.executable)?;
+        venv.args(["-I", "-m", "venv", "--symlinks", "--without-pip"]).arg(site.place);
+        let mut pip = site.command(&site.place.join("bin/python"))?;
+        pip.args(["-I", "-m", "ensurepip", "--default-pip"]);
+        for mut command in [venv, pip] {
+            let finished = run(&mut command, PATIENCE).map_err(Error::cache(site.place))?;
+            if finished.succeeded() {
+                continue;
+            }
+            let said = finished.last_words();
+            return Err(if said.contains("No space left on device") {
+                Error::DiskFull { place: site.place.to_owned() }
+            } else if said.contains("No module named") {
+                Error::NoVenv { path: self.base.executable.clone() }
+            } else {
+                Error::Step { step: "making a virtual environment", said }
+            });
+        }
+        Ok(())
+    }
+
+    /// Goes on without the packages that do not work here, and takes out those that are broken:
+    /// MPyC goes by whether a package is there, and would fail on it.
+    fn leave_out(
+        &self,
+        site: &Site<'_>,
+        missing: Vec<Missing>,
+        progress: Listener<'_>,
+    ) -> Result<(), Error> {
+        let mut list = String::new();
+        for missing in missing {
+            if missing.installed {
+                site.uninstall(&missing.package)?;
+            }
+            list += &format!("{}\n", missing.package);
+            progress(Progress::LeftOut(missing));
+        }
+        let file = site.place.join(LEFT_OUT);
+        fs::write(&file, list).map_err(Error::cache(&file))
+    }
+}
+
+/// Removes a directory with everything in it, if it is there.
+fn remove(directory: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::cache(directory)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Deletes the scripts of an environment and leaves the links to its interpreter.
+fn keep_links_only(bin: &Path) -> Result<(), Error> {
+    let in_bin = Error::cache(bin);
+    let delete = || {
+        for entry in fs::read_dir(bin)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    delete().map_err(in_bin)
+}
