@@ -1,1 +1,25 @@
-//! Placeholder.
+//! What mpyc-party carries: authenticated, encrypted connections between members of a network, and
+//! messages on them.
+//!
+//! An [`Identity`] and an [`Expect`] go in, a [`Secure`] connection comes out, and whoever is at
+//! its other end has been checked inside the handshake. TLS 1.3 only, no resumption, no tickets, no
+//! early data, one ALPN per [`Protocol`].
+
+mod accept;
+mod dial;
+mod error;
+mod expect;
+pub mod frame;
+pub mod gate;
+mod identity;
+mod provider;
+mod secure;
+mod verify;
+
+pub use accept::{Incoming, accept};
+pub use dial::{connect, connect_to_enrol};
+pub use error::TransportError;
+pub use expect::{Expect, Protocol, RENEWAL_GRACE};
+pub use identity::{Identity, IdentityError, verify};
+pub use secure::{Enrolment, PATIENCE, Secure};
+pub use verify::PeerError;

@@ -1,0 +1,114 @@
+//! The tag of a session: one opaque value for its place in a TLS server name and at the
+//! lighthouse.
+//!
+//! Names never show on the wire. A tag is HMAC-SHA256 keyed by the root's fingerprint, which
+//! strangers do not know, over session name and roster; parties of the session compute the same
+//! one, others can neither read nor forge a meaningful one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use crate::key::Fingerprint;
+use crate::name::{PartyName, SessionName};
+use crate::role::SUFFIX;
+
+/// The server name to send where no session is meant: to a hub or the authority.
+pub const NO_SESSION: &str = "hub.mpyc.internal";
+
+/// What stands for a session in public.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tag([u8; 16]);
+
+/// A server name that holds no tag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server name holds no session's tag")]
+pub struct TagError;
+
+impl Tag {
+    /// The tag of `session` among `roster`, in the roster's order, in the network of `root`.
+    #[must_use]
+    pub fn new(root: &Fingerprint, session: &SessionName, roster: &[PartyName]) -> Self {
+        // HMAC takes keys of any length, so this arm is never taken.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&root.0) else { return Self([0; 16]) };
+        mac.update(b"mpyc-party session tag 1");
+        for text in std::iter::once(session.as_str()).chain(roster.iter().map(PartyName::as_str)) {
+            mac.update(&(text.len() as u64).to_be_bytes());
+            mac.update(text.as_bytes());
+        }
+        let digest = mac.finalize().into_bytes();
+        Self(std::array::from_fn(|i| digest[i]))
+    }
+
+    /// The TLS server name of this tag: 32 hexadecimal digits under `mpyc.internal`.
+    #[must_use]
+    pub fn server_name(&self) -> String {
+        format!("{self}.{SUFFIX}")
+    }
+
+    /// The tag in a TLS server name.
+    ///
+    /// # Errors
+    /// When the name is not one that [`Tag::server_name`] writes.
+    pub fn from_server_name(name: &str) -> Result<Self, TagError> {
+        let label = name.strip_suffix(SUFFIX).and_then(|rest| rest.strip_suffix('.'));
+        label.ok_or(TagError)?.parse()
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Tag {
+    type Err = TagError;
+    fn from_str(text: &str) -> Result<Self, TagError> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| TagError)?;
+        bytes.try_into().map(Self).map_err(|_| TagError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(root: u8, session: &str, roster: &[&str]) -> Tag {
+        let roster: Vec<PartyName> = roster.iter().map(|name| name.parse().unwrap()).collect();
+        Tag::new(&Fingerprint([root; 32]), &session.parse().unwrap(), &roster)
+    }
+
+    #[test]
+    fn every_part_counts() {
+        let base = tag(1, "demo", &["a", "b"]);
+        assert_eq!(base, tag(1, "demo", &["a", "b"]));
+        let others = [
+            tag(2, "demo", &["a", "b"]),
+            tag(1, "dem", &["oa", "b"]),
+            tag(1, "demo", &["b", "a"]),
+            tag(1, "demo", &["ab"]),
+            tag(1, "demo", &["a", "b", "c"]),
+        ];
+        assert!(others.iter().all(|other| *other != base));
+    }
+
+    #[test]
+    fn server_names_come_back() {
+        let tag = tag(1, "demo", &["a"]);
+        assert_eq!(Tag::from_server_name(&tag.server_name()), Ok(tag));
+        for bad in ["", NO_SESSION, "00.mpyc.internal", &tag.to_string()] {
+            assert_eq!(Tag::from_server_name(bad), Err(TagError), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The accepting end of a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::server::{Acceptor, NoServerSessionStorage};
+use rustls::{ServerConfig, version::TLS13};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream as ServerStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsStream};
+
+use crate::error::TransportError;
+use crate::expect::{Expect, Protocol};
+use crate::identity::Identity;
+use crate::provider::{has_aes, provider};
+use crate::secure::{
+    ACCEPTED, Enrolment, FIRST_MESSAGE, PATIENCE, Secure, bounded, exporter, prepare, wrong,
+};
+use crate::verify::{Trust, Verified, Verifier};
+
+/// A connection whose first message has been read and nothing been answered: the caller sees what
+/// it is for before a certificate is shown to anybody.
+pub struct Incoming {
+    start: StartHandshake<TcpStream>,
+    address: SocketAddr,
+}
+
+impl Incoming {
+    /// Reads the first message of a connection.
+    ///
+    /// # Errors
+    /// When it is not TLS or does not come in time.
+    pub async fn read(tcp: TcpStream) -> Result<Self, TransportError> {
+        let address = prepare(&tcp)?;
+        let explain = |source| TransportError::handshake(address, source, None);
+        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), tcp);
+        let work = async { acceptor.await.map_err(explain) };
+        Ok(Self { start: bounded(address, FIRST_MESSAGE, work).await?, address })
+    }
+
+    /// What the connection is for, when it asks for exactly one protocol of ours.
+    #[must_use]
+    pub fn protocol(&self) -> Option<Protocol> {
+        let hello = self.start.client_hello();
+        let mut offered = hello.alpn()?;
+        let first = offered.next()?;
+        if offered.next().is_some() { None } else { Protocol::from_alpn(first) }
+    }
+
+    /// The TLS server name it asks for.
+    #[must_use]
+    pub fn server_name(&self) -> Option<String> {
+        self.start.client_hello().server_name().map(str::to_owned)
+    }
+
+    /// The other end's address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Completes the handshake with one whom `expect` admits.
+    ///
+    /// # Errors
+    /// Says who is there instead, or why the other end refuses.
+    pub async fn accept(
+        self,
+        identity: &Identity,
+        protocol: Protocol,
+        expect: &Expect,
+    ) -> Result<Secure, TransportError> {
+        let address = self.address;
+        let trust = Trust::Root(identity.root().clone());
+        let verifier = Arc::new(Verifier::new(trust, expect.clone()));
+        let stream = self.finish(identity, protocol, Some(Arc::clone(&verifier))).await?;
+        let Some(Ok(verified)) = verifier.found() else {
+            return Err(TransportError::HungUp { address });
+        };
+        let Verified { claims: peer, certificate: peer_certificate, .. } = verified;
+        Ok(Secure { stream, peer, protocol, peer_certificate, address })
+    }
+
+    /// Completes the handshake of a newcomer, who has no certificate yet.
+    ///
+    /// # Errors
+    /// Says why the other end refuses.
+    pub async fn accept_to_enrol(self, authority: &Identity) -> Result<Enrolment, TransportError> {
+        let address = self.address;
+        let stream = self.finish(authority, Protocol::Enrol, None).await?;
+        let exporter = exporter(&stream).map_err(wrong(address))?;
+        Ok(Enrolment { stream, exporter, address })
+    }
+
+    /// Hangs up and tells why: no protocol that is served here.
+    pub async fn refuse(mut self) -> TransportError {
+        // A fatal alert, no_application_protocol, in plain text (RFC 8446, 6 and RFC 7301, 3.2).
+        // Nobody is told if it cannot be sent.
+        let _ = self.start.io.write_all(&[21, 3, 3, 0, 2, 2, 120]).await;
+        TransportError::Protocol { address: self.address }
+    }
+
+    async fn finish(
+        self,
+        identity: &Identity,
+        protocol: Protocol,
+        verifier: Option<Arc<Verifier>>,
+    ) -> Result<TlsStream<TcpStream>, TransportError> {
+        let address = self.address;
+        let explain = |source| TransportError::handshake(address, source, verifier.as_deref());
+        let config = server_config(identity, protocol, verifier.clone()).map_err(wrong(address))?;
+        let work = async {
+            let mut stream: ServerStream<TcpStream> =
+                self.start.into_stream(Arc::new(config)).await.map_err(explain)?;
+            if stream.get_ref().1.alpn_protocol() != Some(protocol.alpn()) {
+                return Err(TransportError::Protocol { address });
+            }
+            stream.write_u8(ACCEPTED).await.map_err(explain)?;
+            stream.flush().await.map_err(explain)?;
+            Ok(TlsStream::Server(stream))
+        };
+        bounded(address, PATIENCE, work).await
+    }
+}
+
+fn server_config(
+    identity: &Identity,
+    protocol: Protocol,
+    verifier: Option<Arc<Verifier>>,
+) -> Result<ServerConfig, rustls::Error> {
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
+    let newcomer = verifier.is_none();
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(identity.resolver(newcomer));
+    config.alpn_protocols = vec![protocol.alpn().to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    // ChaCha20 wins as soon as one of the two processors has no instructions for AES.
+    config.ignore_client_order = !has_aes();
+    Ok(config)
+}
+
+/// Accepts a connection for one of `expects`, whichever protocol the other end asks for.
+///
+/// # Errors
+/// Says who is there instead, or that the protocol is not among them.
+pub async fn accept(
+    tcp: TcpStream,
+    identity: &Identity,
+    expects: &[(Protocol, Expect)],
+) -> Result<Secure, TransportError> {
+    let incoming = Incoming::read(tcp).await?;
+    let asked = incoming.protocol();
+    match expects.iter().find(|(protocol, _)| Some(*protocol) == asked) {
+        Some((protocol, expect)) => incoming.accept(identity, *protocol, expect).await,
+        None => Err(incoming.refuse().await),
+    }
+}

@@ -1,0 +1,114 @@
+//! Why a connection did not come about, in words for people.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustls::AlertDescription;
+
+use crate::verify::{PeerError, Verifier};
+
+/// Why a connection did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The other end's certificate was refused here.
+    #[error("{address}: {reason}")]
+    Peer {
+        /// The other end.
+        address: SocketAddr,
+        /// Why.
+        reason: PeerError,
+    },
+    /// The other end refused this one.
+    #[error("{address} refused this machine: {reason}")]
+    Refused {
+        /// The other end.
+        address: SocketAddr,
+        /// What its alert means.
+        reason: &'static str,
+    },
+    /// The other end speaks no protocol that is served here, or another version.
+    #[error("{address} asked for a protocol that is not served here: another version?")]
+    Protocol {
+        /// The other end.
+        address: SocketAddr,
+    },
+    /// The handshake took too long.
+    #[error("{address} did not complete the handshake in time")]
+    Timeout {
+        /// The other end.
+        address: SocketAddr,
+    },
+    /// Dropped in favour of others while many were undecided.
+    #[error("{address} was dropped: too many undecided connections")]
+    Evicted {
+        /// The other end.
+        address: SocketAddr,
+    },
+    /// The other end hung up in the handshake.
+    #[error("{address} hung up during the handshake: nothing is served there under that name")]
+    HungUp {
+        /// The other end.
+        address: SocketAddr,
+    },
+    /// The handshake failed for another reason.
+    #[error("{address}: the TLS handshake failed: {source}")]
+    Tls {
+        /// The other end.
+        address: SocketAddr,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// The connection failed below TLS.
+    #[error("{address}: {source}")]
+    Io {
+        /// The other end.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// What an alert in answer to our certificate means.
+fn refusal(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateExpired => {
+            "it finds this certificate expired or not yet valid; check the clocks, or renew"
+        }
+        AlertDescription::UnknownCA => "it belongs to another network or another authority",
+        AlertDescription::AccessDenied => {
+            "it does not expect this member there, or pins another key"
+        }
+        AlertDescription::NoApplicationProtocol => {
+            "it does not serve this protocol; perhaps another version of mpyc-party runs there"
+        }
+        AlertDescription::CertificateRequired => "it demands a certificate",
+        AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure => {
+            "no version and cipher suits both; is it mpyc-party that runs there?"
+        }
+        _ => "it does not accept this certificate",
+    }
+}
+
+impl TransportError {
+    /// Finds the reason behind a failed handshake; the verifier knows better than its alert.
+    pub(crate) fn handshake(
+        address: SocketAddr,
+        source: io::Error,
+        verifier: Option<&Verifier>,
+    ) -> Self {
+        if let Some(Err(reason)) = verifier.and_then(Verifier::found) {
+            return Self::Peer { address, reason };
+        }
+        let hung_up =
+            matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+        let tls = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls.cloned() {
+            Some(rustls::Error::AlertReceived(alert)) => {
+                Self::Refused { address, reason: refusal(alert) }
+            }
+            Some(source) => Self::Tls { address, source },
+            None if hung_up => Self::HungUp { address },
+            None => Self::Io { address, source },
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Which protocol a connection speaks and who may be at its other end.
+
+use std::fmt;
+
+use mpyc_party_core::claims::{Claims, PublicKey};
+use mpyc_party_core::name::PartyName;
+use mpyc_party_core::role::Role;
+
+use crate::verify::PeerError;
+
+/// What a connection is for; one ALPN each (RFC 7301), so that none is mistaken for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// A newcomer and the authority; the one protocol without a client certificate.
+    Enrol,
+    /// A member and the authority.
+    Renew,
+    /// A party and the lighthouse.
+    Hub,
+    /// Two parties of a session: agreement, barrier, heartbeats.
+    Control,
+    /// Two parties of a session: one MPyC connection.
+    Stream,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 5] = [Self::Enrol, Self::Renew, Self::Hub, Self::Control, Self::Stream];
+
+    /// The ALPN; the number rises when two versions cannot talk to each other.
+    #[must_use]
+    pub const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Enrol => b"mpyc-enrol/1",
+            Self::Renew => b"mpyc-renew/1",
+            Self::Hub => b"mpyc-hub/1",
+            Self::Control => b"mpyc-control/1",
+            Self::Stream => b"mpyc-stream/1",
+        }
+    }
+
+    /// The protocol of an ALPN.
+    #[must_use]
+    pub fn from_alpn(alpn: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.alpn() == alpn)
+    }
+}
+
+/// Who may be at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The authority's server.
+    Authority,
+    /// Any hub of the network.
+    Hub,
+    /// Any party of the network.
+    AnyParty,
+    /// Any member that renews: its certificate may have expired up to [`RENEWAL_GRACE`] ago.
+    Renewing,
+    /// One of these parties, with the pinned key where there is one.
+    Parties(Vec<(PartyName, Option<PublicKey>)>),
+}
+
+/// How long after its expiry a certificate can still be renewed, in seconds: laptops sleep through
+/// holidays. It shows nothing else than that its key is the one the authority knows.
+pub const RENEWAL_GRACE: u64 = 30 * 86_400;
+
+impl Expect {
+    /// How long after expiry a certificate is accepted, in seconds.
+    pub(crate) fn lateness(&self) -> u64 {
+        if *self == Self::Renewing { RENEWAL_GRACE } else { 0 }
+    }
+
+    /// Checks role, name and pinned key of a verified certificate.
+    pub(crate) fn check(&self, claims: &Claims) -> Result<(), PeerError> {
+        let unexpected =
+            || PeerError::Unexpected { found: claims.role.clone(), expected: self.to_string() };
+        match (self, &claims.role) {
+            (Self::Authority, Role::Authority)
+            | (Self::Hub, Role::Hub(_))
+            | (Self::AnyParty, Role::Party(_))
+            | (Self::Renewing, Role::Party(_) | Role::Hub(_)) => Ok(()),
+            (Self::Parties(list), Role::Party(name)) => {
+                let entry = list.iter().find(|(expected, _)| expected == name);
+                match entry.ok_or_else(unexpected)?.1 {
+                    Some(pinned) if pinned != claims.key => {
+                        Err(PeerError::Pin { party: name.clone(), pinned, found: claims.key })
+                    }
+                    _ => Ok(()),
+                }
+            }
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authority => f.write_str("the authority"),
+            Self::Hub => f.write_str("a hub"),
+            Self::AnyParty => f.write_str("a party"),
+            Self::Renewing => f.write_str("a party or a hub"),
+            Self::Parties(list) => match list.as_slice() {
+                [] => f.write_str("nobody"),
+                [(first, _), rest @ ..] => {
+                    write!(f, "{first}")?;
+                    rest.iter().try_for_each(|(name, _)| write!(f, " or {name}"))
+                }
+            },
+        }
+    }
+}

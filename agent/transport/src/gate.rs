@@ -1,0 +1,193 @@
+//! The gate in front of a listener: strangers who open connections and say nothing take no place
+//! from others.
+//!
+//! Until its handshake is decided, a connection holds a place. When an address has too many, its
+//! own oldest one goes; when all places are taken, the oldest of the address with the most. A
+//! flood therefore evicts itself first, and a member's handshake, over in a few round trips, gets
+//! through.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use crate::error::TransportError;
+
+/// How many undecided connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// In all.
+    pub most: usize,
+    /// From one address (IPv6: from one /64, which is what one customer has).
+    pub most_per_address: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { most: 64, most_per_address: 16 }
+    }
+}
+
+struct Place {
+    number: u64,
+    origin: IpAddr,
+    evict: oneshot::Sender<()>,
+}
+
+#[derive(Default)]
+struct Places {
+    next: u64,
+    // Oldest first.
+    taken: VecDeque<Place>,
+}
+
+impl Places {
+    fn count(&self, origin: IpAddr) -> usize {
+        self.taken.iter().filter(|place| place.origin == origin).count()
+    }
+
+    /// Frees the oldest place of `origin`.
+    fn evict(&mut self, origin: IpAddr) {
+        if let Some(at) = self.taken.iter().position(|place| place.origin == origin)
+            && let Some(place) = self.taken.remove(at)
+        {
+            // Fails only if that connection has just been decided.
+            let _ = place.evict.send(());
+        }
+    }
+
+    fn take(&mut self, origin: IpAddr, limits: Limits) -> (u64, oneshot::Receiver<()>) {
+        if self.count(origin) >= limits.most_per_address {
+            self.evict(origin);
+        }
+        if self.taken.len() >= limits.most {
+            let greediest = self.taken.iter().rev().map(|place| place.origin);
+            if let Some(greediest) = greediest.max_by_key(|origin| self.count(*origin)) {
+                self.evict(greediest);
+            }
+        }
+        let (evict, evicted) = oneshot::channel();
+        self.next += 1;
+        self.taken.push_back(Place { number: self.next, origin, evict });
+        (self.next, evicted)
+    }
+}
+
+/// Bounds the undecided connections of one listener. Cloning shares the bound.
+#[derive(Clone)]
+pub struct Gate {
+    limits: Limits,
+    places: Arc<Mutex<Places>>,
+}
+
+/// A place among the undecided; dropping it frees it.
+struct Ticket<'a> {
+    gate: &'a Gate,
+    number: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.gate.places().taken.retain(|place| place.number != self.number);
+    }
+}
+
+/// The whole address, or the /64 that belongs to one customer.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+impl Gate {
+    /// A gate with these limits.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, places: Arc::default() }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `handshake` of the connection from `address` run while it holds a place.
+    ///
+    /// # Errors
+    /// Those of the handshake, or that it was evicted in favour of others.
+    pub async fn decide<T>(
+        &self,
+        address: SocketAddr,
+        handshake: impl Future<Output = Result<T, TransportError>>,
+    ) -> Result<T, TransportError> {
+        let (number, evicted) = self.places().take(origin(address.ip()), self.limits);
+        let _ticket = Ticket { gate: self, number };
+        tokio::select! {
+            outcome = handshake => outcome,
+            _ = evicted => Err(TransportError::Evicted { address }),
+        }
+    }
+}
+
+/// The next connection of `listener`; it never gives up. When the system runs out of descriptors
+/// or a connection dies in the queue, it waits a moment and goes on.
+pub async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                log::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([203, 0, 113, last])
+    }
+
+    #[test]
+    fn a_flood_evicts_itself() {
+        let limits = Limits { most: 4, most_per_address: 3 };
+        let mut places = Places::default();
+        let (_, mut honest) = places.take(address(1), limits);
+        let mut flood: Vec<_> = (0..20).map(|_| places.take(address(2), limits).1).collect();
+        assert!(honest.try_recv().is_err(), "the quiet one keeps its place");
+        let left = flood.iter_mut().map(|evicted| evicted.try_recv().is_err());
+        let left = left.filter(|kept| *kept).count();
+        assert_eq!((left, places.taken.len()), (3, 4));
+        // All places are taken: the next one is had from the greediest.
+        let _third = places.take(address(3), limits);
+        assert_eq!((places.count(address(1)), places.count(address(2))), (1, 2));
+    }
+
+    #[test]
+    fn one_customer_is_one_origin() {
+        let of = |text: &str| origin(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[tokio::test]
+    async fn decided_connections_hold_no_place() {
+        let gate = Gate::new(Limits { most: 1, most_per_address: 1 });
+        let from = SocketAddr::new(address(1), 1);
+        for _ in 0..3 {
+            gate.decide(from, async { Ok(()) }).await.unwrap();
+        }
+        assert!(gate.places().taken.is_empty());
+        let pending = gate.decide(from, std::future::pending::<Result<(), _>>());
+        let both = tokio::join!(pending, gate.decide(from, async { Ok(()) }));
+        assert!(matches!(both, (Err(TransportError::Evicted { .. }), Ok(()))));
+    }
+}

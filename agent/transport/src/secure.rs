@@ -1,0 +1,85 @@
+//! Connections: TLS 1.3 over TCP, both ends certified, one protocol each.
+//!
+//! A TLS 1.3 client finishes its handshake before the server has looked at its certificate. So the
+//! server's first byte of application data says that it accepts, and the client waits for it: what
+//! [`connect`](crate::connect) returns is accepted by both ends, and a refusal is reported there
+//! and nowhere later.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mpyc_party_core::claims::Claims;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsStream;
+
+use crate::error::TransportError;
+use crate::expect::Protocol;
+
+/// How long a handshake may take: some five round trips around the world and a slow processor.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an accepted connection may take to say what it wants.
+pub(crate) const FIRST_MESSAGE: Duration = Duration::from_secs(2);
+
+/// The server's first byte: the client's certificate is accepted.
+pub(crate) const ACCEPTED: u8 = 1;
+
+/// An established connection to a verified other end.
+#[derive(Debug)]
+pub struct Secure {
+    /// The encrypted stream.
+    pub stream: TlsStream<TcpStream>,
+    /// What the other end's certificate claims.
+    pub peer: Claims,
+    /// What the connection is for.
+    pub protocol: Protocol,
+    /// The other end's certificate in DER.
+    pub peer_certificate: Vec<u8>,
+    /// The other end's address.
+    pub address: SocketAddr,
+}
+
+/// A connection on which a newcomer enrols: it knows the authority, which does not know it yet.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// The encrypted stream.
+    pub stream: TlsStream<TcpStream>,
+    /// A value that only the two ends of this connection know (RFC 9266).
+    pub exporter: [u8; 32],
+    /// The other end's address.
+    pub address: SocketAddr,
+}
+
+fn failed(address: SocketAddr, source: std::io::Error) -> TransportError {
+    TransportError::Io { address, source }
+}
+
+pub(crate) fn wrong(address: SocketAddr) -> impl Fn(rustls::Error) -> TransportError {
+    move |source| TransportError::Tls { address, source }
+}
+
+/// Sets up a fresh socket; returns the other end's address.
+pub(crate) fn prepare(tcp: &TcpStream) -> Result<SocketAddr, TransportError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = tcp.peer_addr().map_err(|source| failed(unknown, source))?;
+    tcp.set_nodelay(true).map_err(|source| failed(address, source))?;
+    Ok(address)
+}
+
+pub(crate) async fn bounded<T>(
+    address: SocketAddr,
+    patience: Duration,
+    work: impl Future<Output = Result<T, TransportError>>,
+) -> Result<T, TransportError> {
+    timeout(patience, work).await.unwrap_or(Err(TransportError::Timeout { address }))
+}
+
+/// The value of RFC 9266, section 2: the same at both ends of one connection and nowhere else.
+pub(crate) fn exporter(stream: &TlsStream<TcpStream>) -> Result<[u8; 32], rustls::Error> {
+    let label = b"EXPORTER-Channel-Binding";
+    match stream {
+        TlsStream::Client(tls) => tls.get_ref().1.export_keying_material([0; 32], label, Some(b"")),
+        TlsStream::Server(tls) => tls.get_ref().1.export_keying_material([0; 32], label, Some(b"")),
+    }
+}
