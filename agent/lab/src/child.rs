@@ -1,0 +1,114 @@
+//! What a child does between fork and exec to get into a namespace.
+//!
+//! The child itself moves, not a helper in between, so the process that was spawned is the program
+//! that was asked for. This is the only unsafe module: code after a fork may not allocate or lock.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, getgid, getpid, getppid, getuid};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
+
+/// Namespaces to move to.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// The user namespace that owns the other; `None` where this process has the rights itself.
+    pub(crate) user: Option<Arc<OwnedFd>>,
+    /// The network namespace.
+    pub(crate) net: Arc<OwnedFd>,
+}
+
+/// What the program may do once it runs.
+pub(crate) enum Rights {
+    /// What this user may: a program under test.
+    AsUser,
+    /// Set up interfaces and rules; the program also gets this descriptor, under the same number.
+    SetUp(Option<Arc<OwnedFd>>),
+}
+
+/// Makes `command` run in `place`, to be killed when the thread that spawns it ends.
+pub(crate) fn join(command: &mut Command, place: Place, rights: Rights) {
+    let owner = getpid();
+    before_exec(command, move || {
+        if let Some(user) = &place.user {
+            rustix::thread::move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
+        }
+        rustix::thread::move_into_link_name_space(
+            place.net.as_fd(),
+            Some(LinkNameSpaceType::Network),
+        )?;
+        if let Rights::SetUp(passed) = &rights {
+            keep_net_admin()?;
+            if let Some(passed) = passed {
+                rustix::io::fcntl_setfd(passed, rustix::io::FdFlags::empty())?;
+            }
+        }
+        die_with(owner)
+    });
+}
+
+/// Makes `command` run in a new network namespace, owned by `user` if given, by a new user
+/// namespace of its own if `fresh_user`.
+pub(crate) fn isolate(command: &mut Command, user: Option<Arc<OwnedFd>>, fresh_user: bool) {
+    let owner = getpid();
+    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    let uid_map = format!("{uid} {uid} 1");
+    let gid_map = format!("{gid} {gid} 1");
+    before_exec(command, move || {
+        if let Some(user) = &user {
+            rustix::thread::move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
+        }
+        if fresh_user {
+            unshare(UnshareFlags::NEWUSER)?;
+            write(c"/proc/self/setgroups", b"deny")?;
+            write(c"/proc/self/uid_map", uid_map.as_bytes())?;
+            write(c"/proc/self/gid_map", gid_map.as_bytes())?;
+        }
+        unshare(UnshareFlags::NEWNET)?;
+        die_with(owner)
+    });
+}
+
+/// Lets the program keep `CAP_NET_ADMIN` through exec although it is not root in its namespace.
+fn keep_net_admin() -> io::Result<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable |= CapabilitySet::NET_ADMIN;
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(rustix::thread::configure_capability_in_ambient_set(CapabilitySet::NET_ADMIN, true)?)
+}
+
+/// Comes last: a change of credentials clears the signal.
+fn die_with(owner: Pid) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    match getppid() {
+        Some(parent) if parent == owner => Ok(()),
+        _ => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+fn write(path: &std::ffi::CStr, text: &[u8]) -> io::Result<()> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, text)?;
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "unshare could pull open descriptors from under other threads")]
+fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: only namespaces are unshared, never the descriptor table, and the caller is a fresh
+    // fork with a single thread.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+#[expect(unsafe_code, reason = "the standard library has no safe way into a namespace")]
+fn before_exec(
+    command: &mut Command,
+    steps: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: the two callers above make plain system calls on data prepared before the fork; they
+    // neither allocate nor take locks.
+    unsafe { command.pre_exec(steps) };
+}

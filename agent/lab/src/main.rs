@@ -1,0 +1,33 @@
+//! `mpyc-party-lab`: what the lab does by hand. Benchmarks, and hosts to play with.
+
+mod hosts;
+mod traffic;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Hosts, networks and benchmarks for testing mpyc-party.
+#[derive(Parser)]
+#[command(name = "mpyc-party-lab", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make hosts by hand and run a shell in the first; all is gone when it ends.
+    Hosts(hosts::Hosts),
+    /// One end of measured traffic; the benchmarks and tests start both.
+    #[command(subcommand, hide = true)]
+    Traffic(traffic::End),
+}
+
+fn main() -> Result<ExitCode> {
+    match Arguments::parse().command {
+        Command::Hosts(wanted) => hosts::run(&wanted),
+        Command::Traffic(end) => traffic::run(end).map(|()| ExitCode::SUCCESS),
+    }
+}

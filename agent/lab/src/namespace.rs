@@ -1,0 +1,88 @@
+//! One network namespace, kept alive by an open descriptor.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustix::thread::CapabilitySet;
+
+use crate::LabError;
+use crate::child::{self, Place, Rights};
+use crate::sockets::ListeningSockets;
+
+/// A network namespace that lives as long as this value and the programs in it.
+pub(crate) struct Namespace {
+    place: Place,
+    sockets: ListeningSockets,
+}
+
+impl Namespace {
+    /// The first namespace of a lab. An ordinary user gets a user namespace to own it.
+    pub(crate) fn first() -> Result<Self, LabError> {
+        let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN;
+        let held = rustix::thread::capabilities(None)
+            .map_err(|e| LabError::io("cannot read own capabilities")(e.into()))?;
+        let fresh_user = !held.effective.contains(needed);
+        Self::make(None, fresh_user).map_err(LabError::Namespace)
+    }
+
+    /// Another namespace with the same owner, so that the two can be wired together.
+    pub(crate) fn sibling(&self) -> Result<Self, LabError> {
+        Self::make(self.place.user.clone(), false).map_err(LabError::Namespace)
+    }
+
+    /// Takes hold of the namespaces of a short-lived child, the only safe way to make them from a
+    /// process with threads.
+    fn make(user: Option<Arc<OwnedFd>>, fresh_user: bool) -> io::Result<Self> {
+        let mut holder = Command::new("cat");
+        holder.stdin(Stdio::piped()).stdout(Stdio::null());
+        child::isolate(&mut holder, user.clone(), fresh_user);
+        let mut holder = holder.spawn()?;
+        let taken = Self::take(holder.id(), user, fresh_user);
+        drop(holder.stdin.take());
+        holder.wait()?;
+        taken
+    }
+
+    fn take(pid: u32, user: Option<Arc<OwnedFd>>, fresh_user: bool) -> io::Result<Self> {
+        let open = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).map(OwnedFd::from);
+        let user = if fresh_user { Some(Arc::new(open("user")?)) } else { user };
+        let place = Place { user, net: Arc::new(open("net")?) };
+        Ok(Self { place, sockets: ListeningSockets::open(pid)? })
+    }
+
+    /// A program under test in this namespace.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        child::join(&mut command, self.place.clone(), Rights::AsUser);
+        command
+    }
+
+    /// A program that sets this namespace up.
+    pub(crate) fn tool(&self, program: &str, passed: Option<Arc<OwnedFd>>) -> Command {
+        let mut command = Command::new(program);
+        child::join(&mut command, self.place.clone(), Rights::SetUp(passed));
+        command
+    }
+
+    /// The descriptor that stands for this namespace.
+    pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.place.net)
+    }
+
+    /// The command that takes a person there while this process lives.
+    pub(crate) fn enter_with(&self) -> String {
+        let path = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+        let owner = |user| format!(" --preserve-credentials --user={}", path(user));
+        let user = self.place.user.as_deref().map(owner);
+        format!("nsenter{} --net={}", user.unwrap_or_default(), path(&self.place.net))
+    }
+
+    /// The TCP sockets that listen in it.
+    pub(crate) fn sockets(&self) -> &ListeningSockets {
+        &self.sockets
+    }
+}
