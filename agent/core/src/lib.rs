@@ -7,6 +7,7 @@ pub mod claims;
 pub mod component;
 pub mod control;
 mod key;
+pub mod lighthouse;
 pub mod name;
 pub mod role;
 mod root;
