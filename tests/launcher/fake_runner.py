@@ -24,10 +24,10 @@ DEADLINE = 120  # seconds; a run that needs longer hangs
 
 
 def require_mpyc():
-    """Fail, rather than skip, where the interpreter for the parties has no MPyC."""
-    if subprocess.run([PYTHON, '-I', '-c', 'import mpyc'], capture_output=True).returncode:
-        raise RuntimeError(f'{PYTHON} cannot import mpyc: name an interpreter that can in '
-                           'MPYC_PARTY_TEST_PYTHON')
+    """Fail, rather than skip, where the interpreter for the parties lacks MPyC or what it can use."""
+    if subprocess.run([PYTHON, '-I', '-c', 'import mpyc, numpy, gmpy2, uvloop'], capture_output=True).returncode:
+        raise RuntimeError(f'{PYTHON} cannot import mpyc, numpy, gmpy2 and uvloop: name an interpreter that '
+                           'can in MPYC_PARTY_TEST_PYTHON')
 
 
 class Party:
