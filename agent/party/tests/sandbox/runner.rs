@@ -4,12 +4,13 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use mpyc_party::runner::sandbox::{
     self, Event, Exit, Limits, Mount, Plan, Policy, SandboxError, Sandboxed,
 };
+use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 /// The argument that selects this role.
@@ -30,15 +31,19 @@ pub(crate) struct Spec {
 }
 
 /// Circumstances under which the sandbox is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum First {
     Nothing,
     /// Start a second thread.
     Thread,
     /// Go where user namespaces are not allowed.
     NoUserNamespaces,
+    /// Mount a writable file system on this directory, in a mount namespace of its own.
+    MountBelow(PathBuf),
     /// Only ask whether the sandbox is available.
     Ask,
+    /// Drop the running sandbox and see whether a child is left.
+    Drop,
 }
 
 /// What this runner tells.
@@ -54,21 +59,27 @@ pub(crate) enum Line {
 /// Runs `spec` and exits.
 pub(crate) fn run(spec: &str) -> ! {
     let spec: Spec = serde_json::from_str(spec).expect("a spec");
-    match spec.first {
-        First::Nothing | First::Ask => {}
+    match &spec.first {
+        First::Nothing | First::Ask | First::Drop => {}
         First::Thread => drop(thread::spawn(thread::park)),
         First::NoUserNamespaces => forbid_user_namespaces(),
+        First::MountBelow(path) => mount_below(path),
     }
     if spec.first == First::Ask {
         match sandbox::available() {
             Ok(()) => tell(&Line::Started { warnings: Vec::new() }),
-            Err(error) => tell(&Line::Refused(error.to_string())),
-        }
-    } else {
-        match sandbox::spawn(&plan(&spec)) {
-            Ok(sandboxed) => follow(sandboxed),
             Err(error) => refuse(&error),
         }
+        std::process::exit(0)
+    }
+    match sandbox::spawn(&plan(&spec)) {
+        Ok(sandboxed) if spec.first == First::Drop => {
+            drop(sandboxed);
+            let left = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+            tell(&Line::Refused(format!("{left:?}")));
+        }
+        Ok(sandboxed) => follow(sandboxed),
+        Err(error) => refuse(&error),
     }
     std::process::exit(0)
 }
@@ -160,16 +171,27 @@ fn follow(sandboxed: Sandboxed) {
 /// Makes a user namespace in which no further one may be made, as on a machine where
 /// `user.max_user_namespaces` is 0, and goes into it.
 fn forbid_user_namespaces() {
-    use rustix::thread::UnshareFlags;
+    enter_namespaces(UnshareFlags::NEWUSER);
+    std::fs::write("/proc/sys/user/max_user_namespaces", "0").expect("max_user_namespaces");
+}
+
+/// Mounts something writable on `path`, for this process alone. The sandbox, being of another user
+/// namespace, then finds it locked to what is below it.
+fn mount_below(path: &Path) {
+    enter_namespaces(UnshareFlags::NEWUSER | UnshareFlags::NEWNS);
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", path, "tmpfs", flags, None).expect("a mount");
+}
+
+fn enter_namespaces(flags: UnshareFlags) {
     let user = rustix::process::geteuid().as_raw();
     let group = rustix::process::getegid().as_raw();
-    // SAFETY: a single thread, and no file descriptor table is unshared.
+    // SAFETY: a single thread, and its file descriptor table is not unshared.
     #[expect(unsafe_code, reason = "the safe function is deprecated in favour of this one")]
     unsafe {
-        rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER).expect("a user namespace");
+        rustix::thread::unshare_unsafe(flags).expect("namespaces");
     }
     std::fs::write("/proc/self/setgroups", "deny").expect("setgroups");
     std::fs::write("/proc/self/uid_map", format!("{user} {user} 1")).expect("uid_map");
     std::fs::write("/proc/self/gid_map", format!("{group} {group} 1")).expect("gid_map");
-    std::fs::write("/proc/sys/user/max_user_namespaces", "0").expect("max_user_namespaces");
 }

@@ -81,6 +81,9 @@ fn start(
         mounts::enter(setup.plan)?;
     }
     privileges::drop_all()?;
+    if let Some(warning) = landlock::restrict(setup)? {
+        ends.messages.warn(warning);
+    }
     let init = rustix::process::getpid();
     sys::clone(0, || payload::run(setup, init, ends)).map_err(Failure::at(Stage::Fork))
 }
@@ -102,7 +105,6 @@ fn confine(payload: &OwnedFd, ends: &ChildEnds) -> Result<(), Failure> {
     let close =
         |keep: &[&dyn AsFd]| sys::close_all_but(keep).map_err(Failure::at(Stage::Descriptors));
     close(&[payload, &ends.reports, &ends.messages])?;
-    landlock::restrict(&landlock::View::default())?;
     seccomp::install()?;
     close(&[payload, &ends.reports])
 }

@@ -1,31 +1,26 @@
 //! The view of files once more, decided by another part of the kernel than mounts; and no TCP,
 //! no abstract sockets and no signals beyond the sandbox.
+//!
+//! Init and payload are restricted together, by one set of rules: between two sets the kernel
+//! would hold back even the signal by which the end of init ends the payload.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetStatus, Scope, path_beneath_rules,
+    RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
 use super::error::{Failure, Stage};
-use super::mounts::DEVICES;
+use super::init::{Isolation, Setup};
+use super::mounts::{DEVICES, PRIVATE_TMP};
 
 /// The newest version whose rights we know. Older kernels enforce what they have of it.
 const VERSION: ABI = ABI::V10;
 
-/// The files this process may still use.
-#[derive(Default)]
-pub(super) struct View {
-    /// To read and execute, with everything below.
-    pub(super) readable: Vec<PathBuf>,
-    /// To read and write, but not to execute.
-    pub(super) writable: Vec<PathBuf>,
-}
-
-/// Restricts this process to `view`, and says so where the kernel has no landlock.
-pub(super) fn restrict(view: &View) -> Result<Option<String>, Failure> {
-    let status = apply(view).map_err(|error| Failure {
+/// Restricts this process, and says so where the kernel has no landlock.
+pub(super) fn restrict(setup: &Setup<'_>) -> Result<Option<String>, Failure> {
+    let status = apply(setup).map_err(|error| Failure {
         stage: Stage::Landlock,
         errno: 0,
         detail: error.to_string(),
@@ -35,16 +30,20 @@ pub(super) fn restrict(view: &View) -> Result<Option<String>, Failure> {
     Ok((status == RulesetStatus::NotEnforced).then(|| missing.to_owned()))
 }
 
-fn apply(view: &View) -> Result<RulesetStatus, landlock::RulesetError> {
-    let read = AccessFs::from_read(VERSION);
+fn apply(setup: &Setup<'_>) -> Result<RulesetStatus, RulesetError> {
+    let mounts = setup.plan.mounts.iter();
+    let (readable, writable): (Vec<&Path>, _) = match setup.isolation {
+        Isolation::Namespaces => (mounts.map(|it| &*it.target).collect(), Some(PRIVATE_TMP)),
+        Isolation::None => (mounts.map(|it| &*it.source).collect(), None),
+    };
     let device = AccessFs::ReadFile | AccessFs::WriteFile;
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(VERSION))?
         .handle_access(AccessNet::from_all(VERSION))?
         .scope(Scope::from_all(VERSION))?
         .create()?
-        .add_rules(path_beneath_rules(&view.readable, read))?
-        .add_rules(path_beneath_rules(&view.writable, scratch()))?
+        .add_rules(path_beneath_rules(readable, AccessFs::from_read(VERSION)))?
+        .add_rules(path_beneath_rules(writable, scratch()))?
         .add_rules(path_beneath_rules(DEVICES, device))?
         .restrict_self()?;
     Ok(status.ruleset)

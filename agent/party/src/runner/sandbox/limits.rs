@@ -3,6 +3,8 @@
 use rustix::process::{Resource, Rlimit};
 
 use super::error::{Failure, Stage};
+use super::init::Isolation;
+use super::namespaces::Identity;
 
 /// Room for Python, numpy and a few buffers, on the smallest machine.
 const LEAST_MEMORY: u64 = 512 << 20;
@@ -39,9 +41,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Applies them to this process. `own_users` says whether it has a user namespace, within
-    /// which alone its threads are counted.
-    pub(super) fn apply(&self, own_users: bool) -> Result<(), Failure> {
+    /// Applies them to this process.
+    pub(super) fn apply(&self, isolation: Isolation) -> Result<(), Failure> {
         // One byte: too little for a file, and the one value that also keeps the kernel from
         // handing a dump, with the secrets in it, to a crash collector.
         lower(Resource::Core, 1)?;
@@ -50,8 +51,25 @@ impl Limits {
         lower(Resource::Fsize, self.file_size)?;
         lower(Resource::Memlock, 0)?;
         lower(Resource::Msgqueue, 0)?;
-        if own_users { lower(Resource::Nproc, self.threads) } else { Ok(()) }
+        match isolation {
+            Isolation::Namespaces => lower(Resource::Nproc, self.threads),
+            // All processes of this user would count, in and out of the sandbox.
+            Isolation::None => Ok(()),
+        }
     }
+}
+
+/// Says so where the limit on threads does not hold.
+pub(super) fn without_effect(runner: &Identity, isolation: Isolation) -> Option<String> {
+    let warning = if isolation == Isolation::None {
+        "without a user namespace there is no limit on threads"
+    } else if runner.is_root() {
+        "the runner is root, whose threads the kernel does not count: the limit on threads has no \
+         effect. Run it as an ordinary user"
+    } else {
+        return None;
+    };
+    Some(warning.to_owned())
 }
 
 /// Sets soft and hard limit; never above the present hard limit, which only root may raise.

@@ -34,6 +34,10 @@ impl Identity {
         }
     }
 
+    pub(super) fn is_root(&self) -> bool {
+        self.user == 0
+    }
+
     /// Maps this user and group, and no others, into the new user namespace. The kernel lets a
     /// process without privileges map its group only after it has given up `setgroups`.
     pub(super) fn enter(&self) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! The last steps before the program: inside the sandbox, in the process that becomes it.
 
 use std::convert::Infallible;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,8 +13,7 @@ use rustix::process::{Pid, Signal};
 use super::channels::ChildEnds;
 use super::error::{Failure, Stage};
 use super::init::{Isolation, Payload, Setup};
-use super::landlock::View;
-use super::{landlock, mounts, seccomp, sys};
+use super::{seccomp, sys};
 
 /// Becomes the program; returns an exit status only where that fails.
 pub(super) fn run(setup: &Setup<'_>, init: Pid, ends: &ChildEnds) -> i32 {
@@ -36,14 +35,11 @@ fn confine(setup: &Setup<'_>, init: Pid, ends: &ChildEnds) -> Result<(), Failure
     rustix::process::setsid().map_err(Failure::at(Stage::Session))?;
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     place_descriptors(ends).map_err(Failure::at(Stage::Descriptors))?;
-    setup.plan.limits.apply(setup.isolation == Isolation::Namespaces)?;
+    setup.plan.limits.apply(setup.isolation)?;
     if setup.payload == Payload::Program {
         let directory = PathBuf::from(seen(setup, setup.plan.working_directory.as_os_str()));
         rustix::process::chdir(&directory)
             .map_err(Failure::on(Stage::WorkingDirectory, &directory))?;
-    }
-    if let Some(warning) = landlock::restrict(&view(setup))? {
-        ends.messages.warn(warning);
     }
     seccomp::install()
 }
@@ -62,23 +58,8 @@ fn place_descriptors(ends: &ChildEnds) -> std::io::Result<()> {
     sys::close_on_exec_from(4)
 }
 
-/// What landlock lets the program see: the same trees as the mounts.
-fn view(setup: &Setup<'_>) -> View {
-    let mounts = setup.plan.mounts.iter();
-    match setup.isolation {
-        Isolation::Namespaces => View {
-            readable: mounts.map(|mount| mount.target.clone()).collect(),
-            writable: vec![mounts::PRIVATE_TMP.into()],
-        },
-        Isolation::None => View {
-            readable: mounts.map(|mount| mount.source.clone()).collect(),
-            writable: Vec::new(),
-        },
-    }
-}
-
 /// A path or text of the plan as this process has to name it.
-fn seen(setup: &Setup<'_>, text: &OsStr) -> std::ffi::OsString {
+fn seen(setup: &Setup<'_>, text: &OsStr) -> OsString {
     match setup.isolation {
         Isolation::Namespaces => text.to_owned(),
         Isolation::None => setup.plan.on_host(text),

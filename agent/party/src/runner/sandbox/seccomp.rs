@@ -11,7 +11,11 @@
 //! - `socketpair` of Unix streams, which `asyncio` wakes itself with. Datagram pairs could be sent
 //!   to any socket in view;
 //! - memory that `RLIMIT_DATA` counts: no shared anonymous memory, no stacks that grow;
-//! - signals to the process itself.
+//! - signals to the process itself, also where no PID namespace hides the others.
+//!
+//! Calls that change files by their path but that landlock does not see are left out: `chmod`,
+//! `chown`, `utime`, `truncate`, `setxattr`. Without a mount namespace they would reach every file
+//! of this user.
 
 use std::collections::BTreeMap;
 
@@ -42,27 +46,24 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
 /// Calls that are allowed with certain arguments only.
 fn conditional() -> Result<Vec<(c_long, Vec<SeccompRule>)>, seccompiler::BackendError> {
     let this_process = u64::from(std::process::id());
-    let mut calls = vec![
-        (
-            libc::SYS_clone,
-            one_of(0, bits(libc::CLONE_THREAD | NAMESPACES), &[bits(libc::CLONE_THREAD)])?,
-        ),
-        (
-            libc::SYS_mmap,
-            one_of(3, bits(MAPPING), &[0, bits(libc::MAP_ANONYMOUS), bits(libc::MAP_SHARED)])?,
-        ),
+    let thread = bits(libc::CLONE_THREAD);
+    let mappings = [0, bits(libc::MAP_ANONYMOUS), bits(libc::MAP_SHARED)];
+    let stream_pair = vec![
+        equal(0, ALL_BITS, bits(libc::AF_UNIX))?,
+        equal(1, SOCKET_TYPE, bits(libc::SOCK_STREAM))?,
+    ];
+    Ok(vec![
+        (libc::SYS_clone, one_of(0, thread | bits(NAMESPACES), &[thread])?),
+        (libc::SYS_mmap, one_of(3, bits(MAPPING), &mappings)?),
         (libc::SYS_kill, one_of(0, ALL_BITS, &[this_process])?),
         (libc::SYS_tgkill, one_of(0, ALL_BITS, &[this_process])?),
         (libc::SYS_prlimit64, one_of(0, ALL_BITS, &[0, this_process])?),
         (libc::SYS_ioctl, one_of(1, ALL_BITS, &IOCTLS)?),
+        (libc::SYS_fcntl, one_of(1, ALL_BITS, &FCNTLS.map(bits))?),
         (libc::SYS_prctl, one_of(0, ALL_BITS, &PRCTLS.map(bits))?),
-    ];
-    let pair = vec![
-        equal(0, ALL_BITS, bits(libc::AF_UNIX))?,
-        equal(1, SOCKET_TYPE, bits(libc::SOCK_STREAM))?,
-    ];
-    calls.push((libc::SYS_socketpair, vec![SeccompRule::new(pair)?]));
-    Ok(calls)
+        (libc::SYS_setsockopt, one_of(2, ALL_BITS, &SOCKET_OPTIONS.map(bits))?),
+        (libc::SYS_socketpair, vec![SeccompRule::new(stream_pair)?]),
+    ])
 }
 
 /// One rule for each value that the argument, masked, may have.
@@ -105,6 +106,26 @@ const IOCTLS: [u64; 7] = [
     libc::FIONCLEX,
 ];
 
+/// Not among them: who gets the signals of a descriptor.
+const FCNTLS: [i32; 12] = [
+    libc::F_DUPFD,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETFL,
+    libc::F_GETLK,
+    libc::F_SETLK,
+    libc::F_SETLKW,
+    libc::F_OFD_GETLK,
+    libc::F_OFD_SETLK,
+    libc::F_OFD_SETLKW,
+];
+
+/// Not among them: filters, which are programs for the kernel.
+const SOCKET_OPTIONS: [i32; 5] =
+    [libc::SO_SNDBUF, libc::SO_RCVBUF, libc::SO_RCVLOWAT, libc::SO_SNDTIMEO, libc::SO_RCVTIMEO];
+
 /// Names for threads and memory, and questions.
 const PRCTLS: [i32; 8] = [
     libc::PR_SET_NAME,
@@ -146,20 +167,19 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64,
     libc::SYS_pwrite64, libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_preadv2, libc::SYS_pwritev2,
     libc::SYS_lseek, libc::SYS_close, libc::SYS_close_range, libc::SYS_dup, libc::SYS_dup3,
-    libc::SYS_fcntl, libc::SYS_pipe2, libc::SYS_eventfd2, libc::SYS_ppoll, libc::SYS_pselect6,
+    libc::SYS_pipe2, libc::SYS_eventfd2, libc::SYS_ppoll, libc::SYS_pselect6,
     libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2,
     libc::SYS_sendfile, libc::SYS_copy_file_range,
     // Sockets that are there: the control socket and those handed over by it.
     libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg, libc::SYS_recvfrom, libc::SYS_recvmsg,
     libc::SYS_recvmmsg, libc::SYS_shutdown, libc::SYS_getsockname, libc::SYS_getpeername,
-    libc::SYS_getsockopt, libc::SYS_setsockopt,
+    libc::SYS_getsockopt,
     // Files.
     libc::SYS_openat, libc::SYS_openat2, libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx,
     libc::SYS_statfs, libc::SYS_fstatfs, libc::SYS_faccessat, libc::SYS_faccessat2,
     libc::SYS_readlinkat, libc::SYS_getdents64, libc::SYS_getcwd, libc::SYS_chdir,
-    libc::SYS_fchdir, libc::SYS_truncate, libc::SYS_ftruncate, libc::SYS_fallocate,
-    libc::SYS_fadvise64, libc::SYS_flock, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_fchmod,
-    libc::SYS_fchmodat, libc::SYS_fchmodat2, libc::SYS_utimensat, libc::SYS_mkdirat,
+    libc::SYS_fchdir, libc::SYS_ftruncate, libc::SYS_fallocate,
+    libc::SYS_fadvise64, libc::SYS_flock, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_mkdirat,
     libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat,
     libc::SYS_symlinkat, libc::SYS_getxattr, libc::SYS_lgetxattr, libc::SYS_fgetxattr,
     libc::SYS_listxattr, libc::SYS_llistxattr, libc::SYS_flistxattr,
@@ -171,8 +191,7 @@ const ALLOWED: &[c_long] = &[
 const LEGACY: &[c_long] = &[
     libc::SYS_open, libc::SYS_creat, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access,
     libc::SYS_readlink, libc::SYS_getdents, libc::SYS_mkdir, libc::SYS_rmdir, libc::SYS_unlink,
-    libc::SYS_rename, libc::SYS_link, libc::SYS_symlink, libc::SYS_chmod, libc::SYS_utime,
-    libc::SYS_utimes, libc::SYS_futimesat, libc::SYS_pipe, libc::SYS_dup2, libc::SYS_poll,
+    libc::SYS_rename, libc::SYS_link, libc::SYS_symlink, libc::SYS_pipe, libc::SYS_dup2, libc::SYS_poll,
     libc::SYS_select, libc::SYS_epoll_create, libc::SYS_epoll_wait, libc::SYS_eventfd,
     libc::SYS_signalfd, libc::SYS_alarm, libc::SYS_pause, libc::SYS_time, libc::SYS_getpgrp,
     libc::SYS_arch_prctl,
