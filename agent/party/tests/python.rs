@@ -3,8 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end that way")]
 
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, TryLockError};
+use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -153,7 +154,7 @@ fn it_is_made_once_works_alone_and_is_mended() {
     assert!(said.starts_with("<uvloop.Loop"), "{said}");
 
     // Whatever is lost, it is made anew, once.
-    let site = glob_site_packages(&place);
+    let site = site_packages(&place);
     for lost in ["mpyc/runtime.py", "numpy/__init__.py"] {
         fs::remove_file(site.join(lost)).unwrap();
         let (mended, steps) = prepare(&python);
@@ -163,7 +164,7 @@ fn it_is_made_once_works_alone_and_is_mended() {
     }
 }
 
-fn glob_site_packages(place: &Path) -> PathBuf {
+fn site_packages(place: &Path) -> PathBuf {
     let lib = place.join("lib");
     lib.join(&names(&lib)[0]).join("site-packages")
 }
@@ -186,23 +187,36 @@ fn two_makers_at_once_make_one() {
     assert_nothing_left_over(cache.path());
 }
 
+/// Killed while its pip waits for an index that never answers: pip lives on for a while.
 #[test]
 fn a_killed_maker_is_no_hindrance() {
     let cache = scratch();
+    let index = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", index.local_addr().unwrap());
     let mut maker = maker_process(cache.path(), REQUIREMENTS, "true");
-    let mut maker = maker.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(maker.stdout.take().unwrap()).lines();
-    let installing = |line: &String| line.starts_with("installing ");
-    assert!(lines.map_while(Result::ok).any(|line| installing(&line)));
+    maker.env("PIP_INDEX_URL", address).env("NO_PROXY", "127.0.0.1").stdout(Stdio::null());
+    let mut maker = maker.spawn().unwrap();
+    let connection = index.accept().unwrap();
     maker.kill().unwrap();
     maker.wait().unwrap();
-    let left = names(&cache.path().join("python"));
-    assert!(left.iter().any(|name| name.ends_with(".making")), "{left:?}");
 
+    let kept = cache.path().join("python");
+    let with_ending = |ending: &str| {
+        let name = names(&kept).into_iter().find(|name| name.ends_with(ending)).unwrap();
+        kept.join(name)
+    };
+    let left_over = with_ending(".making");
+    fs::write(left_over.join("left-over"), "").unwrap();
+    let lock = fs::File::open(with_ending(".lock")).unwrap();
+    let held = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+    assert!(held, "what the dead maker started can still write, and the lock is free");
+
+    drop((connection, index));
     let (prepared, steps) = prepare(&Python::new(None, cache.path()));
     assert_eq!(prepared.unwrap().extras.len(), 3);
     assert_eq!(made(&steps), 1);
     assert_nothing_left_over(cache.path());
+    assert!(!left_over.with_extension("").join("left-over").exists());
 }
 
 /// Puts a fake `python3`, a shell script, where alone is searched.
@@ -257,7 +271,7 @@ fn a_given_interpreter_is_used_as_it_is_or_refused() {
     assert!(error.to_string().contains("-m pip install mpyc"), "{error}");
 
     // It is remembered, and asked again as soon as something was installed or changed.
-    let mpyc = glob_site_packages(&bare).join("mpyc");
+    let mpyc = site_packages(&bare).join("mpyc");
     fs::create_dir(&mpyc).unwrap();
     for module in ["runtime", "seclists", "statistics"] {
         fs::write(mpyc.join(module).with_extension("py"), "").unwrap();
@@ -271,6 +285,13 @@ fn a_given_interpreter_is_used_as_it_is_or_refused() {
         assert_eq!(prepare(&python).1, []);
         assert_eq!(probe(&interpreter).unwrap(), environment);
     }
+
+    // An interpreter that imports from one's home would show all of it.
+    let home = std::env::home_dir().unwrap();
+    let more = site_packages(&bare).join("home.pth");
+    fs::write(more, format!("{}\n", home.display())).unwrap();
+    let error = prepare(&python).0.unwrap_err();
+    assert!(matches!(error, Error::TooBroad { .. }), "{error}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ mod probe;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 pub use error::Error;
 pub use mounts::Mount;
@@ -104,11 +104,12 @@ impl Python {
     /// # Errors
     /// Where there is no such Python and none can be made; the error says what to do.
     pub fn prepare(&self, progress: &mut dyn FnMut(Progress)) -> Result<Environment, Error> {
-        let kept = self.cache.join("python");
+        let kept = absolute(self.cache.join("python")).map_err(Error::cache(&self.cache))?;
         if let Some(interpreter) = &self.interpreter {
-            return memory::remembered(&kept, interpreter, || {
+            let interpreter = absolute(interpreter).map_err(Error::cache(interpreter))?;
+            return memory::remembered(&kept, &interpreter, || {
                 progress(Progress::Checking(interpreter.clone()));
-                probe(interpreter)
+                probe(&interpreter)
             });
         }
         let base = base::find(&self.search_path)?;

@@ -13,6 +13,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::syncfs;
+
 use super::base::Base;
 use super::command::run;
 use super::install::{INDISPENSABLE, Site, packages, part};
@@ -166,7 +168,10 @@ impl Maker<'_> {
         let missing = probe::ask(&interpreter)?.missing();
         self.leave_out(site, missing, progress)?;
         remove(&temporary)?;
-        keep_links_only(&site.place.join("bin"))
+        keep_links_only(&site.place.join("bin"))?;
+        // A power cut after the rename must not leave empty files in place.
+        let written = File::open(site.place).and_then(|place| Ok(syncfs(place)?));
+        written.map_err(Error::cache(site.place))
     }
 
     /// Makes an empty environment and puts pip into it: in two steps, because the `venv` module

@@ -223,6 +223,14 @@ mod tests {
     }
 
     #[test]
+    fn of_the_nix_store_all_is_shown() {
+        let mut view = View::default();
+        view.0.insert("/nix/store/aaa-python3/bin/python3.13".into(), None);
+        view.0.insert("/nix/store/bbb-env/bin/python3".into(), Some("../x".into()));
+        assert_eq!(view.finish().unwrap(), [real(Path::new(NIX_STORE))]);
+    }
+
+    #[test]
     fn a_loop_of_links_leads_nowhere() {
         let scratch = tempfile::tempdir().unwrap();
         symlink("round", scratch.path().join("round")).unwrap();

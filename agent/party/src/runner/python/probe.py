@@ -76,7 +76,7 @@ report = {
     "extras": extras,
     "prefixes": sorted({sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}),
     "imported_from": sorted({paths["stdlib"], paths["platstdlib"], *filter(None, sys.path)}),
-    "mapped": sorted(path for path in mapped if os.path.isfile(path)),
+    "mapped": sorted(path for path in mapped if os.path.isfile(path) and path != executable),
     "loader": loader(executable),
 }
 with open(report_to, "w") as out:
