@@ -42,7 +42,7 @@ pub struct Patience {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The MPyC process is ready in its sandbox and this is what it would run.
-    Prepared(Components, Entry),
+    Prepared(Box<Components>, Entry),
     /// A control link to this peer is up; its certificate shows this key.
     Linked(usize, PublicKey),
     /// The control link to this peer has ended.
@@ -70,8 +70,10 @@ pub enum Action {
     Send(usize, Control),
     /// Close the control link to this peer and look for another.
     Unlink(usize),
+    /// All parties hold the same agreement: streams of this run may come.
+    Agreed(RunId),
     /// Let the program start.
-    Start(RunId),
+    Start,
     /// Dial the stream that this peer's MPyC opens.
     Dial(usize, u32),
     /// The run is over: end the MPyC process, write the record, close the links.
@@ -156,7 +158,7 @@ impl Run {
 
     fn take(&mut self, now: Duration, event: Event) {
         match event {
-            Event::Prepared(components, own) => self.prepared(components, own),
+            Event::Prepared(components, own) => self.prepared(*components, own),
             Event::Linked(peer, key) => {
                 if self.peers[peer].linked() {
                     self.gone(peer, Reason::Lost("the peer opened another".into()));
@@ -328,6 +330,7 @@ impl Run {
         }
         if let Some(id) = self.run_id() {
             self.stage = Stage::Start;
+            self.actions.push(Action::Agreed(id));
             self.send_all(&Control::Ready(id));
         }
     }
@@ -345,7 +348,7 @@ impl Run {
             }
         }
         self.stage = Stage::Run;
-        self.actions.push(Action::Start(id));
+        self.actions.push(Action::Start);
     }
 
     /// Looks at the clock.

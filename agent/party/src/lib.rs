@@ -1,5 +1,9 @@
 //! What a party does: configuration, discovery, links, sessions and their runs, command line.
 
+pub mod command;
 pub mod config;
+pub mod discovery;
+pub mod identity;
 pub mod link;
 pub mod runner;
+pub mod session;

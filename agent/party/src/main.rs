@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! `mpyc-party`: see `mpyc-party --help`, and `lib.rs` for how it is made.
+
+fn main() -> std::process::ExitCode {
+    mpyc_party::command::main()
+}

@@ -1,4 +1,20 @@
-//! Running MPyC for one party of a session: its Python, its sandbox, its streams, its end.
+//! Runs a session: prepares Python and sandbox, meets the other parties, lets the program run, and
+//! writes down how it ended.
+//!
+//! The order matters. [`prepare`] is synchronous and single-threaded: it makes the sandbox before
+//! any key is in memory, for the sandboxed process begins as a copy of this one. Only then
+//! [`conduct`] loads the identity, starts tokio, and feeds the [run's machine] with what happens.
+//!
+//! [run's machine]: mpyc_party_core::run::Run
 
+mod child;
+mod conduct;
+mod launch;
+mod output;
 pub mod python;
 pub mod sandbox;
+mod streams;
+pub mod view;
+
+pub use conduct::{Outcome, conduct};
+pub use launch::{Launch, PrepareError, prepare};

@@ -16,6 +16,7 @@ struct World {
     /// Messages under way, by sender and receiver.
     wires: Vec<Vec<VecDeque<Control>>>,
     verdicts: Vec<Option<Verdict>>,
+    agreed: Vec<Option<RunId>>,
     started: Vec<Option<RunId>>,
     /// Links that drop what is sent from the first to the second.
     cut: Vec<(usize, usize)>,
@@ -54,6 +55,7 @@ impl World {
             runs: (0..parties).map(run).collect(),
             wires: vec![vec![VecDeque::new(); parties]; parties],
             verdicts: vec![None; parties],
+            agreed: vec![None; parties],
             started: vec![None; parties],
             cut: Vec::new(),
             frozen: Vec::new(),
@@ -66,7 +68,8 @@ impl World {
             match action {
                 Action::Send(peer, _) if self.cut.contains(&(to, peer)) => {}
                 Action::Send(peer, message) => self.wires[to][peer].push_back(message),
-                Action::Start(id) => self.started[to] = Some(id),
+                Action::Agreed(id) => self.agreed[to] = Some(id),
+                Action::Start => self.started[to] = self.agreed[to],
                 Action::End(verdict) => {
                     assert!(self.verdicts[to].is_none(), "a second verdict");
                     self.verdicts[to] = Some(verdict);
@@ -89,7 +92,7 @@ impl World {
     fn prepare(&mut self, index: usize, odd: Option<Component>) {
         let components = components(odd);
         let own = entry(&self.runs[index].roster, index, &components, 1);
-        self.give(index, Event::Prepared(components, own));
+        self.give(index, Event::Prepared(Box::new(components), own));
     }
 
     fn prepare_all(&mut self) {
@@ -429,7 +432,7 @@ proptest! {
         for index in (0..3).filter(|i| !world.frozen.contains(i)) {
             prop_assert!(world.verdicts[index].is_some(), "party {} has no verdict", index);
         }
-        let completed = world.verdicts.iter().any(|v| *v == Some(Verdict::Completed));
+        let completed = world.verdicts.contains(&Some(Verdict::Completed));
         let failed = world.verdicts.iter().flatten().any(|v| {
             matches!(v, Verdict::Failed(f) if matches!(f.reason, Reason::Ended(_)))
         });

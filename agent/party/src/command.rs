@@ -1,0 +1,122 @@
+//! The command line: what can be asked for, and how answers and errors are shown.
+
+mod authority;
+
+mod enroll;
+mod hub;
+mod logging;
+mod output;
+mod reference;
+mod session;
+mod settings;
+mod stop;
+mod view;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Place};
+
+/// Secure ad hoc sessions for multiparty computation with MPyC.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mpyc-party",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  mpyc-party demo                          a hub and three parties on this machine, one real run
+  mpyc-party enroll < token                become a party of a network
+  mpyc-party session import demo.bundle    look at a proposed session, and accept it
+  mpyc-party session run demo              meet the others and run it
+
+Exit status: 0 completed, 1 failed run or operation, 2 wrong usage or configuration."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// Configuration file [default: /etc/mpyc-party/config.toml, else ~/.config/mpyc-party/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// State directory [default: $STATE_DIRECTORY, else ~/.local/state/mpyc-party]
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+    /// Tell more; twice for every detail
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+impl Common {
+    fn place(&self) -> Result<Place, ConfigError> {
+        Place::find(self.config.clone(), self.state.clone())
+    }
+
+    fn load(&self) -> Result<(Place, Config), ConfigError> {
+        let place = self.place()?;
+        let config = place.load()?;
+        Ok((place, config))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The certificate authority of a network
+    #[command(subcommand)]
+    Ca(authority::Ca),
+    /// Serve as a hub: lighthouse, and enrolment where the authority is
+    Hub(hub::Hub),
+    /// Become a party of a network, with a token from its authority
+    Enroll(enroll::Enroll),
+    /// Sessions: run, check, list, show, share
+    #[command(subcommand)]
+    Session(session::Session),
+    /// The configuration
+    #[command(subcommand)]
+    Config(settings::Settings),
+    /// Print a completion script for a shell
+    Completions(reference::Completions),
+    /// Write the manual pages into a directory
+    Man(reference::Man),
+}
+
+/// What a command leads to.
+type Outcome = anyhow::Result<ExitCode>;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.common.verbose);
+    let common = &cli.common;
+    let outcome = match cli.command {
+        Command::Ca(ca) => ca.run(common),
+        Command::Hub(hub) => hub.run(common),
+        Command::Enroll(enroll) => enroll.run(common),
+        Command::Session(session) => session.run(common),
+        Command::Config(settings) => settings.run(common),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        output::error(&error);
+        let usage = error.downcast_ref::<ConfigError>().is_some();
+        ExitCode::from(if usage { 2 } else { 1 })
+    })
+}
+
+/// A runtime of one thread: what this program does at once it does by waiting.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,164 @@
+//! `mpyc-party ca`: the authority, on the machine that holds its key.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use mpyc_party_core::name::{NetworkName, PartyName};
+use mpyc_party_core::role::Role;
+use mpyc_party_hub::{Authority, Member, TOKEN_LIFETIME, TrailEntry, now};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Common, Outcome, output};
+
+/// The certificate authority of a network
+#[derive(Debug, Subcommand)]
+pub(super) enum Ca {
+    /// Make an authority, and with it a network
+    #[command(after_help = "Example: mpyc-party ca init --network example")]
+    Init {
+        /// The network's name
+        #[arg(long, value_name = "NAME")]
+        network: NetworkName,
+        /// Overlay addresses to give out [default: a random /64 of fd00::/8]
+        #[arg(long, value_name = "CIDR")]
+        pool: Option<ipnet::IpNet>,
+    },
+    /// Make a token with which one party (or hub) enrols, once
+    Token(Token),
+    /// List who is enrolled
+    List,
+    /// List what the authority did
+    Trail,
+    /// Refuse a party from now on: its certificate is not renewed
+    Revoke {
+        /// The party's name
+        name: PartyName,
+    },
+}
+
+/// Make a token with which one party (or hub) enrols, once
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The token is printed on standard output. Whoever has it can enrol under that name: hand it over as
+you would a password.
+
+Examples:
+  mpyc-party ca token --name alice --hub hub.example.org:4747 > alice.token
+  mpyc-party ca token --name bob --hub hub.example.org:4747 --valid-for 1h --group finance")]
+pub(super) struct Token {
+    /// The party's name
+    #[arg(long, value_name = "NAME", required_unless_present = "for_hub")]
+    name: Option<PartyName>,
+    /// Make a token for hub number N instead of a party
+    #[arg(long, value_name = "N", conflicts_with = "name")]
+    for_hub: Option<u16>,
+    /// Where the hub beside the authority answers; may be repeated
+    #[arg(long = "hub", value_name = "HOST:PORT", required = true)]
+    hubs: Vec<String>,
+    /// How long the token can be used [default: 1day]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    valid_for: Option<Duration>,
+    /// A group that the certificate shall name; may be repeated
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+}
+
+impl Ca {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let dir = common.place()?.state.join("ca");
+        match self {
+            Self::Init { network, pool } => {
+                let authority = Authority::init(&dir, &network, pool, now())?;
+                let root = authority.root();
+                output::good(format!(
+                    "network {network} is made: root {}, overlay addresses {}. Its key is in {}: keep a copy of it safe",
+                    root.fingerprint,
+                    root.pool,
+                    dir.display()
+                ));
+            }
+            Self::Token(token) => output::line(&*token.make(&open(&dir)?)?),
+            Self::List => list(&open(&dir)?.list()?, common.json)?,
+            Self::Trail => trail(&open(&dir)?.trail()?, common.json)?,
+            Self::Revoke { name } => {
+                open(&dir)?.revoke(name.as_str(), now())?;
+                output::good(format!(
+                    "{name} is revoked: its certificate is not renewed, and ends within a day"
+                ));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn open(dir: &Path) -> anyhow::Result<Authority> {
+    if !dir.is_dir() {
+        bail!(
+            "there is no authority in {}: make one with mpyc-party ca init --network NAME, or name its state directory with --state",
+            dir.display()
+        );
+    }
+    Ok(Authority::open(dir)?)
+}
+
+impl Token {
+    fn make(self, authority: &Authority) -> anyhow::Result<zeroize::Zeroizing<String>> {
+        let role = match (self.name, self.for_hub) {
+            (Some(name), _) => Role::party(name)?,
+            (None, Some(number)) => Role::Hub(number),
+            (None, None) => bail!("name the party with --name"),
+        };
+        let lifetime = self.valid_for.map_or(TOKEN_LIFETIME, |time| time.as_secs());
+        let token = authority.new_token(&role, &self.groups, lifetime, self.hubs, now())?;
+        Ok(token.to_text()?)
+    }
+}
+
+fn date(seconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| seconds.to_string())
+}
+
+fn list(members: &[Member], as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        let value = |member: &Member| {
+            json!({
+                "name": member.name, "address": member.address, "groups": member.groups,
+                "key": member.key, "enrolled": date(member.enrolled),
+                "expires": member.expires.map(date), "revoked": member.revoked.map(date),
+            })
+        };
+        return Ok(output::json(&members.iter().map(value).collect::<Vec<_>>())?);
+    }
+    for member in members {
+        let state = match (member.revoked, member.expires) {
+            (Some(at), _) => format!("revoked {}", date(at)),
+            (None, Some(at)) => format!("until {}", date(at)),
+            (None, None) => "no certificate".to_owned(),
+        };
+        let Member { name, address, key, groups, .. } = member;
+        output::line(format!("{name:20} {address:28} {state} {key} {}", groups.join(",")));
+    }
+    Ok(())
+}
+
+fn trail(entries: &[TrailEntry], as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        let value = |entry: &TrailEntry| {
+            json!({
+                "time": date(entry.time), "event": entry.event, "subject": entry.subject,
+                "detail": entry.detail,
+            })
+        };
+        return Ok(output::json(&entries.iter().map(value).collect::<Vec<_>>())?);
+    }
+    for TrailEntry { time, event, subject, detail } in entries {
+        output::line(format!("{} {event:10} {subject} {detail}", date(*time)));
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! `mpyc-party enroll`.
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use zeroize::Zeroizing;
+
+use super::{Common, Outcome, output, runtime};
+use crate::config::files;
+use crate::identity::Store;
+
+/// Longest token in bytes.
+const LONGEST_TOKEN: u64 = 16 * 1024;
+
+/// Become a party of a network
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The token comes from a file, from standard input, or is asked for; never from the command line,
+where other users of this machine could read it.
+
+Examples:
+  mpyc-party enroll                        asks for the token
+  mpyc-party enroll --token-file token     reads it from a file
+  ssh ca mpyc-party ca token --name alice --hub ca:4747 | mpyc-party enroll")]
+pub(super) struct Enroll {
+    /// Read the token from this file
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Enroll {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let store = Store::new(&common.place()?.state);
+        let token = self.token()?;
+        let identity = runtime()?.block_on(store.enrol(token.trim()))?;
+        let claims = identity.claims();
+        if common.json {
+            output::json(&serde_json::json!({
+                "network": claims.network, "role": claims.role.to_string(),
+                "address": claims.address, "key": claims.key, "expires": claims.not_after,
+            }))?;
+        } else {
+            output::good(format!(
+                "enrolled as {} in network {}, overlay address {}",
+                claims.role, claims.network, claims.address
+            ));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn token(&self) -> anyhow::Result<Zeroizing<String>> {
+        let bytes = match &self.token_file {
+            Some(path) => files::read(path, LONGEST_TOKEN)?,
+            None if std::io::stdin().is_terminal() => {
+                let token = rpassword::prompt_password("Token: ");
+                return Ok(Zeroizing::new(token.context("the token cannot be read")?));
+            }
+            None => {
+                let mut bytes = Vec::new();
+                std::io::stdin().take(LONGEST_TOKEN).read_to_end(&mut bytes)?;
+                bytes
+            }
+        };
+        let text = String::from_utf8(bytes).ok().context("the token is not text")?;
+        Ok(Zeroizing::new(text))
+    }
+}

@@ -1,0 +1,65 @@
+//! Text for people and JSON for scripts.
+
+use std::fmt::Display;
+
+use anstream::{eprintln, println};
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+const DIM: Style = Style::new().dimmed();
+
+/// Shows an error and what led to it.
+pub(super) fn error(error: &anyhow::Error) {
+    let mut shown = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !shown.contains(&cause) {
+            shown = format!("{shown}: {cause}");
+        }
+    }
+    eprintln!("{BAD}error:{BAD:#} {shown}");
+}
+
+/// An answer on standard output.
+pub(super) fn line(text: impl Display) {
+    println!("{text}");
+}
+
+/// An answer for scripts: one JSON value.
+pub(super) fn json(value: &impl Serialize) -> serde_json::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// An event for scripts: one JSON value on a line of its own.
+pub(super) fn json_line(value: &serde_json::Value) {
+    println!("{value}");
+}
+
+/// A step of longer work, on standard error.
+pub(super) fn step(text: impl Display) {
+    eprintln!("{DIM}·{DIM:#} {text}");
+}
+
+/// Something that went well.
+pub(super) fn good(text: impl Display) {
+    eprintln!("{GOOD}✓{GOOD:#} {text}");
+}
+
+/// Something that did not.
+pub(super) fn bad(text: impl Display) {
+    eprintln!("{BAD}✗{BAD:#} {text}");
+}
+
+/// Something to know.
+pub(super) fn warn(text: impl Display) {
+    eprintln!("{DOUBTFUL}!{DOUBTFUL:#} {text}");
+}
+
+/// A line of a program's log.
+pub(super) fn dim(text: impl Display) {
+    eprintln!("{DIM}{text}{DIM:#}");
+}

@@ -1,0 +1,48 @@
+//! `mpyc-party config`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use super::{Common, Outcome, output};
+use crate::config::Config;
+
+/// The configuration
+#[derive(Debug, Subcommand)]
+pub(super) enum Settings {
+    /// Check a configuration without doing anything
+    #[command(after_help = "Example: mpyc-party config check ./config.toml")]
+    Check {
+        /// The file [default: the one that would be used]
+        file: Option<PathBuf>,
+    },
+    /// Print the effective configuration, defaults filled in
+    Show,
+}
+
+impl Settings {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let place = common.place()?;
+        match self {
+            Self::Check { file } => {
+                let file = file.or(place.config).context(
+                    "there is no configuration to check: name a file. Without one, every default holds",
+                )?;
+                let config = Config::load(&file)?;
+                let sessions = config.sessions.len();
+                output::good(format!("{} is in order; sessions: {sessions}", file.display()));
+            }
+            Self::Show => {
+                let config = place.load()?;
+                if common.json {
+                    output::json(&config)?;
+                } else {
+                    output::line(config.to_toml()?);
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,168 @@
+//! The configuration: one TOML file, unknown keys refused, every default here and nowhere else.
+
+pub mod files;
+mod place;
+mod session;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::{PartyName, SessionName};
+use serde::{Deserialize, Serialize};
+
+pub use place::Place;
+pub use session::{Demand, Policy, Session, Start};
+
+/// The port of hubs and parties where none is configured.
+pub const DEFAULT_PORT: u16 = 4747;
+
+/// What a party (or a hub) is told by the one who runs it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Config {
+    /// The network this party is in.
+    pub network: Network,
+    /// Where this party accepts connections.
+    pub listen: Listen,
+    /// What is known of other parties without asking a hub.
+    pub peers: BTreeMap<PartyName, Peer>,
+    /// The Python that runs MPyC.
+    pub python: Python,
+    /// The sessions this party takes part in.
+    pub sessions: BTreeMap<SessionName, Session>,
+    /// Where this machine serves as a hub.
+    pub hub: Hub,
+}
+
+/// The network.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Network {
+    /// Hubs as «host:port»; those of the enrolment token where none is given.
+    pub hubs: Vec<String>,
+}
+
+/// Where a party accepts connections.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Listen {
+    /// TCP port; 0 takes any free one. A port already taken by another session of this party is
+    /// no error: any free one is taken, and announced.
+    pub port: u16,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { port: DEFAULT_PORT }
+    }
+}
+
+/// What is known of another party.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Peer {
+    /// Where it may be reached, as «host:port»: a candidate like those that a hub tells.
+    pub address: Option<String>,
+    /// Its public key. Only a certificate for this key is then accepted as this party.
+    pub key: Option<PublicKey>,
+}
+
+/// The Python that runs MPyC.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Python {
+    /// An interpreter that can import mpyc; without one, a private environment is made.
+    pub interpreter: Option<PathBuf>,
+}
+
+/// A hub's settings.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Hub {
+    /// Address and port to serve on.
+    pub listen: std::net::SocketAddr,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self { listen: (std::net::Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into() }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {} cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not TOML, or not this configuration.
+    #[error("the configuration {} has an error: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what is wrong there.
+        message: String,
+    },
+    /// A session's values do not go together.
+    #[error("session {session}: {message}")]
+    Session {
+        /// The session.
+        session: SessionName,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// No directory for state or cache can be found.
+    #[error("no {0} directory: set {1}, or give --state DIR")]
+    NoPlace(&'static str, &'static str),
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// A file that cannot be read, parsed, or whose values do not go together.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let mut config = Self::parse(&text)
+            .map_err(|message| ConfigError::Parse { path: path.into(), message })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        if let Some(interpreter) = &mut config.python.interpreter {
+            *interpreter = base.join(&interpreter);
+        }
+        for (name, session) in &mut config.sessions {
+            session.resolve(base);
+            session
+                .check()
+                .map_err(|message| ConfigError::Session { session: name.clone(), message })?;
+        }
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// The hubs to ask: those configured, else `enrolled`, those of the enrolment token.
+    #[must_use]
+    pub fn hubs(&self, enrolled: Vec<String>) -> Vec<String> {
+        if self.network.hubs.is_empty() { enrolled } else { self.network.hubs.clone() }
+    }
+
+    /// The configuration as TOML, defaults filled in.
+    ///
+    /// # Errors
+    /// None is known: every value here has a form in TOML.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

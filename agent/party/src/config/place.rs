@@ -1,0 +1,66 @@
+//! Where the configuration, the state and the cache are.
+
+use std::env;
+use std::path::PathBuf;
+
+use super::{Config, ConfigError};
+
+/// The system-wide configuration, used where it is there.
+const SYSTEM_CONFIG: &str = "/etc/mpyc-party/config.toml";
+/// The directory of this program below those of the XDG base directory specification.
+const NAME: &str = "mpyc-party";
+
+/// The files and directories of one party on this machine.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The configuration file, where one was named or found.
+    pub config: Option<PathBuf>,
+    /// Identity, imported sessions and run records.
+    pub state: PathBuf,
+    /// What can be made again: the private Python environment.
+    pub cache: PathBuf,
+}
+
+impl Place {
+    /// Finds the places: what the command line names, else what systemd gives, else what the XDG
+    /// base directory specification says.
+    ///
+    /// # Errors
+    /// Where neither is given and there is no home directory.
+    pub fn find(config: Option<PathBuf>, state: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let found = || {
+            let user = xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("config.toml"));
+            [Some(SYSTEM_CONFIG.into()), user].into_iter().flatten().find(|path| path.is_file())
+        };
+        let state = state
+            .or_else(|| first_of("STATE_DIRECTORY"))
+            .or_else(|| xdg("XDG_STATE_HOME", ".local/state"))
+            .ok_or(ConfigError::NoPlace("state", "HOME"))?;
+        let cache = first_of("CACHE_DIRECTORY")
+            .or_else(|| xdg("XDG_CACHE_HOME", ".cache"))
+            .unwrap_or_else(|| state.join("cache"));
+        Ok(Self { config: config.or_else(found), state, cache })
+    }
+
+    /// Loads the configuration; where there is no file, every default holds.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)
+    }
+}
+
+/// The first directory of a list as systemd sets it.
+fn first_of(variable: &str) -> Option<PathBuf> {
+    let value = env::var_os(variable)?;
+    env::split_paths(&value).next().filter(|path| path.is_absolute())
+}
+
+/// This program's directory below `variable`, or below `fallback` in the home directory.
+fn xdg(variable: &str, fallback: &str) -> Option<PathBuf> {
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let base = env::var_os(variable).map(PathBuf::from).filter(absolute);
+    let home = || env::var_os("HOME").map(PathBuf::from).filter(absolute);
+    Some(base.or_else(|| Some(home()?.join(fallback)))?.join(NAME))
+}

@@ -1,0 +1,218 @@
+//! One declared session in the configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::PartyName;
+use mpyc_party_core::roster::Roster;
+use serde::{Deserialize, Serialize};
+
+/// A declared computation.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Session {
+    /// The MPyC program.
+    pub program: PathBuf,
+    /// Its arguments.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// The parties in order; the position is the MPyC party index.
+    pub parties: Roster,
+    /// How many parties may pool what they saw and still learn nothing; MPyC's default where none
+    /// is given: the largest with an honest majority.
+    pub threshold: Option<usize>,
+    /// This party's private input; the program finds its path in `$MPYC_PARTY_INPUT`.
+    pub input: Option<PathBuf>,
+    /// What else the program reads, beside it.
+    #[serde(default)]
+    pub files: Vec<PathBuf>,
+    /// Options of MPyC itself, such as `--no-prss`.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// Who may start it.
+    #[serde(default)]
+    pub start: Start,
+    /// How often it may start without a person.
+    #[serde(default = "one")]
+    pub max_runs: u32,
+    /// Shortest time between two starts without a person.
+    #[serde(default = "hour", with = "humantime_serde")]
+    pub interval: Duration,
+    /// How long to wait for all parties.
+    #[serde(default = "deadline", with = "humantime_serde")]
+    pub deadline: Duration,
+    /// How long an outage may last.
+    #[serde(default = "grace", with = "humantime_serde")]
+    pub grace: Duration,
+    /// Threshold 0 hides nothing from the other parties; this says that it is meant.
+    #[serde(default)]
+    pub allow_no_privacy: bool,
+    /// Whether the run may go on where the sandbox cannot be made in full.
+    #[serde(default)]
+    pub sandbox: Policy,
+    /// The Python version that all parties must have, as in `3.12`.
+    pub python: Option<Demand>,
+    /// Keys that these parties must have, from the bundle that this session came in.
+    #[serde(default)]
+    pub keys: BTreeMap<PartyName, PublicKey>,
+    /// Most memory of the MPyC process in MiB.
+    pub memory: Option<u64>,
+    /// Most output of the program in MiB.
+    #[serde(default = "output")]
+    pub output: u64,
+}
+
+/// Who may start a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// A person, or a unit that a person started.
+    #[default]
+    Manual,
+    /// Another party of the roster as well.
+    OnProposal,
+}
+
+/// Whether the run may go on without the whole sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The run is refused where a layer cannot be had.
+    #[default]
+    Required,
+    /// The run goes on with what can be had, and warns.
+    BestEffort,
+}
+
+/// A demanded Python version: major and minor.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Demand(String);
+
+impl Demand {
+    /// Whether `version` (as in `3.12.4`) is what is demanded.
+    #[must_use]
+    pub fn met_by(&self, version: &str) -> bool {
+        version.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+impl TryFrom<String> for Demand {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        match text.split('.').collect::<Vec<_>>()[..] {
+            [major, minor] if number(major) && number(minor) => Ok(Self(text)),
+            _ => Err(format!("«{text}» is not a Python version: write it as \"3.12\"")),
+        }
+    }
+}
+
+impl From<Demand> for String {
+    fn from(demand: Demand) -> Self {
+        demand.0
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+fn hour() -> Duration {
+    Duration::from_secs(3600)
+}
+fn deadline() -> Duration {
+    Duration::from_secs(600)
+}
+fn grace() -> Duration {
+    Duration::from_secs(30)
+}
+fn output() -> u64 {
+    64
+}
+
+impl Session {
+    /// A session with every default, to be widened by the caller.
+    #[must_use]
+    pub fn new(program: PathBuf, parties: Roster) -> Self {
+        Self {
+            program,
+            arguments: Vec::new(),
+            parties,
+            threshold: None,
+            input: None,
+            files: Vec::new(),
+            options: Vec::new(),
+            start: Start::Manual,
+            max_runs: one(),
+            interval: hour(),
+            deadline: deadline(),
+            grace: grace(),
+            allow_no_privacy: false,
+            sandbox: Policy::Required,
+            python: None,
+            keys: BTreeMap::new(),
+            memory: None,
+            output: output(),
+        }
+    }
+
+    /// MPyC's threshold for this session.
+    #[must_use]
+    pub fn threshold(&self) -> usize {
+        self.threshold.unwrap_or_else(|| self.parties.default_threshold())
+    }
+
+    /// Makes relative paths relative to `base`.
+    pub fn resolve(&mut self, base: &Path) {
+        let files = self.files.iter_mut();
+        for path in [&mut self.program].into_iter().chain(&mut self.input).chain(files) {
+            *path = base.join(&path);
+        }
+    }
+
+    /// Checks that the values go together.
+    ///
+    /// # Errors
+    /// Says what does not, and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        let (t, m) = (self.threshold(), self.parties.len());
+        if 2 * t >= m {
+            return Err(format!(
+                "threshold {t} is too large for {m} parties: MPyC needs an honest majority, so at most {}",
+                self.parties.default_threshold()
+            ));
+        }
+        if t == 0 && !self.allow_no_privacy {
+            return Err(format!(
+                "with threshold 0 every party can learn every input{}. If that is meant, set allow-no-privacy = true",
+                if m == 2 { ", and 2 parties allow no other threshold" } else { "" }
+            ));
+        }
+        if self.deadline.is_zero() || self.grace < Duration::from_secs(1) {
+            return Err("deadline must be positive, and grace at least 1s".into());
+        }
+        if self.output == 0 || self.memory == Some(0) {
+            return Err("output and memory are sizes in MiB, at least 1".into());
+        }
+        self.check_names()
+    }
+
+    /// Program and files lie side by side in the sandbox, so their names must differ.
+    fn check_names(&self) -> Result<(), String> {
+        let mut names = std::collections::BTreeSet::new();
+        for path in [&self.program].into_iter().chain(&self.files) {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                return Err(format!("«{}» is not a file with a readable name", path.display()));
+            };
+            if !names.insert(name) {
+                return Err(format!("two files are called «{name}»: rename one"));
+            }
+        }
+        match self.keys.keys().find(|name| self.parties.index_of(name).is_none()) {
+            Some(name) => Err(format!("keys names «{name}», who is not in parties")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+use super::*;
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path)
+}
+
+fn session(more: &str) -> Result<Config, ConfigError> {
+    load(&format!(
+        "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"bob\", \"carol\"]\n{more}"
+    ))
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(load("").unwrap(), Config::default());
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let config = session("threshold = 1\ndeadline = \"10m\"").unwrap();
+    assert_eq!(load(&config.to_toml().unwrap()).unwrap(), config);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let demo = "[sessions.demo]\nprogram = \"p.py\"\n";
+    let cases = [
+        ("[network]\nhub = []".to_owned(), "unknown field `hub`"),
+        ("[listen]\nport = \"x\"".to_owned(), "line 2"),
+        ("[listen]\nport = 70000".to_owned(), "line 2"),
+        ("[peers.Bob]".to_owned(), "«Bob» is not a name"),
+        ("[peers.bob]\nkey = \"ed25519:zz\"".to_owned(), "key"),
+        (format!("{demo}parties = [\"alice\"]"), "at least 2 parties"),
+        (format!("{demo}parties = [\"alice\", \"alice\"]"), "«alice» is in the roster twice"),
+        (format!("{demo}parties = [\"alice\", \"bob\"]"), "allow-no-privacy = true"),
+        ("[sessions.demo]\nparties = [\"a\", \"b\", \"c\"]".to_owned(), "missing field `program`"),
+    ];
+    for (text, expected) in cases {
+        let error = load(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}\n… does not say {expected}");
+    }
+    let cases = [
+        ("threshold = 2", "threshold 2 is too large for 3 parties"),
+        ("threshold = 0", "every party can learn every input"),
+        ("grace = \"1ms\"", "grace at least 1s"),
+        ("files = [\"x/p.py\"]", "two files are called «p.py»"),
+        ("python = \"three\"", "write it as \"3.12\""),
+        ("keys = {dave = \"ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}", "«dave»"),
+        ("thresold = 1", "unknown field `thresold`"),
+    ];
+    for (text, expected) in cases {
+        let error = session(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}\n… does not say {expected}");
+    }
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let config = session("files = [\"helper.py\", \"/abs.py\"]").unwrap();
+    let session = config.sessions.values().next().unwrap();
+    assert!(session.program.is_absolute() && session.program.ends_with("p.py"));
+    assert_eq!(session.files[1], Path::new("/abs.py"));
+}
+
+#[test]
+fn a_demanded_python_is_compared_by_number() {
+    let demand = Demand::try_from("3.1".to_owned()).unwrap();
+    assert!(demand.met_by("3.1.4") && demand.met_by("3.1") && !demand.met_by("3.12.1"));
+}

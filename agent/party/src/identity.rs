@@ -1,0 +1,261 @@
+//! This party's identity on disk: its key, its certificate, the network's root.
+//!
+//! The key is made here, at enrolment, and never leaves. It is written before anything is asked of
+//! the authority, so that a lost reply is answered by asking again with the same key.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mpyc_party_core::name::PartyName;
+use mpyc_party_core::token::{Token, TokenError};
+use mpyc_party_hub::{RequestError, SignerError, enrol, generate_key, now, renew};
+use mpyc_party_transport::Identity;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::config::files::{self, FileError, at};
+
+/// Largest file of an identity in bytes.
+const LARGEST: u64 = 64 * 1024;
+/// Shortest time between two attempts to renew.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why there is no identity to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// There is none yet.
+    #[error(
+        "this party is not enrolled: there is no identity in {}. Ask the holder of the authority for a token (mpyc-party ca token --name NAME), then run mpyc-party enroll",
+        dir.display()
+    )]
+    None {
+        /// Where it would be.
+        dir: PathBuf,
+    },
+    /// There is one already.
+    #[error(
+        "this machine is enrolled already as {name}, in {}. To enrol anew, choose another state directory or move this one away",
+        dir.display()
+    )]
+    Already {
+        /// Where it is.
+        dir: PathBuf,
+        /// As whom.
+        name: String,
+    },
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file holds something else.
+    #[error("{}: {message}. Restore it, or move the directory away and enrol anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The token is no token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The authority cannot be asked, or refuses.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// No key can be made.
+    #[error(transparent)]
+    Key(#[from] SignerError),
+    /// The certificate is for a hub or the authority.
+    #[error(
+        "this is the identity of {0}, not of a party: run this command with a party's state directory"
+    )]
+    NotAParty(String),
+}
+
+/// What a party knows of its network beside its certificate.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Known {
+    hubs: Vec<String>,
+}
+
+/// The directory that holds an identity.
+#[derive(Clone, Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// The store in the state directory `state`.
+    #[must_use]
+    pub fn new(state: &Path) -> Self {
+        Self { dir: state.join("identity") }
+    }
+
+    /// Whether there is an identity.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.dir.join("certificate.pem").is_file()
+    }
+
+    /// Fails unless there is an identity; reads nothing of it.
+    ///
+    /// # Errors
+    /// Says how to get one.
+    pub fn demand(&self) -> Result<(), IdentityError> {
+        if self.is_there() { Ok(()) } else { Err(IdentityError::None { dir: self.dir.clone() }) }
+    }
+
+    /// Loads the identity.
+    ///
+    /// # Errors
+    /// Where there is none, or its files are damaged or do not belong together.
+    pub fn load(&self) -> Result<Identity, IdentityError> {
+        self.demand()?;
+        let key = self.read("key.pem", "PRIVATE KEY")?;
+        let certificate = self.read("certificate.pem", "CERTIFICATE")?;
+        let root = self.read("root.pem", "CERTIFICATE")?;
+        Identity::new(certificate.to_vec(), key, root.to_vec())
+            .map_err(|error| self.damaged("certificate.pem", error.to_string()))
+    }
+
+    /// Loads the identity of a party, and its name.
+    ///
+    /// # Errors
+    /// As [`Store::load`]; also where it is the identity of something else.
+    pub fn load_party(&self) -> Result<(Identity, PartyName), IdentityError> {
+        let identity = self.load()?;
+        match identity.claims().party().cloned() {
+            Some(name) => Ok((identity, name)),
+            None => Err(IdentityError::NotAParty(identity.claims().role.to_string())),
+        }
+    }
+
+    /// The hubs of the token with which this party enrolled.
+    ///
+    /// # Errors
+    /// Where the file is damaged.
+    pub fn hubs(&self) -> Result<Vec<String>, IdentityError> {
+        let path = self.dir.join("network.toml");
+        let bytes = match files::read(&path, LARGEST) {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read?,
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let known: Result<Known, _> = toml::from_str(&text);
+        known
+            .map(|known| known.hubs)
+            .map_err(|error| self.damaged("network.toml", error.to_string()))
+    }
+
+    /// Enrols with the token in `text`: makes the key, asks, stores the answer.
+    ///
+    /// # Errors
+    /// Where this party is enrolled already, the token is none, or the authority refuses.
+    pub async fn enrol(&self, text: &str) -> Result<Identity, IdentityError> {
+        if self.is_there() {
+            let name = self.load()?.claims().role.to_string();
+            return Err(IdentityError::Already { dir: self.dir.clone(), name });
+        }
+        let token = Token::from_text(text)?;
+        let key = self.key()?;
+        let enrolled = enrol::request(&token, &key).await?;
+        let known = Known { hubs: token.hubs.clone() };
+        let known = toml::to_string(&known)
+            .map_err(|error| self.damaged("network.toml", error.to_string()))?;
+        files::replace_private(&self.dir.join("network.toml"), known.as_bytes())?;
+        self.write("root.pem", "CERTIFICATE", &enrolled.root)?;
+        // Last, for with it the identity is there.
+        self.write("certificate.pem", "CERTIFICATE", &enrolled.certificate)?;
+        self.load()
+    }
+
+    /// Renews the certificate if two thirds of its life are over, and loads the new one.
+    ///
+    /// # Errors
+    /// Where the authority cannot be asked or refuses; the old certificate is then still there.
+    pub async fn renew_if_due(
+        &self,
+        hubs: &[String],
+        identity: &Identity,
+    ) -> Result<Option<Identity>, IdentityError> {
+        if !due_in(identity).is_zero() {
+            return Ok(None);
+        }
+        let certificate = renew::renew(hubs, identity).await?;
+        self.write("certificate.pem", "CERTIFICATE", &certificate)?;
+        self.load().map(Some)
+    }
+
+    /// The key, made and written first where there is none.
+    fn key(&self) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+        files::private_dir(&self.dir)?;
+        let path = self.dir.join("key.pem");
+        if !path.exists() {
+            let key = generate_key()?;
+            self.write("key.pem", "PRIVATE KEY", &key)?;
+        }
+        self.read("key.pem", "PRIVATE KEY")
+    }
+
+    fn write(&self, name: &str, label: &str, der: &[u8]) -> Result<(), FileError> {
+        let pem = Zeroizing::new(pem::encode(&pem::Pem::new(label, der)));
+        files::replace_private(&self.dir.join(name), pem.as_bytes())
+    }
+
+    fn read(&self, name: &str, label: &str) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+        let path = self.dir.join(name);
+        let bytes = Zeroizing::new(files::read(&path, LARGEST)?);
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&at(&path, path.metadata())?.permissions());
+        if label == "PRIVATE KEY" && mode & 0o077 != 0 {
+            let text =
+                "others can read this private key: chmod 600 it, and enrol anew if they may have";
+            return Err(self.damaged(name, text.to_owned()));
+        }
+        match pem::parse(&*bytes) {
+            Ok(pem) if pem.tag() == label => Ok(Zeroizing::new(pem.into_contents())),
+            _ => Err(self.damaged(name, format!("holds no {}", label.to_lowercase()))),
+        }
+    }
+
+    fn damaged(&self, name: &str, message: String) -> IdentityError {
+        IdentityError::Damaged { path: self.dir.join(name), message }
+    }
+}
+
+/// How long until two thirds of the certificate's life are over.
+#[must_use]
+pub fn due_in(identity: &Identity) -> Duration {
+    let claims = identity.claims();
+    let life = claims.not_after.saturating_sub(claims.not_before);
+    let due = claims.not_before + life / 3 * 2;
+    Duration::from_secs(due.saturating_sub(now()))
+}
+
+/// Renews the certificate whenever it is due, for as long as somebody listens; inside a tokio
+/// runtime.
+#[must_use]
+pub fn keep_fresh(
+    store: Store,
+    hubs: Vec<String>,
+    identity: Identity,
+) -> watch::Receiver<Identity> {
+    let (sender, receiver) = watch::channel(identity);
+    tokio::spawn(async move {
+        loop {
+            let current = sender.borrow().clone();
+            tokio::select! {
+                () = tokio::time::sleep(due_in(&current).max(RENEWAL_PAUSE)) => {}
+                () = sender.closed() => return,
+            }
+            match store.renew_if_due(&hubs, &current).await {
+                Ok(Some(renewed)) => {
+                    sender.send_replace(renewed);
+                }
+                Ok(None) => {}
+                Err(error) => log::warn!("the certificate could not be renewed: {error}"),
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,118 @@
+//! The accepting side: who may come in, and what for.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mpyc_party_core::control::{LARGEST_CONTROL, StreamOpening};
+use mpyc_party_transport::gate::{self, Gate, Limits};
+use mpyc_party_transport::{Protocol, frame};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Control, LinkEvent, Pipe, Purpose, Secure, Shared};
+
+/// How long a peer may take for its first message.
+const OPENING: Duration = Duration::from_secs(5);
+
+/// Listens on `port` on all addresses; on any free port where that one is taken.
+///
+/// # Errors
+/// What the system says when no port can be had at all.
+pub async fn bind(port: u16) -> io::Result<TcpListener> {
+    let on = async |port: u16| match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        bound => bound,
+    };
+    match on(port).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => on(0).await,
+        bound => bound,
+    }
+}
+
+/// Accepts control links and streams for ever.
+pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, pipes: mpsc::Sender<Pipe>) {
+    let (gate, mut guests) = (Gate::new(Limits::default()), JoinSet::new());
+    loop {
+        let (tcp, from) = gate::next(&listener).await;
+        while guests.try_join_next().is_some() {}
+        let (shared, gate, pipes) = (shared.clone(), gate.clone(), pipes.clone());
+        guests.spawn(async move {
+            if let Err(error) = welcome(&shared, &gate, (tcp, from), &pipes).await {
+                log::debug!("connection from {from} refused: {error}");
+            }
+        });
+    }
+}
+
+async fn welcome(
+    shared: &Shared,
+    gate: &Gate,
+    (tcp, from): (TcpStream, SocketAddr),
+    pipes: &mpsc::Sender<Pipe>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let peers = shared.circle.expect(None);
+    let expects = [(Protocol::Control, peers.clone()), (Protocol::Stream, peers)];
+    let identity = shared.circle.identity();
+    let handshake = mpyc_party_transport::accept(tcp, &identity, &expects);
+    let mut secure = gate.decide(from, handshake).await?;
+    let peer = shared.circle.index_of(&secure.peer).ok_or("not of the roster")?;
+    match secure.protocol {
+        Protocol::Stream => {
+            let opening = frame::read::<StreamOpening>(&mut secure.stream, LARGEST_CONTROL);
+            let opening = timeout(OPENING, opening).await??.ok_or("closed before it began")?;
+            shared.events.send(LinkEvent::Stream(peer, opening, Box::new(secure))).await?;
+        }
+        _ => {
+            let purpose = frame::read::<Purpose>(&mut secure.stream, LARGEST_CONTROL);
+            match timeout(OPENING, purpose).await??.ok_or("closed before it began")? {
+                Purpose::Run => settle(shared, peer, secure, None, pipes).await?,
+                Purpose::Check => show_entry(shared, &mut secure).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Decides whether this connection becomes the control link to `peer`: the controlling end takes it
+/// if there is none yet, the other end waits to be told.
+pub(super) async fn settle(
+    shared: &Shared,
+    peer: usize,
+    mut secure: Secure,
+    address: Option<SocketAddr>,
+    pipes: &mpsc::Sender<Pipe>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    if shared.circle.controls(peer) {
+        if shared.linked(peer) {
+            return Err("there is a link to this peer already".into());
+        }
+        frame::write(&mut secure.stream, &Control::Use, LARGEST_CONTROL).await?;
+    } else {
+        let first = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
+        match timeout(OPENING, first).await?? {
+            Some(Control::Use) => {}
+            _ => return Err("the peer uses another link".into()),
+        }
+    }
+    pipes.send(Pipe { peer, secure, address }).await.map_err(|_| "this runner ends".into())
+}
+
+/// Shows an inquiring peer of the roster what this party would run.
+async fn show_entry(
+    shared: &Shared,
+    secure: &mut Secure,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut entry = shared.entry.clone();
+    let ready = timeout(OPENING, entry.wait_for(Option::is_some)).await??.clone();
+    if let Some(entry) = ready {
+        frame::write(&mut secure.stream, &Control::Entry(entry), LARGEST_CONTROL).await?;
+    }
+    tokio::io::AsyncWriteExt::shutdown(&mut secure.stream).await?;
+    Ok(())
+}

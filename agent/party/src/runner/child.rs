@@ -1,0 +1,113 @@
+//! The conversation with the launcher over the control socket: JSON packets, one descriptor at
+//! most with each.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+
+use crate::session::Versions;
+
+/// Largest packet in bytes.
+const LARGEST: usize = 64 * 1024;
+
+/// What the launcher is told.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(super) enum Order<'a> {
+    /// Import MPyC as this party and report.
+    Start {
+        program: &'a str,
+        arguments: &'a [String],
+        options: &'a [String],
+        parties: usize,
+        index: usize,
+        threshold: usize,
+        allow_list: bool,
+    },
+    /// Run the program.
+    Go,
+    /// Here is the connection that was dialled.
+    Connected { peer: usize },
+    /// Here is a connection from a peer.
+    Accepted { peer: usize },
+}
+
+/// What the launcher says.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(super) enum Report {
+    /// MPyC is imported.
+    Ready(Versions),
+    /// It could not be.
+    Failed { message: String },
+    /// MPyC opens a connection to this peer.
+    Dial { peer: usize },
+    /// MPyC waits for connections.
+    Listen,
+    /// MPyC no longer does.
+    Unlisten,
+    /// A peer sent something that may not be unpickled.
+    Refused { peer: Option<usize>, what: String },
+    /// The MPyC runtime starts.
+    Started,
+    /// It is connected to all peers.
+    Connected,
+    /// It has stopped.
+    Stopped { elapsed_s: f64, bytes_sent: u64 },
+}
+
+/// The runner's end of the control socket. Packets keep their boundaries, which is all that this
+/// type of tokio's needs of it.
+#[derive(Debug)]
+pub(super) struct Launcher(UnixDatagram);
+
+impl Launcher {
+    /// Takes the socket over; inside a tokio runtime.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let socket = std::os::unix::net::UnixDatagram::from(socket);
+        socket.set_nonblocking(true)?;
+        UnixDatagram::from_std(socket).map(Self)
+    }
+
+    /// The next packet; none when the launcher has closed its end. May be cancelled.
+    pub(super) async fn next(&self) -> io::Result<Option<Report>> {
+        let mut packet = vec![0; LARGEST];
+        match self.0.recv(&mut packet).await {
+            Ok(0) => Ok(None),
+            Ok(length) => Ok(Some(serde_json::from_slice(&packet[..length])?)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a packet, with a descriptor where one belongs to it. An end of the launcher is no
+    /// error here: its process reports it.
+    pub(super) async fn send(&self, order: &Order<'_>, given: Option<OwnedFd>) -> io::Result<()> {
+        let packet = serde_json::to_vec(order)?;
+        let given: Option<BorrowedFd<'_>> = given.as_ref().map(AsFd::as_fd);
+        let send = || send_packet(self.0.as_fd(), &packet, given.as_slice());
+        match self.0.async_io(Interest::WRITABLE, send).await {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent,
+        }
+    }
+}
+
+fn send_packet(
+    socket: BorrowedFd<'_>,
+    packet: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    sendmsg(socket, &[IoSlice::new(packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}

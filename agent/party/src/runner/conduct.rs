@@ -1,0 +1,379 @@
+//! Feeds the run's machine with what happens, and does what it says, until there is a verdict.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::run::{Action, Event, Patience, Run};
+use mpyc_party_core::verdict::{Exit, Reason, Stage, Verdict};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::child::{Launcher, Order, Report};
+use super::launch::Launch;
+use super::output::{self, Kept, Line};
+use super::sandbox;
+use super::streams::{Delivery, StreamEvent, Streams};
+use super::view::{Channel, Notice, View};
+use crate::discovery::Finder;
+use crate::link::{self, Circle, LinkEvent, Links};
+use crate::session::record::{Cycle, RunDirectory, timestamp};
+use crate::session::{Copied, Definition, Versions};
+
+/// How long the output of an ended program may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the last packet of an ended launcher may take to be read.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// How a run ended here.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The run's record and directory.
+    pub run: RunDirectory,
+}
+
+/// Everything of one run in progress.
+struct Conductor<'a> {
+    definition: Definition,
+    copied: Copied,
+    directory: RunDirectory,
+    circle: Circle,
+    machine: Run,
+    began: Instant,
+    launcher: Launcher,
+    process: sandbox::Process,
+    links: Links,
+    streams: Streams,
+    entry: watch::Sender<Option<Entry>>,
+    kept: Kept,
+    nonce: [u8; 32],
+    exited: bool,
+    mute: bool,
+    verdict: Option<Verdict>,
+    view: &'a mut dyn View,
+}
+
+/// Runs what was prepared, with the other parties of `circle`, to a verdict. `stop` is told when
+/// somebody wants the run to end.
+///
+/// # Errors
+/// Where this machine cannot do its part at all: no port, no randomness, a full disk.
+pub async fn conduct(
+    launch: Launch,
+    circle: Circle,
+    port: u16,
+    mut finder: Finder,
+    mut stop: mpsc::Receiver<()>,
+    view: &mut dyn View,
+) -> io::Result<Outcome> {
+    let Launch { definition, copied, run: directory, sandboxed } = launch;
+    let listener = link::bind(port).await?;
+    let port = listener.local_addr()?.port();
+    let (entry, shown_entry) = watch::channel(None);
+    let (links, mut link_events) = Links::open(circle.clone(), listener, shown_entry);
+    let (stream_sender, mut stream_events) = mpsc::channel(64);
+    let (line_sender, mut lines) = mpsc::channel(256);
+    tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
+    tokio::spawn(output::pump(Channel::Log, sandboxed.stderr, line_sender));
+    output::feed(sandboxed.stdin);
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+    let settings = &definition.settings;
+    let patience = Patience { deadline: settings.deadline, grace: settings.grace };
+    let (me, roster) = (circle.me, circle.roster.clone());
+    let streams = Streams::new(me, roster.len(), stream_sender);
+    let mut conductor = Conductor {
+        machine: Run::new(me, roster, circle.root(), patience),
+        kept: Kept::create(&directory.path).map_err(io::Error::other)?,
+        launcher: Launcher::new(sandboxed.control)?,
+        process: sandboxed.process,
+        began: Instant::now(),
+        definition,
+        copied,
+        directory,
+        circle,
+        links,
+        streams,
+        entry,
+        nonce,
+        exited: false,
+        mute: false,
+        verdict: None,
+        view,
+    };
+    conductor.begin(port).await?;
+    finder.announce(Some(port));
+    while conductor.verdict.is_none() {
+        let tick = conductor.began + conductor.machine.next_tick();
+        let running = !conductor.exited;
+        tokio::select! {
+            event = conductor.process.next_event(), if running => {
+                conductor.process(event?, &mut lines).await?;
+            }
+            report = conductor.launcher.next(), if running && !conductor.mute => {
+                conductor.report(report).await?;
+            }
+            Some(event) = link_events.recv() => conductor.link(event).await?,
+            Some(event) = stream_events.recv() => conductor.stream(event).await?,
+            Some(line) = lines.recv() => conductor.line(&line).await?,
+            (peer, addresses) = finder.next() => {
+                conductor.links.candidates(peer, addresses);
+            }
+            Some(()) = stop.recv() => conductor.happen(Event::Failed(Reason::Stopped)).await?,
+            () = tokio::time::sleep_until(tick.into()) => conductor.happen(Event::Tick).await?,
+        }
+    }
+    conductor.finish(&mut lines).await
+}
+
+impl Conductor<'_> {
+    async fn begin(&mut self, port: u16) -> io::Result<()> {
+        let settings = &self.definition.settings;
+        let start = Order::Start {
+            program: &format!("/session/{}", self.copied.name),
+            arguments: &settings.arguments,
+            options: &settings.options,
+            parties: settings.parties.len(),
+            index: self.circle.me,
+            threshold: settings.threshold(),
+            allow_list: true,
+        };
+        self.launcher.send(&start, None).await?;
+        self.view.show(Notice::Waiting(port, &self.machine.missing()));
+        self.directory.record.party = self.circle.roster.get(self.circle.me).cloned();
+        self.directory.record.enter(Stage::Find, Duration::ZERO);
+        Ok(())
+    }
+
+    /// Gives the machine an event and does what it says.
+    async fn happen(&mut self, event: Event) -> io::Result<()> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = self.began.elapsed();
+            let actions = self.machine.handle(now, event);
+            self.directory.record.enter(self.machine.stage(), now);
+            for action in actions {
+                events.extend(self.act(action).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one thing; what it leads to at once is returned.
+    async fn act(&mut self, action: Action) -> io::Result<Option<Event>> {
+        match action {
+            Action::Send(peer, message) => self.links.send(peer, message),
+            Action::Unlink(peer) => self.links.unlink(peer),
+            Action::Agreed(run) => {
+                self.streams.agreed(run);
+                self.directory.record.run = Some(run.to_string());
+                self.view.show(Notice::Agreed(&run));
+            }
+            Action::Start => {
+                self.launcher.send(&Order::Go, None).await?;
+                self.view.show(Notice::Running(self.began.elapsed()));
+            }
+            Action::Dial(peer, cycle) => {
+                let outcome = self.streams.dial_back(&self.links, peer, cycle);
+                return Ok(outcome.err().map(|reason| Event::Faulty(peer, reason)));
+            }
+            Action::End(verdict) => self.verdict = Some(verdict),
+        }
+        Ok(None)
+    }
+
+    async fn process(
+        &mut self,
+        event: sandbox::Event,
+        lines: &mut mpsc::Receiver<Line>,
+    ) -> io::Result<()> {
+        let exit = match event {
+            sandbox::Event::Stopped => {
+                return self.happen(Event::Failed(Reason::Frozen)).await;
+            }
+            sandbox::Event::Continued => return Ok(()),
+            sandbox::Event::Exited(sandbox::Exit::Status(status)) => Exit::Status(status),
+            sandbox::Event::Exited(sandbox::Exit::Signal(signal)) => Exit::Signal(signal),
+        };
+        self.exited = true;
+        self.directory.record.exit = Some(exit);
+        // What the launcher said last explains the end better than the exit status does.
+        while let Ok(report) = timeout(MOMENT, self.launcher.next()).await {
+            if self.verdict.is_some() || matches!(report, Ok(None) | Err(_)) {
+                break;
+            }
+            self.report(report).await?;
+        }
+        self.drain(lines).await?;
+        self.happen(Event::Exited(exit)).await
+    }
+
+    /// Reads what an ended program wrote last.
+    async fn drain(&mut self, lines: &mut mpsc::Receiver<Line>) -> io::Result<()> {
+        while let Ok(Some(line)) = timeout(LAST_WORDS, lines.recv()).await {
+            self.line(&line).await?;
+        }
+        Ok(())
+    }
+
+    async fn report(&mut self, report: io::Result<Option<Report>>) -> io::Result<()> {
+        let now = self.began.elapsed();
+        match report {
+            Ok(Some(Report::Ready(versions))) => self.ready(&versions).await,
+            Ok(Some(Report::Failed { message })) => {
+                self.happen(Event::Failed(Reason::Local(message.into()))).await
+            }
+            Ok(Some(Report::Dial { peer })) => match self.streams.dial(&self.links, peer) {
+                Ok(()) => Ok(()),
+                Err(reason) => self.happen(Event::Failed(reason)).await,
+            },
+            Ok(Some(Report::Listen)) => self.listen(true).await,
+            Ok(Some(Report::Unlisten)) => self.listen(false).await,
+            Ok(Some(Report::Refused { peer, what })) => {
+                let reason = Reason::Pickle(what.into());
+                let known = peer.filter(|&p| p < self.circle.roster.len() && p != self.circle.me);
+                let event =
+                    known.map_or(Event::Failed(reason.clone()), |p| Event::Faulty(p, reason));
+                self.happen(event).await
+            }
+            Ok(Some(Report::Started)) => Ok(()),
+            Ok(Some(Report::Connected)) => {
+                self.view.show(Notice::Connected(now));
+                Ok(())
+            }
+            Ok(Some(Report::Stopped { elapsed_s, bytes_sent })) => {
+                self.directory.record.mpyc.push(Cycle { elapsed_s, bytes_sent });
+                Ok(())
+            }
+            Ok(None) => {
+                self.mute = true;
+                Ok(())
+            }
+            Err(error) => {
+                self.mute = true;
+                let text = format!("the launcher said something unreadable: {error}");
+                self.happen(Event::Failed(Reason::Local(text.into()))).await
+            }
+        }
+    }
+
+    /// MPyC is imported: this party can say what it would run.
+    async fn ready(&mut self, versions: &Versions) -> io::Result<()> {
+        let components = self.definition.components(&self.copied, versions);
+        let identity = self.circle.identity();
+        let Some(party) = self.circle.roster.get(self.circle.me).cloned() else { return Ok(()) };
+        let shown = format!("mpyc-party {}, {versions}", env!("CARGO_PKG_VERSION"));
+        let entry = Entry {
+            party,
+            key: identity.claims().key,
+            nonce: self.nonce,
+            digests: components.salted(&self.nonce),
+            versions: shown.as_str().into(),
+        };
+        self.directory.record.versions = Some(shown);
+        self.entry.send_replace(Some(entry.clone()));
+        self.happen(Event::Prepared(Box::new(components), entry)).await
+    }
+
+    async fn listen(&mut self, on: bool) -> io::Result<()> {
+        match self.streams.listen(on) {
+            Ok(deliveries) => self.deliver(deliveries).await,
+            Err(reason) => self.happen(Event::Failed(reason)).await,
+        }
+    }
+
+    async fn link(&mut self, event: LinkEvent) -> io::Result<()> {
+        match event {
+            LinkEvent::Linked(peer, key) => {
+                self.happen(Event::Linked(peer, key)).await?;
+                let missing = self.machine.missing();
+                if let Some(name) = self.circle.roster.get(peer) {
+                    self.view.show(Notice::Linked(name, &missing));
+                }
+                Ok(())
+            }
+            LinkEvent::Unlinked(peer, why) => {
+                if let Some(name) = self.circle.roster.get(peer)
+                    && self.machine.stage() == Stage::Find
+                {
+                    self.view.show(Notice::Unlinked(name));
+                }
+                self.happen(Event::Unlinked(peer, why)).await
+            }
+            LinkEvent::Received(peer, message) => self.happen(Event::Received(peer, message)).await,
+            LinkEvent::Stream(peer, opening, secure) => {
+                match self.streams.opened(peer, opening, secure) {
+                    Ok(deliveries) => self.deliver(deliveries).await,
+                    Err(reason) => self.happen(Event::Faulty(peer, reason)).await,
+                }
+            }
+        }
+    }
+
+    async fn stream(&mut self, event: StreamEvent) -> io::Result<()> {
+        match event {
+            StreamEvent::Dialled(peer, cycle, outcome) => {
+                match self.streams.dialled(&self.links, (peer, cycle), outcome) {
+                    Ok(deliveries) => self.deliver(deliveries).await,
+                    Err(Reason::Lost(why)) => self.happen(Event::StreamCut(peer, why)).await,
+                    Err(reason) => self.happen(Event::Faulty(peer, reason)).await,
+                }
+            }
+            StreamEvent::Ended(peer) => self.happen(Event::StreamEnded(peer)).await,
+            StreamEvent::Cut(peer, why) => self.happen(Event::StreamCut(peer, why)).await,
+            StreamEvent::ClaimedIndex(peer, index) => {
+                self.happen(Event::Faulty(peer, Reason::ClaimedIndex(index))).await
+            }
+        }
+    }
+
+    /// Hands connections to the launcher.
+    async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
+        for Delivery { peer, descriptor } in deliveries {
+            let order = match peer < self.circle.me {
+                true => Order::Accepted { peer },
+                false => Order::Connected { peer },
+            };
+            self.launcher.send(&order, Some(descriptor)).await?;
+        }
+        Ok(())
+    }
+
+    async fn line(&mut self, line: &Line) -> io::Result<()> {
+        let record = &mut self.directory.record;
+        record.output_bytes += line.bytes;
+        if record.output_bytes > self.definition.settings.output << 20 {
+            return self.happen(Event::Failed(Reason::OutputLimit)).await;
+        }
+        self.view.show(Notice::Line(line.channel, &line.text));
+        match self.kept.write(line) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let text = format!("the output cannot be kept: {error}");
+                self.happen(Event::Failed(Reason::Local(text.into()))).await
+            }
+        }
+    }
+
+    /// Ends what is still there and writes the record.
+    async fn finish(mut self, lines: &mut mpsc::Receiver<Line>) -> io::Result<Outcome> {
+        let verdict = self.verdict.take().ok_or_else(|| io::Error::other("no verdict"))?;
+        self.process.kill();
+        while !self.exited {
+            if let sandbox::Event::Exited(_) = self.process.next_event().await? {
+                self.exited = true;
+            }
+        }
+        self.drain(lines).await?;
+        self.links.close().await;
+        self.view.show(Notice::Ended(&verdict));
+        let record = &mut self.directory.record;
+        (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
+        self.directory.write().map_err(io::Error::other)?;
+        self.directory.clear_copies();
+        Ok(Outcome { verdict, run: self.directory })
+    }
+}

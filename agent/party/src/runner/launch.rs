@@ -1,0 +1,133 @@
+//! Makes a run ready up to the sandboxed process that waits for its orders. No key is in memory
+//! yet, and there is one thread.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::python::{self, Python};
+use super::sandbox::{self, Limits, Mount, Plan, SandboxError, Sandboxed};
+use super::view::{Notice, View};
+use crate::config::files::{self, FileError};
+use crate::config::{Config, Place, Policy};
+use crate::session::record::{BeginError, RunDirectory};
+use crate::session::{Copied, Definition, SessionError, copy};
+
+/// The launcher's files, shown in the sandbox as `/launcher`.
+const LAUNCHER: [(&str, &str); 5] = [
+    ("control.py", include_str!("launcher/control.py")),
+    ("exchange.py", include_str!("launcher/exchange.py")),
+    ("launcher.py", include_str!("launcher/launcher.py")),
+    ("network.py", include_str!("launcher/network.py")),
+    ("values.py", include_str!("launcher/values.py")),
+];
+
+/// Why a run could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It cannot begin.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    /// Its files cannot be copied.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There is no Python for it.
+    #[error(transparent)]
+    Python(#[from] python::Error),
+    /// There is no sandbox for it.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// A run that is ready to meet the others.
+#[derive(Debug)]
+pub struct Launch {
+    /// What is to run.
+    pub definition: Definition,
+    /// Its private copies.
+    pub copied: Copied,
+    /// Its record.
+    pub run: RunDirectory,
+    /// The process that waits.
+    pub sandboxed: Sandboxed,
+}
+
+/// Makes a run of `definition` ready.
+///
+/// # Errors
+/// Says what is missing and what to do; nothing is left running.
+pub fn prepare(
+    definition: Definition,
+    config: &Config,
+    place: &Place,
+    view: &mut dyn View,
+) -> Result<Launch, PrepareError> {
+    let run = RunDirectory::begin(place, &definition.name)?;
+    let mut tell = |progress: python::Progress| match progress {
+        python::Progress::LeftOut(_) => view.show(Notice::Warning(&progress.to_string())),
+        _ => view.show(Notice::Preparing(&progress.to_string())),
+    };
+    let python = Python::new(config.python.interpreter.clone(), &place.cache);
+    let environment = python.prepare(&mut tell)?;
+    let copied = copy(&definition, &run.path.join("program"))?;
+    let launcher = run.path.join("launcher");
+    write_launcher(&launcher)?;
+    let sandboxed = sandbox::spawn(&plan(&definition, &copied, &launcher, environment))?;
+    for warning in &sandboxed.warnings {
+        view.show(Notice::Warning(warning));
+    }
+    Ok(Launch { definition, copied, run, sandboxed })
+}
+
+fn write_launcher(directory: &Path) -> Result<(), FileError> {
+    files::private_dir(directory)?;
+    for (name, text) in LAUNCHER {
+        let path = directory.join(name);
+        files::at(&path, files::create_private(&path)?.write_all(text.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Everything the sandboxed process sees.
+fn plan(
+    definition: &Definition,
+    copied: &Copied,
+    launcher: &Path,
+    python: python::Environment,
+) -> Plan {
+    let settings = &definition.settings;
+    let show = |source: &Path, target: &str| Mount { source: source.into(), target: target.into() };
+    let mut mounts: Vec<Mount> =
+        python.mounts.into_iter().map(|mount| Mount::same(mount.path)).collect();
+    mounts.push(show(launcher, "/launcher"));
+    mounts.push(show(&copied.directory, "/session"));
+    let mut environment: Vec<(OsString, OsString)> =
+        [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LANG", "C.UTF-8")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into();
+    if let Some(input) = &settings.input {
+        let name = input.file_name().unwrap_or_else(|| "input".as_ref());
+        let target = PathBuf::from("/input").join(name);
+        environment.push(("MPYC_PARTY_INPUT".into(), target.clone().into()));
+        mounts.push(Mount { source: input.clone(), target });
+    }
+    let mut limits = Limits::default();
+    if let Some(memory) = settings.memory {
+        limits.memory = memory << 20;
+    }
+    Plan {
+        interpreter: python.interpreter,
+        arguments: ["-I", "-B", "/launcher/launcher.py"].map(OsString::from).into(),
+        mounts,
+        environment,
+        working_directory: "/session".into(),
+        limits,
+        policy: match settings.sandbox {
+            Policy::Required => sandbox::Policy::Required,
+            Policy::BestEffort => sandbox::Policy::BestEffort,
+        },
+    }
+}

@@ -1,0 +1,204 @@
+//! A declared session, made ready to be compared: its definition found, its files copied, its
+//! components hashed.
+
+mod copy;
+pub mod record;
+
+use std::path::PathBuf;
+
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::component::{Component, Components};
+use mpyc_party_core::name::{PartyName, SessionName};
+
+use crate::config::files::{self, FileError};
+use crate::config::{Config, Place, Session};
+
+pub use copy::{Copied, copy};
+
+/// Why a session cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Nothing of that name is declared.
+    #[error(
+        "there is no session «{name}» here. Declared: {declared}. Add one with mpyc-party session import FILE, or as [sessions.{name}] in the configuration"
+    )]
+    Unknown {
+        /// What was asked for.
+        name: SessionName,
+        /// What there is.
+        declared: String,
+    },
+    /// This party is not in the roster.
+    #[error("this party is «{party}», who is not among the parties of session «{name}»: {roster}")]
+    NotInRoster {
+        /// The session.
+        name: SessionName,
+        /// This party.
+        party: PartyName,
+        /// Who is.
+        roster: String,
+    },
+    /// The imported definition is damaged.
+    #[error("{}: {message}. Import the session again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A declared session with its name.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// Its name, the same at all parties.
+    pub name: SessionName,
+    /// What is declared.
+    pub settings: Session,
+    /// Whether it came in a bundle (and not in the configuration).
+    pub imported: bool,
+}
+
+/// Where imported sessions are kept.
+#[must_use]
+pub fn imported_dir(place: &Place) -> PathBuf {
+    place.state.join("sessions")
+}
+
+/// All sessions that are declared here; those in the configuration come before imported ones of
+/// the same name.
+///
+/// # Errors
+/// Where an imported definition is damaged.
+pub fn all(config: &Config, place: &Place) -> Result<Vec<Definition>, SessionError> {
+    let declared = |(name, settings): (&SessionName, &Session)| Definition {
+        name: name.clone(),
+        settings: settings.clone(),
+        imported: false,
+    };
+    let mut sessions: Vec<Definition> = config.sessions.iter().map(declared).collect();
+    for entry in files::list(&imported_dir(place))? {
+        let Ok(name) = entry.parse::<SessionName>() else { continue };
+        if !config.sessions.contains_key(&name) {
+            sessions.push(imported(place, name)?);
+        }
+    }
+    Ok(sessions)
+}
+
+fn imported(place: &Place, name: SessionName) -> Result<Definition, SessionError> {
+    let dir = imported_dir(place).join(name.as_str());
+    let path = dir.join("session.toml");
+    let bytes = files::read(&path, 1 << 20)?;
+    let damaged = |message: String| SessionError::Damaged { path: path.clone(), message };
+    let mut settings: Session =
+        toml::from_str(&String::from_utf8_lossy(&bytes)).map_err(|e| damaged(e.to_string()))?;
+    settings.resolve(&dir);
+    settings.check().map_err(damaged)?;
+    Ok(Definition { name, settings, imported: true })
+}
+
+/// The session called `name`.
+///
+/// # Errors
+/// Where there is none.
+pub fn find(
+    config: &Config,
+    place: &Place,
+    name: &SessionName,
+) -> Result<Definition, SessionError> {
+    let sessions = all(config, place)?;
+    let names: Vec<String> = sessions.iter().map(|session| session.name.to_string()).collect();
+    sessions.into_iter().find(|session| session.name == *name).ok_or_else(|| {
+        let declared = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        SessionError::Unknown { name: name.clone(), declared }
+    })
+}
+
+/// What of the Python is part of the agreement.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub struct Versions {
+    /// As in `CPython`.
+    pub implementation: String,
+    /// As in `3.12.4`.
+    pub python: String,
+    /// 64 or 32.
+    pub pointer_bits: u32,
+    /// MPyC's version.
+    pub mpyc: String,
+    /// numpy's version, if it is there.
+    pub numpy: Option<String>,
+    /// gmpy2's version, if it is there.
+    pub gmpy2: Option<String>,
+    /// The event loop.
+    #[serde(rename = "loop")]
+    pub event_loop: String,
+}
+
+impl Definition {
+    /// The roster index of `party`.
+    ///
+    /// # Errors
+    /// Where it is not in the roster.
+    pub fn index_of(&self, party: &PartyName) -> Result<usize, SessionError> {
+        let parties = &self.settings.parties;
+        parties.index_of(party).ok_or_else(|| SessionError::NotInRoster {
+            name: self.name.clone(),
+            party: party.clone(),
+            roster: parties.iter().map(PartyName::as_str).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// The keys that the parties must have, in roster order: those of the configuration's peers
+    /// come before those of the session.
+    #[must_use]
+    pub fn pins(&self, config: &Config) -> Vec<Option<PublicKey>> {
+        let of_peer = |name| config.peers.get(name).and_then(|peer| peer.key);
+        let pin = |name| of_peer(name).or_else(|| self.settings.keys.get(name).copied());
+        self.settings.parties.iter().map(pin).collect()
+    }
+
+    /// Everything that must be the same at every party.
+    #[must_use]
+    pub fn components(&self, copied: &Copied, versions: &Versions) -> Components {
+        let settings = &self.settings;
+        let texts = |list: &[String]| list.iter().map(|text| text.clone().into_bytes()).collect();
+        Components::new(|component| match component {
+            Component::Roster => {
+                let parties = settings.parties.iter().map(PartyName::as_str);
+                let names = [self.name.as_str()].into_iter().chain(parties);
+                names.map(|name| name.as_bytes().to_vec()).collect()
+            }
+            Component::Program => copied.program.clone(),
+            Component::Files => copied.files.concat(),
+            Component::Arguments => texts(&settings.arguments),
+            Component::Options => texts(&settings.options),
+            Component::Threshold => vec![settings.threshold().to_string().into_bytes()],
+            Component::Mpyc => vec![versions.mpyc.clone().into_bytes()],
+            Component::Python => {
+                let demand = settings.python.clone().map(String::from).unwrap_or_default();
+                let bits = versions.pointer_bits.to_string();
+                let met = settings.python.as_ref().is_none_or(|d| d.met_by(&versions.python));
+                let shown = if met { demand.clone() } else { versions.python.clone() };
+                texts(&[versions.implementation.clone(), bits, demand, shown])
+            }
+            Component::Numpy => {
+                let major = |version: &String| version.split('.').next().unwrap_or("").into();
+                versions.numpy.as_ref().map(major).into_iter().collect()
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}, MPyC {}", self.implementation, self.python, self.mpyc)?;
+        if let Some(numpy) = &self.numpy {
+            write!(f, ", numpy {numpy}")?;
+        }
+        write!(f, ", {}", self.event_loop)
+    }
+}

@@ -1,0 +1,51 @@
+//! Program and files, copied privately before they are hashed, so that what is run is what was
+//! hashed, whatever happens to the originals meanwhile.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Definition, SessionError};
+use crate::config::files;
+
+/// Largest program or file in bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// A session's files in a directory of their own.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// Holds nothing else.
+    pub directory: PathBuf,
+    /// The program's file name in it.
+    pub name: String,
+    /// The program's name and the hash of its bytes.
+    pub program: Vec<Vec<u8>>,
+    /// The same of each other file, sorted by name.
+    pub files: Vec<Vec<Vec<u8>>>,
+}
+
+/// Copies the program and files of `definition` into the new directory `into`.
+///
+/// # Errors
+/// Where one cannot be read or written, or is too large.
+pub fn copy(definition: &Definition, into: &Path) -> Result<Copied, SessionError> {
+    files::private_dir(into)?;
+    let settings = &definition.settings;
+    let program = copy_one(&settings.program, into)?;
+    let files: Result<Vec<_>, _> = settings.files.iter().map(|path| copy_one(path, into)).collect();
+    let mut files = files?;
+    files.sort_unstable();
+    let name = String::from_utf8_lossy(&program[0]).into_owned();
+    Ok(Copied { directory: into.to_owned(), name, program, files })
+}
+
+/// Copies one file; returns its name and the hash of its bytes.
+fn copy_one(path: &Path, into: &Path) -> Result<Vec<Vec<u8>>, SessionError> {
+    // The definition was checked: every path has a name.
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("program");
+    let content = files::read(path, LARGEST)?;
+    let target = into.join(name);
+    files::at(&target, files::create_private(&target)?.write_all(&content))?;
+    Ok(vec![name.as_bytes().to_vec(), Sha256::digest(&content).to_vec()])
+}

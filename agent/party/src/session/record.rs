@@ -1,0 +1,202 @@
+//! Run records: what is kept of each run, for its owner alone.
+//!
+//! A record is written when a run begins and replaced when it ends, so that a runner that was
+//! killed leaves one without a verdict.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_core::verdict::{Exit, Stage, Verdict};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use crate::config::Place;
+use crate::config::files::{self, FileError, at};
+
+/// Largest record in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// One start and shutdown of the MPyC runtime, as MPyC itself reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cycle {
+    /// Seconds from start to stop.
+    pub elapsed_s: f64,
+    /// Bytes sent to all peers.
+    pub bytes_sent: u64,
+}
+
+/// What is kept of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The session.
+    pub session: SessionName,
+    /// This party.
+    pub party: Option<PartyName>,
+    /// The run's id, once all had agreed.
+    pub run: Option<String>,
+    /// When it began (RFC 3339, UTC).
+    pub started: String,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// How it ended; none while it goes on, or where its runner was killed.
+    pub verdict: Option<Verdict>,
+    /// How the program ended here.
+    pub exit: Option<Exit>,
+    /// Seconds from the beginning to each stage.
+    pub stages: Vec<(Stage, f64)>,
+    /// MPyC's statistics.
+    pub mpyc: Vec<Cycle>,
+    /// What ran it.
+    pub versions: Option<String>,
+    /// What was not as it should be.
+    pub warnings: Vec<String>,
+    /// Bytes that the program wrote.
+    pub output_bytes: u64,
+}
+
+/// The time now, as records show it.
+#[must_use]
+pub fn timestamp() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}
+
+impl Record {
+    fn new(session: SessionName) -> Self {
+        Self {
+            session,
+            party: None,
+            run: None,
+            started: timestamp(),
+            ended: None,
+            verdict: None,
+            exit: None,
+            stages: Vec::new(),
+            mpyc: Vec::new(),
+            versions: None,
+            warnings: Vec::new(),
+            output_bytes: 0,
+        }
+    }
+
+    /// Notes that `stage` has begun, `after` the run did.
+    pub fn enter(&mut self, stage: Stage, after: Duration) {
+        if self.stages.last().is_none_or(|(last, _)| *last != stage) {
+            self.stages.push((stage, after.as_secs_f64()));
+        }
+    }
+}
+
+/// Why a run cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// One run of a session at a time.
+    #[error("session «{0}» is running here already{1}: wait for its end, or stop it")]
+    Running(SessionName, String),
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// The directory of one run; while it is held, no other run of the session begins.
+#[derive(Debug)]
+pub struct RunDirectory {
+    /// The directory.
+    pub path: PathBuf,
+    /// What is to be kept.
+    pub record: Record,
+    _lock: File,
+}
+
+/// Where run records are kept.
+#[must_use]
+pub fn runs_dir(place: &Place) -> PathBuf {
+    place.state.join("runs")
+}
+
+impl RunDirectory {
+    /// Begins a run of `session`.
+    ///
+    /// # Errors
+    /// Where one is running already, or the state directory cannot be written.
+    pub fn begin(place: &Place, session: &SessionName) -> Result<Self, BeginError> {
+        let lock = lock(place, session)?;
+        let stamp = format_description!("[year][month][day]T[hour][minute][second]");
+        let stamp = OffsetDateTime::now_utc().format(stamp).unwrap_or_default();
+        let runs = runs_dir(place);
+        files::private_dir(&runs)?;
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{stamp}-{session}-"))
+            .rand_bytes(6)
+            .tempdir_in(&runs);
+        let path = at(&runs, dir)?.keep();
+        let run = Self { path, record: Record::new(session.clone()), _lock: lock };
+        run.write()?;
+        Ok(run)
+    }
+
+    /// Writes the record as it is now.
+    ///
+    /// # Errors
+    /// What the system says; an older record is then still there.
+    pub fn write(&self) -> Result<(), FileError> {
+        let path = self.path.join("record.json");
+        let text = serde_json::to_vec_pretty(&self.record).map_err(std::io::Error::from);
+        files::replace_private(&path, &at(&path, text)?)
+    }
+}
+
+impl RunDirectory {
+    /// Removes the copies of program and launcher: what remains is the record and the output.
+    pub fn clear_copies(&self) {
+        for name in ["program", "launcher"] {
+            // Left-overs do no harm: the directory is private.
+            let _ = std::fs::remove_dir_all(self.path.join(name));
+        }
+    }
+}
+
+/// Takes the lock of `session`, which holds for the life of this process.
+fn lock(place: &Place, session: &SessionName) -> Result<File, BeginError> {
+    let dir = place.state.join("locks");
+    files::private_dir(&dir)?;
+    let path = dir.join(session.as_str());
+    let file = at(&path, File::options().create(true).truncate(false).write(true).open(&path))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let holder = std::fs::read_to_string(&path).unwrap_or_default();
+        let holder = if holder.is_empty() { holder } else { format!(" (process {holder})") };
+        return Err(BeginError::Running(session.clone(), holder));
+    }
+    at(&path, file.set_len(0))?;
+    at(&path, std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes()))?;
+    Ok(file)
+}
+
+/// The record in the run directory `path`.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read(path: &Path) -> Result<Record, FileError> {
+    let path = path.join("record.json");
+    let bytes = files::read(&path, LARGEST)?;
+    at(&path, serde_json::from_slice(&bytes).map_err(std::io::Error::from))
+}
+
+/// The runs of `session` that are on record, oldest first, with their directories. A record that
+/// cannot be read is left out.
+///
+/// # Errors
+/// Where the directory cannot be read.
+pub fn of(place: &Place, session: &SessionName) -> Result<Vec<(PathBuf, Record)>, FileError> {
+    let runs = runs_dir(place);
+    let record = |name: String| {
+        let path = runs.join(name);
+        read(&path).ok().map(|record| (path, record))
+    };
+    let all = files::list(&runs)?.into_iter().filter_map(record);
+    Ok(all.filter(|(_, record)| record.session == *session).collect())
+}
