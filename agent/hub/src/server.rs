@@ -193,3 +193,21 @@ pub async fn serve(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_identities_are_made_anew_at_two_thirds_of_their_life() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let network = "example".parse().unwrap();
+        let authority = Arc::new(Authority::init(dir.path(), &network, None, now()).unwrap());
+        let own = Own::new(&authority, Role::Hub(1));
+        let start = now();
+        let key = |at| own.get(at).unwrap().claims().key;
+        let first = key(start);
+        assert_eq!(key(start + 12 * 3600), first);
+        assert_ne!(key(start + 17 * 3600), first);
+    }
+}
