@@ -108,7 +108,7 @@ impl State {
                     (id, matches!(sent, Some(Err(_))))
                 }
                 Action::Close(id, why) => {
-                    log::warn!("a party's connection is closed: {why}");
+                    log::warn!("the lighthouse closes {id:?}: {why}");
                     (id, true)
                 }
             };

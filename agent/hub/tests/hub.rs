@@ -302,6 +302,16 @@ async fn a_hub_without_the_authority_enrols_nobody() {
 }
 
 #[tokio::test]
+async fn a_party_is_no_hub() {
+    let harbour = harbour().await;
+    let (_sender, identity) = watch::channel(harbour.party("alice").await);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let forever = std::future::pending();
+    let outcome = serve(listener, HubConfig::Alone(identity), Limits::default(), forever).await;
+    assert_eq!(outcome.unwrap_err().to_string(), "a hub's identity is needed, not alice's");
+}
+
+#[tokio::test]
 async fn half_open_handshakes_keep_nobody_out() {
     let harbour = harbour().await;
     let alice = harbour.party("alice").await;

@@ -232,6 +232,14 @@ async fn certificates_of_another_shape_are_refused() {
     let certificate = home.sign_for(&alice(), &ecdsa);
     let why = mpyc_party_core::claims::Claims::from_der(&certificate).unwrap_err();
     assert_eq!(why, ClaimsError::Algorithm);
+
+    // A key of the same length for key agreement: X25519, 1.3.101.110 (RFC 8410, section 3).
+    let mut certificate = home.sign(&alice()).certificate;
+    let spki = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+    let at = certificate.windows(spki.len()).position(|window| window == spki).unwrap();
+    certificate[at + 8] = 0x6e;
+    let why = mpyc_party_core::claims::Claims::from_der(&certificate).unwrap_err();
+    assert_eq!(why, ClaimsError::Algorithm);
 }
 
 #[tokio::test]
