@@ -42,11 +42,10 @@ impl Own {
     /// The identity, made anew when two thirds of its life are over.
     fn get(&self, now: u64) -> Result<Identity, AuthorityError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(identity) = current.as_ref() {
-            let claims = identity.claims();
-            if now < claims.not_before + (claims.not_after - claims.not_before) / 3 * 2 {
-                return Ok(identity.clone());
-            }
+        if let Some(identity) = current.as_ref()
+            && now < identity.claims().renewal_due()
+        {
+            return Ok(identity.clone());
         }
         let identity = self.authority.own_identity(&self.role, now)?;
         *current = Some(identity.clone());
@@ -160,7 +159,7 @@ impl Hub {
 /// Serves a hub on `listener` until `shutdown` completes; then every connection ends.
 ///
 /// # Errors
-/// When the authority beside cannot make the hub's certificates at the start.
+/// When the identity is not a hub's, or the authority beside cannot make one.
 pub async fn serve(
     listener: TcpListener,
     config: HubConfig,
@@ -168,7 +167,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let identities = match config {
-        HubConfig::Alone(identity) => Identities::Alone(identity),
+        HubConfig::Alone(identity) => {
+            let role = identity.borrow().claims().role.clone();
+            if !matches!(role, Role::Hub(_)) {
+                return Err(io::Error::other(format!("a hub's identity is needed, not {role}'s")));
+            }
+            Identities::Alone(identity)
+        }
         HubConfig::WithAuthority(authority, number) => {
             let server = Own::new(&authority, Role::Authority);
             let hub = Own::new(&authority, Role::Hub(number));
@@ -191,5 +196,23 @@ pub async fn serve(
             }
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_identities_are_made_anew_at_two_thirds_of_their_life() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let network = "example".parse().unwrap();
+        let authority = Arc::new(Authority::init(dir.path(), &network, None, now()).unwrap());
+        let own = Own::new(&authority, Role::Hub(1));
+        let start = now();
+        let key = |at| own.get(at).unwrap().claims().key;
+        let first = key(start);
+        assert_eq!(key(start + 12 * 3600), first);
+        assert_ne!(key(start + 17 * 3600), first);
     }
 }
