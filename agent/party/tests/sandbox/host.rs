@@ -8,6 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use std::sync::OnceLock;
+
 use libtest_mimic::Trial;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -16,6 +18,18 @@ use crate::runner::{First, Line, ROLE, Spec};
 
 /// A user with no privileges at all, for tests run by root.
 const ORDINARY: u32 = 1000;
+
+/// A copy of this program that every user can execute.
+static COPY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Makes that copy, in the directory returned; before there are threads, whose children would hold
+/// it open for writing.
+pub(crate) fn prepare() -> tempfile::TempDir {
+    let directory = readable_directory();
+    let copy = COPY.get_or_init(|| directory.path().join("runner"));
+    fs::copy(std::env::current_exe().expect("own path"), copy).expect("a copy");
+    directory
+}
 
 /// Who runs the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,20 +139,15 @@ pub(crate) struct Runner {
     child: Child,
     orders: Option<ChildStdin>,
     lines: BufReader<ChildStdout>,
-    /// Holds the copy of this program that the other user can execute.
-    _directory: tempfile::TempDir,
 }
 
 impl Runner {
-    /// Starts one. It inherits an ignored signal, which the sandbox must not.
+    /// Starts one. It has an ignored signal and an open descriptor to pass on, and must not.
     pub(crate) fn start(who: Who, spec: &Spec) -> Self {
-        let directory = readable_directory();
-        let copy = directory.path().join("runner");
-        fs::copy(std::env::current_exe().expect("own path"), &copy).expect("a copy");
         let mut child = who
             .command(Path::new("sh"))
-            .args(["-c", "trap '' USR1; exec \"$@\"", "sh"])
-            .arg(&copy)
+            .args(["-c", "trap '' USR1; exec 9</dev/null; exec \"$@\"", "sh"])
+            .arg(COPY.get().expect("prepared"))
             .args([ROLE, &serde_json::to_string(spec).expect("JSON")])
             .env("MPYC_PARTY_TEST_SECRET", "not for the program")
             .stdin(Stdio::piped())
@@ -146,7 +155,7 @@ impl Runner {
             .spawn()
             .expect("a runner");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
-        Self { orders: child.stdin.take(), child, lines, _directory: directory }
+        Self { orders: child.stdin.take(), child, lines }
     }
 
     /// The next line it tells.

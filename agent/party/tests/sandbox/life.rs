@@ -14,7 +14,7 @@ const FOR_EVER: &str = "import threading; threading.Event().wait()";
 
 /// All of them, for every user.
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [Test; 13] = [
+    let tests: [Test; 14] = [
         ("exit_status_is_kept", exit_status_is_kept),
         ("killing_signal_is_kept", killing_signal_is_kept),
         ("foreign_system_calls_kill", foreign_system_calls_kill),
@@ -25,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("nothing_outlives_a_killed_runner", nothing_outlives_a_killed_runner),
         ("nothing_outlives_the_handle", nothing_outlives_the_handle),
         ("namespaces_are_its_own", namespaces_are_its_own),
+        ("init_is_confined_too", init_is_confined_too),
         ("links_are_made_again", links_are_made_again),
         ("end_of_input_passes", end_of_input_passes),
         ("available_says_yes", available_says_yes),
@@ -138,6 +139,18 @@ fn namespaces_are_its_own(who: Who) {
         };
         assert_ne!(namespace(runner.pid()), namespace(payload), "{name}");
     }
+}
+
+fn init_is_confined_too(who: Who) {
+    let runner = start(who, FOR_EVER);
+    let (init, _) = runner.sandboxed();
+    let init = PathBuf::from(format!("/proc/{}", init.as_raw_nonzero()));
+    let status = fs::read_to_string(init.join("status")).expect("its status");
+    for line in ["CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "Seccomp:\t2"] {
+        assert!(status.contains(line), "no «{line}» in {status}");
+    }
+    // The payload, and the pipe to the runner.
+    assert_eq!(fs::read_dir(init.join("fd")).expect("its descriptors").count(), 2);
 }
 
 fn links_are_made_again(who: Who) {
