@@ -4,6 +4,7 @@
 pub mod candidate;
 pub mod claims;
 mod key;
+pub mod lighthouse;
 pub mod name;
 pub mod role;
 mod root;

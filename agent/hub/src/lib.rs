@@ -1,1 +1,28 @@
-//! Placeholder.
+//! What mpyc-party serves: the authority that makes members, enrolment and renewal, and the
+//! lighthouse at which parties find each other.
+//!
+//! Signing code lives in this crate only. A hub without an [`Authority`] gets nobody into a
+//! network: it answers «where is bob?» to those whom bob allows, and that is all.
+
+mod authority;
+mod beacon;
+pub mod enrol;
+mod files;
+pub mod lighthouse;
+mod pool;
+mod profile;
+mod records;
+mod refusal;
+pub mod renew;
+mod server;
+mod signer;
+mod wire;
+
+pub use authority::{Authority, Member, TOKEN_LIFETIME, now};
+pub use pool::random_pool;
+pub use profile::{LIFETIME, ProfileError};
+pub use records::TrailEntry;
+pub use refusal::AuthorityError;
+pub use server::{HubConfig, serve};
+pub use signer::{SignerError, generate_key};
+pub use wire::RequestError;

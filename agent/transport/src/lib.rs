@@ -22,4 +22,4 @@ pub use error::TransportError;
 pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
 pub use secure::{Enrolment, PATIENCE, Secure};
-pub use verify::PeerError;
+pub use verify::{PeerError, verify_issued};

@@ -194,6 +194,19 @@ fn check_signature(
     Ok(())
 }
 
+/// Checks that `certificate` was issued by `root`, whether or not it has expired since: for pinning
+/// keys, not for connections.
+///
+/// # Errors
+/// When it is not a member's certificate of this network.
+pub fn verify_issued(root: &Root, certificate: &[u8]) -> Result<Claims, PeerError> {
+    let claims = Claims::from_der(certificate)?;
+    root.covers(&claims)?;
+    let leaf = CertificateDer::from(certificate);
+    check_signature(&leaf, root, KeyUsage::client_auth(), claims.not_after)?;
+    Ok(claims)
+}
+
 /// The answer to any TLS 1.2 signature; the configuration never offers that version.
 fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
     Err(rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))

@@ -141,6 +141,11 @@ async fn two_parties_that_expect_each_other_talk() {
     let tls = client.stream.get_ref().1;
     assert_eq!(tls.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     assert!(client.stream.get_ref().0.nodelay().unwrap());
+    server.stream.write_all(b"!").await.unwrap();
+    server.stream.flush().await.unwrap();
+    client.stream.read_u8().await.unwrap();
+    let tokio_rustls::TlsStream::Client(client) = client.stream else { panic!("a server") };
+    assert_eq!(client.get_ref().1.tls13_tickets_received(), 0, "nothing to resume with");
 }
 
 #[tokio::test]
@@ -380,6 +385,18 @@ async fn a_newcomer_finds_the_authority_by_its_fingerprint_and_nobody_else() {
     let (client, _) = enrol(abroad.identity("authority", "authority")).await;
     let Err(TransportError::Peer { reason, .. }) = client else { panic!("accepted") };
     assert!(matches!(reason, PeerError::OtherRoot { .. }), "{reason}");
+}
+
+#[tokio::test]
+async fn issued_certificates_are_told_from_others_even_after_their_time() {
+    use mpyc_party_transport::verify_issued;
+    let (home, twin) = (Forge::new("example"), Forge::new("example"));
+    let root = mpyc_party_core::claims::Root::from_der(&home.root).unwrap();
+    let mut params = alice();
+    params.not_after = OffsetDateTime::now_utc() - Duration::minutes(1);
+    assert!(verify_issued(&root, &home.sign(&params).certificate).is_ok());
+    let other = verify_issued(&root, &twin.sign(&params).certificate);
+    assert_eq!(other, Err(PeerError::OtherAuthority));
 }
 
 #[tokio::test]

@@ -1,0 +1,39 @@
+//! The files of an authority.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::refusal::AuthorityError;
+
+/// A directory for its owner alone.
+pub(crate) fn make_dir(dir: &Path) -> Result<(), AuthorityError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| AuthorityError::File { path: dir.to_owned(), source })
+}
+
+/// Writes a file that must not exist, with these permissions from the first moment on.
+pub(crate) fn write_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), AuthorityError> {
+    let mut options = OpenOptions::new();
+    let written =
+        options.write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
+    written.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => AuthorityError::Exists(path.to_owned()),
+        _ => AuthorityError::File { path: path.to_owned(), source },
+    })
+}
+
+/// The content of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AuthorityError> {
+    fs::read(path).map_err(|source| AuthorityError::File { path: path.to_owned(), source })
+}
+
+/// Fails unless the file is there.
+pub(crate) fn demand(path: &Path) -> Result<(), AuthorityError> {
+    let found = fs::metadata(path).map(drop);
+    found.map_err(|source| AuthorityError::File { path: path.to_owned(), source })
+}

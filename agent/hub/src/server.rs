@@ -1,0 +1,213 @@
+//! The hub's one TCP port: the ALPN decides what a connection is for, before any certificate is
+//! shown.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mpyc_party_core::lighthouse::Limits;
+use mpyc_party_core::role::Role;
+use mpyc_party_transport::gate::{self, Gate};
+use mpyc_party_transport::{Expect, Identity, Incoming, Protocol, Secure, TransportError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::authority::{Authority, now};
+use crate::beacon::Beacon;
+use crate::refusal::AuthorityError;
+use crate::{enrol, renew};
+
+/// What a hub serves with.
+pub enum HubConfig {
+    /// A hub with an identity of its own, enrolled and renewed like a party's; the channel brings
+    /// renewed ones.
+    Alone(watch::Receiver<Identity>),
+    /// A hub of this number beside the authority, which makes its certificates.
+    WithAuthority(Arc<Authority>, u16),
+}
+
+/// An identity that the authority beside makes anew in time.
+struct Own {
+    authority: Arc<Authority>,
+    role: Role,
+    current: Mutex<Option<Identity>>,
+}
+
+impl Own {
+    fn new(authority: &Arc<Authority>, role: Role) -> Arc<Self> {
+        Arc::new(Self { authority: Arc::clone(authority), role, current: Mutex::default() })
+    }
+
+    /// The identity, made anew when two thirds of its life are over.
+    fn get(&self, now: u64) -> Result<Identity, AuthorityError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(identity) = current.as_ref() {
+            let claims = identity.claims();
+            if now < claims.not_before + (claims.not_after - claims.not_before) / 3 * 2 {
+                return Ok(identity.clone());
+            }
+        }
+        let identity = self.authority.own_identity(&self.role, now)?;
+        *current = Some(identity.clone());
+        Ok(identity)
+    }
+
+    async fn identity(self: &Arc<Self>) -> Option<Identity> {
+        let own = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || own.get(now())).await {
+            Ok(Ok(identity)) => Some(identity),
+            Ok(Err(error)) => {
+                log::error!("no certificate for {}: {error}", self.role);
+                None
+            }
+            Err(error) => {
+                log::error!("no certificate for {}: {error}", self.role);
+                None
+            }
+        }
+    }
+}
+
+enum Identities {
+    Alone(watch::Receiver<Identity>),
+    WithAuthority { authority: Arc<Authority>, server: Arc<Own>, hub: Arc<Own> },
+}
+
+struct Hub {
+    identities: Identities,
+    beacon: Beacon,
+}
+
+/// What is left to do once a connection is decided.
+enum Decided {
+    Nothing,
+    Lighthouse(Secure),
+    Renewal(Secure, Arc<Authority>),
+}
+
+impl Hub {
+    async fn lighthouse_identity(&self) -> Option<Identity> {
+        match &self.identities {
+            Identities::Alone(identity) => Some(identity.borrow().clone()),
+            Identities::WithAuthority { hub, .. } => hub.identity().await,
+        }
+    }
+
+    /// Handshakes, and what strangers may do; all of it holds a place in the gate.
+    async fn decide(&self, tcp: TcpStream) -> Result<Decided, TransportError> {
+        let incoming = Incoming::read(tcp).await?;
+        let protocol = incoming.protocol();
+        let (authority, server) = match &self.identities {
+            Identities::WithAuthority { authority, server, .. } => (Some(authority), Some(server)),
+            Identities::Alone(_) => (None, None),
+        };
+        match (protocol, authority, server) {
+            (Some(Protocol::Hub), ..) => {
+                let Some(identity) = self.lighthouse_identity().await else {
+                    return Ok(Decided::Nothing);
+                };
+                let secure = incoming.accept(&identity, Protocol::Hub, &Expect::AnyParty).await?;
+                Ok(Decided::Lighthouse(secure))
+            }
+            (Some(Protocol::Enrol), Some(authority), Some(server)) => {
+                if let Some(identity) = server.identity().await {
+                    let newcomer = incoming.accept_to_enrol(&identity).await?;
+                    enrol::serve(newcomer, Arc::clone(authority)).await;
+                }
+                Ok(Decided::Nothing)
+            }
+            (Some(Protocol::Renew), Some(authority), Some(server)) => {
+                let Some(identity) = server.identity().await else {
+                    return Ok(Decided::Nothing);
+                };
+                let secure = incoming.accept(&identity, Protocol::Renew, &Expect::Renewing).await?;
+                Ok(Decided::Renewal(secure, Arc::clone(authority)))
+            }
+            _ => Err(incoming.refuse().await),
+        }
+    }
+
+    /// Whether a party still is a member; a hub without the authority cannot know.
+    async fn admits(&self, secure: &Secure) -> bool {
+        let Identities::WithAuthority { authority, .. } = &self.identities else { return true };
+        let (authority, claims) = (Arc::clone(authority), secure.peer.clone());
+        let work = tokio::task::spawn_blocking(move || authority.check(&claims));
+        match work.await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                log::warn!("{} was turned away: {error}", secure.address);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn serve(&self, gate: &Gate, tcp: TcpStream, address: SocketAddr) {
+        match gate.decide(address, self.decide(tcp)).await {
+            Ok(Decided::Nothing) => {}
+            Ok(Decided::Renewal(secure, authority)) => renew::serve(secure, authority).await,
+            Ok(Decided::Lighthouse(secure)) => {
+                if self.admits(&secure).await {
+                    self.beacon.serve(secure).await;
+                }
+            }
+            Err(error) => log::info!("{error}"),
+        }
+    }
+}
+
+/// Serves a hub on `listener` until `shutdown` completes; then every connection ends.
+///
+/// # Errors
+/// When the authority beside cannot make the hub's certificates at the start.
+pub async fn serve(
+    listener: TcpListener,
+    config: HubConfig,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let identities = match config {
+        HubConfig::Alone(identity) => Identities::Alone(identity),
+        HubConfig::WithAuthority(authority, number) => {
+            let server = Own::new(&authority, Role::Authority);
+            let hub = Own::new(&authority, Role::Hub(number));
+            server.get(now()).map_err(io::Error::other)?;
+            hub.get(now()).map_err(io::Error::other)?;
+            Identities::WithAuthority { authority, server, hub }
+        }
+    };
+    let hub = Arc::new(Hub { identities, beacon: Beacon::new(limits) });
+    let gate = Gate::new(gate::Limits::default());
+    // Dropping the set ends its tasks.
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            (tcp, address) = gate::next(&listener) => {
+                let (hub, gate) = (Arc::clone(&hub), gate.clone());
+                connections.spawn(async move { hub.serve(&gate, tcp, address).await });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_identities_are_made_anew_at_two_thirds_of_their_life() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let network = "example".parse().unwrap();
+        let authority = Arc::new(Authority::init(dir.path(), &network, None, now()).unwrap());
+        let own = Own::new(&authority, Role::Hub(1));
+        let start = now();
+        let key = |at| own.get(at).unwrap().claims().key;
+        let first = key(start);
+        assert_eq!(key(start + 12 * 3600), first);
+        assert_ne!(key(start + 17 * 3600), first);
+    }
+}
