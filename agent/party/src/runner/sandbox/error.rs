@@ -95,7 +95,7 @@ impl Failure {
     }
 }
 
-/// Why a sandbox could not be made.
+/// Why a sandbox could not be made. The message holds the kernel's reason too.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The plan cannot be carried out on any machine.
@@ -109,12 +109,12 @@ pub enum SandboxError {
         problem: &'static str,
     },
     /// Something the program should see is not there.
-    #[error("«{path}», which the program needs, cannot be read: {source}", path = path.display())]
+    #[error("«{path}», which the program needs, cannot be read: {error}", path = path.display())]
     Source {
         /// The missing file or directory.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// Other threads run already, whose locks the child would find taken for ever.
     #[error(
@@ -123,24 +123,24 @@ pub enum SandboxError {
     Threads(usize),
     /// No pipes or sockets to talk to the child.
     #[error("no pipes or sockets for the sandbox: {0}")]
-    Channels(#[source] io::Error),
+    Channels(io::Error),
     /// The kernel made no process with namespaces of its own.
-    #[error("this machine makes no isolated process ({source}). {remedy}")]
+    #[error("this machine makes no isolated process ({error}). {remedy}")]
     Clone {
         /// The reason the kernel gives.
-        source: io::Error,
+        error: io::Error,
         /// What to change.
         remedy: String,
     },
     /// A step failed inside the child.
-    #[error("{stage} failed{}: {source}{}", at(detail), after(remedy))]
+    #[error("{stage} failed{}: {error}{}", at(detail), after(remedy))]
     Step {
         /// The step.
         stage: Stage,
         /// The path at which it failed, or empty.
         detail: String,
         /// The reason the kernel gives.
-        source: io::Error,
+        error: io::Error,
         /// What to change, or empty.
         remedy: String,
     },
@@ -155,8 +155,8 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
-    pub(super) fn clone(source: io::Error) -> Self {
-        Self::Clone { source, remedy: remedy() }
+    pub(super) fn clone(error: io::Error) -> Self {
+        Self::Clone { error, remedy: remedy() }
     }
 
     /// Whether namespaces are what is missing here, so that going without them may help.
@@ -191,7 +191,7 @@ impl From<Failure> for SandboxError {
             stage if is_isolation(stage) => remedy(),
             _ => String::new(),
         };
-        Self::Step { stage, detail, source: io::Error::from_raw_os_error(errno), remedy }
+        Self::Step { stage, detail, error: io::Error::from_raw_os_error(errno), remedy }
     }
 }
 

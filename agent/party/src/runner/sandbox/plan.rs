@@ -66,7 +66,7 @@ impl Plan {
             mount
                 .source
                 .symlink_metadata()
-                .map_err(|source| SandboxError::Source { path: mount.source.clone(), source })?;
+                .map_err(|error| SandboxError::Source { path: mount.source.clone(), error })?;
         }
         let variables = self.environment.iter().flat_map(|(name, value)| [name, value]);
         for text in self.arguments.iter().chain(variables) {
