@@ -29,9 +29,8 @@ use super::error::{Failure, Stage};
 
 /// Installs the filter for this process, for good.
 pub(super) fn install() -> Result<(), Failure> {
-    let failed = |error: String| Failure { stage: Stage::Seccomp, errno: 0, detail: error };
-    let program = filter().map_err(|error| failed(error.to_string()))?;
-    seccompiler::apply_filter(&program).map_err(|error| failed(error.to_string()))
+    let program = filter().map_err(Failure::of(Stage::Seccomp))?;
+    seccompiler::apply_filter(&program).map_err(Failure::of(Stage::Seccomp))
 }
 
 fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
