@@ -10,6 +10,7 @@ use std::thread;
 use mpyc_party::runner::sandbox::{
     self, Event, Exit, Limits, Mount, Plan, Policy, SandboxError, Sandboxed,
 };
+use rustix::net::RecvFlags;
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,7 @@ pub(crate) enum Line {
     Started { warnings: Vec<String> },
     Stopped,
     Continued,
-    Exited { exit: String, stdout: String, stderr: String },
+    Exited { exit: String, stdout: String, stderr: String, control: Vec<u8> },
 }
 
 /// Runs `spec` and exits.
@@ -164,8 +165,10 @@ fn follow(sandboxed: Sandboxed) {
         Exit::Signal(signal) => format!("signal {signal}"),
     };
     let (stdout, stderr) = (stdout.join().expect("stdout"), stderr.join().expect("stderr"));
-    drop(control);
-    tell(&Line::Exited { exit, stdout, stderr });
+    let mut message = [0; 64];
+    let (length, _) =
+        rustix::net::recv(&control, &mut message, RecvFlags::DONTWAIT).unwrap_or((0, 0));
+    tell(&Line::Exited { exit, stdout, stderr, control: message[..length].to_vec() });
 }
 
 /// Makes a user namespace in which no further one may be made, as on a machine where
