@@ -425,6 +425,33 @@ async fn issued_certificates_are_told_from_others_even_after_their_time() {
     assert_eq!(other, Err(PeerError::OtherAuthority));
 }
 
+#[test]
+fn no_damaged_certificate_passes_or_panics() {
+    use mpyc_party_core::claims::Root;
+    use mpyc_party_transport::verify_issued;
+    let home = Forge::new("example");
+    let root = Root::from_der(&home.root).unwrap();
+    let proper = home.sign(&alice()).certificate;
+    assert!(verify_issued(&root, &proper).is_ok());
+    for at in 0..proper.len() {
+        let mut damaged = proper.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(verify_issued(&root, &damaged).is_err(), "byte {at}");
+        assert!(verify_issued(&root, &proper[..at]).is_err(), "cut at {at}");
+    }
+    for at in 0..home.root.len() {
+        let mut damaged = home.root.clone();
+        damaged[at] ^= 1 << (at % 8);
+        // The few bytes around the signature leave room, but change nothing that is signed; and
+        // the fingerprint notices every one.
+        if let Ok(other) = Root::from_der(&damaged) {
+            assert_ne!(other.fingerprint, root.fingerprint);
+            assert_eq!((other.network, other.pool), (root.network.clone(), root.pool));
+            assert_eq!((other.key, other.not_after), (root.key, root.not_after));
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_identity_is_of_one_piece_and_hides_its_key() {
     use mpyc_party_transport::IdentityError;
