@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use mpyc_party_core::sni::NO_SESSION;
+use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, accept, connect};
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -59,7 +59,8 @@ async fn near(inside: &Path, outside: SocketAddr, identity: &Path) -> Result<()>
     let (inside, _) = listener.accept().await?;
     let tcp = TcpStream::connect(outside).await?;
     let expect = Expect::AnyParty;
-    forward(inside, connect(tcp, &identity, Protocol::Stream, &expect, NO_SESSION).await?).await
+    let name = Tag::hub(&identity.root().fingerprint).server_name();
+    forward(inside, connect(tcp, &identity, Protocol::Stream, &expect, &name).await?).await
 }
 
 async fn far(inside: &Path, outside: SocketAddr, identity: &Path) -> Result<()> {
