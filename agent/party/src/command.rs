@@ -7,6 +7,7 @@ mod enroll;
 mod hub;
 mod logging;
 mod output;
+mod python;
 mod reference;
 mod session;
 mod settings;
@@ -88,6 +89,8 @@ enum Command {
     /// Sessions: run, check, list, show, share
     #[command(subcommand)]
     Session(session::Session),
+    /// Make ready the Python that runs MPyC, and print its path
+    Python,
     /// The configuration
     #[command(subcommand)]
     Config(settings::Settings),
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Hub(hub) => hub.run(common),
         Command::Enroll(enroll) => enroll.run(common),
         Command::Session(session) => session.run(common),
+        Command::Python => python::run(common),
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::{Common, Outcome, output, runtime, stop};
-use crate::runner::python::{Progress, Python};
+use super::{Common, Outcome, python, runtime, stop};
+use crate::runner::python::Python;
 use crew::Crew;
 use show::Show;
 use site::Site;
@@ -48,11 +48,7 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (place, config) = common.load()?;
-        let python = Python::new(config.python.interpreter.clone(), &place.cache);
-        python.prepare(&mut |progress| match progress {
-            Progress::LeftOut(_) => output::warn(progress),
-            _ => output::step(progress),
-        })?;
+        python::prepare(&Python::new(config.python.interpreter.clone(), &place.cache))?;
         let site = Site::make(&place, &config, &self)?;
         let mut show = Show::new(common.json, &site);
         runtime()?.block_on(async {
