@@ -72,7 +72,7 @@ fn ssl(site: &Site, index: usize) -> Result<Command> {
 
 /// What MPyC looks for in its working directory.
 fn write_certificates(site: &Site) -> Result<Vec<Process>> {
-    let root = Signer::plain()?;
+    let root = Signer::new()?;
     for (index, host) in site.hosts.iter().enumerate() {
         let directory = site.state.of(host.name())?.join(".config");
         fs::create_dir_all(&directory)?;
@@ -85,6 +85,7 @@ fn write_certificates(site: &Site) -> Result<Vec<Process>> {
 
 /// Measures every backend.
 pub(crate) fn measure(effort: Effort, python: &Path) -> Result<Section> {
+    check(python)?;
     let lab = Lab::new()?;
     let state = TempState::new()?;
     let program = state.path().join("rounds.py");
@@ -111,6 +112,18 @@ pub(crate) fn measure(effort: Effort, python: &Path) -> Result<Section> {
             .to_owned(),
     ];
     Ok(Section::new("MPC rounds, 3 parties on 3 hosts", &COLUMNS, &measured, notes))
+}
+
+/// Whether the interpreter has what a run needs.
+fn check(python: &Path) -> Result<()> {
+    let imports = Command::new(python).args(["-c", "import mpyc, uvloop"]).output();
+    ensure!(
+        imports.is_ok_and(|ended| ended.status.success()),
+        "{} cannot import mpyc and uvloop: name an interpreter that can with --python or \
+         MPYC_PARTY_TEST_PYTHON",
+        python.display()
+    );
+    Ok(())
 }
 
 /// Lines of `rounds.py`.
