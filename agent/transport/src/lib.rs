@@ -9,6 +9,7 @@ mod accept;
 mod dial;
 mod error;
 mod expect;
+pub mod forward;
 pub mod frame;
 pub mod gate;
 mod identity;

@@ -11,6 +11,7 @@ mod links;
 mod process;
 mod report;
 mod rounds;
+mod session;
 pub(crate) mod traffic;
 
 use std::fs;
