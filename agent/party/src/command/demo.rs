@@ -37,6 +37,12 @@ pub(super) struct Demo {
     /// The MPyC program to run [default: secret santa]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// A file that the program reads or imports; may be repeated
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// An option of MPyC itself, as in --option=--no-prss; may be repeated
+    #[arg(long = "option", value_name = "OPTION")]
+    options: Vec<String>,
     /// The threshold [default: the largest with an honest majority]
     #[arg(long, value_name = "T")]
     threshold: Option<usize>,

@@ -60,9 +60,7 @@ impl Site {
 
     fn configure(&self, config: &Config, demo: &Demo) -> anyhow::Result<()> {
         let program = match &demo.program {
-            Some(program) => program
-                .canonicalize()
-                .with_context(|| format!("the program {} cannot be used", program.display()))?,
+            Some(program) => usable(program)?,
             None => {
                 let path = self.dir.join("secret_santa.py");
                 files::replace_private(&path, SECRET_SANTA.as_bytes())?;
@@ -71,6 +69,9 @@ impl Site {
         };
         let mut session = Session::new(program, Roster::try_from(self.parties.clone())?);
         session.arguments.clone_from(&demo.arguments);
+        session.options.clone_from(&demo.options);
+        session.files =
+            demo.files.iter().map(|file| usable(file)).collect::<anyhow::Result<_>>()?;
         session.threshold = demo.threshold;
         if session.threshold() == 0 {
             output::warn(
@@ -114,4 +115,9 @@ impl Site {
     pub(super) fn config_of(&self, party: &PartyName) -> PathBuf {
         self.of(party.as_str()).join("config.toml")
     }
+}
+
+/// The file, wherever a party that reads its configuration starts.
+fn usable(file: &Path) -> anyhow::Result<PathBuf> {
+    file.canonicalize().with_context(|| format!("{} cannot be used", file.display()))
 }
