@@ -14,8 +14,9 @@ const FOR_EVER: &str = "import threading; threading.Event().wait()";
 
 /// All of them, for every user.
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [Test; 16] = [
+    let tests: [Test; 17] = [
         ("exit_status_is_kept", exit_status_is_kept),
+        ("exit_status_is_kept_for_later", exit_status_is_kept_for_later),
         ("killing_signal_is_kept", killing_signal_is_kept),
         ("foreign_system_calls_kill", foreign_system_calls_kill),
         ("stop_of_the_program_is_reported", stop_of_the_program_is_reported),
@@ -50,6 +51,13 @@ fn exit_status_is_kept(who: Who) {
     let (exit, stdout, stderr) =
         run(who, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)");
     assert_eq!((&*exit, &*stdout, &*stderr), ("status 7", "out\n", "err\n"));
+}
+
+/// What init reported as its last must not be missed for its end.
+fn exit_status_is_kept_for_later(who: Who) {
+    let mut spec = Python::of(who).spec(&["-c", "import sys; sys.exit(7)"]);
+    spec.first = First::LookLate;
+    assert_eq!(Runner::start(who, &spec).exited().0, "status 7");
 }
 
 fn killing_signal_is_kept(who: Who) {
