@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mpyc_party_core::control::{LARGEST_CONTROL, StreamOpening};
 use mpyc_party_transport::gate::{self, Gate, Limits};
-use mpyc_party_transport::{Protocol, frame};
+use mpyc_party_transport::{Incoming, Protocol, TransportError, frame};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -56,11 +56,7 @@ async fn welcome(
     (tcp, from): (TcpStream, SocketAddr),
     pipes: &mpsc::Sender<Pipe>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let peers = shared.circle.expect(None);
-    let expects = [(Protocol::Control, peers.clone()), (Protocol::Stream, peers)];
-    let identity = shared.circle.identity();
-    let handshake = mpyc_party_transport::accept(tcp, &identity, &expects);
-    let mut secure = gate.decide(from, handshake).await?;
+    let mut secure = gate.decide(from, handshake(shared, tcp)).await?;
     let peer = shared.circle.index_of(&secure.peer).ok_or("not of the roster")?;
     match secure.protocol {
         Protocol::Stream => {
@@ -77,6 +73,22 @@ async fn welcome(
         }
     }
     Ok(())
+}
+
+/// Who does not know the session's tag is shown no certificate, and who is not of the roster gets
+/// no further than that.
+async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<Secure, TransportError> {
+    let incoming = Incoming::read(tcp).await?;
+    if incoming.server_name() != Some(shared.circle.tag.server_name()) {
+        return Err(incoming.refuse_name().await);
+    }
+    match incoming.protocol() {
+        Some(protocol @ (Protocol::Control | Protocol::Stream)) => {
+            let identity = shared.circle.identity();
+            incoming.accept(&identity, protocol, &shared.circle.expect(None)).await
+        }
+        _ => Err(incoming.refuse_protocol().await),
+    }
 }
 
 /// Decides whether this connection becomes the control link to `peer`: the controlling end takes it
