@@ -23,4 +23,4 @@ pub use error::TransportError;
 pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
 pub use secure::{Enrolment, PATIENCE, Secure};
-pub use verify::{PeerError, verify_issued};
+pub use verify::{PeerError, certified, verify_issued};

@@ -75,6 +75,15 @@ pub enum Start {
     OnProposal,
 }
 
+impl std::fmt::Display for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Manual => "manual",
+            Self::OnProposal => "on-proposal",
+        })
+    }
+}
+
 /// Whether the run may go on without the whole sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -361,6 +361,7 @@ impl Conductor<'_> {
     /// Ends what is still there and writes the record.
     async fn finish(mut self, lines: &mut mpsc::Receiver<Line>) -> io::Result<Outcome> {
         let verdict = self.verdict.take().ok_or_else(|| io::Error::other("no verdict"))?;
+        self.directory.record.took_s = Some(self.began.elapsed().as_secs_f64());
         self.process.kill();
         while !self.exited {
             if let sandbox::Event::Exited(_) = self.process.next_event().await? {

@@ -10,7 +10,7 @@ use super::{Definition, SessionError};
 use crate::config::files;
 
 /// Largest program or file in bytes.
-const LARGEST: u64 = 64 << 20;
+pub const LARGEST: u64 = 64 << 20;
 
 /// A session's files in a directory of their own.
 #[derive(Clone, Debug)]
