@@ -51,7 +51,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, pipes: mps
 }
 
 async fn welcome(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     gate: &Gate,
     (tcp, from): (TcpStream, SocketAddr),
     pipes: &mpsc::Sender<Pipe>,
@@ -94,16 +94,15 @@ async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<Secure, TransportE
 /// Decides whether this connection becomes the control link to `peer`: the controlling end takes it
 /// if there is none yet, the other end waits to be told.
 pub(super) async fn settle(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     peer: usize,
     mut secure: Secure,
     address: Option<SocketAddr>,
     pipes: &mpsc::Sender<Pipe>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut choice = None;
     if shared.circle.controls(peer) {
-        if shared.linked(peer) {
-            return Err("there is a link to this peer already".into());
-        }
+        choice = Some(shared.choose(peer).ok_or("there is a link to this peer already")?);
         frame::write(&mut secure.stream, &Control::Use, LARGEST_CONTROL).await?;
     } else {
         let first = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
@@ -112,7 +111,7 @@ pub(super) async fn settle(
             _ => return Err("the peer uses another link".into()),
         }
     }
-    pipes.send(Pipe { peer, secure, address }).await.map_err(|_| "this runner ends".into())
+    pipes.send(Pipe { peer, secure, address, choice }).await.map_err(|_| "this runner ends".into())
 }
 
 /// Shows an inquiring peer of the roster what this party would run.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{LinkEvent, Shared, Slot};
+use super::{Choice, LinkEvent, Shared, Slot};
 
 /// How long a link that is being closed may take to say goodbye.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
@@ -24,6 +24,8 @@ pub(super) struct Pipe {
     pub(super) secure: Secure,
     /// Where it was dialled; none if the peer dialled.
     pub(super) address: Option<std::net::SocketAddr>,
+    /// Held at the controlling end until the link is in its slot.
+    pub(super) choice: Option<Choice>,
 }
 
 /// Carries each new pipe in a task of its own, until the links are closed and all have ended.
@@ -44,11 +46,12 @@ pub(super) async fn carry_all(shared: Arc<Shared>, mut new: mpsc::Receiver<Pipe>
 }
 
 async fn carry(shared: Arc<Shared>, pipe: Pipe, number: u64) {
-    let Pipe { peer, secure, address } = pipe;
+    let Pipe { peer, secure, address, choice } = pipe;
     let key = secure.peer.key;
     let (messages, queue) = mpsc::channel(QUEUE);
     let slot = Slot { number, key, address, messages };
     let before = shared.slots()[peer].replace(slot);
+    drop(choice);
     shared.changes.send_modify(|n| *n += 1);
     if before.is_some() {
         let why = Remark::from("the peer opened another");
