@@ -217,6 +217,17 @@ impl Network {
         Ok(party)
     }
 
+    /// Counts `party`, which has enrolled, among the parties.
+    pub fn add(&mut self, party: Party) {
+        self.parties.push(party);
+    }
+
+    /// The directory that holds the state of all.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.state.path()
+    }
+
     /// All parties, in the order in which they enrolled.
     #[must_use]
     pub fn parties(&self) -> &[Party] {
@@ -411,6 +422,14 @@ impl Party {
     pub fn run(&self, name: &str) -> Result<Run, LabError> {
         let mut command = self.command();
         command.args(["session", "run", name, "--json", "-vv"]);
+        self.run_by(command)
+    }
+
+    /// Starts `command`, which comes to run a session with events in JSON.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn run_by(&self, command: Command) -> Result<Run, LabError> {
         Run::start(&self.name, command)
     }
 }

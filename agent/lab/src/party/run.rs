@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,16 @@ use crate::LabError;
 /// How often a process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// Standard output and standard error.
+const OUTPUTS: u8 = 2;
+
 /// What a run has said so far.
 #[derive(Debug, Default)]
 struct Said {
     events: Vec<(Instant, Value)>,
     errors: String,
-    closed: bool,
+    /// How many of the two outputs have ended.
+    closed: u8,
 }
 
 /// A runner of one party. It is killed when this is dropped.
@@ -87,7 +91,7 @@ impl Run {
                 let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 change(&events, |said| said.events.push((Instant::now(), event)));
             }
-            change(&events, |said| said.closed = true);
+            change(&events, |said| said.closed += 1);
         });
         thread::spawn(move || {
             let (mut pipe, mut piece) = (stderr, [0; 4096]);
@@ -97,6 +101,7 @@ impl Run {
                 let text = String::from_utf8_lossy(&piece[..length]).into_owned();
                 change(&errors, |said| said.errors += &text);
             }
+            change(&errors, |said| said.closed += 1);
         });
         Ok(Self { party: party.into(), child, stdin, said })
     }
@@ -149,35 +154,34 @@ impl Run {
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<(Instant, Value), LabError> {
         let (begun, mut next) = (Instant::now(), 0);
-        let (mutex, condvar) = &*self.said;
-        let mut said = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.lock();
         loop {
             if let Some(found) = said.events[next..].iter().find(|(_, value)| wanted(value)) {
                 return Ok(found.clone());
             }
             next = said.events.len();
             let left = limit.saturating_sub(begun.elapsed());
-            if said.closed || left.is_zero() {
+            if said.closed == OUTPUTS || left.is_zero() {
                 drop(said);
                 let how = if left.is_zero() { "in time" } else { "before its end" };
                 return Err(self.error(&format!("no «{what}» {how}")));
             }
-            said = condvar.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
+            said = self.said.1.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Waits for the end of the runner.
+    /// Waits for the end of the runner and of all that holds its outputs.
     ///
     /// # Errors
-    /// If it still runs after `limit`.
+    /// If it takes longer than `limit`.
     pub fn exit(&mut self, limit: Duration) -> Result<ExitStatus, LabError> {
         let begun = Instant::now();
         loop {
             let status = self.child.try_wait().map_err(LabError::io("cannot wait for a runner"))?;
             match status {
-                Some(status) => return Ok(status),
-                None if begun.elapsed() > limit => return Err(self.error("does not end")),
-                None => thread::sleep(LOOK_EVERY),
+                Some(status) if self.lock().closed == OUTPUTS => return Ok(status),
+                _ if begun.elapsed() > limit => return Err(self.error("does not end")),
+                _ => thread::sleep(LOOK_EVERY),
             }
         }
     }
@@ -218,9 +222,13 @@ impl Run {
     /// Everything that was written so far: events as JSON, and standard error.
     #[must_use]
     pub fn said(&self) -> String {
-        let said = self.said.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.lock();
         let events: String = said.events.iter().map(|(_, event)| format!("  {event}\n")).collect();
         events + &said.errors
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.said.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self, problem: &str) -> LabError {

@@ -50,6 +50,8 @@ struct Conductor<'a> {
     entry: watch::Sender<Option<Entry>>,
     kept: Kept,
     nonce: [u8; 32],
+    /// Why this party cannot run what all agree on, once that is known.
+    unmet: Option<Reason>,
     exited: bool,
     mute: bool,
     verdict: Option<Verdict>,
@@ -99,6 +101,7 @@ pub async fn conduct(
         streams,
         entry,
         nonce,
+        unmet: None,
         exited: false,
         mute: false,
         verdict: None,
@@ -171,6 +174,7 @@ impl Conductor<'_> {
                 self.streams.agreed(run);
                 self.directory.record.run = Some(run.to_string());
                 self.view.show(Notice::Agreed(&run));
+                return Ok(self.unmet.take().map(Event::Failed));
             }
             Action::Start => {
                 self.launcher.send(&Order::Go, None).await?;
@@ -262,6 +266,7 @@ impl Conductor<'_> {
 
     /// MPyC is imported: this party can say what it would run.
     async fn ready(&mut self, versions: &Versions) -> io::Result<()> {
+        self.unmet = self.definition.unmet(versions).map(|text| Reason::Local(text.into()));
         let components = self.definition.components(&self.copied, versions);
         let identity = self.circle.identity();
         let Some(party) = self.circle.roster.get(self.circle.me).cloned() else { return Ok(()) };
