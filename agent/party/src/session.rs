@@ -99,7 +99,7 @@ pub fn find(
 }
 
 /// What of the Python is part of the agreement.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Versions {
     /// As in `CPython`.
     pub implementation: String,

@@ -1,5 +1,6 @@
 //! `mpyc-party session`.
 
+mod check;
 mod export;
 mod import;
 mod list;
@@ -23,6 +24,8 @@ pub(super) enum Session {
         /// The session
         name: SessionName,
     },
+    /// Check everything but the run: what is missing here, who is there, what differs
+    Check(check::Check),
     /// List the sessions that are declared here
     List,
     /// Show what a session is, and how its runs ended
@@ -48,6 +51,7 @@ impl Session {
     pub(super) fn run(self, common: &Common) -> Outcome {
         match self {
             Self::Run { name } => run::run(common, &name),
+            Self::Check(check) => check.run(common),
             Self::List => list::list(common),
             Self::Show { name } => show::show(common, &name),
             Self::Logs(logs) => logs.run(common),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use crate::session::Versions;
+use crate::session::{Copied, Definition, Versions};
 
 /// Largest packet in bytes.
 const LARGEST: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const LARGEST: usize = 64 * 1024;
 pub(super) enum Order<'a> {
     /// Import MPyC as this party and report.
     Start {
-        program: &'a str,
+        program: String,
         arguments: &'a [String],
         options: &'a [String],
         parties: usize,
@@ -35,6 +35,22 @@ pub(super) enum Order<'a> {
     Connected { peer: usize },
     /// Here is a connection from a peer.
     Accepted { peer: usize },
+}
+
+impl<'a> Order<'a> {
+    /// The order to import MPyC as the party at roster index `index`.
+    pub(super) fn start(definition: &'a Definition, copied: &Copied, index: usize) -> Self {
+        let settings = &definition.settings;
+        Self::Start {
+            program: format!("/session/{}", copied.name),
+            arguments: &settings.arguments,
+            options: &settings.options,
+            parties: settings.parties.len(),
+            index,
+            threshold: settings.threshold(),
+            allow_list: true,
+        }
+    }
 }
 
 /// What the launcher says.

@@ -134,16 +134,7 @@ pub async fn conduct(
 
 impl Conductor<'_> {
     async fn begin(&mut self, port: u16) -> io::Result<()> {
-        let settings = &self.definition.settings;
-        let start = Order::Start {
-            program: &format!("/session/{}", self.copied.name),
-            arguments: &settings.arguments,
-            options: &settings.options,
-            parties: settings.parties.len(),
-            index: self.circle.me,
-            threshold: settings.threshold(),
-            allow_list: true,
-        };
+        let start = Order::start(&self.definition, &self.copied, self.circle.me);
         self.launcher.send(&start, None).await?;
         self.view.show(Notice::Waiting(port, &self.machine.missing()));
         self.directory.record.party = self.circle.roster.get(self.circle.me).cloned();

@@ -66,20 +66,35 @@ pub fn prepare(
     view: &mut dyn View,
 ) -> Result<Launch, PrepareError> {
     let run = RunDirectory::begin(place, &definition.name)?;
+    let copied = copy(&definition, &run.path.join("program"))?;
+    let sandboxed = start(&definition, &copied, &run.path, (config, place), view)?;
+    Ok(Launch { definition, copied, run, sandboxed })
+}
+
+/// Starts the launcher in its sandbox; it waits for its orders. Its own files go into `directory`.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn start(
+    definition: &Definition,
+    copied: &Copied,
+    directory: &Path,
+    (config, place): (&Config, &Place),
+    view: &mut dyn View,
+) -> Result<Sandboxed, PrepareError> {
     let mut tell = |progress: python::Progress| match progress {
         python::Progress::LeftOut(_) => view.show(Notice::Warning(&progress.to_string())),
         _ => view.show(Notice::Preparing(&progress.to_string())),
     };
     let python = Python::new(config.python.interpreter.clone(), &place.cache);
     let environment = python.prepare(&mut tell)?;
-    let copied = copy(&definition, &run.path.join("program"))?;
-    let launcher = run.path.join("launcher");
+    let launcher = directory.join("launcher");
     write_launcher(&launcher)?;
-    let sandboxed = sandbox::spawn(&plan(&definition, &copied, &launcher, environment))?;
+    let sandboxed = sandbox::spawn(&plan(definition, copied, &launcher, environment))?;
     for warning in &sandboxed.warnings {
         view.show(Notice::Warning(warning));
     }
-    Ok(Launch { definition, copied, run, sandboxed })
+    Ok(sandboxed)
 }
 
 fn write_launcher(directory: &Path) -> Result<(), FileError> {
