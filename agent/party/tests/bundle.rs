@@ -29,7 +29,7 @@ impl World {
     fn new() -> Self {
         let network = Network::new("example");
         let [alice, bob, eve] = ["alice", "bob", "eve"].map(|name| network.party(name));
-        alice.write("p.py", b"print(1)\n# -----BEGIN CERTIFICATE-----\n");
+        alice.write("p.py", b"print(1)\n-----BEGIN CERTIFICATE-----\n");
         alice.configure(
             "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"bob\", \"carol\"]\n",
         );
@@ -112,7 +112,7 @@ fn a_good_bundle_is_read_as_it_was_meant() {
     let opened = open_at(known().good.as_bytes(), now()).unwrap();
     assert_eq!(opened.key, known().alice.claims().key);
     assert_eq!(opened.files[0].0, "p.py");
-    assert_eq!(opened.files[0].1, b"print(1)\n# -----BEGIN CERTIFICATE-----\n");
+    assert_eq!(opened.files[0].1, b"print(1)\n-----BEGIN CERTIFICATE-----\n");
     assert_eq!(
         open_at(changed("deadline = \"10m\"", "deadline = \"11m\"").as_bytes(), now())
             .unwrap()
