@@ -216,9 +216,9 @@ impl Session {
     pub fn name_of(&self, path: &Path) -> Result<String, String> {
         let below = |base| path.strip_prefix(base).ok().filter(|name| is_plain(name));
         let name = self.program.parent().and_then(below).or(path.file_name().map(Path::new));
-        name.and_then(Path::to_str).map(str::to_owned).ok_or_else(|| {
-            format!("«{}» is not a file with a readable name", path.display())
-        })
+        name.and_then(Path::to_str)
+            .map(str::to_owned)
+            .ok_or_else(|| format!("«{}» is not a file with a readable name", path.display()))
     }
 
     /// Names must differ: all files lie in one place in the sandbox.
