@@ -13,7 +13,7 @@ use std::time::Duration;
 use mpyc_party_core::candidate::{self, Vantage};
 use mpyc_party_core::lighthouse::{Answer, LONGEST, Request};
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::sni::{NO_SESSION, Tag};
+use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity, Protocol, connect, frame};
 use tokio::io::split;
 use tokio::net::TcpStream;
@@ -165,7 +165,8 @@ impl Visit {
     async fn once(&mut self) -> Result<Infallible, String> {
         let tcp = wire::dial(&self.hub).await.map_err(|error| error.to_string())?;
         let identity = self.identity.borrow_and_update().clone();
-        let secure = connect(tcp, &identity, Protocol::Hub, &Expect::Hub, NO_SESSION).await;
+        let name = Tag::hub(&identity.root().fingerprint).server_name();
+        let secure = connect(tcp, &identity, Protocol::Hub, &Expect::Hub, &name).await;
         let secure = secure.map_err(|error| error.to_string())?;
         let vantage = Vantage::of(secure.address.ip());
         let (mut reader, mut writer) = split(secure.stream);

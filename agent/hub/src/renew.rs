@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::sni::NO_SESSION;
+use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, connect, verify_issued};
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,8 @@ async fn request_at(
     request: &Request,
 ) -> Result<Granted, RequestError> {
     let tcp = wire::dial(hub).await?;
-    let mut secure =
-        connect(tcp, identity, Protocol::Renew, &Expect::Authority, NO_SESSION).await?;
+    let name = Tag::hub(&identity.root().fingerprint).server_name();
+    let mut secure = connect(tcp, identity, Protocol::Renew, &Expect::Authority, &name).await?;
     wire::ask(hub, &mut secure.stream, request).await
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mpyc_party_core::lighthouse::Limits;
 use mpyc_party_core::role::Role;
+use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::gate::{self, Gate};
 use mpyc_party_transport::{Expect, Identity, Incoming, Protocol, Secure, TransportError};
 use tokio::net::{TcpListener, TcpStream};
@@ -74,6 +75,8 @@ enum Identities {
 }
 
 struct Hub {
+    /// Who does not ask for it is shown no certificate.
+    name: String,
     identities: Identities,
     beacon: Beacon,
 }
@@ -96,6 +99,9 @@ impl Hub {
     /// Handshakes, and what strangers may do; all of it holds a place in the gate.
     async fn decide(&self, tcp: TcpStream) -> Result<Decided, TransportError> {
         let incoming = Incoming::read(tcp).await?;
+        if incoming.server_name().as_deref() != Some(&self.name) {
+            return Err(incoming.refuse_name().await);
+        }
         let protocol = incoming.protocol();
         let (authority, server) = match &self.identities {
             Identities::WithAuthority { authority, server, .. } => (Some(authority), Some(server)),
@@ -123,7 +129,7 @@ impl Hub {
                 let secure = incoming.accept(&identity, Protocol::Renew, &Expect::Renewing).await?;
                 Ok(Decided::Renewal(secure, Arc::clone(authority)))
             }
-            _ => Err(incoming.refuse().await),
+            _ => Err(incoming.refuse_protocol().await),
         }
     }
 
@@ -182,7 +188,12 @@ pub async fn serve(
             Identities::WithAuthority { authority, server, hub }
         }
     };
-    let hub = Arc::new(Hub { identities, beacon: Beacon::new(limits) });
+    let root = match &identities {
+        Identities::Alone(identity) => identity.borrow().root().fingerprint,
+        Identities::WithAuthority { authority, .. } => authority.root().fingerprint,
+    };
+    let name = Tag::hub(&root).server_name();
+    let hub = Arc::new(Hub { name, identities, beacon: Beacon::new(limits) });
     let gate = Gate::new(gate::Limits::default());
     // Dropping the set ends its tasks.
     let mut connections = JoinSet::new();

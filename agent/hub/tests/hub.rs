@@ -8,13 +8,11 @@ use std::time::Duration;
 use mpyc_party_core::lighthouse::{Answer, LONGEST, Limits, Request};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
-use mpyc_party_core::sni::{NO_SESSION, Tag};
+use mpyc_party_core::sni::Tag;
 use mpyc_party_core::token::Token;
 use mpyc_party_hub::lighthouse::{Client, Event, Presence};
 use mpyc_party_hub::{Authority, HubConfig, RequestError, enrol, generate_key, now, renew, serve};
-use mpyc_party_transport::{
-    Expect, Identity, PeerError, Protocol, Secure, TransportError, connect, frame,
-};
+use mpyc_party_transport::{Expect, Identity, Protocol, Secure, TransportError, connect, frame};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -83,7 +81,8 @@ impl Harbour {
 
     async fn visit(&self, identity: &Identity) -> Result<Secure, TransportError> {
         let tcp = TcpStream::connect(self.hub).await.unwrap();
-        connect(tcp, identity, Protocol::Hub, &Expect::Hub, NO_SESSION).await
+        let name = Tag::hub(&identity.root().fingerprint).server_name();
+        connect(tcp, identity, Protocol::Hub, &Expect::Hub, &name).await
     }
 }
 
@@ -159,10 +158,25 @@ async fn a_token_of_another_network_is_told_apart_before_anything_is_sent() {
     let mut token = abroad.token("alice");
     token.hubs = home.hubs();
     let outcome = enrol::request(&token, &generate_key().unwrap()).await;
-    let Err(RequestError::Transport(TransportError::Peer { reason, .. })) = outcome else {
+    let Err(RequestError::Transport(TransportError::Refused { reason, .. })) = outcome else {
         panic!("{outcome:?}")
     };
-    assert!(matches!(reason, PeerError::OtherRoot { .. }), "{reason}");
+    assert!(reason.contains("another network"), "{reason}");
+}
+
+#[tokio::test]
+async fn strangers_who_probe_the_hub_see_no_certificate() {
+    let (home, abroad) = (harbour().await, harbour().await);
+    let stranger = abroad.party("alice").await;
+    for protocol in Protocol::ALL {
+        for name in [Tag::hub(&stranger.root().fingerprint), tag()] {
+            let tcp = TcpStream::connect(home.hub).await.unwrap();
+            let name = name.server_name();
+            let outcome = connect(tcp, &stranger, protocol, &Expect::Hub, &name).await;
+            // Had it seen one, it would complain about that.
+            assert!(matches!(outcome, Err(TransportError::Refused { .. })), "{outcome:?}");
+        }
+    }
 }
 
 #[tokio::test]

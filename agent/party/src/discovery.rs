@@ -24,6 +24,7 @@ pub struct Finder {
     told: BTreeMap<usize, Vec<SocketAddr>>,
     lighthouse: Option<(Client, mpsc::Receiver<Event>)>,
     fresh: Vec<usize>,
+    heard: BTreeMap<String, Result<(), String>>,
 }
 
 impl Finder {
@@ -44,11 +45,13 @@ impl Finder {
             others.filter_map(|(index, name)| Some((index, address(name)?))).collect();
         let fresh = fixed.keys().copied().collect();
         let told = BTreeMap::new();
-        Self { roster, me, tag, hubs, identity, fixed, told, lighthouse: None, fresh }
+        let (lighthouse, heard) = (None, BTreeMap::new());
+        Self { roster, me, tag, hubs, identity, fixed, told, lighthouse, fresh, heard }
     }
 
     /// Tells the hubs that this party accepts connections on `port`, and asks for the others.
-    /// Without a port it only asks.
+    /// Without a port it only asks: nobody is told, or they would look here for a run of this party
+    /// that waits elsewhere.
     pub fn announce(&mut self, port: Option<u16>) {
         if self.hubs.is_empty() {
             return;
@@ -59,10 +62,16 @@ impl Finder {
         let presence = Presence {
             tag: self.tag,
             candidates: port.map(own_candidates).unwrap_or_default(),
-            allow: others.clone(),
+            allow: if port.is_some() { others.clone() } else { Vec::new() },
             watch: others,
         };
         self.lighthouse = Some(Client::start(&self.hubs, &self.identity, presence));
+    }
+
+    /// The hubs that were tried so far, and why one cannot be used.
+    #[must_use]
+    pub fn hubs(&self) -> &BTreeMap<String, Result<(), String>> {
+        &self.heard
     }
 
     /// The next peer of whom something new is known, and all its addresses. Never ends; may be
@@ -86,8 +95,16 @@ impl Finder {
         match event {
             Event::Connected { hub, observed } => {
                 log::debug!("hub {hub} sees this party at {observed}");
+                self.heard.insert(hub, Ok(()));
             }
-            Event::Disconnected { hub, reason } => log::warn!("hub {hub}: {reason}"),
+            Event::Disconnected { hub, reason } => {
+                // It is tried again and again; the same answer is no news.
+                let now = Err(reason);
+                if self.heard.get(&hub) != Some(&now) {
+                    log::warn!("hub {hub}: {}", now.as_ref().err().map_or("", |why| why));
+                }
+                self.heard.insert(hub, now);
+            }
             Event::Present { party, candidates } => self.tell(&party, candidates),
             Event::Gone { party } => self.tell(&party, Vec::new()),
         }

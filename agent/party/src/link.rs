@@ -223,10 +223,10 @@ impl Links {
     /// Sends `message` to `peer`. A peer that does not read for long loses its link.
     pub fn send(&self, peer: usize, message: Control) {
         let mut slots = self.shared.slots();
-        let Some(slot) = &slots[peer] else { return };
+        let Some(slot) = &mut slots[peer] else { return };
         if slot.messages.try_send(message).is_err() {
-            slots[peer] = None;
-            self.shared.changes.send_modify(|n| *n += 1);
+            // The writing task finds its queue closed, and ends the link.
+            slot.messages = mpsc::channel(1).0;
         }
     }
 

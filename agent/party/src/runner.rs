@@ -12,9 +12,11 @@ mod conduct;
 mod launch;
 mod output;
 pub mod python;
+mod rehearse;
 pub mod sandbox;
 mod streams;
 pub mod view;
 
 pub use conduct::{Outcome, conduct};
-pub use launch::{Launch, PrepareError, prepare};
+pub use launch::{Launch, PrepareError, prepare, start};
+pub use rehearse::rehearse;

@@ -1,19 +1,25 @@
-//! A declared session, made ready to be compared: its definition found, its files copied, its
-//! components hashed.
+//! A declared session, made ready to be compared: its definition found (in the configuration, or
+//! imported from a bundle), its files copied, its components hashed.
 
+pub mod bundle;
+pub mod consent;
 mod copy;
+pub mod imported;
+pub mod proposal;
 pub mod record;
+pub mod words;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::component::{Component, Components};
 use mpyc_party_core::name::{PartyName, SessionName};
 
-use crate::config::files::{self, FileError};
+use crate::config::files::FileError;
 use crate::config::{Config, Place, Session};
 
-pub use copy::{Copied, copy};
+pub use copy::{Copied, LARGEST, copy};
 
 /// Why a session cannot be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -62,64 +68,38 @@ pub struct Definition {
     pub imported: bool,
 }
 
-/// Where imported sessions are kept.
-#[must_use]
-pub fn imported_dir(place: &Place) -> PathBuf {
-    place.state.join("sessions")
-}
-
-/// All sessions that are declared here; those in the configuration come before imported ones of
-/// the same name.
+/// The names of all sessions that are declared here.
 ///
 /// # Errors
-/// Where an imported definition is damaged.
-pub fn all(config: &Config, place: &Place) -> Result<Vec<Definition>, SessionError> {
-    let declared = |(name, settings): (&SessionName, &Session)| Definition {
-        name: name.clone(),
-        settings: settings.clone(),
-        imported: false,
-    };
-    let mut sessions: Vec<Definition> = config.sessions.iter().map(declared).collect();
-    for entry in files::list(&imported_dir(place))? {
-        let Ok(name) = entry.parse::<SessionName>() else { continue };
-        if !config.sessions.contains_key(&name) {
-            sessions.push(imported(place, name)?);
-        }
-    }
-    Ok(sessions)
+/// Where the imported ones cannot be listed.
+pub fn names(config: &Config, place: &Place) -> Result<BTreeSet<SessionName>, SessionError> {
+    let imported = imported::names(place)?;
+    Ok(config.sessions.keys().cloned().chain(imported).collect())
 }
 
-fn imported(place: &Place, name: SessionName) -> Result<Definition, SessionError> {
-    let dir = imported_dir(place).join(name.as_str());
-    let path = dir.join("session.toml");
-    let bytes = files::read(&path, 1 << 20)?;
-    let damaged = |message: String| SessionError::Damaged { path: path.clone(), message };
-    let mut settings: Session =
-        toml::from_str(&String::from_utf8_lossy(&bytes)).map_err(|e| damaged(e.to_string()))?;
-    settings.resolve(&dir);
-    settings.check().map_err(damaged)?;
-    Ok(Definition { name, settings, imported: true })
-}
-
-/// The session called `name`.
+/// The session called `name`: the one in the configuration, else the imported one.
 ///
 /// # Errors
-/// Where there is none.
+/// Where there is none, or its imported definition is damaged.
 pub fn find(
     config: &Config,
     place: &Place,
     name: &SessionName,
 ) -> Result<Definition, SessionError> {
-    let sessions = all(config, place)?;
-    let names: Vec<String> = sessions.iter().map(|session| session.name.to_string()).collect();
-    sessions.into_iter().find(|session| session.name == *name).ok_or_else(|| {
-        let declared = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        SessionError::Unknown { name: name.clone(), declared }
-    })
+    if let Some(settings) = config.sessions.get(name) {
+        return Ok(Definition { name: name.clone(), settings: settings.clone(), imported: false });
+    }
+    if imported::directory(place, name).is_dir() {
+        let settings = imported::load(place, name)?;
+        return Ok(Definition { name: name.clone(), settings, imported: true });
+    }
+    let names: Vec<String> = names(config, place)?.iter().map(SessionName::to_string).collect();
+    let declared = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Err(SessionError::Unknown { name: name.clone(), declared })
 }
 
 /// What of the Python is part of the agreement.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Versions {
     /// As in `CPython`.
     pub implementation: String,

@@ -169,6 +169,20 @@ impl Verifier {
     }
 }
 
+/// What the certificate `leaf` claims, if it was made under `root` and both are valid at `at`, in
+/// Unix seconds: the same check as in a handshake, for what its holder has signed.
+///
+/// # Errors
+/// Says why the certificate is not acceptable.
+pub fn certified(leaf: &[u8], root: &Root, at: u64) -> Result<Claims, PeerError> {
+    root.check_validity(at)?;
+    let claims = Claims::from_der(leaf)?;
+    root.covers(&claims)?;
+    claims.check_validity(at)?;
+    check_signature(&CertificateDer::from(leaf), root, KeyUsage::client_auth(), at)?;
+    Ok(claims)
+}
+
 /// One signature by the root, within its name constraints, for this usage.
 fn check_signature(
     leaf: &CertificateDer<'_>,
@@ -200,11 +214,7 @@ fn check_signature(
 /// # Errors
 /// When it is not a member's certificate of this network.
 pub fn verify_issued(root: &Root, certificate: &[u8]) -> Result<Claims, PeerError> {
-    let claims = Claims::from_der(certificate)?;
-    root.covers(&claims)?;
-    let leaf = CertificateDer::from(certificate);
-    check_signature(&leaf, root, KeyUsage::client_auth(), claims.not_after)?;
-    Ok(claims)
+    certified(certificate, root, Claims::from_der(certificate)?.not_after)
 }
 
 /// The answer to any TLS 1.2 signature; the configuration never offers that version.

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mpyc_party_hub::{Authority, now};
 use mpyc_party_lab::{Host, TempState};
 
-use super::certificates::Signer;
+use super::certificates::{Signer, enrol};
 use super::process::{Process, pinned};
 use super::traffic::Address;
 
@@ -48,13 +49,14 @@ fn plain(site: &Site) -> Result<Option<Carrier>> {
 }
 
 fn link(site: &Site) -> Result<Option<Carrier>> {
-    let root = Signer::network()?;
+    let directory = site.state.path().join("authority");
+    let authority = Authority::init(&directory, &"bench".parse()?, None, now())?;
     let outside = site.far.socket(site.far.free_port()?).to_string();
     let mut inside = Vec::new();
     let mut processes = Vec::new();
     for (side, (host, end)) in [(&site.near, "near"), (&site.far, "far")].into_iter().enumerate() {
         let directory = site.state.of(host.name())?;
-        root.party(host.name())?.write_der(&directory, &root)?;
+        enrol(&authority, host.name(), &directory)?;
         let socket = directory.join("inside.sock");
         let mut command = pinned(host, side, &this_program()?);
         command.args(["link", end]).arg(&socket).arg(&outside).arg(&directory);
@@ -77,7 +79,7 @@ fn stunnel(site: &Site) -> Result<Option<Carrier>> {
         |host: &Host| anyhow::Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, host.free_port()?)));
     let (dial, serve) = (local(&site.near)?, local(&site.far)?);
     let middle = site.far.socket(site.far.free_port()?);
-    let root = Signer::plain()?;
+    let root = Signer::new()?;
     let processes = [("yes", &site.near, dial, middle), ("no", &site.far, middle, serve)];
     let processes = processes.into_iter().enumerate().map(|(side, (client, host, from, to))| {
         let configuration = stunnel_configuration(site, &root, host, client, from, to)?;

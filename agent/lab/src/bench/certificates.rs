@@ -1,24 +1,43 @@
-//! Certificates for the benchmarks: a network's for our link, and plain ones for stunnel and for
-//! MPyC's own TLS, all valid for a day.
+//! Certificates for the benchmarks: a network's own for our link, plain ones for stunnel and for
+//! MPyC's own TLS.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use mpyc_party_core::claims::{GROUPS_ARCS, groups_to_der};
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::role::Role;
+use mpyc_party_hub::{Authority, generate_key, now};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
-/// The network of the benchmarks.
-const NETWORK: &str = "bench";
+/// How long the certificates and tokens of a benchmark live.
+const LIFETIME: Duration = Duration::DAY;
 
-/// One who signs.
+/// Enrols a party with the network's authority, in place of a connection; writes
+/// `certificate.der`, `key.der` and `root.der`.
+pub(crate) fn enrol(authority: &Authority, name: &str, directory: &Path) -> Result<()> {
+    let lifetime = LIFETIME.whole_seconds().unsigned_abs();
+    let hubs = vec!["hub.example:4747".to_owned()];
+    let token = authority.new_token(&Role::Party(name.parse()?), &[], lifetime, hubs, now())?;
+    let pkcs8 = generate_key()?;
+    let key = KeyPair::try_from(pkcs8.as_slice())?;
+    let request = CertificateParams::default().serialize_request(&key)?;
+    let exporter = [0; 32];
+    let proof = token.secret.proof(&exporter, &PublicKey(key.der_bytes().try_into()?));
+    let id = token.secret.hash().id();
+    let certificate = authority.enrol(&id, &proof, &exporter, request.der(), now())?;
+    fs::write(directory.join("certificate.der"), certificate)?;
+    fs::write(directory.join("key.der"), &pkcs8)?;
+    Ok(fs::write(directory.join("root.der"), authority.root().der())?)
+}
+
+/// One who signs for programs that know nothing of networks. OpenSSL does not read the Ed25519
+/// keys that ring writes (RFC 5958, with the public key), so these are ECDSA.
 pub(crate) struct Signer {
-    algorithm: &'static SignatureAlgorithm,
     certificate: rcgen::Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -30,59 +49,24 @@ pub(crate) struct Signed {
 }
 
 impl Signer {
-    /// The root of a network, as parties expect it.
-    pub(crate) fn network() -> Result<Self> {
-        let constraints = NameConstraints {
-            permitted_subtrees: vec![
-                GeneralSubtree::DnsName(format!("{NETWORK}.mpyc.internal")),
-                GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([10, 64, 0, 0], 10)),
-            ],
-            excluded_subtrees: vec![],
-        };
-        Self::new(&PKCS_ED25519, Some(constraints))
-    }
-
-    /// A root for programs that know nothing of networks. OpenSSL does not read the Ed25519 keys
-    /// that ring writes (RFC 5958, with the public key), so these are of another kind.
-    pub(crate) fn plain() -> Result<Self> {
-        Self::new(&PKCS_ECDSA_P256_SHA256, None)
-    }
-
-    fn new(
-        algorithm: &'static SignatureAlgorithm,
-        name_constraints: Option<NameConstraints>,
-    ) -> Result<Self> {
+    /// A fresh root.
+    pub(crate) fn new() -> Result<Self> {
         let mut params = dated("root");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params.name_constraints = name_constraints;
-        let key = KeyPair::generate_for(algorithm)?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.self_signed(&key)?;
-        Ok(Self { algorithm, certificate, issuer: Issuer::new(params, key) })
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
-    /// The certificate of a party of the network.
-    pub(crate) fn party(&self, name: &str) -> Result<Signed> {
-        let mut params = leaf(name);
-        params.subject_alt_names = vec![
-            SanType::DnsName(format!("{name}.{NETWORK}.mpyc.internal").try_into()?),
-            SanType::IpAddress([10, 64, 0, 1].into()),
-            SanType::URI(format!("spiffe://{NETWORK}/party/{name}").try_into()?),
-        ];
-        let groups = groups_to_der(&[])?;
-        params.custom_extensions = vec![CustomExtension::from_oid_content(&GROUPS_ARCS, groups)];
-        self.sign(&params)
-    }
-
-    /// A certificate with nothing but a name.
+    /// A certificate with nothing but a name, for either end.
     pub(crate) fn named(&self, name: &str) -> Result<Signed> {
-        let mut params = leaf(name);
+        let mut params = dated(name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = vec![SanType::DnsName(name.to_owned().try_into()?)];
-        self.sign(&params)
-    }
-
-    fn sign(&self, params: &CertificateParams) -> Result<Signed> {
-        let key = KeyPair::generate_for(self.algorithm)?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         Ok(Signed { certificate: params.signed_by(&key, &self.issuer)?, key })
     }
 
@@ -93,13 +77,6 @@ impl Signer {
 }
 
 impl Signed {
-    /// Writes `certificate.der`, `key.der` and `root.der` for our link.
-    pub(crate) fn write_der(&self, directory: &Path, root: &Signer) -> Result<()> {
-        fs::write(directory.join("certificate.der"), self.certificate.der())?;
-        fs::write(directory.join("key.der"), self.key.serialize_der())?;
-        Ok(fs::write(directory.join("root.der"), root.certificate.der())?)
-    }
-
     /// Writes certificate and key as PEM.
     pub(crate) fn write_pem(&self, certificate: &Path, key: &Path) -> Result<()> {
         fs::write(certificate, self.certificate.pem())?;
@@ -109,18 +86,9 @@ impl Signed {
 
 fn dated(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
-    let now = OffsetDateTime::now_utc();
-    params.not_before = now - Duration::hours(1);
-    params.not_after = now + Duration::hours(23);
+    params.not_before = OffsetDateTime::now_utc() - Duration::HOUR;
+    params.not_after = params.not_before + LIFETIME;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    params
-}
-
-fn leaf(name: &str) -> CertificateParams {
-    let mut params = dated(name);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
     params
 }

@@ -7,16 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use mpyc_party_core::sni::NO_SESSION;
+use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::forward::{inward, outward};
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, accept, connect};
-use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use zeroize::Zeroizing;
 
 use super::traffic::say;
-
-/// Bytes read at once in each direction.
-const BUFFER: usize = 64 * 1024;
 
 /// Which side of the link a process is.
 #[derive(Subcommand)]
@@ -59,7 +56,8 @@ async fn near(inside: &Path, outside: SocketAddr, identity: &Path) -> Result<()>
     let (inside, _) = listener.accept().await?;
     let tcp = TcpStream::connect(outside).await?;
     let expect = Expect::AnyParty;
-    forward(inside, connect(tcp, &identity, Protocol::Stream, &expect, NO_SESSION).await?).await
+    let name = Tag::hub(&identity.root().fingerprint).server_name();
+    forward(inside, connect(tcp, &identity, Protocol::Stream, &expect, &name).await?).await
 }
 
 async fn far(inside: &Path, outside: SocketAddr, identity: &Path) -> Result<()> {
@@ -71,8 +69,14 @@ async fn far(inside: &Path, outside: SocketAddr, identity: &Path) -> Result<()> 
     forward(UnixStream::connect(inside).await?, secure).await
 }
 
-async fn forward(mut inside: UnixStream, mut outside: Secure) -> Result<()> {
-    copy_bidirectional_with_sizes(&mut inside, &mut outside.stream, BUFFER, BUFFER).await?;
+/// As the runner carries a stream.
+async fn forward(inside: UnixStream, outside: Secure) -> Result<()> {
+    let (mut from_peer, mut to_peer) = tokio::io::split(outside.stream);
+    let (mut from_local, mut to_local) = inside.into_split();
+    tokio::try_join!(
+        inward(&mut from_peer, &mut to_local),
+        outward(&mut from_local, &mut to_peer)
+    )?;
     Ok(())
 }
 

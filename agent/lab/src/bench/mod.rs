@@ -11,6 +11,7 @@ mod links;
 mod process;
 mod report;
 mod rounds;
+mod session;
 pub(crate) mod traffic;
 
 use std::fs;
@@ -106,6 +107,11 @@ fn busy() -> Option<String> {
     let averages = fs::read_to_string("/proc/loadavg").ok()?;
     let load: f64 = averages.split_whitespace().next()?.parse().ok()?;
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let warn = || format!("the machine was busy before ({processors} processors, load {load})");
+    let warn = || {
+        format!(
+            "the machine was busy before ({processors} processors, load {load}); root can put the \
+             benchmarks ahead of everything else with «chrt --rr 10 mpyc-party-lab bench»"
+        )
+    };
     (load > processors as f64 / 4.0).then(warn)
 }

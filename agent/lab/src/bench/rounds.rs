@@ -16,20 +16,21 @@ use super::Effort;
 use super::certificates::Signer;
 use super::process::{Process, pinned};
 use super::report::{Measured, Section, median};
+use super::session;
 
-const PARTIES: [&str; 3] = ["alice", "bob", "carol"];
+pub(super) const PARTIES: [&str; 3] = ["alice", "bob", "carol"];
 const PROGRAM: &str = include_str!("../../programs/rounds.py");
 /// How long a run may take to connect, and then to its end.
 const PATIENCE: Duration = Duration::from_secs(60);
 const COLUMNS: [&str; 3] = ["µs per round", "start ms", "MB per process"];
 
 /// Three hosts, and what a backend needs to start a party on each.
-struct Site {
-    hosts: Vec<Host>,
-    state: TempState,
-    python: PathBuf,
-    program: PathBuf,
-    effort: Effort,
+pub(super) struct Site {
+    pub(super) hosts: Vec<Host>,
+    pub(super) state: TempState,
+    pub(super) python: PathBuf,
+    pub(super) program: PathBuf,
+    pub(super) effort: Effort,
 }
 
 /// A way to run MPyC.
@@ -43,9 +44,10 @@ struct Backend {
 }
 
 /// Plain TCP comes first: the others are compared with it.
-const BACKENDS: [Backend; 2] = [
+const BACKENDS: [Backend; 3] = [
     Backend { name: "plain TCP", prepare: |_| Ok(Vec::new()), party: plain },
     Backend { name: "MPyC --ssl", prepare: write_certificates, party: ssl },
+    Backend { name: "our session", prepare: session::prepare, party: session::party },
 ];
 
 fn plain(site: &Site, index: usize) -> Result<Command> {
@@ -72,7 +74,7 @@ fn ssl(site: &Site, index: usize) -> Result<Command> {
 
 /// What MPyC looks for in its working directory.
 fn write_certificates(site: &Site) -> Result<Vec<Process>> {
-    let root = Signer::plain()?;
+    let root = Signer::new()?;
     for (index, host) in site.hosts.iter().enumerate() {
         let directory = site.state.of(host.name())?.join(".config");
         fs::create_dir_all(&directory)?;
@@ -85,6 +87,7 @@ fn write_certificates(site: &Site) -> Result<Vec<Process>> {
 
 /// Measures every backend.
 pub(crate) fn measure(effort: Effort, python: &Path) -> Result<Section> {
+    check(python)?;
     let lab = Lab::new()?;
     let state = TempState::new()?;
     let program = state.path().join("rounds.py");
@@ -111,6 +114,18 @@ pub(crate) fn measure(effort: Effort, python: &Path) -> Result<Section> {
             .to_owned(),
     ];
     Ok(Section::new("MPC rounds, 3 parties on 3 hosts", &COLUMNS, &measured, notes))
+}
+
+/// Whether the interpreter has what a run needs.
+fn check(python: &Path) -> Result<()> {
+    let imports = Command::new(python).args(["-c", "import mpyc, uvloop"]).output();
+    ensure!(
+        imports.is_ok_and(|ended| ended.status.success()),
+        "{} cannot import mpyc and uvloop: name an interpreter that can with --python or \
+         MPYC_PARTY_TEST_PYTHON",
+        python.display()
+    );
+    Ok(())
 }
 
 /// Lines of `rounds.py`.

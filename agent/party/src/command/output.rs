@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use anstream::{eprintln, println};
+use anstream::{eprint, eprintln, println};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
@@ -28,6 +28,20 @@ pub(super) fn line(text: impl Display) {
     println!("{text}");
 }
 
+/// An answer in columns, the first row above them.
+pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
+    let longest = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(|at| longest(at).max(head[at].len()));
+    let row = |cells: [&str; N]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    println!("{DIM}{}{DIM:#}", row(head));
+    for cells in rows {
+        println!("{}", row(cells.each_ref().map(String::as_str)));
+    }
+}
+
 /// An answer for scripts: one JSON value.
 pub(super) fn json(value: &impl Serialize) -> serde_json::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
@@ -42,6 +56,11 @@ pub(super) fn json_line(value: &serde_json::Value) {
 /// A step of longer work, on standard error.
 pub(super) fn step(text: impl Display) {
     eprintln!("{DIM}·{DIM:#} {text}");
+}
+
+/// A question, whose answer follows on the same line.
+pub(super) fn ask(text: impl Display) {
+    eprint!("{text}");
 }
 
 /// Something that went well.

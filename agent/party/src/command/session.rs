@@ -1,6 +1,14 @@
 //! `mpyc-party session`.
 
+mod check;
+mod export;
+mod import;
+mod list;
+mod logs;
+mod remove;
 mod run;
+mod runs;
+mod show;
 
 use clap::Subcommand;
 use mpyc_party_core::name::SessionName;
@@ -16,12 +24,40 @@ pub(super) enum Session {
         /// The session
         name: SessionName,
     },
+    /// Check everything but the run: what is missing here, who is there, what differs
+    Check(check::Check),
+    /// List the sessions that are declared here
+    List,
+    /// Show what a session is, and how its runs ended
+    #[command(after_help = "Example: mpyc-party session show demo")]
+    Show {
+        /// The session
+        name: SessionName,
+    },
+    /// Print what the program wrote in a run
+    Logs(logs::Logs),
+    /// Write a session into a file for its other parties
+    Export(export::Export),
+    /// Look at a session from another party, and add it
+    Import(import::Import),
+    /// Remove an imported session
+    Remove {
+        /// The session
+        name: SessionName,
+    },
 }
 
 impl Session {
     pub(super) fn run(self, common: &Common) -> Outcome {
         match self {
             Self::Run { name } => run::run(common, &name),
+            Self::Check(check) => check.run(common),
+            Self::List => list::list(common),
+            Self::Show { name } => show::show(common, &name),
+            Self::Logs(logs) => logs.run(common),
+            Self::Export(export) => export.run(common),
+            Self::Import(import) => import.run(common),
+            Self::Remove { name } => remove::remove(common, &name),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose, StreamOpening};
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening};
 use mpyc_party_transport::{Expect, Protocol, Secure, frame};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, watch};
@@ -41,7 +41,7 @@ pub(super) async fn keep_linked(
             }
         }
         let known = candidates.borrow_and_update().clone();
-        if let Some((secure, address)) = race(&shared.circle, peer, &known, Purpose::Run).await
+        if let Ok((secure, address)) = race(&shared.circle, peer, &known, Purpose::Run).await
             && let Err(error) = settle(&shared, peer, secure, Some(address), &pipes).await
         {
             log::debug!("the link dialled to {} is not used: {error}", shared.circle.name(peer));
@@ -57,14 +57,16 @@ pub(super) async fn keep_linked(
     }
 }
 
-/// Dials all `candidates` at once; the first that passes the handshake wins.
+/// Dials all `candidates` at once; the first that passes the handshake wins. The error is that of
+/// the last to fail.
 async fn race(
     circle: &Circle,
     peer: usize,
     candidates: &[String],
     purpose: Purpose,
-) -> Option<(Secure, SocketAddr)> {
+) -> Result<(Secure, SocketAddr), BoxError> {
     let mut attempts = JoinSet::new();
+    let mut last = BoxError::from("none of its addresses can be found");
     for address in resolve(candidates).await {
         let (circle, expect) = (circle.clone(), circle.expect(Some(peer)));
         attempts.spawn(async move {
@@ -75,17 +77,19 @@ async fn race(
     while let Some(attempt) = attempts.join_next().await {
         match attempt {
             Ok((address, Ok(mut secure))) => {
-                if frame::write(&mut secure.stream, &purpose, LARGEST_CONTROL).await.is_ok() {
-                    return Some((secure, address));
+                match frame::write(&mut secure.stream, &purpose, LARGEST_OPENING).await {
+                    Ok(()) => return Ok((secure, address)),
+                    Err(error) => last = error.into(),
                 }
             }
             Ok((address, Err(error))) => {
                 log::debug!("{} at {address}: {error}", circle.name(peer));
+                last = error;
             }
             Err(_) => {}
         }
     }
-    None
+    Err(last)
 }
 
 async fn resolve(candidates: &[String]) -> Vec<SocketAddr> {
@@ -117,13 +121,24 @@ async fn connect(
     timeout(ATTEMPT, attempt).await?
 }
 
-/// Asks `peer` what it would run; none where it cannot be reached.
-pub async fn inquire(circle: &Circle, peer: usize, candidates: &[String]) -> Option<Entry> {
+/// Asks `peer` what it would run.
+///
+/// # Errors
+/// Why it could not be asked, in words for people.
+pub async fn inquire(
+    circle: &Circle,
+    peer: usize,
+    candidates: &[String],
+) -> Result<Entry, BoxError> {
     let (mut secure, _) = race(circle, peer, candidates, Purpose::Check).await?;
+    let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
     let answer = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
-    match timeout(ATTEMPT, answer).await {
-        Ok(Ok(Some(Control::Entry(entry)))) => Some(entry),
-        _ => None,
+    match timeout(2 * ATTEMPT, answer).await?? {
+        Some(Control::Entry(entry)) if Some(&entry.party) == name.as_ref() && entry.key == key => {
+            Ok(entry)
+        }
+        Some(_) => Err("it answers something else".into()),
+        None => Err("it is not ready yet".into()),
     }
 }
 
@@ -153,7 +168,7 @@ impl Streams {
         let expect = Expect::Parties(vec![(self.0.circle.name(peer).clone(), Some(key))]);
         let opened = async {
             let mut secure = connect(&self.0.circle, address, Protocol::Stream, &expect).await?;
-            frame::write(&mut secure.stream, &opening, LARGEST_CONTROL).await?;
+            frame::write(&mut secure.stream, &opening, LARGEST_OPENING).await?;
             Ok(secure)
         };
         opened.await.map_err(StreamError::Dial)

@@ -9,11 +9,14 @@ use mpyc_party_transport::{Secure, frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::{Choice, LinkEvent, Shared, Slot};
 
 /// How long a link that is being closed may take to say goodbye.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a message may take to be written.
+const STUCK: Duration = Duration::from_secs(5);
 /// Messages that may wait for a peer to read them.
 const QUEUE: usize = 64;
 
@@ -67,7 +70,7 @@ async fn carry(shared: Arc<Shared>, pipe: Pipe, number: u64) {
         why = &mut reading => why,
         why = &mut writing => {
             // This end has said goodbye: what the peer still says is heard for a bounded time.
-            let _ = tokio::time::timeout(FAREWELL, &mut reading).await;
+            let _ = timeout(FAREWELL, &mut reading).await;
             why
         }
     };
@@ -89,13 +92,16 @@ async fn read(shared: &Shared, peer: usize, mut reader: impl AsyncRead + Unpin) 
     }
 }
 
-/// Writes messages until the queue is closed, then says goodbye.
+/// Writes messages until the queue is closed, then says goodbye. Who closes it on purpose has
+/// forgotten the link already; what is returned is for the case that it overflowed.
 async fn write(mut queue: mpsc::Receiver<Control>, mut writer: impl AsyncWrite + Unpin) -> Remark {
     while let Some(message) = queue.recv().await {
-        if let Err(error) = frame::write(&mut writer, &message, LARGEST_CONTROL).await {
-            return error.to_string().into();
+        match timeout(STUCK, frame::write(&mut writer, &message, LARGEST_CONTROL)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string().into(),
+            Err(_) => return "the peer does not read".into(),
         }
     }
-    let _ = tokio::time::timeout(FAREWELL, writer.shutdown()).await;
-    "this party closed it".into()
+    let _ = timeout(FAREWELL, writer.shutdown()).await;
+    "too many messages wait for it".into()
 }

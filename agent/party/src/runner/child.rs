@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use crate::session::Versions;
+use crate::session::{Copied, Definition, Versions};
 
 /// Largest packet in bytes.
 const LARGEST: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const LARGEST: usize = 64 * 1024;
 pub(super) enum Order<'a> {
     /// Import MPyC as this party and report.
     Start {
-        program: &'a str,
+        program: String,
         arguments: &'a [String],
         options: &'a [String],
         parties: usize,
@@ -35,6 +35,22 @@ pub(super) enum Order<'a> {
     Connected { peer: usize },
     /// Here is a connection from a peer.
     Accepted { peer: usize },
+}
+
+impl<'a> Order<'a> {
+    /// The order to import MPyC as the party at roster index `index`.
+    pub(super) fn start(definition: &'a Definition, copied: &Copied, index: usize) -> Self {
+        let settings = &definition.settings;
+        Self::Start {
+            program: format!("/session/{}", copied.name),
+            arguments: &settings.arguments,
+            options: &settings.options,
+            parties: settings.parties.len(),
+            index,
+            threshold: settings.threshold(),
+            allow_list: true,
+        }
+    }
 }
 
 /// What the launcher says.
@@ -77,11 +93,14 @@ impl Launcher {
     /// The next packet; none when the launcher has closed its end. May be cancelled.
     pub(super) async fn next(&self) -> io::Result<Option<Report>> {
         let mut packet = vec![0; LARGEST];
-        match self.0.recv(&mut packet).await {
-            Ok(0) => Ok(None),
-            Ok(length) => Ok(Some(serde_json::from_slice(&packet[..length])?)),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
-            Err(error) => Err(error),
+        loop {
+            match self.0.recv(&mut packet).await {
+                Ok(0) => return Ok(None),
+                Ok(length) => return Ok(Some(serde_json::from_slice(&packet[..length])?)),
+                // The launcher ended with orders unread. What it said last is still to come.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -5,12 +5,15 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use mpyc_party_core::name::PartyName;
+use mpyc_party_core::verdict::{Failure, Reason, Stage, Verdict};
+
 use super::python::{self, Python};
 use super::sandbox::{self, Limits, Mount, Plan, SandboxError, Sandboxed};
 use super::view::{Notice, View};
 use crate::config::files::{self, FileError};
 use crate::config::{Config, Place, Policy};
-use crate::session::record::{BeginError, RunDirectory};
+use crate::session::record::{BeginError, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, SessionError, copy};
 
 /// The launcher's files, shown in the sandbox as `/launcher`.
@@ -55,6 +58,23 @@ pub struct Launch {
     pub sandboxed: Sandboxed,
 }
 
+impl Launch {
+    /// Gives the run up before anybody was met, and writes down why.
+    ///
+    /// # Errors
+    /// Where the record cannot be written.
+    pub fn abandon(mut self, party: &PartyName, why: &str) -> Result<(), FileError> {
+        let who = vec![party.clone()];
+        let (stage, reason, observer) = (Stage::Prepare, Reason::Local(why.into()), party.clone());
+        let failure = Failure { who, stage, reason, observer, via: None };
+        self.run.record.party = Some(party.clone());
+        self.run.record.verdict = Some(Verdict::Failed(failure));
+        self.run.record.ended = Some(timestamp());
+        self.run.clear_copies();
+        self.run.write()
+    }
+}
+
 /// Makes a run of `definition` ready.
 ///
 /// # Errors
@@ -66,20 +86,35 @@ pub fn prepare(
     view: &mut dyn View,
 ) -> Result<Launch, PrepareError> {
     let run = RunDirectory::begin(place, &definition.name)?;
+    let copied = copy(&definition, &run.path.join("program"))?;
+    let sandboxed = start(&definition, &copied, &run.path, (config, place), view)?;
+    Ok(Launch { definition, copied, run, sandboxed })
+}
+
+/// Starts the launcher in its sandbox; it waits for its orders. Its own files go into `directory`.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn start(
+    definition: &Definition,
+    copied: &Copied,
+    directory: &Path,
+    (config, place): (&Config, &Place),
+    view: &mut dyn View,
+) -> Result<Sandboxed, PrepareError> {
     let mut tell = |progress: python::Progress| match progress {
         python::Progress::LeftOut(_) => view.show(Notice::Warning(&progress.to_string())),
         _ => view.show(Notice::Preparing(&progress.to_string())),
     };
     let python = Python::new(config.python.interpreter.clone(), &place.cache);
     let environment = python.prepare(&mut tell)?;
-    let copied = copy(&definition, &run.path.join("program"))?;
-    let launcher = run.path.join("launcher");
+    let launcher = directory.join("launcher");
     write_launcher(&launcher)?;
-    let sandboxed = sandbox::spawn(&plan(&definition, &copied, &launcher, environment))?;
+    let sandboxed = sandbox::spawn(&plan(definition, copied, &launcher, environment))?;
     for warning in &sandboxed.warnings {
         view.show(Notice::Warning(warning));
     }
-    Ok(Launch { definition, copied, run, sandboxed })
+    Ok(sandboxed)
 }
 
 fn write_launcher(directory: &Path) -> Result<(), FileError> {

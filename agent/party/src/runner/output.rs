@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::view::Channel;
 use crate::config::files::{self, FileError};
+use crate::session::words::printable;
 
 /// A longer line is shown in pieces.
 const LONGEST_LINE: usize = 8 * 1024;
@@ -60,13 +61,6 @@ pub(super) fn feed(descriptor: OwnedFd) {
     let _ = std::thread::Builder::new().name("stdin".into()).spawn(feed);
 }
 
-/// Text without escape sequences and control characters (ECMA-48), tabs apart.
-fn printable(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
-    let plain = anstream::adapter::strip_str(&text).to_string();
-    plain.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
-}
-
 /// The files of one run that hold its output.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -87,17 +81,5 @@ impl Kept {
             Channel::Log => &mut self.log,
         };
         file.write_all(format!("{}\n", line.text).as_bytes())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_commands_a_terminal() {
-        assert_eq!(printable(b"\x1b[31mred\x1b]0;title\x07\tend\r\n"), "red\tend");
-        assert_eq!(printable("caf\u{e9}\u{9b}2J".as_bytes()), "caf\u{e9}2J");
-        assert_eq!(printable(&[0xff, b'a', b'\n']), "\u{fffd}a");
     }
 }

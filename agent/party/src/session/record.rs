@@ -21,6 +21,8 @@ use crate::config::files::{self, FileError, at};
 
 /// Largest record in bytes.
 const LARGEST: u64 = 1 << 20;
+/// The file of a run directory that its runner keeps locked.
+const ALIVE: &str = "alive";
 
 /// One start and shutdown of the MPyC runtime, as MPyC itself reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +52,9 @@ pub struct Record {
     pub exit: Option<Exit>,
     /// Seconds from the beginning to each stage.
     pub stages: Vec<(Stage, f64)>,
+    /// Seconds from the beginning to the verdict.
+    #[serde(default)]
+    pub took_s: Option<f64>,
     /// MPyC's statistics.
     pub mpyc: Vec<Cycle>,
     /// What ran it.
@@ -77,11 +82,26 @@ impl Record {
             verdict: None,
             exit: None,
             stages: Vec::new(),
+            took_s: None,
             mpyc: Vec::new(),
             versions: None,
             warnings: Vec::new(),
             output_bytes: 0,
         }
+    }
+
+    /// Each stage with the seconds it took. The first is what came before all others.
+    #[must_use]
+    pub fn times(&self) -> Vec<(Stage, f64)> {
+        let whole = || {
+            let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+            Some((time(self.ended.as_ref()?)? - time(&self.started)?).as_seconds_f64())
+        };
+        let prepare = self.took_s.zip(whole()).map(|(took, whole)| (whole - took).max(0.0));
+        let ends = self.stages.iter().skip(1).map(|(_, at)| Some(*at)).chain([self.took_s]);
+        let stages = self.stages.iter().zip(ends);
+        let spans = stages.filter_map(|((stage, from), to)| Some((*stage, to? - from)));
+        prepare.map(|time| (Stage::Prepare, time)).into_iter().chain(spans).collect()
     }
 
     /// Notes that `stage` has begun, `after` the run did.
@@ -110,6 +130,8 @@ pub struct RunDirectory {
     pub path: PathBuf,
     /// What is to be kept.
     pub record: Record,
+    /// Tells that this process is there, as long as it is.
+    _alive: File,
     _lock: File,
 }
 
@@ -136,7 +158,10 @@ impl RunDirectory {
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&runs);
         let path = at(&runs, dir)?.keep();
-        let run = Self { path, record: Record::new(session.clone()), _lock: lock };
+        let alive = files::create_private(&path.join(ALIVE))?;
+        at(&path, flock(&alive, FlockOperation::NonBlockingLockExclusive).map_err(Into::into))?;
+        let record = Record::new(session.clone());
+        let run = Self { path, record, _alive: alive, _lock: lock };
         run.write()?;
         Ok(run)
     }
@@ -176,6 +201,13 @@ fn lock(place: &Place, session: &SessionName) -> Result<File, BeginError> {
     at(&path, file.set_len(0))?;
     at(&path, std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes()))?;
     Ok(file)
+}
+
+/// Whether the runner of the run directory `path` is there. Takes no lock that a new run needs.
+#[must_use]
+pub fn is_running(path: &Path) -> bool {
+    let file = File::open(path.join(ALIVE));
+    file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 /// The record in the run directory `path`.

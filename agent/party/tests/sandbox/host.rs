@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -160,6 +160,9 @@ impl Runner {
 
     /// The next line it tells.
     pub(crate) fn line(&mut self) -> Line {
+        if self.lines.buffer().is_empty() {
+            assert!(comes(self.lines.get_ref()), "the runner is silent");
+        }
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("a line");
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("no line but «{line}»"))
@@ -176,7 +179,7 @@ impl Runner {
     /// Exit, output and error output, whatever comes before.
     pub(crate) fn exited(&mut self) -> (String, String, String) {
         loop {
-            if let Line::Exited { exit, stdout, stderr } = self.line() {
+            if let Line::Exited { exit, stdout, stderr, .. } = self.line() {
                 return (exit, stdout, stderr);
             }
         }
@@ -245,10 +248,15 @@ impl Watched {
         rustix::process::pidfd_send_signal(&self.0, signal).expect("it runs");
     }
 
-    /// Whether it ends within a time far longer than it should take.
+    /// Whether it ends.
     pub(crate) fn ends(&self) -> bool {
-        let long = Timespec { tv_sec: 30, tv_nsec: 0 };
-        let mut end = [PollFd::new(&self.0, PollFlags::IN)];
-        rustix::event::poll(&mut end, Some(&long)).expect("poll") == 1
+        comes(&self.0)
     }
+}
+
+/// Whether something comes, within a time far longer than it should take.
+fn comes(descriptor: &impl AsFd) -> bool {
+    let long = Timespec { tv_sec: 30, tv_nsec: 0 };
+    let mut wanted = [PollFd::new(descriptor, PollFlags::IN)];
+    rustix::event::poll(&mut wanted, Some(&long)).expect("poll") == 1
 }

@@ -1,0 +1,149 @@
+//! `mpyc-party session export`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_hub::{now, renew};
+use mpyc_party_transport::Identity;
+
+use super::super::{Common, Outcome, output, runtime};
+use crate::config::{Config, Place, files};
+use crate::identity::Store;
+use crate::session::bundle::{self, BundleError};
+use crate::session::proposal::Proposal;
+use crate::session::words::names;
+use crate::session::{self, Definition};
+
+/// Write a session into a file for its other parties
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The bundle holds the definition, the program and its files, and the keys of the parties, signed by
+this party. It holds no private input and nothing else of this machine.
+
+Keys that are pinned neither in the configuration nor in the session are asked of the authority, so
+that the others meet exactly those who are in the roster today.
+
+Examples:
+  mpyc-party session export demo                     writes demo.bundle
+  mpyc-party session export demo --output - | ssh bob mpyc-party session import - --yes")]
+pub(in crate::command) struct Export {
+    /// The session
+    name: SessionName,
+    /// The file to write, or - for standard output [default: NAME.bundle]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Do not ask the authority for keys: parties without a pinned key stay without
+    #[arg(long)]
+    offline: bool,
+}
+
+impl Export {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        let definition = session::find(&config, &place, &self.name)?;
+        let (identity, party) = Store::new(&place.state).load_party()?;
+        definition.index_of(&party)?;
+        let (identity, keys) = if self.offline {
+            let keys = pinned(&definition, &config, &identity);
+            (identity, keys)
+        } else {
+            let asked = ask(&place, &config, &definition, identity);
+            runtime()?.block_on(asked)?
+        };
+        identity.claims().check_validity(now()).context("this party's certificate")?;
+        let parties = definition.settings.parties.iter();
+        let unpinned: Vec<PartyName> = parties.filter(|n| !keys.contains_key(n)).cloned().collect();
+        if !unpinned.is_empty() {
+            output::warn(format!(
+                "no key is known of {}: whoever the authority calls so will be accepted",
+                names(&unpinned)
+            ));
+        }
+        let files = enclosed(&definition)?;
+        let proposal = Proposal::of(&definition.settings, keys);
+        let text = bundle::seal(&identity, self.name.clone(), proposal, &files, now())?;
+        self.write(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn write(&self, text: &str) -> anyhow::Result<()> {
+        let default = PathBuf::from(format!("{}.bundle", self.name));
+        let path = self.output.as_ref().unwrap_or(&default);
+        if path == Path::new("-") {
+            std::io::stdout().write_all(text.as_bytes()).context("standard output")?;
+            return Ok(());
+        }
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        output::good(format!(
+            "session {} is in {}: give it to the other parties, who add it with mpyc-party session import {}",
+            self.name,
+            path.display(),
+            path.file_name().unwrap_or_default().to_string_lossy()
+        ));
+        Ok(())
+    }
+}
+
+/// Program and files as they are now, by name.
+fn enclosed(definition: &Definition) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let settings = &definition.settings;
+    let (mut all, mut size) = (Vec::new(), 0);
+    for path in [&settings.program].into_iter().chain(&settings.files) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            bail!("{} has no readable name", path.display());
+        };
+        let content = files::read(path, session::LARGEST)?;
+        size += content.len() as u64;
+        if size > bundle::LARGEST {
+            return Err(BundleError::TooLarge.into());
+        }
+        all.push((name.to_owned(), content));
+    }
+    Ok(all)
+}
+
+/// The keys that are known here.
+fn pinned(
+    definition: &Definition,
+    config: &Config,
+    identity: &Identity,
+) -> BTreeMap<PartyName, PublicKey> {
+    let parties = definition.settings.parties.iter().cloned();
+    let pins = parties.zip(definition.pins(config));
+    let mut keys: BTreeMap<_, _> = pins.filter_map(|(name, key)| Some((name, key?))).collect();
+    if let Some(me) = identity.claims().party() {
+        keys.insert(me.clone(), identity.claims().key);
+    }
+    keys
+}
+
+/// The keys that are known here, and those of the others that the authority knows; and this party's
+/// certificate, renewed if that is due.
+async fn ask(
+    place: &Place,
+    config: &Config,
+    definition: &Definition,
+    mut identity: Identity,
+) -> anyhow::Result<(Identity, BTreeMap<PartyName, PublicKey>)> {
+    let store = Store::new(&place.state);
+    let hubs = config.hubs(store.hubs()?);
+    if let Some(renewed) = store.renew_if_due(&hubs, &identity).await? {
+        identity = renewed;
+    }
+    let mut keys = pinned(definition, config, &identity);
+    let parties = definition.settings.parties.iter();
+    let unknown: Vec<PartyName> = parties.filter(|n| !keys.contains_key(n)).cloned().collect();
+    for names in unknown.chunks(renew::MOST_NAMES) {
+        let known = renew::directory(&hubs, &identity, names).await.with_context(
+            || "the keys of the parties cannot be asked (--offline leaves out those not pinned here)",
+        )?;
+        keys.extend(known.into_iter().filter_map(|(c, _)| Some((c.party()?.clone(), c.key))));
+    }
+    Ok((identity, keys))
+}

@@ -1,0 +1,163 @@
+//! `mpyc-party session import`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mpyc_party_core::name::PartyName;
+use mpyc_party_hub::now;
+use mpyc_party_transport::Identity;
+use serde_json::json;
+
+use super::super::{Common, Outcome, output};
+use crate::config::{Config, Place};
+use crate::identity::Store;
+use crate::session::bundle::{self, Opened};
+use crate::session::{consent, imported};
+
+/// Look at a session from another party, and add it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Shows what the session would run, with whom, and who could learn what; adds it only if you agree.
+
+Examples:
+  mpyc-party session import demo.bundle
+  mpyc-party session import vote.bundle --input my-vote.txt")]
+pub(in crate::command) struct Import {
+    /// The bundle, or - for standard input
+    file: PathBuf,
+    /// This party's private input for the program; it stays on this machine
+    #[arg(long, value_name = "PATH")]
+    input: Option<PathBuf>,
+    /// Agree without being asked
+    #[arg(long)]
+    yes: bool,
+    /// Replace a session of that name that is another one
+    #[arg(long)]
+    replace: bool,
+}
+
+/// How the session of a bundle relates to what is there already.
+enum Before {
+    Nothing,
+    Same,
+    Different(Vec<String>),
+}
+
+impl Import {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        let (identity, me) = Store::new(&place.state).load_party()?;
+        let text = self.read()?;
+        let opened = bundle::open(&text, identity.root(), now())?;
+        let pinned = |name: &PartyName| config.peers.get(name).and_then(|peer| peer.key);
+        opened.check_for(&me, identity.claims().key, pinned)?;
+        let name = &opened.bundle.session;
+        if let Some(input) = &self.input {
+            File::open(input).with_context(|| input.display().to_string())?;
+        }
+        match before(&config, &place, &identity, &opened)? {
+            Before::Same if self.input.is_none() => {
+                self.tell(common, &opened, "unchanged")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Before::Nothing | Before::Same => {}
+            Before::Different(changes) => {
+                let changes = changes.join(", ");
+                if !self.replace {
+                    bail!(
+                        "there is another session «{name}» here already. What would change: {changes}. Repeat with --replace to replace it"
+                    );
+                }
+                output::warn(format!(
+                    "this replaces the session «{name}»; what changes: {changes}"
+                ));
+            }
+        }
+        if !common.json {
+            output::line(consent::text(&opened, &me, self.input.as_deref()));
+        }
+        if !self.yes && !self.agreed(&opened)? {
+            output::bad("nothing was added");
+            return Ok(ExitCode::FAILURE);
+        }
+        imported::store(&place, &opened, &text, self.input.as_deref())?;
+        self.tell(common, &opened, "added")?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read(&self) -> anyhow::Result<Vec<u8>> {
+        let most = bundle::LARGEST + 1;
+        let mut text = Vec::new();
+        let read = if self.reads_stdin() {
+            std::io::stdin().take(most).read_to_end(&mut text)
+        } else {
+            File::open(&self.file).and_then(|file| file.take(most).read_to_end(&mut text))
+        };
+        read.with_context(|| self.file.display().to_string())?;
+        Ok(text)
+    }
+
+    fn reads_stdin(&self) -> bool {
+        self.file == Path::new("-")
+    }
+
+    /// Asks the person at the terminal; no answer is a no.
+    fn agreed(&self, opened: &Opened) -> anyhow::Result<bool> {
+        let refused =
+            "nothing was added: there is no terminal to ask on. Look at it, then repeat with --yes";
+        let mut answers: Box<dyn BufRead> = if self.reads_stdin() {
+            Box::new(BufReader::new(File::open("/dev/tty").context(refused)?))
+        } else if std::io::stdin().is_terminal() {
+            Box::new(std::io::stdin().lock())
+        } else {
+            bail!(refused);
+        };
+        let bundle = &opened.bundle;
+        output::ask(format!("Add the session «{}» from {}? [y/N] ", bundle.session, bundle.from));
+        let mut answer = String::new();
+        answers.by_ref().take(64).read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    fn tell(&self, common: &Common, opened: &Opened, what: &str) -> anyhow::Result<()> {
+        let name = &opened.bundle.session;
+        if common.json {
+            output::json(&json!({
+                "session": name, "from": opened.bundle.from, "key": opened.key, "state": what,
+                "input": self.input,
+            }))?;
+        } else if what == "added" {
+            output::good(format!("session {name} is added: mpyc-party session run {name}"));
+        } else {
+            output::good(format!("session {name} is here already, and the same: nothing to do"));
+        }
+        Ok(())
+    }
+}
+
+/// What there is of that name.
+fn before(
+    config: &Config,
+    place: &Place,
+    identity: &Identity,
+    opened: &Opened,
+) -> anyhow::Result<Before> {
+    let name = &opened.bundle.session;
+    if config.sessions.contains_key(name) {
+        bail!(
+            "session «{name}» is declared in the configuration, which comes first: remove [sessions.{name}] there to import it"
+        );
+    }
+    if !imported::directory(place, name).exists() {
+        return Ok(Before::Nothing);
+    }
+    let changes = match imported::origin(place, name, identity.root()) {
+        Ok(current) => current.differences(opened),
+        Err(error) => vec![format!("everything (the one here cannot be read: {error})")],
+    };
+    Ok(if changes.is_empty() { Before::Same } else { Before::Different(changes) })
+}

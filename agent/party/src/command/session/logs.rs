@@ -1,0 +1,81 @@
+//! `mpyc-party session logs`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mpyc_party_core::name::SessionName;
+use serde_json::json;
+
+use super::super::{Common, Outcome, output};
+use super::runs;
+use crate::session::words::printable;
+
+/// Print what the program wrote in a run
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mpyc-party session logs demo             the output of the last run
+  mpyc-party session logs demo --run 2     that of the second run, as session show numbers them
+  mpyc-party session logs demo --log       the log of the last run")]
+pub(in crate::command) struct Logs {
+    /// The session
+    name: SessionName,
+    /// The run with this number [default: the last one]
+    #[arg(long, value_name = "N", conflicts_with = "last")]
+    run: Option<usize>,
+    /// The last run
+    #[arg(long)]
+    last: bool,
+    /// The log (what went to standard error) instead of the output
+    #[arg(long)]
+    log: bool,
+}
+
+impl Logs {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let name = &self.name;
+        let mut runs = runs::of(&common.place()?, name)?;
+        let count = runs.len();
+        let run = match self.run {
+            None => runs.pop(),
+            Some(number) => runs.into_iter().find(|run| run.number == number),
+        };
+        let Some(run) = run else {
+            if count == 0 {
+                bail!("no run of session «{name}» is on record");
+            }
+            bail!("there is no such run of session «{name}»: they are numbered from 1 to {count}");
+        };
+        let file = if self.log { "log.txt" } else { "output.txt" };
+        let path = run.directory.join(file);
+        if common.json {
+            let mut lines = Vec::new();
+            read(&path, |line| lines.push(line))?;
+            let channel = if self.log { "log" } else { "output" };
+            output::json(&json!({"run": run.json(), "channel": channel, "lines": lines}))?;
+        } else {
+            output::step(format!("run {}, {}: {}", run.number, run.started(), run.verdict()));
+            read(&path, output::line)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Gives each line of the file, if there is one, without anything that commands a terminal. The
+/// lines were stripped when they were kept; whoever changed the file since may not have.
+fn read(path: &Path, mut give: impl FnMut(String)) -> anyhow::Result<()> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file.with_context(|| path.display().to_string())?,
+    };
+    let (mut reader, mut line) = (BufReader::new(file), Vec::new());
+    while reader.read_until(b'\n', &mut line).with_context(|| path.display().to_string())? > 0 {
+        give(printable(&line));
+        line.clear();
+    }
+    Ok(())
+}

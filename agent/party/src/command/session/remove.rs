@@ -1,0 +1,25 @@
+//! `mpyc-party session remove`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use mpyc_party_core::name::SessionName;
+
+use super::super::{Common, Outcome, output};
+use crate::session::imported;
+
+/// Removes the imported session `name`.
+pub(super) fn remove(common: &Common, name: &SessionName) -> Outcome {
+    let (place, config) = common.load()?;
+    if !imported::directory(&place, name).is_dir() {
+        if config.sessions.contains_key(name) {
+            bail!(
+                "session «{name}» is declared in the configuration: remove [sessions.{name}] there"
+            );
+        }
+        bail!("no session «{name}» was imported here");
+    }
+    imported::remove(&place, name)?;
+    output::good(format!("session {name} is removed; the records of its runs stay"));
+    Ok(ExitCode::SUCCESS)
+}

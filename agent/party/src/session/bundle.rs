@@ -1,0 +1,387 @@
+//! A session bundle: one signed text file that carries a session to its other parties.
+//!
+//! ```text
+//! bundle = 1                          the content: TOML that people can read
+//! network = "example"
+//! …
+//! -----BEGIN CERTIFICATE-----         who signed
+//! …
+//! -----BEGIN SIGNATURE-----           Ed25519 over the label and every byte of the content
+//! …
+//! ```
+//!
+//! A bundle proposes; it grants nothing. Bundles travel slowly and certificates live a day, so one
+//! that has expired is accepted here as long as it was valid at the time of signing that the
+//! bundle states, and that is not long ago. Nobody can prove when a signature was made: whoever
+//! has a party's former key could propose a session in its name. To take part in a run they would
+//! need a certificate that is valid then, for the key that the bundle pins.
+
+use std::fmt::Write;
+
+use mpyc_party_core::claims::{Claims, ClaimsError, Fingerprint, PublicKey, Root};
+use mpyc_party_core::name::{NetworkName, PartyName, SessionName};
+use mpyc_party_transport::{Identity, PeerError, RENEWAL_GRACE, certified, verify};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+
+use super::proposal::{Enclosed, Proposal, ProposalError};
+use super::words::visible;
+
+/// The largest bundle in bytes.
+pub const LARGEST: u64 = 16 << 20;
+/// The version of the format.
+const VERSION: u32 = 1;
+/// Set before the content where it is signed: no other signature of the same key says the same.
+const LABEL: &[u8] = b"mpyc-party session bundle 1\n";
+/// Where the content ends; the last such line counts, for the content may hold one as well.
+const SEAM: &str = "\n-----BEGIN CERTIFICATE-----\n";
+/// How far clocks may differ, in seconds.
+const SKEW: u64 = 300;
+
+/// A session as it travels.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    pub(super) bundle: u32,
+    /// The network.
+    pub network: NetworkName,
+    /// What the network is known by.
+    pub root: Fingerprint,
+    /// Who proposes the session.
+    pub from: PartyName,
+    /// When it was signed, as that party says.
+    #[serde(with = "time::serde::rfc3339")]
+    pub signed: OffsetDateTime,
+    /// The session's name.
+    pub session: SessionName,
+    /// Its definition.
+    pub proposal: Proposal,
+    /// The program and the other files.
+    pub files: Vec<Enclosed>,
+}
+
+/// A bundle whose signature was checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    /// What it says.
+    pub bundle: Bundle,
+    /// The key of the party that signed it.
+    pub key: PublicKey,
+    /// The program and the other files, by name.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// Why a bundle cannot be made or accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// More than [`LARGEST`].
+    #[error(
+        "the bundle is larger than {} MiB: hand large files over another way, and declare the session in each configuration",
+        LARGEST >> 20
+    )]
+    TooLarge,
+    /// No signature at its end.
+    #[error(
+        "this is no whole bundle: it does not end with a certificate and a signature. It may have been cut off or changed on its way: ask for it again"
+    )]
+    Torn,
+    /// The signature belongs to other bytes.
+    #[error(
+        "the signature does not fit: the bundle was changed after it was signed, or damaged on its way. Ask for it again"
+    )]
+    Signature,
+    /// Another format.
+    #[error(
+        "this is a bundle of version {0}, and this mpyc-party knows version {VERSION}: use the same version everywhere"
+    )]
+    Version(u32),
+    /// The content is not what a bundle holds.
+    #[error("the bundle cannot be read: {0}")]
+    Content(String),
+    /// From another network.
+    #[error(
+        "this bundle is of the network {network} ({root}), and this party is in {own_network} ({own_root})"
+    )]
+    OtherNetwork {
+        /// The bundle's network.
+        network: NetworkName,
+        /// The bundle's root.
+        root: Fingerprint,
+        /// This party's network.
+        own_network: NetworkName,
+        /// This party's root.
+        own_root: Fingerprint,
+    },
+    /// The signer is not a party of this network.
+    #[error("the bundle was not signed by a party of this network: {0}")]
+    Signer(PeerError),
+    /// Signed by another party than it says, or by none of the roster.
+    #[error("the bundle is signed by {signer}, {why}")]
+    OtherSigner {
+        /// Who signed.
+        signer: String,
+        /// What is wrong with that.
+        why: &'static str,
+    },
+    /// Signed at a time that cannot be.
+    #[error("the bundle says that it was signed at {0}, which is still to come: check the clocks")]
+    Future(String),
+    /// Signed too long ago.
+    #[error("the bundle was signed too long ago: {0}. Ask for a new one")]
+    Old(ClaimsError),
+    /// What it proposes cannot be.
+    #[error("what the bundle proposes is not acceptable: {0}")]
+    Proposal(#[from] ProposalError),
+    /// This party is not asked.
+    #[error("the session is for {roster}, and this party is {party}")]
+    NotForThisParty {
+        /// The parties.
+        roster: String,
+        /// This party.
+        party: String,
+    },
+    /// Another key of this party, or of one that is pinned here.
+    #[error(
+        "the bundle says that the key of {party} is {found}, but {known} is known here. Ask {party} by another channel which one is right"
+    )]
+    Key {
+        /// Whose key.
+        party: PartyName,
+        /// The key in the bundle.
+        found: PublicKey,
+        /// The key known here.
+        known: PublicKey,
+    },
+}
+
+fn message(content: &str) -> Vec<u8> {
+    [LABEL, content.as_bytes()].concat()
+}
+
+fn trailer(certificate: &[u8], signature: &[u8]) -> String {
+    let blocks = [("CERTIFICATE", certificate), ("SIGNATURE", signature)];
+    let block = |(label, bytes)| {
+        let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        pem::encode_config(&pem::Pem::new(label, bytes), config)
+    };
+    blocks.map(block).concat()
+}
+
+/// Makes the bundle of `proposal` with `files` (names and bytes), signed by `identity` at `now`, in
+/// Unix seconds.
+///
+/// # Errors
+/// Where the other parties would not accept it.
+pub fn seal(
+    identity: &Identity,
+    session: SessionName,
+    proposal: Proposal,
+    files: &[(String, Vec<u8>)],
+    now: u64,
+) -> Result<String, BundleError> {
+    let unreadable = |error: &dyn std::fmt::Display| BundleError::Content(error.to_string());
+    let claims = identity.claims();
+    let Some(from) = claims.party().cloned() else {
+        let (signer, why) = (claims.role.to_string(), "who is not a party");
+        return Err(BundleError::OtherSigner { signer, why });
+    };
+    let root = identity.root();
+    let bundle = Bundle {
+        bundle: VERSION,
+        network: root.network.clone(),
+        root: root.fingerprint,
+        from,
+        signed: OffsetDateTime::from_unix_timestamp(i64::try_from(now).unwrap_or(i64::MAX))
+            .map_err(|error| unreadable(&error))?,
+        session,
+        proposal,
+        files: files.iter().map(|(name, content)| Enclosed::new(name, content)).collect(),
+    };
+    let mut text = String::from(
+        "# A session of mpyc-party. Look at it with: mpyc-party session import FILE\n\n",
+    );
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{}", toml::to_string_pretty(&bundle).map_err(|e| unreadable(&e))?);
+    let signature = identity.sign(&message(&text));
+    text.push_str(&trailer(identity.certificate(), &signature));
+    // What is sent is what was meant, and the others will accept it.
+    let opened = open(text.as_bytes(), root, now)?;
+    if opened.files != files {
+        return Err(BundleError::Content("the files do not come back as they were".to_owned()));
+    }
+    Ok(text)
+}
+
+/// Checks the bundle in `bytes` under `root` at `now`, in Unix seconds: whole, unchanged, signed by
+/// a party of its roster, and in order.
+///
+/// # Errors
+/// Says what is wrong; nothing of a bundle is used before its signature was checked.
+pub fn open(bytes: &[u8], root: &Root, now: u64) -> Result<Opened, BundleError> {
+    if bytes.len() as u64 > LARGEST {
+        return Err(BundleError::TooLarge);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| BundleError::Torn)?;
+    let (content, certificate) = split(text)?;
+    let bundle = read(content)?;
+    if bundle.root != root.fingerprint {
+        return Err(BundleError::OtherNetwork {
+            network: bundle.network,
+            root: bundle.root,
+            own_network: root.network.clone(),
+            own_root: root.fingerprint,
+        });
+    }
+    let claims = signer(&certificate, &bundle, root, now)?;
+    let files = enclosed(&bundle)?;
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    bundle.proposal.check(&names)?;
+    if let Some(&found) = bundle.proposal.keys.get(&bundle.from).filter(|key| **key != claims.key) {
+        return Err(BundleError::Key { party: bundle.from, found, known: claims.key });
+    }
+    Ok(Opened { bundle, key: claims.key, files })
+}
+
+/// The content, and the certificate that belongs to the key that signed it.
+fn split(text: &str) -> Result<(&str, Vec<u8>), BundleError> {
+    let seam = text.rfind(SEAM).ok_or(BundleError::Torn)? + 1;
+    let (content, sealed) = text.split_at(seam);
+    let blocks = pem::parse_many(sealed).map_err(|_| BundleError::Torn)?;
+    let [certificate, signature] = &blocks[..] else { return Err(BundleError::Torn) };
+    // One form only: what is not signed cannot be changed either.
+    if sealed != trailer(certificate.contents(), signature.contents()) {
+        return Err(BundleError::Torn);
+    }
+    let claims = Claims::from_der(certificate.contents())
+        .map_err(|error| BundleError::Signer(PeerError::Claims(error)))?;
+    if !verify(&claims.key, &message(content), signature.contents()) {
+        return Err(BundleError::Signature);
+    }
+    Ok((content, certificate.contents().to_vec()))
+}
+
+fn read(content: &str) -> Result<Bundle, BundleError> {
+    #[derive(Deserialize)]
+    struct Head {
+        bundle: u32,
+    }
+    let unreadable = |error: toml::de::Error| BundleError::Content(visible(error.message()));
+    match toml::from_str::<Head>(content).map_err(unreadable)?.bundle {
+        VERSION => toml::from_str(content).map_err(unreadable),
+        other => Err(BundleError::Version(other)),
+    }
+}
+
+/// What the signer's certificate claims, once it is found good.
+fn signer(
+    certificate: &[u8],
+    bundle: &Bundle,
+    root: &Root,
+    now: u64,
+) -> Result<Claims, BundleError> {
+    let signed = u64::try_from(bundle.signed.unix_timestamp()).unwrap_or(0);
+    if signed > now + SKEW {
+        return Err(BundleError::Future(minute(bundle.signed)));
+    }
+    let claims = certified(certificate, root, signed).map_err(BundleError::Signer)?;
+    root.check_validity(now).map_err(|error| BundleError::Signer(error.into()))?;
+    let late = now.saturating_sub(claims.not_after);
+    if late > RENEWAL_GRACE {
+        return Err(BundleError::Old(ClaimsError::Expired { seconds: late }));
+    }
+    let other = |why| BundleError::OtherSigner { signer: claims.role.to_string(), why };
+    if claims.party() != Some(&bundle.from) {
+        return Err(other("and says that it is from somebody else"));
+    }
+    if bundle.proposal.parties.index_of(&bundle.from).is_none() {
+        return Err(other("who is not among the session's parties"));
+    }
+    Ok(claims)
+}
+
+fn enclosed(bundle: &Bundle) -> Result<Vec<(String, Vec<u8>)>, BundleError> {
+    let open = |file: &Enclosed| {
+        let (name, content) = file.open()?;
+        Ok((name.to_owned(), content))
+    };
+    bundle.files.iter().map(open).collect()
+}
+
+impl Opened {
+    /// Checks that the session is for `party`, whose key is `own`, and that no key differs from
+    /// those that `pinned` knows.
+    ///
+    /// # Errors
+    /// Says what does not fit.
+    pub fn check_for(
+        &self,
+        party: &PartyName,
+        own: PublicKey,
+        pinned: impl Fn(&PartyName) -> Option<PublicKey>,
+    ) -> Result<(), BundleError> {
+        let parties = &self.bundle.proposal.parties;
+        if parties.index_of(party).is_none() {
+            return Err(BundleError::NotForThisParty {
+                roster: super::words::names(parties.as_slice()),
+                party: party.to_string(),
+            });
+        }
+        for name in parties {
+            let stated = self.bundle.proposal.keys.get(name).copied();
+            let stated = stated.or_else(|| (*name == self.bundle.from).then_some(self.key));
+            let known = if name == party { Some(own) } else { pinned(name) };
+            if let (Some(found), Some(known)) = (stated, known)
+                && found != known
+            {
+                return Err(BundleError::Key { party: name.clone(), found, known });
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the files, the program's first.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.files.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_by_key(|name| *name != self.bundle.proposal.program);
+        names
+    }
+
+    /// In what `other` would be another session, each as a person would say it. Who signed it, and
+    /// when, makes no difference.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let (own, others) = (&self.bundle.proposal, &other.bundle.proposal);
+        let mut all: Vec<String> = own.differences(others).into_iter().map(str::to_owned).collect();
+        let find = |files: &[(String, Vec<u8>)], name: &str| {
+            files.iter().find(|(n, _)| n == name).map(|(_, content)| content.clone())
+        };
+        let mut names: Vec<&str> = self.names().into_iter().chain(other.names()).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            match (find(&self.files, name), find(&other.files, name)) {
+                (Some(own), Some(theirs)) if own == theirs => {}
+                (Some(_), Some(_)) => all.push(format!("the content of {name}")),
+                (None, _) => all.push(format!("{name} is new")),
+                (_, None) => all.push(format!("{name} is gone")),
+            }
+        }
+        all
+    }
+}
+
+/// A time to the minute, for people.
+#[must_use]
+pub fn minute(time: OffsetDateTime) -> String {
+    let form = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    time.to_offset(UtcOffset::UTC).format(form).unwrap_or_else(|_| time.to_string())
+}
+
+/// SHA-256 in the form in which people compare it.
+#[must_use]
+pub fn hash(content: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(content))
+}

@@ -1,0 +1,147 @@
+//! Imported sessions: one directory each, in the state directory, written whole or not at all.
+//!
+//! ```text
+//! sessions/demo/session.toml   the definition, as in the configuration
+//! sessions/demo/bundle         the signed bundle it came in
+//! sessions/demo/files/…        program and files
+//! ```
+
+use std::fs::{File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf, absolute};
+
+use mpyc_party_core::claims::Root;
+use mpyc_party_core::name::SessionName;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tempfile::TempDir;
+
+use super::SessionError;
+use super::bundle::{self, BundleError, Opened};
+use crate::config::files::{self, FileError, at};
+use crate::config::{Place, Session};
+
+/// Largest definition in bytes.
+const LARGEST: u64 = 1 << 20;
+
+fn parent(place: &Place) -> PathBuf {
+    place.state.join("sessions")
+}
+
+/// Where the imported session `name` is kept.
+#[must_use]
+pub fn directory(place: &Place, name: &SessionName) -> PathBuf {
+    parent(place).join(name.as_str())
+}
+
+/// The names of all imported sessions.
+///
+/// # Errors
+/// What the system says.
+pub fn names(place: &Place) -> Result<Vec<SessionName>, FileError> {
+    // What is being written begins with a dot, which is no name.
+    let entries = files::list(&parent(place))?;
+    Ok(entries.into_iter().filter_map(|entry| entry.parse().ok()).collect())
+}
+
+/// The definition of the imported session `name`.
+///
+/// # Errors
+/// Where it cannot be read or is damaged.
+pub fn load(place: &Place, name: &SessionName) -> Result<Session, SessionError> {
+    let directory = directory(place, name);
+    let path = directory.join("session.toml");
+    let bytes = files::read(&path, LARGEST)?;
+    let damaged = |message: String| SessionError::Damaged { path: path.clone(), message };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut settings: Session = toml::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+    settings.resolve(&directory);
+    settings.check().map_err(damaged)?;
+    Ok(settings)
+}
+
+/// The bundle in which `name` came, checked as on the day when it was imported.
+///
+/// # Errors
+/// Where it is not there, or was changed since.
+pub fn origin(place: &Place, name: &SessionName, root: &Root) -> Result<Opened, OriginError> {
+    let path = directory(place, name).join("bundle");
+    let bytes = files::read(&path, bundle::LARGEST)?;
+    let day = at(&path, path.metadata().and_then(|data| data.modified()))?;
+    let day = day.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(bundle::open(&bytes, root, day)?)
+}
+
+/// Why the bundle of an imported session cannot be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not acceptable any more.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+/// Why an imported session cannot be stored or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The definition has no text form.
+    #[error("the session cannot be written down: {0}")]
+    Text(#[from] toml::ser::Error),
+}
+
+/// Stores the session of `opened`, which came as `text`, with this party's own `input`, in place of
+/// one that is there under that name.
+///
+/// # Errors
+/// What the system says; what was there before is then still there.
+pub fn store(
+    place: &Place,
+    opened: &Opened,
+    text: &[u8],
+    input: Option<&Path>,
+) -> Result<(), StoreError> {
+    let (all, name) = (parent(place), &opened.bundle.session);
+    files::private_dir(&all)?;
+    let input = input.map(|path| at(path, absolute(path))).transpose()?;
+    let settings = opened.bundle.proposal.session(Path::new("files"), &opened.names(), input);
+    let new = temporary(&all, ".new-")?;
+    let enclosed = new.path().join("files");
+    files::private_dir(&enclosed)?;
+    for (name, content) in &opened.files {
+        write(&enclosed.join(name), content)?;
+    }
+    write(&new.path().join("bundle"), text)?;
+    write(&new.path().join("session.toml"), toml::to_string_pretty(&settings)?.as_bytes())?;
+    let target = directory(place, name);
+    // With a predecessor the two change places, and it goes with the temporary directory.
+    let flags = if target.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    at(&target, renameat_with(CWD, new.path(), CWD, &target, flags).map_err(Into::into))?;
+    at(&all, File::open(&all).and_then(|dir| dir.sync_all()))?;
+    Ok(())
+}
+
+fn temporary(parent: &Path, prefix: &str) -> Result<TempDir, FileError> {
+    let mode = Permissions::from_mode(0o700);
+    at(parent, tempfile::Builder::new().prefix(prefix).permissions(mode).tempdir_in(parent))
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let mut file = files::create_private(path)?;
+    at(path, file.write_all(content).and_then(|()| file.sync_all()))
+}
+
+/// Removes the imported session `name`; its run records stay.
+///
+/// # Errors
+/// What the system says.
+pub fn remove(place: &Place, name: &SessionName) -> Result<(), FileError> {
+    let (all, target) = (parent(place), directory(place, name));
+    let old = temporary(&all, ".old-")?;
+    at(&target, std::fs::rename(&target, old.path().join("session")))?;
+    at(&all, old.close())
+}

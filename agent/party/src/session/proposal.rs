@@ -1,0 +1,262 @@
+//! What of a session travels from one party to the others: what all must have alike, and nothing of
+//! the machine it comes from.
+//!
+//! Private input, paths, the sandbox's policy and who may start a run stay each party's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::PartyName;
+use mpyc_party_core::roster::Roster;
+use serde::{Deserialize, Serialize};
+
+use super::words::visible;
+use crate::config::{Demand, Session};
+
+/// The most files, the program among them.
+const MOST_FILES: usize = 128;
+/// The longest file name in bytes: what file systems take.
+const LONGEST_NAME: usize = 255;
+/// The most bytes of all arguments and options: what fits the launcher's first packet.
+const MOST_ARGUMENTS: usize = 32 * 1024;
+
+/// The definition of a session as its parties share it; values as in the configuration.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Proposal {
+    /// The name of the file to run.
+    pub program: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// The parties in order.
+    pub parties: Roster,
+    /// MPyC's threshold.
+    pub threshold: usize,
+    /// Whether threshold 0 is meant.
+    #[serde(default)]
+    pub allow_no_privacy: bool,
+    /// Options of MPyC itself.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// The Python version that all must have.
+    pub python: Option<Demand>,
+    /// How long to wait for all parties.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// How long an outage may last.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+    /// Most memory of the MPyC process in MiB.
+    pub memory: Option<u64>,
+    /// Most output of the program in MiB.
+    pub output: u64,
+    /// The key of each party whose key is known.
+    #[serde(default)]
+    pub keys: BTreeMap<PartyName, PublicKey>,
+}
+
+/// A file that travels along: its text as it is, or any bytes in base64.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enclosed {
+    name: String,
+    text: Option<String>,
+    base64: Option<String>,
+}
+
+/// Why a proposal is not acceptable.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ProposalError(String);
+
+impl Enclosed {
+    /// The file `name` with these bytes.
+    #[must_use]
+    pub fn new(name: &str, content: &[u8]) -> Self {
+        // Carriage returns do not survive in a text that people may open and save.
+        let text = std::str::from_utf8(content).ok().filter(|text| !text.contains(['\r', '\0']));
+        let base64 = text.is_none().then(|| wrapped(&BASE64.encode(content)));
+        Self { name: name.to_owned(), text: text.map(str::to_owned), base64 }
+    }
+
+    /// Its name and bytes.
+    ///
+    /// # Errors
+    /// Where the name is not a plain one, or the bytes are not given exactly once.
+    pub fn open(&self) -> Result<(&str, Vec<u8>), ProposalError> {
+        check_name(&self.name)?;
+        let content = match (&self.text, &self.base64) {
+            (Some(text), None) => Some(text.clone().into_bytes()),
+            (None, Some(base64)) => BASE64.decode(base64.replace('\n', "").as_bytes()).ok(),
+            _ => None,
+        };
+        let damaged = || ProposalError(format!("the content of «{}» is unreadable", self.name));
+        Ok((&self.name, content.ok_or_else(damaged)?))
+    }
+}
+
+/// Base64 in lines of a width that every editor and mail program leaves alone.
+fn wrapped(base64: &str) -> String {
+    let lines = base64.as_bytes().chunks(76).map(String::from_utf8_lossy);
+    lines.fold(String::new(), |text, line| text + &line + "\n")
+}
+
+/// A name from elsewhere becomes the name of a file here: it must be nothing but that.
+fn check_name(name: &str) -> Result<(), ProposalError> {
+    let plain = !name.contains(['/', '\\']) && visible(name) == name && !name.contains('\t');
+    if plain && !name.is_empty() && name.len() <= LONGEST_NAME && name != "." && name != ".." {
+        return Ok(());
+    }
+    let shown: String = visible(name).chars().take(LONGEST_NAME).collect();
+    Err(ProposalError(format!(
+        "«{shown}» cannot be the name of a file: a plain name is wanted, without directories or hidden characters"
+    )))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+impl Proposal {
+    /// What of `session` travels, with the keys in `keys`.
+    #[must_use]
+    pub fn of(session: &Session, keys: BTreeMap<PartyName, PublicKey>) -> Self {
+        Self {
+            program: file_name(&session.program),
+            arguments: session.arguments.clone(),
+            parties: session.parties.clone(),
+            threshold: session.threshold(),
+            allow_no_privacy: session.allow_no_privacy,
+            options: session.options.clone(),
+            python: session.python.clone(),
+            deadline: session.deadline,
+            grace: session.grace,
+            memory: session.memory,
+            output: session.output,
+            keys,
+        }
+    }
+
+    /// The session to declare here, whose files lie in `directory`, with this party's own `input`.
+    /// Everything that does not travel has its default: a person starts it, in the full sandbox.
+    #[must_use]
+    pub fn session(&self, directory: &Path, files: &[&str], input: Option<PathBuf>) -> Session {
+        let others = files.iter().filter(|name| **name != self.program);
+        Session {
+            arguments: self.arguments.clone(),
+            threshold: Some(self.threshold),
+            input,
+            files: others.map(|name| directory.join(name)).collect(),
+            options: self.options.clone(),
+            deadline: self.deadline,
+            grace: self.grace,
+            allow_no_privacy: self.allow_no_privacy,
+            python: self.python.clone(),
+            keys: self.keys.clone(),
+            memory: self.memory,
+            output: self.output,
+            ..Session::new(directory.join(&self.program), self.parties.clone())
+        }
+    }
+
+    /// Checks that the values go together, and that the files called `files` are what it needs.
+    ///
+    /// # Errors
+    /// Says what does not.
+    pub fn check(&self, files: &[&str]) -> Result<(), ProposalError> {
+        let refuse = |text: String| Err(ProposalError(text));
+        if files.len() > MOST_FILES {
+            return refuse(format!("{} files are too many: at most {MOST_FILES}", files.len()));
+        }
+        let distinct: BTreeSet<&&str> = files.iter().collect();
+        if distinct.len() != files.len() {
+            return refuse("two files have the same name".to_owned());
+        }
+        if !files.contains(&self.program.as_str()) {
+            return refuse("the program is not among the files".to_owned());
+        }
+        let texts = self.arguments.iter().chain(&self.options);
+        if texts.map(|text| text.len() + 4).sum::<usize>() > MOST_ARGUMENTS {
+            return refuse(format!("arguments and options are longer than {MOST_ARGUMENTS} bytes"));
+        }
+        if self.memory.is_some_and(|mib| mib > u64::MAX >> 20) || self.output > u64::MAX >> 20 {
+            return refuse("memory and output are sizes in MiB".to_owned());
+        }
+        self.session(Path::new(""), files, None).check().map_err(ProposalError)
+    }
+
+    /// In what `other` differs, each as a person would say it.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        [
+            (self.program != other.program, "the program's name"),
+            (self.arguments != other.arguments, "the arguments"),
+            (self.parties != other.parties, "the roster"),
+            (self.threshold != other.threshold, "the threshold"),
+            (self.allow_no_privacy != other.allow_no_privacy, "allow-no-privacy"),
+            (self.options != other.options, "MPyC's options"),
+            (self.python != other.python, "the demanded Python"),
+            (self.deadline != other.deadline, "the deadline"),
+            (self.grace != other.grace, "the grace time"),
+            (self.memory != other.memory, "the memory limit"),
+            (self.output != other.output, "the output limit"),
+            (self.keys != other.keys, "the keys"),
+        ]
+        .into_iter()
+        .filter_map(|(differs, what)| differs.then_some(what))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_become_files() {
+        for good in ["a.py", "séance.py", ".hidden", "session.toml", "-x", &"x".repeat(255)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/etc/passwd",
+            "../x",
+            "a\\b",
+            "a\nb",
+            "a\tb",
+            "a\0",
+            "\u{1b}[2J",
+            "a\u{202e}yp.b",
+            "a\u{200b}",
+            &"x".repeat(256),
+        ] {
+            let error = check_name(bad).unwrap_err().to_string();
+            assert!(!error.contains(['\u{1b}', '\n', '\0', '\u{202e}']), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_travel() {
+        for content in ["", "a\n", "a\r\n", "'''\n\"\"\"\\", "\u{1b}\u{202e}é"] {
+            let enclosed = Enclosed::new("a", content.as_bytes());
+            assert_eq!(enclosed.open().unwrap(), ("a", content.as_bytes().to_vec()));
+        }
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(Enclosed::new("a", &all).open().unwrap().1, all);
+    }
+
+    #[test]
+    fn content_comes_exactly_once() {
+        let text = Some("x".to_owned());
+        let both = Enclosed { name: "a".into(), text: text.clone(), base64: text };
+        let none = Enclosed { name: "a".into(), text: None, base64: None };
+        assert!(both.open().is_err() && none.open().is_err());
+    }
+}

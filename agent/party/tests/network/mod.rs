@@ -1,0 +1,151 @@
+//! A network on loopback, made with the real binary: a hub with its authority, and parties.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "no test needs all of it")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use mpyc_party::identity::Store;
+use mpyc_party_transport::Identity;
+use tempfile::TempDir;
+
+/// How often a condition is looked at while it is waited for.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// A process that ends with the test.
+pub(crate) struct Ended(pub(crate) Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A hub, and the directories of its parties.
+pub(crate) struct Network {
+    pub(crate) directory: TempDir,
+    hub: String,
+    _process: Ended,
+}
+
+/// A party, by its directory.
+pub(crate) struct Party {
+    pub(crate) directory: PathBuf,
+}
+
+/// The binary with these arguments, without a terminal.
+pub(crate) fn command(state: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpyc-party"));
+    command.arg("--config").arg(state.join("config.toml")).arg("--state").arg(state);
+    command.args(arguments).current_dir(state);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Both outputs in one text.
+pub(crate) fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// The outputs of a command that has to succeed.
+pub(crate) fn succeeds(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    said(&output)
+}
+
+/// The outputs of a command that has to fail with status 1.
+pub(crate) fn fails(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{command:?}: {}", said(&output));
+    said(&output)
+}
+
+/// Fails unless `text` holds all of `expected`.
+pub(crate) fn says(text: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(text.contains(expected), "does not say «{expected}»:\n{text}");
+    }
+}
+
+/// Waits until `done`; the test's own time limit bounds it.
+pub(crate) fn until(mut done: impl FnMut() -> bool) {
+    while !done() {
+        std::thread::sleep(LOOK);
+    }
+}
+
+impl Network {
+    /// The network `name` with its hub.
+    pub(crate) fn new(name: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("hub");
+        fs::create_dir(&state).unwrap();
+        fs::write(state.join("config.toml"), "").unwrap();
+        let init = ["ca", "init", "--network", name, "--pool", "10.64.0.0/24"];
+        succeeds(&mut command(&state, &init));
+        let port = state.join("port");
+        let mut serve = command(&state, &["hub", "--listen", "127.0.0.1:0", "--port-file"]);
+        serve.arg(&port).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Ended(serve.spawn().unwrap());
+        until(|| port.is_file());
+        let hub = format!("127.0.0.1:{}", fs::read_to_string(&port).unwrap());
+        Self { directory, hub, _process: process }
+    }
+
+    /// The party `name`, enrolled.
+    pub(crate) fn party(&self, name: &str) -> Party {
+        let directory = self.directory.path().join(name);
+        fs::create_dir(&directory).unwrap();
+        let party = Party { directory };
+        party.configure("");
+        let authority = self.directory.path().join("hub");
+        let token = command(&authority, &["ca", "token", "--name", name, "--hub", &self.hub]);
+        let token = { token }.output().unwrap().stdout;
+        party.write("token", &token);
+        succeeds(&mut party.command(&["enroll", "--token-file", "token"]));
+        party
+    }
+}
+
+impl Party {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        command(&self.directory, arguments)
+    }
+
+    pub(crate) fn succeeds(&self, arguments: &[&str]) -> String {
+        succeeds(&mut self.command(arguments))
+    }
+
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
+        fails(&mut self.command(arguments))
+    }
+
+    /// Starts a command and leaves it running.
+    pub(crate) fn starts(&self, arguments: &[&str]) -> Ended {
+        Ended(self.command(arguments).spawn().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &[u8]) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Writes the configuration: ports that nobody else has, the tests' Python, and `more`.
+    pub(crate) fn configure(&self, more: &str) {
+        let python = std::env::var("MPYC_PARTY_TEST_PYTHON");
+        let python = python.map(|path| format!("[python]\ninterpreter = {path:?}\n"));
+        let python = python.unwrap_or_default();
+        self.write("config.toml", format!("[listen]\nport = 0\n{python}{more}").as_bytes());
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Store::new(&self.directory).load().unwrap()
+    }
+}
