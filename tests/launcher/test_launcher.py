@@ -67,7 +67,7 @@ class Programs(RunTestCase):
     def test_no_other_network(self):
         for options in ([], ['--no-uvloop']):
             for party in self.run_program(FIXTURES / 'calls_home.py', 2, options=options):
-                self.assertEqual(len(party.output), 4)
+                self.assertEqual(len(party.output), 6)
                 for line in party.output:
                     self.assertIn('this session has no network', line)
                 self.assertEqual(party.of('dial') + party.of('listen'), [])

@@ -1,9 +1,6 @@
 """What may travel between parties, and what a peer cannot make the reader do."""
 
-import io
-import json
 import pathlib
-import pickle
 import subprocess
 import unittest
 

@@ -265,6 +265,12 @@ impl Claims {
         check_period(now, self.not_before, self.not_after)
     }
 
+    /// When to renew, in Unix seconds: at two thirds of the validity.
+    #[must_use]
+    pub fn renewal_due(&self) -> u64 {
+        self.not_before + (self.not_after - self.not_before) / 3 * 2
+    }
+
     /// The name, when the holder is a party.
     #[must_use]
     pub fn party(&self) -> Option<&PartyName> {

@@ -8,6 +8,9 @@ use crate::verdict::Failure;
 /// Largest control message in bytes: the list of [`crate::roster::MOST_PARTIES`] entries fits.
 pub const LARGEST_CONTROL: usize = 128 * 1024;
 
+/// Largest first message of a control link or a stream in bytes.
+pub const LARGEST_OPENING: usize = 64;
+
 /// The first message on a control link, sent by the party that dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {

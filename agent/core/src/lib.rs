@@ -1,5 +1,22 @@
 //! What mpyc-party decides. No sockets, clocks, files or runtime: time and events come in, actions
 //! go out.
+//!
+//! # The story
+//!
+//! A [network](name::NetworkName) is one trust domain with one authority. A
+//! [party](name::PartyName) enrols once: it shows a [`token`], bound to its new
+//! key, and gets a certificate whose [`claims`] name its [`role`] in the network. From then on the
+//! certificate is who it is.
+//!
+//! A *session* is a named, declared computation among an ordered [`roster`] of parties. Its
+//! [tag](sni::Tag) stands for it in public: the [`lighthouse`] of a hub lets the parties of a
+//! session find each other by it, and tells nobody else. Of the [candidates](candidate) that a
+//! party announces, those that could make others probe addresses of its choice are dropped.
+//!
+//! When the parties meet, they exchange [`control`] messages. Each says what it would run, cut into
+//! [`component`]s; the [`agreement`] holds only if all were told the same by all. Then, and only
+//! then, the [`run`] starts: one execution of the session, with an id that is never reused. It ends
+//! in a [`verdict`]: completed, or failed with who, where and why.
 
 pub mod agreement;
 pub mod candidate;

@@ -167,6 +167,7 @@ impl Run {
                 self.greet(peer);
             }
             Event::Unlinked(peer, why) => self.gone(peer, Reason::Lost(why)),
+            Event::Received(peer, _) if !self.peers[peer].linked() => {}
             Event::Received(peer, message) => {
                 self.peers[peer].heard = now;
                 self.receive(peer, message);

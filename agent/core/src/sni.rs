@@ -1,9 +1,10 @@
-//! The tag of a session: one opaque value for its place in a TLS server name and at the
-//! lighthouse.
+//! Tags: opaque values that stand for a session, or for a network's hub, in a TLS server name and
+//! at the lighthouse.
 //!
-//! Names never show on the wire. A tag is HMAC-SHA256 keyed by the root's fingerprint, which
-//! strangers do not know, over session name and roster; parties of the session compute the same
-//! one, others can neither read nor forge a meaningful one.
+//! Names never show on the wire. A tag is HMAC-SHA256 keyed by the root's fingerprint over session
+//! name and roster; parties of the session compute the same one, and who does not know the root can
+//! neither read nor guess it. A hub shows no certificate before it has heard its own tag, so that
+//! probing it does not tell the root either.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,10 +18,7 @@ use crate::key::Fingerprint;
 use crate::name::{PartyName, SessionName};
 use crate::role::SUFFIX;
 
-/// The server name to send where no session is meant: to a hub or the authority.
-pub const NO_SESSION: &str = "hub.mpyc.internal";
-
-/// What stands for a session in public.
+/// What stands for a session or a hub in public.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tag([u8; 16]);
 
@@ -36,12 +34,25 @@ impl Tag {
     pub fn new(root: &Fingerprint, session: &SessionName, roster: &[PartyName]) -> Self {
         let mut roster: Vec<&PartyName> = roster.iter().collect();
         roster.sort_unstable();
+        let texts =
+            std::iter::once(session.as_str()).chain(roster.into_iter().map(PartyName::as_str));
+        Self::derive(root, "mpyc-party session tag 1", texts)
+    }
+
+    /// The tag of every hub and of the authority in the network of `root`.
+    #[must_use]
+    pub fn hub(root: &Fingerprint) -> Self {
+        Self::derive(root, "mpyc-party hub tag 1", std::iter::empty())
+    }
+
+    fn derive<'a>(
+        root: &Fingerprint,
+        label: &'a str,
+        texts: impl Iterator<Item = &'a str>,
+    ) -> Self {
         // HMAC takes keys of any length, so this arm is never taken.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&root.0) else { return Self([0; 16]) };
-        mac.update(b"mpyc-party session tag 1");
-        for text in
-            std::iter::once(session.as_str()).chain(roster.into_iter().map(PartyName::as_str))
-        {
+        for text in std::iter::once(label).chain(texts) {
             mac.update(&(text.len() as u64).to_be_bytes());
             mac.update(text.as_bytes());
         }
@@ -106,13 +117,14 @@ mod tests {
         ];
         assert!(others.iter().all(|other| *other != base));
         assert_eq!(base, tag(1, "demo", &["b", "a"]), "order is for the agreement to compare");
+        assert_ne!(Tag::hub(&Fingerprint([1; 32])), Tag::hub(&Fingerprint([2; 32])));
     }
 
     #[test]
     fn server_names_come_back() {
         let tag = tag(1, "demo", &["a"]);
         assert_eq!(Tag::from_server_name(&tag.server_name()), Ok(tag));
-        for bad in ["", NO_SESSION, "00.mpyc.internal", &tag.to_string()] {
+        for bad in ["", "hub.mpyc.internal", "00.mpyc.internal", &tag.to_string()] {
             assert_eq!(Tag::from_server_name(bad), Err(TagError), "{bad}");
         }
     }

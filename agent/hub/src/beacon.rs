@@ -2,6 +2,7 @@
 //! between them never waits for anybody.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +11,9 @@ use mpyc_party_core::lighthouse::{
 };
 use mpyc_party_core::name::PartyName;
 use mpyc_party_transport::{Secure, frame};
-use tokio::io::{ReadHalf, WriteHalf, split};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_rustls::TlsStream;
 
 use crate::authority::now;
 
@@ -49,12 +48,12 @@ impl Beacon {
 
     fn enter(
         &self,
-        secure: &Secure,
         party: PartyName,
+        observed: SocketAddr,
     ) -> Result<(ConnectionId, mpsc::Receiver<Answer>), Full> {
         let (queue, answers) = mpsc::channel(QUEUE);
         self.with(|state| {
-            let (id, actions) = state.lighthouse.connect(party, secure.address)?;
+            let (id, actions) = state.lighthouse.connect(party, observed)?;
             state.queues.insert(id, queue);
             state.perform(actions);
             Ok((id, answers))
@@ -65,7 +64,7 @@ impl Beacon {
     /// certificate expires.
     pub(crate) async fn serve(&self, secure: Secure) {
         let Some(party) = secure.peer.party().cloned() else { return };
-        let (id, answers) = match self.enter(&secure, party.clone()) {
+        let (id, answers) = match self.enter(party.clone(), secure.address) {
             Ok(entered) => entered,
             Err(full) => {
                 log::warn!("{party} at {} was turned away: {full}", secure.address);
@@ -84,7 +83,7 @@ impl Beacon {
         log::debug!("{party} at {} left: {why}", secure.address);
     }
 
-    async fn read(&self, id: ConnectionId, mut reader: ReadHalf<TlsStream<TcpStream>>) -> String {
+    async fn read(&self, id: ConnectionId, mut reader: impl AsyncRead + Unpin) -> String {
         loop {
             match timeout(SILENCE, frame::read::<Request>(&mut reader, LONGEST)).await {
                 Ok(Ok(Some(request))) => self.with(|state| {
@@ -109,7 +108,7 @@ impl State {
                     (id, matches!(sent, Some(Err(_))))
                 }
                 Action::Close(id, why) => {
-                    log::warn!("a party's connection is closed: {why}");
+                    log::warn!("the lighthouse closes {id:?}: {why}");
                     (id, true)
                 }
             };
@@ -137,10 +136,7 @@ impl Drop for Leave<'_> {
     }
 }
 
-async fn write(
-    mut answers: mpsc::Receiver<Answer>,
-    mut writer: WriteHalf<TlsStream<TcpStream>>,
-) -> String {
+async fn write(mut answers: mpsc::Receiver<Answer>, mut writer: impl AsyncWrite + Unpin) -> String {
     while let Some(answer) = answers.recv().await {
         let deadline = Instant::now() + SILENCE;
         match timeout_at(deadline, frame::write(&mut writer, &answer, LONGEST)).await {
@@ -150,4 +146,62 @@ async fn write(
         }
     }
     "it was told to go".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    fn enter(beacon: &Beacon, party: &str) -> (ConnectionId, mpsc::Receiver<Answer>) {
+        let from = SocketAddr::from(([203, 0, 113, 1], 5));
+        beacon.enter(party.parse().unwrap(), from).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_is_dropped_and_a_speaking_one_kept() {
+        let beacon = Beacon::new(Limits::default());
+        let (id, _answers) = enter(&beacon, "alice");
+        let (mut far, near) = duplex(1024);
+        let begun = Instant::now();
+        let speak = async {
+            for _ in 0..5 {
+                sleep(KEEPALIVE).await;
+                frame::write(&mut far, &Request::Ping, LONGEST).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        };
+        let why = tokio::select! {
+            why = beacon.read(id, near) => why,
+            () = speak => unreachable!(),
+        };
+        assert_eq!(why, "it went silent");
+        let lasted = begun.elapsed();
+        assert!((5 * KEEPALIVE + SILENCE..6 * KEEPALIVE + SILENCE).contains(&lasted), "{lasted:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_dropped_and_holds_nobody_up() {
+        let beacon = Beacon::new(Limits::default());
+        let (id, answers) = enter(&beacon, "alice");
+        for _ in 0..=QUEUE {
+            beacon.with(|state| {
+                let actions = state.lighthouse.hear(id, Request::Ping);
+                state.perform(actions);
+            });
+        }
+        assert!(beacon.with(|state| state.queues.is_empty()));
+        let (_far, near) = duplex(16);
+        assert_eq!(write(answers, near).await, "it does not read");
+    }
+
+    #[tokio::test]
+    async fn leaving_is_complete() {
+        let beacon = Beacon::new(Limits { per_address: 1, ..Limits::default() });
+        for _ in 0..3 {
+            let (id, _answers) = enter(&beacon, "alice");
+            drop(Leave { beacon: &beacon, id });
+        }
+        assert!(beacon.with(|state| state.queues.is_empty()));
+    }
 }

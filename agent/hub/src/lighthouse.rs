@@ -6,13 +6,14 @@
 //! keeps trying.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mpyc_party_core::candidate::{self, Vantage};
 use mpyc_party_core::lighthouse::{Answer, LONGEST, Request};
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::sni::{NO_SESSION, Tag};
+use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity, Protocol, connect, frame};
 use tokio::io::split;
 use tokio::net::TcpStream;
@@ -148,10 +149,7 @@ impl Visit {
         let mut pause = SHORTEST_PAUSE;
         loop {
             let begun = Instant::now();
-            let reason = match self.once().await {
-                Ok(never) => match never {},
-                Err(reason) => reason,
-            };
+            let Err(reason) = self.once().await;
             self.report(Report::Down(reason)).await;
             if begun.elapsed() > SILENCE {
                 pause = SHORTEST_PAUSE;
@@ -164,10 +162,11 @@ impl Visit {
     }
 
     /// One connection, until it fails.
-    async fn once(&mut self) -> Result<std::convert::Infallible, String> {
+    async fn once(&mut self) -> Result<Infallible, String> {
         let tcp = wire::dial(&self.hub).await.map_err(|error| error.to_string())?;
         let identity = self.identity.borrow_and_update().clone();
-        let secure = connect(tcp, &identity, Protocol::Hub, &Expect::Hub, NO_SESSION).await;
+        let name = Tag::hub(&identity.root().fingerprint).server_name();
+        let secure = connect(tcp, &identity, Protocol::Hub, &Expect::Hub, &name).await;
         let secure = secure.map_err(|error| error.to_string())?;
         let vantage = Vantage::of(secure.address.ip());
         let (mut reader, mut writer) = split(secure.stream);
@@ -186,7 +185,7 @@ impl Visit {
         &self,
         reader: &mut tokio::io::ReadHalf<TlsStream<TcpStream>>,
         vantage: Vantage,
-    ) -> Result<std::convert::Infallible, String> {
+    ) -> Result<Infallible, String> {
         let mut settled = false;
         loop {
             let answer = timeout(SILENCE, frame::read::<Answer>(reader, LONGEST)).await;
@@ -221,7 +220,7 @@ impl Visit {
 async fn speak(
     mut wishes: watch::Receiver<Presence>,
     writer: &mut tokio::io::WriteHalf<TlsStream<TcpStream>>,
-) -> Result<std::convert::Infallible, String> {
+) -> Result<Infallible, String> {
     let mut ticks = interval(KEEPALIVE);
     wishes.mark_changed();
     loop {

@@ -269,3 +269,17 @@ pub(crate) fn certificate(c: &Connection, member: i64) -> rusqlite::Result<Optio
                ORDER BY expires DESC, rowid DESC LIMIT 1";
     c.query_row(sql, [member], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_never_comes_up_again_even_if_somebody_deletes_the_row() {
+        let connection = open(Path::new(":memory:")).unwrap();
+        let add = || add_member(&connection, 1, "alice", &[], PublicKey([1; 32])).unwrap();
+        let first = add();
+        connection.execute("DELETE FROM members", []).unwrap();
+        assert!(add() > first);
+    }
+}

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::sni::NO_SESSION;
-use mpyc_party_transport::{Expect, Identity, Protocol, Secure, connect};
+use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::{Expect, Identity, Protocol, Secure, connect, verify_issued};
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{Authority, now};
@@ -55,9 +55,7 @@ pub async fn directory(
     let request = Request { renew: false, directory: names.to_vec() };
     let granted = at_first(hubs, identity, &request).await?;
     let asked = |der: Vec<u8>| {
-        // From the authority over TLS: a signature check would find nothing that it could not make.
-        let claims = Claims::from_der(&der).ok()?;
-        identity.root().covers(&claims).ok()?;
+        let claims = verify_issued(identity.root(), &der).ok()?;
         claims.party().is_some_and(|name| names.contains(name)).then_some((claims, der))
     };
     Ok(granted.directory.into_iter().filter_map(asked).collect())
@@ -85,8 +83,8 @@ async fn request_at(
     request: &Request,
 ) -> Result<Granted, RequestError> {
     let tcp = wire::dial(hub).await?;
-    let mut secure =
-        connect(tcp, identity, Protocol::Renew, &Expect::Authority, NO_SESSION).await?;
+    let name = Tag::hub(&identity.root().fingerprint).server_name();
+    let mut secure = connect(tcp, identity, Protocol::Renew, &Expect::Authority, &name).await?;
     wire::ask(hub, &mut secure.stream, request).await
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mpyc_party_core::lighthouse::Limits;
 use mpyc_party_core::role::Role;
+use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::gate::{self, Gate};
 use mpyc_party_transport::{Expect, Identity, Incoming, Protocol, Secure, TransportError};
 use tokio::net::{TcpListener, TcpStream};
@@ -42,11 +43,10 @@ impl Own {
     /// The identity, made anew when two thirds of its life are over.
     fn get(&self, now: u64) -> Result<Identity, AuthorityError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(identity) = current.as_ref() {
-            let claims = identity.claims();
-            if now < claims.not_before + (claims.not_after - claims.not_before) / 3 * 2 {
-                return Ok(identity.clone());
-            }
+        if let Some(identity) = current.as_ref()
+            && now < identity.claims().renewal_due()
+        {
+            return Ok(identity.clone());
         }
         let identity = self.authority.own_identity(&self.role, now)?;
         *current = Some(identity.clone());
@@ -75,6 +75,8 @@ enum Identities {
 }
 
 struct Hub {
+    /// Who does not ask for it is shown no certificate.
+    name: String,
     identities: Identities,
     beacon: Beacon,
 }
@@ -97,6 +99,9 @@ impl Hub {
     /// Handshakes, and what strangers may do; all of it holds a place in the gate.
     async fn decide(&self, tcp: TcpStream) -> Result<Decided, TransportError> {
         let incoming = Incoming::read(tcp).await?;
+        if incoming.server_name().as_deref() != Some(&self.name) {
+            return Err(incoming.refuse_name().await);
+        }
         let protocol = incoming.protocol();
         let (authority, server) = match &self.identities {
             Identities::WithAuthority { authority, server, .. } => (Some(authority), Some(server)),
@@ -124,7 +129,7 @@ impl Hub {
                 let secure = incoming.accept(&identity, Protocol::Renew, &Expect::Renewing).await?;
                 Ok(Decided::Renewal(secure, Arc::clone(authority)))
             }
-            _ => Err(incoming.refuse().await),
+            _ => Err(incoming.refuse_protocol().await),
         }
     }
 
@@ -160,7 +165,7 @@ impl Hub {
 /// Serves a hub on `listener` until `shutdown` completes; then every connection ends.
 ///
 /// # Errors
-/// When the authority beside cannot make the hub's certificates at the start.
+/// When the identity is not a hub's, or the authority beside cannot make one.
 pub async fn serve(
     listener: TcpListener,
     config: HubConfig,
@@ -168,7 +173,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let identities = match config {
-        HubConfig::Alone(identity) => Identities::Alone(identity),
+        HubConfig::Alone(identity) => {
+            let role = identity.borrow().claims().role.clone();
+            if !matches!(role, Role::Hub(_)) {
+                return Err(io::Error::other(format!("a hub's identity is needed, not {role}'s")));
+            }
+            Identities::Alone(identity)
+        }
         HubConfig::WithAuthority(authority, number) => {
             let server = Own::new(&authority, Role::Authority);
             let hub = Own::new(&authority, Role::Hub(number));
@@ -177,7 +188,12 @@ pub async fn serve(
             Identities::WithAuthority { authority, server, hub }
         }
     };
-    let hub = Arc::new(Hub { identities, beacon: Beacon::new(limits) });
+    let root = match &identities {
+        Identities::Alone(identity) => identity.borrow().root().fingerprint,
+        Identities::WithAuthority { authority, .. } => authority.root().fingerprint,
+    };
+    let name = Tag::hub(&root).server_name();
+    let hub = Arc::new(Hub { name, identities, beacon: Beacon::new(limits) });
     let gate = Gate::new(gate::Limits::default());
     // Dropping the set ends its tasks.
     let mut connections = JoinSet::new();
@@ -191,5 +207,23 @@ pub async fn serve(
             }
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_identities_are_made_anew_at_two_thirds_of_their_life() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let network = "example".parse().unwrap();
+        let authority = Arc::new(Authority::init(dir.path(), &network, None, now()).unwrap());
+        let own = Own::new(&authority, Role::Hub(1));
+        let start = now();
+        let key = |at| own.get(at).unwrap().claims().key;
+        let first = key(start);
+        assert_eq!(key(start + 12 * 3600), first);
+        assert_ne!(key(start + 17 * 3600), first);
     }
 }

@@ -49,6 +49,19 @@ pub enum LabError {
         "no program at {0}: build it (cargo build -p mpyc-party) or name one in MPYC_PARTY_BIN"
     )]
     NoBinary(PathBuf),
+    /// A run did not do what the test waits for.
+    #[error("{party}: {problem}; it said:\n{said}")]
+    Run {
+        /// Whose run it is.
+        party: String,
+        /// What is wrong.
+        problem: String,
+        /// All that it wrote.
+        said: String,
+    },
+    /// Something is left of a test.
+    #[error("something is left behind:\n{0}")]
+    Left(String),
     /// The system refused something.
     #[error("{what}: {source}")]
     Io {

@@ -17,6 +17,7 @@ mod error;
 mod host;
 mod leftovers;
 mod namespace;
+pub mod party;
 mod setting;
 mod sockets;
 mod switch;

@@ -1,11 +1,12 @@
 //! `mpyc-party-lab`: what the lab does by hand. Benchmarks, and hosts to play with.
 
+mod bench;
 mod hosts;
-mod traffic;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use bench::{forward, traffic};
 use clap::{Parser, Subcommand};
 
 /// Hosts, networks and benchmarks for testing mpyc-party.
@@ -18,15 +19,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure links, MPC rounds and session starts against plain TCP.
+    Bench(bench::Bench),
     /// Make hosts by hand and run a shell in the first; all is gone when it ends.
     Hosts(hosts::Hosts),
     /// One end of measured traffic; the benchmarks and tests start both.
     #[command(subcommand, hide = true)]
     Traffic(traffic::End),
+    /// One end of our link, as a runner forwards; the benchmarks start both.
+    #[command(subcommand, hide = true)]
+    Link(forward::End),
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
+        Command::Bench(wanted) => bench::run(&wanted).map(|()| ExitCode::SUCCESS),
+        Command::Link(end) => forward::run(end).map(|()| ExitCode::SUCCESS),
         Command::Hosts(wanted) => hosts::run(&wanted),
         Command::Traffic(end) => traffic::run(end).map(|()| ExitCode::SUCCESS),
     }

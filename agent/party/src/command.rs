@@ -1,11 +1,13 @@
 //! The command line: what can be asked for, and how answers and errors are shown.
 
 mod authority;
+mod demo;
 
 mod enroll;
 mod hub;
 mod logging;
 mod output;
+mod python;
 mod reference;
 mod session;
 mod settings;
@@ -56,6 +58,9 @@ struct Common {
     /// Tell more; twice for every detail
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// End when the process that started this one, of this id, ends
+    #[arg(long, global = true, hide = true, value_name = "PID")]
+    die_with: Option<i32>,
 }
 
 impl Common {
@@ -72,6 +77,8 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a hub and several parties on this machine and finish one real MPyC run
+    Demo(demo::Demo),
     /// The certificate authority of a network
     #[command(subcommand)]
     Ca(authority::Ca),
@@ -82,6 +89,8 @@ enum Command {
     /// Sessions: run, check, list, show, share
     #[command(subcommand)]
     Session(session::Session),
+    /// Make ready the Python that runs MPyC, and print its path
+    Python,
     /// The configuration
     #[command(subcommand)]
     Config(settings::Settings),
@@ -100,11 +109,18 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.common.verbose);
     let common = &cli.common;
+    if let Some(parent) = common.die_with
+        && !stop::die_with(parent)
+    {
+        return ExitCode::FAILURE;
+    }
     let outcome = match cli.command {
+        Command::Demo(demo) => demo.run(common),
         Command::Ca(ca) => ca.run(common),
         Command::Hub(hub) => hub.run(common),
         Command::Enroll(enroll) => enroll.run(common),
         Command::Session(session) => session.run(common),
+        Command::Python => python::run(common),
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mpyc_party_core::claims::Claims;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::token::{Token, TokenError};
 use mpyc_party_hub::{RequestError, SignerError, enrol, generate_key, now, renew};
@@ -128,6 +129,18 @@ impl Store {
             Some(name) => Ok((identity, name)),
             None => Err(IdentityError::NotAParty(identity.claims().role.to_string())),
         }
+    }
+
+    /// This party's name, from its certificate alone: the key is not read.
+    ///
+    /// # Errors
+    /// Where there is no identity, its certificate is damaged, or it is not a party's.
+    pub fn party(&self) -> Result<PartyName, IdentityError> {
+        self.demand()?;
+        let certificate = self.read("certificate.pem", "CERTIFICATE")?;
+        let claims = Claims::from_der(&certificate)
+            .map_err(|error| self.damaged("certificate.pem", error.to_string()))?;
+        claims.party().cloned().ok_or_else(|| IdentityError::NotAParty(claims.role.to_string()))
     }
 
     /// The hubs of the token with which this party enrolled.

@@ -9,6 +9,7 @@ mod accept;
 mod dial;
 mod pipe;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -119,6 +120,8 @@ struct Slot {
 struct Shared {
     circle: Circle,
     slots: Mutex<Vec<Option<Slot>>>,
+    /// Peers to whom a connection is just becoming the link.
+    choosing: Mutex<BTreeSet<usize>>,
     /// Counts the changes to `slots`, so that the dialling tasks notice.
     changes: watch::Sender<u64>,
     /// Turns true when no further link shall come up.
@@ -132,8 +135,20 @@ impl Shared {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn choosing(&self) -> std::sync::MutexGuard<'_, BTreeSet<usize>> {
+        self.choosing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn linked(&self, peer: usize) -> bool {
         self.slots()[peer].is_some()
+    }
+
+    /// The right to make a connection the link to `peer`; none while there is a link, or another
+    /// connection is becoming it. Connections come up side by side, and only one may win.
+    fn choose(self: &Arc<Self>, peer: usize) -> Option<Choice> {
+        let free = self.choosing().insert(peer);
+        let choice = free.then(|| Choice { shared: self.clone(), peer });
+        choice.filter(|_| !self.linked(peer))
     }
 
     /// Ends the control link to `peer` if it is still the one with this number.
@@ -143,6 +158,19 @@ impl Shared {
             self.changes.send_modify(|n| *n += 1);
             let _ = self.events.send(LinkEvent::Unlinked(peer, why)).await;
         }
+    }
+}
+
+/// The right of one connection to become the link to a peer, given back when dropped.
+#[derive(Debug)]
+struct Choice {
+    shared: Arc<Shared>,
+    peer: usize,
+}
+
+impl Drop for Choice {
+    fn drop(&mut self) {
+        self.shared.choosing().remove(&self.peer);
     }
 }
 
@@ -170,7 +198,8 @@ impl Links {
         let slots = Mutex::new((0..size).map(|_| None).collect());
         let changes = watch::Sender::new(0);
         let (me, closing) = (circle.me, watch::Sender::new(false));
-        let shared = Arc::new(Shared { circle, slots, changes, closing, events, entry });
+        let choosing = Mutex::default();
+        let shared = Arc::new(Shared { circle, slots, choosing, changes, closing, events, entry });
         let (mut seekers, mut carrier) = (JoinSet::new(), JoinSet::new());
         carrier.spawn(pipe::carry_all(shared.clone(), new_pipes));
         seekers.spawn(accept::serve(shared.clone(), listener, pipes.clone()));
@@ -194,10 +223,10 @@ impl Links {
     /// Sends `message` to `peer`. A peer that does not read for long loses its link.
     pub fn send(&self, peer: usize, message: Control) {
         let mut slots = self.shared.slots();
-        let Some(slot) = &slots[peer] else { return };
+        let Some(slot) = &mut slots[peer] else { return };
         if slot.messages.try_send(message).is_err() {
-            slots[peer] = None;
-            self.shared.changes.send_modify(|n| *n += 1);
+            // The writing task finds its queue closed, and ends the link.
+            slot.messages = mpsc::channel(1).0;
         }
     }
 

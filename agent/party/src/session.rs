@@ -141,6 +141,15 @@ impl Definition {
         self.settings.parties.iter().map(pin).collect()
     }
 
+    /// What this session demands and `versions` are not. Where only some parties lack it, the
+    /// agreement says who; this is for when all do.
+    #[must_use]
+    pub fn unmet(&self, versions: &Versions) -> Option<String> {
+        let demand = self.settings.python.as_ref().filter(|d| !d.met_by(&versions.python))?;
+        let (wanted, found) = (String::from(demand.clone()), &versions.python);
+        Some(format!("the session demands Python {wanted}, and this is Python {found}"))
+    }
+
     /// Everything that must be the same at every party.
     #[must_use]
     pub fn components(&self, copied: &Copied, versions: &Versions) -> Components {

@@ -18,7 +18,10 @@ fn main() {
     if let (Some(runner::ROLE), Some(spec)) = (words.next().as_deref(), words.next()) {
         runner::run(&spec);
     }
+    let directory = host::prepare();
     let arguments = libtest_mimic::Arguments::from_args();
     let trials = [escapes::trials(), life::trials(), refusals::trials()];
-    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    drop(directory);
+    conclusion.exit();
 }

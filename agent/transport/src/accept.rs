@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::server::{Acceptor, NoServerSessionStorage};
-use rustls::{ServerConfig, version::TLS13};
+use rustls::{AlertDescription, ServerConfig, version::TLS13};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream as ServerStream;
@@ -93,11 +93,23 @@ impl Incoming {
     }
 
     /// Hangs up and tells why: no protocol that is served here.
-    pub async fn refuse(mut self) -> TransportError {
-        // A fatal alert, no_application_protocol, in plain text (RFC 8446, 6 and RFC 7301, 3.2).
-        // Nobody is told if it cannot be sent.
-        let _ = self.start.io.write_all(&[21, 3, 3, 0, 2, 2, 120]).await;
-        TransportError::Protocol { address: self.address }
+    pub async fn refuse_protocol(self) -> TransportError {
+        let address = self.address;
+        self.alert(AlertDescription::NoApplicationProtocol).await;
+        TransportError::Protocol { address }
+    }
+
+    /// Hangs up and tells why: no network or session that is served here.
+    pub async fn refuse_name(self) -> TransportError {
+        let address = self.address;
+        self.alert(AlertDescription::UnrecognisedName).await;
+        TransportError::Name { address }
+    }
+
+    /// Sends a fatal alert in plain text, as there are no keys yet (RFC 8446, sections 5.1 and 6).
+    async fn alert(mut self, alert: AlertDescription) {
+        // Nobody is told if it cannot be sent; seven bytes into a fresh socket never wait.
+        let _ = self.start.io.write_all(&[21, 3, 3, 0, 2, 2, alert.into()]).await;
     }
 
     async fn finish(
@@ -157,6 +169,6 @@ pub async fn accept(
     let asked = incoming.protocol();
     match expects.iter().find(|(protocol, _)| Some(*protocol) == asked) {
         Some((protocol, expect)) => incoming.accept(identity, *protocol, expect).await,
-        None => Err(incoming.refuse().await),
+        None => Err(incoming.refuse_protocol().await),
     }
 }

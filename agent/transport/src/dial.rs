@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mpyc_party_core::claims::{Fingerprint, Root};
-use mpyc_party_core::sni::NO_SESSION;
+use mpyc_party_core::sni::Tag;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, version::TLS13};
@@ -65,7 +65,7 @@ async fn dial(
 
 /// Makes `tcp` a connection to one whom `expect` admits.
 ///
-/// `server_name` is a session's [tag](mpyc_party_core::sni::Tag) or [`NO_SESSION`].
+/// `server_name` is that of a session's or a hub's [`Tag`].
 ///
 /// # Errors
 /// Says who is there instead, or why the other end refuses.
@@ -94,7 +94,8 @@ pub async fn connect_to_enrol(
 ) -> Result<(Enrolment, Root), TransportError> {
     let address = prepare(&tcp)?;
     let verifier = Arc::new(Verifier::new(Trust::Fingerprint(root), Expect::Authority));
-    let work = dial(tcp, address, verifier, None, Protocol::Enrol, NO_SESSION);
+    let name = Tag::hub(&root).server_name();
+    let work = dial(tcp, address, verifier, None, Protocol::Enrol, &name);
     let (stream, verified) = bounded(address, PATIENCE, work).await?;
     let exporter = exporter(&stream).map_err(wrong(address))?;
     Ok((Enrolment { stream, exporter, address }, verified.root))

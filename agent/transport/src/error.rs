@@ -32,6 +32,12 @@ pub enum TransportError {
         /// The other end.
         address: SocketAddr,
     },
+    /// The other end asked for a name that is not served here.
+    #[error("{address} asked for a network or session that is not served here")]
+    Name {
+        /// The other end.
+        address: SocketAddr,
+    },
     /// The handshake took too long.
     #[error("{address} did not complete the handshake in time")]
     Timeout {
@@ -80,6 +86,9 @@ fn refusal(alert: AlertDescription) -> &'static str {
         }
         AlertDescription::NoApplicationProtocol => {
             "it does not serve this protocol; perhaps another version of mpyc-party runs there"
+        }
+        AlertDescription::UnrecognisedName => {
+            "it serves another network, or has no part in this session"
         }
         AlertDescription::CertificateRequired => "it demands a certificate",
         AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure => {

@@ -170,6 +170,15 @@ mod tests {
     }
 
     #[test]
+    fn one_address_has_its_own_bound() {
+        let limits = Limits { most: 100, most_per_address: 3 };
+        let mut places = Places::default();
+        let mut flood: Vec<_> = (0..20).map(|_| places.take(address(2), limits).1).collect();
+        assert_eq!(places.taken.len(), 3);
+        assert!(flood[16].try_recv().is_ok() && flood[17].try_recv().is_err(), "the oldest go");
+    }
+
+    #[test]
     fn one_customer_is_one_origin() {
         let of = |text: &str| origin(text.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));

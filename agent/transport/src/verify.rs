@@ -208,6 +208,15 @@ fn check_signature(
     Ok(())
 }
 
+/// Checks that `certificate` was issued by `root`, whether or not it has expired since: for pinning
+/// keys, not for connections.
+///
+/// # Errors
+/// When it is not a member's certificate of this network.
+pub fn verify_issued(root: &Root, certificate: &[u8]) -> Result<Claims, PeerError> {
+    certified(certificate, root, Claims::from_der(certificate)?.not_after)
+}
+
 /// The answer to any TLS 1.2 signature; the configuration never offers that version.
 fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
     Err(rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))

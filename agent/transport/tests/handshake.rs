@@ -7,7 +7,6 @@ use forge::{Forge, Forged, leaf_params, root_params};
 use mpyc_party_core::claims::{ClaimsError, PublicKey, RootError};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
-use mpyc_party_core::sni::NO_SESSION;
 use mpyc_party_transport::{
     Expect, Identity, Incoming, PeerError, Protocol, Secure, TransportError, accept, connect,
     connect_to_enrol,
@@ -17,6 +16,9 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+/// Any name; the one who accepts may look at it.
+const NAME: &str = "name.mpyc.internal";
 
 async fn sockets() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -36,7 +38,7 @@ async fn handshake(
     let (dialled, accepted) = sockets().await;
     let expects = [(Protocol::Control, from_server)];
     tokio::join!(
-        connect(dialled, client, Protocol::Control, &from_client, NO_SESSION),
+        connect(dialled, client, Protocol::Control, &from_client, NAME),
         accept(accepted, server, &expects)
     )
 }
@@ -75,7 +77,7 @@ async fn refused_chain(home: &Forge, chain: Vec<Vec<u8>>, key: &rcgen::KeyPair) 
             .unwrap();
         config.alpn_protocols = vec![Protocol::Control.alpn().to_vec()];
         let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-        let name = ServerName::try_from(NO_SESSION).unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
         let mut stream = connector.connect(name, dialled).await.unwrap();
         assert!(stream.read_u8().await.is_err(), "the server must not accept");
     };
@@ -141,6 +143,11 @@ async fn two_parties_that_expect_each_other_talk() {
     let tls = client.stream.get_ref().1;
     assert_eq!(tls.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     assert!(client.stream.get_ref().0.nodelay().unwrap());
+    server.stream.write_all(b"!").await.unwrap();
+    server.stream.flush().await.unwrap();
+    client.stream.read_u8().await.unwrap();
+    let tokio_rustls::TlsStream::Client(client) = client.stream else { panic!("a server") };
+    assert_eq!(client.get_ref().1.tls13_tickets_received(), 0, "nothing to resume with");
 }
 
 #[tokio::test]
@@ -225,6 +232,14 @@ async fn certificates_of_another_shape_are_refused() {
     // An ECDSA key under a proper signature.
     let ecdsa = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let certificate = home.sign_for(&alice(), &ecdsa);
+    let why = mpyc_party_core::claims::Claims::from_der(&certificate).unwrap_err();
+    assert_eq!(why, ClaimsError::Algorithm);
+
+    // A key of the same length for key agreement: X25519, 1.3.101.110 (RFC 8410, section 3).
+    let mut certificate = home.sign(&alice()).certificate;
+    let spki = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+    let at = certificate.windows(spki.len()).position(|window| window == spki).unwrap();
+    certificate[at + 8] = 0x6e;
     let why = mpyc_party_core::claims::Claims::from_der(&certificate).unwrap_err();
     assert_eq!(why, ClaimsError::Algorithm);
 }
@@ -346,12 +361,26 @@ async fn unserved_protocols_are_refused_with_a_reason() {
     let expects = [(Protocol::Control, only("alice"))];
     let bobs = only("bob");
     let (client, server) = tokio::join!(
-        connect(dialled, &alice, Protocol::Stream, &bobs, NO_SESSION),
+        connect(dialled, &alice, Protocol::Stream, &bobs, NAME),
         accept(accepted, &bob, &expects)
     );
     assert!(matches!(server, Err(TransportError::Protocol { .. })), "{server:?}");
     let Err(TransportError::Refused { reason, .. }) = client else { panic!("{client:?}") };
     assert!(reason.contains("protocol"), "{reason}");
+}
+
+#[tokio::test]
+async fn who_asks_for_another_name_sees_no_certificate() {
+    let home = Forge::new("example");
+    let alice = home.party("alice");
+    let (dialled, accepted) = sockets().await;
+    let bobs = only("bob");
+    let server = async { Incoming::read(accepted).await.unwrap().refuse_name().await };
+    let (client, server) =
+        tokio::join!(connect(dialled, &alice, Protocol::Control, &bobs, NAME), server);
+    assert!(matches!(server, TransportError::Name { .. }));
+    let Err(TransportError::Refused { reason, .. }) = client else { panic!("{client:?}") };
+    assert!(reason.contains("session"), "{reason}");
 }
 
 #[tokio::test]
@@ -364,6 +393,8 @@ async fn a_newcomer_finds_the_authority_by_its_fingerprint_and_nobody_else() {
         let server = async move {
             let incoming = Incoming::read(accepted).await.unwrap();
             assert_eq!(incoming.protocol(), Some(Protocol::Enrol));
+            let name = mpyc_party_core::sni::Tag::hub(&fingerprint).server_name();
+            assert_eq!(incoming.server_name(), Some(name));
             incoming.accept_to_enrol(&server).await
         };
         tokio::join!(connect_to_enrol(dialled, fingerprint), server)
@@ -380,6 +411,45 @@ async fn a_newcomer_finds_the_authority_by_its_fingerprint_and_nobody_else() {
     let (client, _) = enrol(abroad.identity("authority", "authority")).await;
     let Err(TransportError::Peer { reason, .. }) = client else { panic!("accepted") };
     assert!(matches!(reason, PeerError::OtherRoot { .. }), "{reason}");
+}
+
+#[tokio::test]
+async fn issued_certificates_are_told_from_others_even_after_their_time() {
+    use mpyc_party_transport::verify_issued;
+    let (home, twin) = (Forge::new("example"), Forge::new("example"));
+    let root = mpyc_party_core::claims::Root::from_der(&home.root).unwrap();
+    let mut params = alice();
+    params.not_after = OffsetDateTime::now_utc() - Duration::minutes(1);
+    assert!(verify_issued(&root, &home.sign(&params).certificate).is_ok());
+    let other = verify_issued(&root, &twin.sign(&params).certificate);
+    assert_eq!(other, Err(PeerError::OtherAuthority));
+}
+
+#[test]
+fn no_damaged_certificate_passes_or_panics() {
+    use mpyc_party_core::claims::Root;
+    use mpyc_party_transport::verify_issued;
+    let home = Forge::new("example");
+    let root = Root::from_der(&home.root).unwrap();
+    let proper = home.sign(&alice()).certificate;
+    assert!(verify_issued(&root, &proper).is_ok());
+    for at in 0..proper.len() {
+        let mut damaged = proper.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(verify_issued(&root, &damaged).is_err(), "byte {at}");
+        assert!(verify_issued(&root, &proper[..at]).is_err(), "cut at {at}");
+    }
+    for at in 0..home.root.len() {
+        let mut damaged = home.root.clone();
+        damaged[at] ^= 1 << (at % 8);
+        // The few bytes around the signature leave room, but change nothing that is signed; and
+        // the fingerprint notices every one.
+        if let Ok(other) = Root::from_der(&damaged) {
+            assert_ne!(other.fingerprint, root.fingerprint);
+            assert_eq!((other.network, other.pool), (root.network.clone(), root.pool));
+            assert_eq!((other.key, other.not_after), (root.key, root.not_after));
+        }
+    }
 }
 
 #[tokio::test]

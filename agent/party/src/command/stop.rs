@@ -2,6 +2,7 @@
 
 use std::task::Poll;
 
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Completes when somebody asks this process to end.
@@ -18,4 +19,11 @@ pub(super) async fn asked() {
         if asked { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+}
+
+/// Lets this process be asked to end when `parent`, which started it, ends. False where that has
+/// happened already.
+pub(super) fn die_with(parent: i32) -> bool {
+    let set = set_parent_process_death_signal(Some(Signal::TERM));
+    set.is_ok() && getppid() == Pid::from_raw(parent)
 }

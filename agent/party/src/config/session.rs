@@ -208,20 +208,37 @@ impl Session {
         self.check_names()
     }
 
-    /// Program and files lie side by side in the sandbox, so their names must differ.
+    /// The name under which the program finds `path`, one of its files or itself: the way from the
+    /// program's directory where it lies below that, else its file name.
+    ///
+    /// # Errors
+    /// Where it has no name that can be written down.
+    pub fn name_of(&self, path: &Path) -> Result<String, String> {
+        let below = |base| path.strip_prefix(base).ok().filter(|name| is_plain(name));
+        let name = self.program.parent().and_then(below).or(path.file_name().map(Path::new));
+        name.and_then(Path::to_str)
+            .map(str::to_owned)
+            .ok_or_else(|| format!("«{}» is not a file with a readable name", path.display()))
+    }
+
+    /// Names must differ: all files lie in one place in the sandbox.
     fn check_names(&self) -> Result<(), String> {
         let mut names = std::collections::BTreeSet::new();
         for path in [&self.program].into_iter().chain(&self.files) {
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-                return Err(format!("«{}» is not a file with a readable name", path.display()));
-            };
-            if !names.insert(name) {
+            let name = self.name_of(path)?;
+            if names.contains(&name) {
                 return Err(format!("two files are called «{name}»: rename one"));
             }
+            names.insert(name);
         }
         match self.keys.keys().find(|name| self.parties.index_of(name).is_none()) {
             Some(name) => Err(format!("keys names «{name}», who is not in parties")),
             None => Ok(()),
         }
     }
+}
+
+/// Whether a path only goes down.
+fn is_plain(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }

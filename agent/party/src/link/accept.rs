@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::control::{LARGEST_CONTROL, StreamOpening};
+use mpyc_party_core::control::{LARGEST_CONTROL, LARGEST_OPENING, StreamOpening};
 use mpyc_party_transport::gate::{self, Gate, Limits};
-use mpyc_party_transport::{Protocol, frame};
+use mpyc_party_transport::{Incoming, Protocol, TransportError, frame};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,6 +17,8 @@ use super::{Control, LinkEvent, Pipe, Purpose, Secure, Shared};
 
 /// How long a peer may take for its first message.
 const OPENING: Duration = Duration::from_secs(5);
+/// Connections that may be coming in at once.
+const MOST_GUESTS: usize = 512;
 
 /// Listens on `port` on all addresses; on any free port where that one is taken.
 ///
@@ -41,6 +43,10 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, pipes: mps
     loop {
         let (tcp, from) = gate::next(&listener).await;
         while guests.try_join_next().is_some() {}
+        if guests.len() >= MOST_GUESTS {
+            log::warn!("too many connections at once: the one from {from} is closed");
+            continue;
+        }
         let (shared, gate, pipes) = (shared.clone(), gate.clone(), pipes.clone());
         guests.spawn(async move {
             if let Err(error) = welcome(&shared, &gate, (tcp, from), &pipes).await {
@@ -51,25 +57,21 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, pipes: mps
 }
 
 async fn welcome(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     gate: &Gate,
     (tcp, from): (TcpStream, SocketAddr),
     pipes: &mpsc::Sender<Pipe>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let peers = shared.circle.expect(None);
-    let expects = [(Protocol::Control, peers.clone()), (Protocol::Stream, peers)];
-    let identity = shared.circle.identity();
-    let handshake = mpyc_party_transport::accept(tcp, &identity, &expects);
-    let mut secure = gate.decide(from, handshake).await?;
+    let mut secure = gate.decide(from, handshake(shared, tcp)).await?;
     let peer = shared.circle.index_of(&secure.peer).ok_or("not of the roster")?;
     match secure.protocol {
         Protocol::Stream => {
-            let opening = frame::read::<StreamOpening>(&mut secure.stream, LARGEST_CONTROL);
+            let opening = frame::read::<StreamOpening>(&mut secure.stream, LARGEST_OPENING);
             let opening = timeout(OPENING, opening).await??.ok_or("closed before it began")?;
             shared.events.send(LinkEvent::Stream(peer, opening, Box::new(secure))).await?;
         }
         _ => {
-            let purpose = frame::read::<Purpose>(&mut secure.stream, LARGEST_CONTROL);
+            let purpose = frame::read::<Purpose>(&mut secure.stream, LARGEST_OPENING);
             match timeout(OPENING, purpose).await??.ok_or("closed before it began")? {
                 Purpose::Run => settle(shared, peer, secure, None, pipes).await?,
                 Purpose::Check => show_entry(shared, &mut secure).await?,
@@ -79,19 +81,34 @@ async fn welcome(
     Ok(())
 }
 
+/// Who does not know the session's tag is shown no certificate, and who is not of the roster gets
+/// no further than that.
+async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<Secure, TransportError> {
+    let incoming = Incoming::read(tcp).await?;
+    if incoming.server_name() != Some(shared.circle.tag.server_name()) {
+        return Err(incoming.refuse_name().await);
+    }
+    match incoming.protocol() {
+        Some(protocol @ (Protocol::Control | Protocol::Stream)) => {
+            let identity = shared.circle.identity();
+            incoming.accept(&identity, protocol, &shared.circle.expect(None)).await
+        }
+        _ => Err(incoming.refuse_protocol().await),
+    }
+}
+
 /// Decides whether this connection becomes the control link to `peer`: the controlling end takes it
 /// if there is none yet, the other end waits to be told.
 pub(super) async fn settle(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     peer: usize,
     mut secure: Secure,
     address: Option<SocketAddr>,
     pipes: &mpsc::Sender<Pipe>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut choice = None;
     if shared.circle.controls(peer) {
-        if shared.linked(peer) {
-            return Err("there is a link to this peer already".into());
-        }
+        choice = Some(shared.choose(peer).ok_or("there is a link to this peer already")?);
         frame::write(&mut secure.stream, &Control::Use, LARGEST_CONTROL).await?;
     } else {
         let first = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
@@ -100,7 +117,7 @@ pub(super) async fn settle(
             _ => return Err("the peer uses another link".into()),
         }
     }
-    pipes.send(Pipe { peer, secure, address }).await.map_err(|_| "this runner ends".into())
+    pipes.send(Pipe { peer, secure, address, choice }).await.map_err(|_| "this runner ends".into())
 }
 
 /// Shows an inquiring peer of the roster what this party would run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose, StreamOpening};
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening};
 use mpyc_party_transport::{Expect, Protocol, Secure, frame};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, watch};
@@ -77,7 +77,7 @@ async fn race(
     while let Some(attempt) = attempts.join_next().await {
         match attempt {
             Ok((address, Ok(mut secure))) => {
-                match frame::write(&mut secure.stream, &purpose, LARGEST_CONTROL).await {
+                match frame::write(&mut secure.stream, &purpose, LARGEST_OPENING).await {
                     Ok(()) => return Ok((secure, address)),
                     Err(error) => last = error.into(),
                 }
@@ -168,7 +168,7 @@ impl Streams {
         let expect = Expect::Parties(vec![(self.0.circle.name(peer).clone(), Some(key))]);
         let opened = async {
             let mut secure = connect(&self.0.circle, address, Protocol::Stream, &expect).await?;
-            frame::write(&mut secure.stream, &opening, LARGEST_CONTROL).await?;
+            frame::write(&mut secure.stream, &opening, LARGEST_OPENING).await?;
             Ok(secure)
         };
         opened.await.map_err(StreamError::Dial)

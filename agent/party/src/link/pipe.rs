@@ -9,11 +9,14 @@ use mpyc_party_transport::{Secure, frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{LinkEvent, Shared, Slot};
+use super::{Choice, LinkEvent, Shared, Slot};
 
 /// How long a link that is being closed may take to say goodbye.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a message may take to be written.
+const STUCK: Duration = Duration::from_secs(5);
 /// Messages that may wait for a peer to read them.
 const QUEUE: usize = 64;
 
@@ -24,6 +27,8 @@ pub(super) struct Pipe {
     pub(super) secure: Secure,
     /// Where it was dialled; none if the peer dialled.
     pub(super) address: Option<std::net::SocketAddr>,
+    /// Held at the controlling end until the link is in its slot.
+    pub(super) choice: Option<Choice>,
 }
 
 /// Carries each new pipe in a task of its own, until the links are closed and all have ended.
@@ -44,11 +49,12 @@ pub(super) async fn carry_all(shared: Arc<Shared>, mut new: mpsc::Receiver<Pipe>
 }
 
 async fn carry(shared: Arc<Shared>, pipe: Pipe, number: u64) {
-    let Pipe { peer, secure, address } = pipe;
+    let Pipe { peer, secure, address, choice } = pipe;
     let key = secure.peer.key;
     let (messages, queue) = mpsc::channel(QUEUE);
     let slot = Slot { number, key, address, messages };
     let before = shared.slots()[peer].replace(slot);
+    drop(choice);
     shared.changes.send_modify(|n| *n += 1);
     if before.is_some() {
         let why = Remark::from("the peer opened another");
@@ -64,7 +70,7 @@ async fn carry(shared: Arc<Shared>, pipe: Pipe, number: u64) {
         why = &mut reading => why,
         why = &mut writing => {
             // This end has said goodbye: what the peer still says is heard for a bounded time.
-            let _ = tokio::time::timeout(FAREWELL, &mut reading).await;
+            let _ = timeout(FAREWELL, &mut reading).await;
             why
         }
     };
@@ -86,13 +92,16 @@ async fn read(shared: &Shared, peer: usize, mut reader: impl AsyncRead + Unpin) 
     }
 }
 
-/// Writes messages until the queue is closed, then says goodbye.
+/// Writes messages until the queue is closed, then says goodbye. Who closes it on purpose has
+/// forgotten the link already; what is returned is for the case that it overflowed.
 async fn write(mut queue: mpsc::Receiver<Control>, mut writer: impl AsyncWrite + Unpin) -> Remark {
     while let Some(message) = queue.recv().await {
-        if let Err(error) = frame::write(&mut writer, &message, LARGEST_CONTROL).await {
-            return error.to_string().into();
+        match timeout(STUCK, frame::write(&mut writer, &message, LARGEST_CONTROL)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string().into(),
+            Err(_) => return "the peer does not read".into(),
         }
     }
-    let _ = tokio::time::timeout(FAREWELL, writer.shutdown()).await;
-    "this party closed it".into()
+    let _ = timeout(FAREWELL, writer.shutdown()).await;
+    "too many messages wait for it".into()
 }

@@ -93,11 +93,14 @@ impl Launcher {
     /// The next packet; none when the launcher has closed its end. May be cancelled.
     pub(super) async fn next(&self) -> io::Result<Option<Report>> {
         let mut packet = vec![0; LARGEST];
-        match self.0.recv(&mut packet).await {
-            Ok(0) => Ok(None),
-            Ok(length) => Ok(Some(serde_json::from_slice(&packet[..length])?)),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
-            Err(error) => Err(error),
+        loop {
+            match self.0.recv(&mut packet).await {
+                Ok(0) => return Ok(None),
+                Ok(length) => return Ok(Some(serde_json::from_slice(&packet[..length])?)),
+                // The launcher ended with orders unread. What it said last is still to come.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

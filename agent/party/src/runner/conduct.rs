@@ -50,6 +50,8 @@ struct Conductor<'a> {
     entry: watch::Sender<Option<Entry>>,
     kept: Kept,
     nonce: [u8; 32],
+    /// Why this party cannot run what all agree on, once that is known.
+    unmet: Option<Reason>,
     exited: bool,
     mute: bool,
     verdict: Option<Verdict>,
@@ -66,16 +68,16 @@ pub async fn conduct(
     circle: Circle,
     port: u16,
     mut finder: Finder,
-    mut stop: mpsc::Receiver<()>,
+    stop: mpsc::Receiver<()>,
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
     let listener = link::bind(port).await?;
     let port = listener.local_addr()?.port();
     let (entry, shown_entry) = watch::channel(None);
-    let (links, mut link_events) = Links::open(circle.clone(), listener, shown_entry);
-    let (stream_sender, mut stream_events) = mpsc::channel(64);
-    let (line_sender, mut lines) = mpsc::channel(256);
+    let (links, link_events) = Links::open(circle.clone(), listener, shown_entry);
+    let (stream_sender, stream_events) = mpsc::channel(64);
+    let (line_sender, lines) = mpsc::channel(256);
     tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
     tokio::spawn(output::pump(Channel::Log, sandboxed.stderr, line_sender));
     output::feed(sandboxed.stdin);
@@ -99,41 +101,59 @@ pub async fn conduct(
         streams,
         entry,
         nonce,
+        unmet: None,
         exited: false,
         mute: false,
         verdict: None,
         view,
     };
-    conductor.begin(port).await?;
     finder.announce(Some(port));
-    while conductor.verdict.is_none() {
-        let tick = conductor.began + conductor.machine.next_tick();
-        let running = !conductor.exited;
-        tokio::select! {
-            event = conductor.process.next_event(), if running => {
-                conductor.process(event?, &mut lines).await?;
-            }
-            report = conductor.launcher.next(), if running && !conductor.mute => {
-                conductor.report(report).await?;
-            }
-            Some(event) = link_events.recv() => conductor.link(event).await?,
-            Some(event) = stream_events.recv() => conductor.stream(event).await?,
-            Some(line) = lines.recv() => conductor.line(&line).await?,
-            (peer, addresses) = finder.next() => {
-                conductor.links.candidates(peer, addresses);
-            }
-            Some(()) = stop.recv() => conductor.happen(Event::Failed(Reason::Stopped)).await?,
-            () = tokio::time::sleep_until(tick.into()) => conductor.happen(Event::Tick).await?,
-        }
+    conductor.view.show(Notice::Waiting(port, &conductor.machine.missing()));
+    let mut inlets = Inlets { links: link_events, streams: stream_events, lines, stop, finder };
+    if let Err(error) = conductor.drive(&mut inlets).await {
+        conductor.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
     }
-    conductor.finish(&mut lines).await
+    conductor.finish(&mut inlets.lines).await
+}
+
+/// Where events come from, beside the process and its launcher.
+struct Inlets {
+    links: mpsc::Receiver<LinkEvent>,
+    streams: mpsc::Receiver<StreamEvent>,
+    lines: mpsc::Receiver<Line>,
+    stop: mpsc::Receiver<()>,
+    finder: Finder,
 }
 
 impl Conductor<'_> {
-    async fn begin(&mut self, port: u16) -> io::Result<()> {
+    /// Takes events until there is a verdict.
+    async fn drive(&mut self, inlets: &mut Inlets) -> io::Result<()> {
+        let Inlets { links, streams, lines, stop, finder } = inlets;
+        self.begin().await?;
+        while self.verdict.is_none() {
+            let tick = self.began + self.machine.next_tick();
+            let running = !self.exited;
+            tokio::select! {
+                event = self.process.next_event(), if running => {
+                    self.process(event?, lines).await?;
+                }
+                report = self.launcher.next(), if running && !self.mute => {
+                    self.report(report).await?;
+                }
+                Some(event) = links.recv() => self.link(event).await?,
+                Some(event) = streams.recv() => self.stream(event).await?,
+                Some(line) = lines.recv() => self.line(&line).await?,
+                (peer, addresses) = finder.next() => self.links.candidates(peer, addresses),
+                Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
+                () = tokio::time::sleep_until(tick.into()) => self.happen(Event::Tick).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> io::Result<()> {
         let start = Order::start(&self.definition, &self.copied, self.circle.me);
         self.launcher.send(&start, None).await?;
-        self.view.show(Notice::Waiting(port, &self.machine.missing()));
         self.directory.record.party = self.circle.roster.get(self.circle.me).cloned();
         self.directory.record.enter(Stage::Find, Duration::ZERO);
         Ok(())
@@ -162,6 +182,7 @@ impl Conductor<'_> {
                 self.streams.agreed(run);
                 self.directory.record.run = Some(run.to_string());
                 self.view.show(Notice::Agreed(&run));
+                return Ok(self.unmet.take().map(Event::Failed));
             }
             Action::Start => {
                 self.launcher.send(&Order::Go, None).await?;
@@ -253,6 +274,7 @@ impl Conductor<'_> {
 
     /// MPyC is imported: this party can say what it would run.
     async fn ready(&mut self, versions: &Versions) -> io::Result<()> {
+        self.unmet = self.definition.unmet(versions).map(|text| Reason::Local(text.into()));
         let components = self.definition.components(&self.copied, versions);
         let identity = self.circle.identity();
         let Some(party) = self.circle.roster.get(self.circle.me).cloned() else { return Ok(()) };

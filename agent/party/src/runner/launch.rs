@@ -5,12 +5,15 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use mpyc_party_core::name::PartyName;
+use mpyc_party_core::verdict::{Failure, Reason, Stage, Verdict};
+
 use super::python::{self, Python};
 use super::sandbox::{self, Limits, Mount, Plan, SandboxError, Sandboxed};
 use super::view::{Notice, View};
 use crate::config::files::{self, FileError};
 use crate::config::{Config, Place, Policy};
-use crate::session::record::{BeginError, RunDirectory};
+use crate::session::record::{BeginError, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, SessionError, copy};
 
 /// The launcher's files, shown in the sandbox as `/launcher`.
@@ -53,6 +56,23 @@ pub struct Launch {
     pub run: RunDirectory,
     /// The process that waits.
     pub sandboxed: Sandboxed,
+}
+
+impl Launch {
+    /// Gives the run up before anybody was met, and writes down why.
+    ///
+    /// # Errors
+    /// Where the record cannot be written.
+    pub fn abandon(mut self, party: &PartyName, why: &str) -> Result<(), FileError> {
+        let who = vec![party.clone()];
+        let (stage, reason, observer) = (Stage::Prepare, Reason::Local(why.into()), party.clone());
+        let failure = Failure { who, stage, reason, observer, via: None };
+        self.run.record.party = Some(party.clone());
+        self.run.record.verdict = Some(Verdict::Failed(failure));
+        self.run.record.ended = Some(timestamp());
+        self.run.clear_copies();
+        self.run.write()
+    }
 }
 
 /// Makes a run of `definition` ready.

@@ -32,20 +32,20 @@ pub struct Copied {
 pub fn copy(definition: &Definition, into: &Path) -> Result<Copied, SessionError> {
     files::private_dir(into)?;
     let settings = &definition.settings;
-    let program = copy_one(&settings.program, into)?;
-    let files: Result<Vec<_>, _> = settings.files.iter().map(|path| copy_one(path, into)).collect();
-    let mut files = files?;
+    let copy = |path: &PathBuf| copy_one(path, &settings.name_of(path).unwrap_or_default(), into);
+    let program = copy(&settings.program)?;
+    let mut files = settings.files.iter().map(copy).collect::<Result<Vec<_>, _>>()?;
     files.sort_unstable();
     let name = String::from_utf8_lossy(&program[0]).into_owned();
     Ok(Copied { directory: into.to_owned(), name, program, files })
 }
 
-/// Copies one file; returns its name and the hash of its bytes.
-fn copy_one(path: &Path, into: &Path) -> Result<Vec<Vec<u8>>, SessionError> {
-    // The definition was checked: every path has a name.
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("program");
+/// Copies one file under `name`, which was checked with the definition; returns the name and the
+/// hash of its bytes.
+fn copy_one(path: &Path, name: &str, into: &Path) -> Result<Vec<Vec<u8>>, SessionError> {
     let content = files::read(path, LARGEST)?;
     let target = into.join(name);
+    files::private_dir(target.parent().unwrap_or(into))?;
     files::at(&target, files::create_private(&target)?.write_all(&content))?;
     Ok(vec![name.as_bytes().to_vec(), Sha256::digest(&content).to_vec()])
 }

@@ -3,7 +3,8 @@
 //! A record is written when a run begins and replaced when it ends, so that a runner that was
 //! killed leaves one without a verdict.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -154,6 +155,7 @@ impl RunDirectory {
         let dir = tempfile::Builder::new()
             .prefix(&format!("{stamp}-{session}-"))
             .rand_bytes(6)
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&runs);
         let path = at(&runs, dir)?.keep();
         let alive = files::create_private(&path.join(ALIVE))?;

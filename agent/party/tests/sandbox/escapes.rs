@@ -142,8 +142,7 @@ fn expectations(who: Who) -> BTreeMap<String, Value> {
         expect("warnings", json!([uncounted]));
     } else {
         expect("warnings", json!([]));
-        // Init and payload are two of them.
-        expect("threads", json!(THREADS - 1));
+        expect("threads", json!(THREADS));
     }
     expected
 }

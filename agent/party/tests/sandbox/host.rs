@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use std::sync::OnceLock;
 
 use libtest_mimic::Trial;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -16,6 +18,18 @@ use crate::runner::{First, Line, ROLE, Spec};
 
 /// A user with no privileges at all, for tests run by root.
 const ORDINARY: u32 = 1000;
+
+/// A copy of this program that every user can execute.
+static COPY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Makes that copy, in the directory returned; before there are threads, whose children would hold
+/// it open for writing.
+pub(crate) fn prepare() -> tempfile::TempDir {
+    let directory = readable_directory();
+    let copy = COPY.get_or_init(|| directory.path().join("runner"));
+    fs::copy(std::env::current_exe().expect("own path"), copy).expect("a copy");
+    directory
+}
 
 /// Who runs the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,20 +139,15 @@ pub(crate) struct Runner {
     child: Child,
     orders: Option<ChildStdin>,
     lines: BufReader<ChildStdout>,
-    /// Holds the copy of this program that the other user can execute.
-    _directory: tempfile::TempDir,
 }
 
 impl Runner {
-    /// Starts one. It inherits an ignored signal, which the sandbox must not.
+    /// Starts one. It has an ignored signal and an open descriptor to pass on, and must not.
     pub(crate) fn start(who: Who, spec: &Spec) -> Self {
-        let directory = readable_directory();
-        let copy = directory.path().join("runner");
-        fs::copy(std::env::current_exe().expect("own path"), &copy).expect("a copy");
         let mut child = who
             .command(Path::new("sh"))
-            .args(["-c", "trap '' USR1; exec \"$@\"", "sh"])
-            .arg(&copy)
+            .args(["-c", "trap '' USR1; exec 9</dev/null; exec \"$@\"", "sh"])
+            .arg(COPY.get().expect("prepared"))
             .args([ROLE, &serde_json::to_string(spec).expect("JSON")])
             .env("MPYC_PARTY_TEST_SECRET", "not for the program")
             .stdin(Stdio::piped())
@@ -146,11 +155,14 @@ impl Runner {
             .spawn()
             .expect("a runner");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
-        Self { orders: child.stdin.take(), child, lines, _directory: directory }
+        Self { orders: child.stdin.take(), child, lines }
     }
 
     /// The next line it tells.
     pub(crate) fn line(&mut self) -> Line {
+        if self.lines.buffer().is_empty() {
+            assert!(comes(self.lines.get_ref()), "the runner is silent");
+        }
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("a line");
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("no line but «{line}»"))
@@ -167,7 +179,7 @@ impl Runner {
     /// Exit, output and error output, whatever comes before.
     pub(crate) fn exited(&mut self) -> (String, String, String) {
         loop {
-            if let Line::Exited { exit, stdout, stderr } = self.line() {
+            if let Line::Exited { exit, stdout, stderr, .. } = self.line() {
                 return (exit, stdout, stderr);
             }
         }
@@ -236,10 +248,15 @@ impl Watched {
         rustix::process::pidfd_send_signal(&self.0, signal).expect("it runs");
     }
 
-    /// Whether it ends within a time far longer than it should take.
+    /// Whether it ends.
     pub(crate) fn ends(&self) -> bool {
-        let long = Timespec { tv_sec: 30, tv_nsec: 0 };
-        let mut end = [PollFd::new(&self.0, PollFlags::IN)];
-        rustix::event::poll(&mut end, Some(&long)).expect("poll") == 1
+        comes(&self.0)
     }
+}
+
+/// Whether something comes, within a time far longer than it should take.
+fn comes(descriptor: &impl AsFd) -> bool {
+    let long = Timespec { tv_sec: 30, tv_nsec: 0 };
+    let mut wanted = [PollFd::new(descriptor, PollFlags::IN)];
+    rustix::event::poll(&mut wanted, Some(&long)).expect("poll") == 1
 }

@@ -14,8 +14,9 @@ const FOR_EVER: &str = "import threading; threading.Event().wait()";
 
 /// All of them, for every user.
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [Test; 13] = [
+    let tests: [Test; 17] = [
         ("exit_status_is_kept", exit_status_is_kept),
+        ("exit_status_is_kept_for_later", exit_status_is_kept_for_later),
         ("killing_signal_is_kept", killing_signal_is_kept),
         ("foreign_system_calls_kill", foreign_system_calls_kill),
         ("stop_of_the_program_is_reported", stop_of_the_program_is_reported),
@@ -25,8 +26,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("nothing_outlives_a_killed_runner", nothing_outlives_a_killed_runner),
         ("nothing_outlives_the_handle", nothing_outlives_the_handle),
         ("namespaces_are_its_own", namespaces_are_its_own),
+        ("init_is_confined_too", init_is_confined_too),
         ("links_are_made_again", links_are_made_again),
         ("end_of_input_passes", end_of_input_passes),
+        ("control_reaches_the_runner", control_reaches_the_runner),
+        ("event_loops_work", event_loops_work),
         ("available_says_yes", available_says_yes),
     ];
     for_all_users("life", &tests)
@@ -47,6 +51,13 @@ fn exit_status_is_kept(who: Who) {
     let (exit, stdout, stderr) =
         run(who, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)");
     assert_eq!((&*exit, &*stdout, &*stderr), ("status 7", "out\n", "err\n"));
+}
+
+/// What init reported as its last must not be missed for its end.
+fn exit_status_is_kept_for_later(who: Who) {
+    let mut spec = Python::of(who).spec(&["-c", "import sys; sys.exit(7)"]);
+    spec.first = First::LookLate;
+    assert_eq!(Runner::start(who, &spec).exited().0, "status 7");
 }
 
 fn killing_signal_is_kept(who: Who) {
@@ -140,6 +151,18 @@ fn namespaces_are_its_own(who: Who) {
     }
 }
 
+fn init_is_confined_too(who: Who) {
+    let runner = start(who, FOR_EVER);
+    let (init, _) = runner.sandboxed();
+    let init = PathBuf::from(format!("/proc/{}", init.as_raw_nonzero()));
+    let status = fs::read_to_string(init.join("status")).expect("its status");
+    for line in ["CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "Seccomp:\t2"] {
+        assert!(status.contains(line), "no «{line}» in {status}");
+    }
+    // The payload, and the pipe to the runner.
+    assert_eq!(fs::read_dir(init.join("fd")).expect("its descriptors").count(), 2);
+}
+
 fn links_are_made_again(who: Who) {
     let directory = readable_directory();
     let link = directory.path().join("link");
@@ -159,6 +182,43 @@ fn links_are_made_again(who: Who) {
 fn end_of_input_passes(who: Who) {
     let (exit, stdout, _) = run(who, "import sys; print(repr(sys.stdin.read()))");
     assert_eq!((&*exit, &*stdout), ("status 0", "''\n"));
+}
+
+fn control_reaches_the_runner(who: Who) {
+    let program = "import socket; socket.socket(fileno=3).send(b'a message')";
+    let mut runner = Runner::start(who, &Python::of(who).spec(&["-c", program]));
+    runner.started();
+    match runner.line() {
+        Line::Exited { control, .. } => assert_eq!(control, b"a message"),
+        other => panic!("not ended: {other:?}"),
+    }
+}
+
+/// What asyncio does in an MPyC program: descriptors passed over a control socket become streams,
+/// with threads and signals beside them.
+fn event_loops_work(who: Who) {
+    let program = "
+import array, asyncio, socket
+
+def passed(descriptor):
+    here, there = socket.socketpair()
+    socket.send_fds(here, [b'x'], [descriptor])
+    return socket.socket(fileno=socket.recv_fds(there, 1, 1)[1][0])
+
+async def main():
+    a, b = socket.socketpair()
+    reader, writer = await asyncio.open_unix_connection(sock=passed(a.fileno()))
+    other_reader, other_writer = await asyncio.open_unix_connection(sock=passed(b.fileno()))
+    writer.write(bytes(1 << 20))
+    _, received = await asyncio.gather(writer.drain(), other_reader.readexactly(1 << 20))
+    await asyncio.sleep(0.001)
+    asyncio.get_running_loop().add_signal_handler(10, print)
+    print(len(received) + await asyncio.to_thread(sum, [1, 2]))
+
+asyncio.run(main())
+";
+    let (_, stdout, stderr) = run(who, program);
+    assert_eq!(stdout, "1048579\n", "{stderr}");
 }
 
 fn available_says_yes(who: Who) {

@@ -10,6 +10,8 @@ use std::thread;
 use mpyc_party::runner::sandbox::{
     self, Event, Exit, Limits, Mount, Plan, Policy, SandboxError, Sandboxed,
 };
+use rustix::net::RecvFlags;
+use rustix::process::{WaitId, WaitIdOptions};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,8 @@ pub(crate) enum First {
     Ask,
     /// Drop the running sandbox and see whether a child is left.
     Drop,
+    /// Wait for no event before the sandbox has ended.
+    LookLate,
 }
 
 /// What this runner tells.
@@ -53,14 +57,15 @@ pub(crate) enum Line {
     Started { warnings: Vec<String> },
     Stopped,
     Continued,
-    Exited { exit: String, stdout: String, stderr: String },
+    Exited { exit: String, stdout: String, stderr: String, control: Vec<u8> },
 }
 
 /// Runs `spec` and exits.
 pub(crate) fn run(spec: &str) -> ! {
     let spec: Spec = serde_json::from_str(spec).expect("a spec");
+    block_a_signal();
     match &spec.first {
-        First::Nothing | First::Ask | First::Drop => {}
+        First::Nothing | First::Ask | First::Drop | First::LookLate => {}
         First::Thread => drop(thread::spawn(thread::park)),
         First::NoUserNamespaces => forbid_user_namespaces(),
         First::MountBelow(path) => mount_below(path),
@@ -78,7 +83,13 @@ pub(crate) fn run(spec: &str) -> ! {
             let left = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
             tell(&Line::Refused(format!("{left:?}")));
         }
-        Ok(sandboxed) => follow(sandboxed),
+        Ok(sandboxed) => {
+            if spec.first == First::LookLate {
+                let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                rustix::process::waitid(WaitId::All, ended).expect("a child");
+            }
+            follow(sandboxed);
+        }
         Err(error) => refuse(&error),
     }
     std::process::exit(0)
@@ -164,8 +175,22 @@ fn follow(sandboxed: Sandboxed) {
         Exit::Signal(signal) => format!("signal {signal}"),
     };
     let (stdout, stderr) = (stdout.join().expect("stdout"), stderr.join().expect("stderr"));
-    drop(control);
-    tell(&Line::Exited { exit, stdout, stderr });
+    let mut message = [0; 64];
+    let (length, _) =
+        rustix::net::recv(&control, &mut message, RecvFlags::DONTWAIT).unwrap_or((0, 0));
+    tell(&Line::Exited { exit, stdout, stderr, control: message[..length].to_vec() });
+}
+
+/// The program must not inherit this.
+fn block_a_signal() {
+    // SAFETY: the set is initialised by sigemptyset before it is used.
+    #[expect(unsafe_code, reason = "no safe function blocks signals")]
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGUSR2);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
 }
 
 /// Makes a user namespace in which no further one may be made, as on a machine where

@@ -22,20 +22,34 @@ pub(super) fn run(common: &Common, name: &SessionName) -> Outcome {
     let mut view: Box<dyn View> = if common.json { Box::new(Events) } else { Box::new(Lines) };
     let definition = session::find(&config, &place, name)?;
     let store = Store::new(&place.state);
-    store.demand()?;
+    let party = store.party()?;
+    definition.index_of(&party)?;
     // The order is a matter of safety: first the sandboxed process, which begins as a copy of this
     // one, then the key.
     let launch = runner::prepare(definition, &config, &place, view.as_mut())?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(meet(launch, &config, store, view.as_mut()));
+    let outcome = runtime.block_on(async {
+        match appear(&launch.definition, &config, store, view.as_mut()).await {
+            Ok((circle, finder)) => meet(launch, &config, circle, finder, view.as_mut()).await,
+            Err(error) => {
+                launch.abandon(&party, &error.to_string())?;
+                Err(error)
+            }
+        }
+    });
     // A thread may still wait for standard input; it ends with the process.
     runtime.shutdown_background();
     outcome
 }
 
-/// Meets the other parties and runs what was prepared.
-async fn meet(launch: Launch, config: &Config, store: Store, view: &mut dyn View) -> Outcome {
+/// Loads the identity, renewed where that is due, and says as whom to meet whom.
+async fn appear(
+    definition: &Definition,
+    config: &Config,
+    store: Store,
+    view: &mut dyn View,
+) -> anyhow::Result<(Circle, Finder)> {
     let (mut identity, party) = store.load_party()?;
     let hubs = config.hubs(store.hubs()?);
     match store.renew_if_due(&hubs, &identity).await {
@@ -46,12 +60,23 @@ async fn meet(launch: Launch, config: &Config, store: Store, view: &mut dyn View
         }
     }
     identity.claims().check_validity(mpyc_party_hub::now())?;
-    let Definition { name, settings, .. } = &launch.definition;
-    let me = launch.definition.index_of(&party)?;
+    let me = definition.index_of(&party)?;
     let identity = keep_fresh(store, hubs.clone(), identity);
-    let pins = launch.definition.pins(config);
-    let circle = Circle::new(identity.clone(), name, settings.parties.clone(), me, pins);
-    let finder = Finder::new(config, settings.parties.clone(), me, circle.tag, hubs, identity);
+    let roster = definition.settings.parties.clone();
+    let pins = definition.pins(config);
+    let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), me, pins);
+    let finder = Finder::new(config, roster, me, circle.tag, hubs, identity);
+    Ok((circle, finder))
+}
+
+/// Meets the other parties and runs what was prepared.
+async fn meet(
+    launch: Launch,
+    config: &Config,
+    circle: Circle,
+    finder: Finder,
+    view: &mut dyn View,
+) -> Outcome {
     let (wish, stop) = mpsc::channel(1);
     tokio::spawn(async move {
         stop::asked().await;

@@ -38,20 +38,21 @@ class Awaited(asyncio.Future):
         super().set_result(_received(payload, self.peer))
 
 
+class Exchanger(mpyc.asyncoro.MessageExchanger):
+    """MPyC's connection to a peer, signing what it receives with the peer's index."""
+
+    __slots__ = ()
+
+    def receive(self, pc):
+        if pc in self.buffers:
+            return _received(super().receive(pc), self.peer_pid)
+        future = self.buffers[pc] = Awaited(loop=self.runtime._loop)
+        future.peer = self.peer_pid
+        return future
+
+
 def install(mpc, control, allow_list):
     """Put this module between MPyC and its peers."""
-    class Exchanger(mpyc.asyncoro.MessageExchanger):
-        """MPyC's connection to a peer, signing what it receives with the peer's index."""
-
-        __slots__ = ()
-
-        def receive(self, pc):
-            if pc in self.buffers:
-                return _received(super().receive(pc), self.peer_pid)
-            future = self.buffers[pc] = Awaited(loop=self.runtime._loop)
-            future.peer = self.peer_pid
-            return future
-
     mpyc.asyncoro.MessageExchanger = Exchanger
     if allow_list:
         mpyc.runtime.pickle = types.SimpleNamespace(

@@ -141,7 +141,7 @@ def run(program, arguments):
         frame = error.__traceback__
         while frame is not None and frame.tb_frame.f_code.co_filename != program:
             frame = frame.tb_next  # the launcher's own frames help nobody
-        traceback.print_exception(type(error), error, frame or error.__traceback__)
+        traceback.print_exception(type(error), error, frame)
         return 1
     return 0
 

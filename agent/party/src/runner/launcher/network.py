@@ -45,7 +45,7 @@ class Network:
                 raise OSError(NO_NETWORK)
             return self._listen(factory)
 
-        for kind in {asyncio.BaseEventLoop, _patchable(type(loop))}:
+        for kind in {asyncio.BaseEventLoop, type(loop)}:
             kind.create_connection = create_connection
             kind.create_server = create_server
 
@@ -112,11 +112,3 @@ class Server(asyncio.AbstractServer):
 def _is_mpyc(factory):
     """Whether MPyC's runtime itself, not the program, asks for the connection."""
     return getattr(factory, '__module__', None) == 'mpyc.runtime'
-
-
-def _patchable(kind):
-    """The class that brings `create_connection` to the loop and takes attributes: uvloop's base is
-    a C type, which does not."""
-    if issubclass(kind, asyncio.BaseEventLoop):
-        return asyncio.BaseEventLoop
-    return kind

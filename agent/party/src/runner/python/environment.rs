@@ -139,7 +139,7 @@ impl Maker<'_> {
         progress(Progress::Creating(self.place.clone(), self.base.version()));
         let made = self.build(&Site { place: &new, lock }, progress);
         if made.is_err() {
-            // The error that ended it matters more than one of cleaning up; the next maker cleans up too.
+            // What ended it matters more than a failed removal, which the next maker repeats.
             _ = remove(&new);
         }
         made?;

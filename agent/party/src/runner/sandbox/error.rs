@@ -68,20 +68,24 @@ impl fmt::Display for Stage {
 /// A failed step as the child reports it to the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failure {
-    pub(super) stage: Stage,
-    pub(super) errno: i32,
-    /// The path or the limit at which it failed, or more words; may be empty.
-    pub(super) detail: String,
+    stage: Stage,
+    /// The path or the limit at which it failed; may be empty.
+    place: String,
+    reason: String,
+    /// The kernel's number for the reason, if it is the kernel's.
+    errno: Option<i32>,
 }
 
 impl Failure {
-    pub(super) fn new(
-        stage: Stage,
-        detail: impl Into<String>,
-        error: impl Into<io::Error>,
-    ) -> Self {
-        let errno = error.into().raw_os_error().unwrap_or(0);
-        Self { stage, errno, detail: detail.into() }
+    pub(super) fn new(stage: Stage, place: impl Into<String>, error: impl Into<io::Error>) -> Self {
+        let error = error.into();
+        let errno = error.raw_os_error();
+        Self { stage, place: place.into(), reason: error.to_string(), errno }
+    }
+
+    /// For `map_err`: this step failed, for a reason that a library puts into words.
+    pub(super) fn of<E: fmt::Display>(stage: Stage) -> impl FnOnce(E) -> Self {
+        move |error| Self::new(stage, "", io::Error::other(error.to_string()))
     }
 
     /// For `map_err`: this step failed, with nothing more to say.
@@ -95,7 +99,7 @@ impl Failure {
     }
 }
 
-/// Why a sandbox could not be made.
+/// Why a sandbox could not be made. The message holds the kernel's reason too.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The plan cannot be carried out on any machine.
@@ -109,12 +113,12 @@ pub enum SandboxError {
         problem: &'static str,
     },
     /// Something the program should see is not there.
-    #[error("«{path}», which the program needs, cannot be read: {source}", path = path.display())]
+    #[error("«{path}», which the program needs, cannot be read: {error}", path = path.display())]
     Source {
         /// The missing file or directory.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// Other threads run already, whose locks the child would find taken for ever.
     #[error(
@@ -123,24 +127,24 @@ pub enum SandboxError {
     Threads(usize),
     /// No pipes or sockets to talk to the child.
     #[error("no pipes or sockets for the sandbox: {0}")]
-    Channels(#[source] io::Error),
+    Channels(io::Error),
     /// The kernel made no process with namespaces of its own.
-    #[error("this machine makes no isolated process ({source}). {remedy}")]
+    #[error("this machine makes no isolated process ({error}). {remedy}")]
     Clone {
         /// The reason the kernel gives.
-        source: io::Error,
+        error: io::Error,
         /// What to change.
         remedy: String,
     },
     /// A step failed inside the child.
-    #[error("{stage} failed{}: {source}{}", at(detail), after(remedy))]
+    #[error("{stage} failed{}: {reason}{}", at(place), after(remedy))]
     Step {
         /// The step.
         stage: Stage,
         /// The path at which it failed, or empty.
-        detail: String,
+        place: String,
         /// The reason the kernel gives.
-        source: io::Error,
+        reason: String,
         /// What to change, or empty.
         remedy: String,
     },
@@ -155,8 +159,8 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
-    pub(super) fn clone(source: io::Error) -> Self {
-        Self::Clone { source, remedy: remedy() }
+    pub(super) fn clone(error: io::Error) -> Self {
+        Self::Clone { error, remedy: remedy() }
     }
 
     /// Whether namespaces are what is missing here, so that going without them may help.
@@ -180,9 +184,9 @@ impl SandboxError {
 
 impl From<Failure> for SandboxError {
     fn from(failure: Failure) -> Self {
-        let Failure { stage, errno, detail } = failure;
+        let Failure { stage, place, reason, errno } = failure;
         let remedy = match stage {
-            Stage::Execute if errno == libc::ENOENT => {
+            Stage::Execute if errno == Some(libc::ENOENT) => {
                 "The interpreter, or the loader or script interpreter it names, is not among the \
                  files the sandbox shows"
                     .to_owned()
@@ -191,7 +195,7 @@ impl From<Failure> for SandboxError {
             stage if is_isolation(stage) => remedy(),
             _ => String::new(),
         };
-        Self::Step { stage, detail, source: io::Error::from_raw_os_error(errno), remedy }
+        Self::Step { stage, place, reason, remedy }
     }
 }
 
@@ -206,10 +210,39 @@ fn is_isolation(stage: Stage) -> bool {
     matches!(stage, Stage::IdentityMap | Stage::HostName | Stage::PrivateRoot)
 }
 
-fn at(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!(" at «{detail}»") }
+fn at(place: &str) -> String {
+    if place.is_empty() { String::new() } else { format!(" at «{place}»") }
 }
 
 fn after(remedy: &str) -> String {
     if remedy.is_empty() { String::new() } else { format!(". {remedy}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(failure: Failure) -> String {
+        SandboxError::from(failure).to_string()
+    }
+
+    #[test]
+    fn a_failure_says_what_where_why_and_what_to_do() {
+        let missing = Failure::new(Stage::Execute, "/x/python", io::Error::from_raw_os_error(2));
+        let text = shown(missing);
+        assert!(text.starts_with("executing the interpreter failed at «/x/python»: No such file"));
+        assert!(text.ends_with("is not among the files the sandbox shows"), "{text}");
+        let worded = Failure::of(Stage::Landlock)("no such rule");
+        assert_eq!(shown(worded), "applying the landlock rules failed: no such rule");
+    }
+
+    #[test]
+    fn only_missing_isolation_is_gone_without() {
+        let failed = |stage| SandboxError::from(Failure::of(stage)("refused"));
+        assert!(failed(Stage::IdentityMap).is_about_isolation());
+        assert!(failed(Stage::PrivateRoot).is_about_isolation());
+        for stage in [Stage::OpenMount, Stage::Seccomp, Stage::Privileges, Stage::Execute] {
+            assert!(!failed(stage).is_about_isolation(), "{stage}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! It stays because a PID namespace ends with its first process: killing it kills everything, and
 //! the kernel kills it when the runner dies. It gives up the same privileges as the payload.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -100,13 +100,11 @@ fn die_with(runner: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// Leaves init nothing but waiting and writing. Closing its copies of the program's descriptors
-/// also is what lets an end of file pass between program and runner.
+/// also is what lets an end of file pass between program and runner, and tells the runner that
+/// set-up is over.
 fn confine(payload: &OwnedFd, ends: &ChildEnds) -> Result<(), Failure> {
-    let close =
-        |keep: &[&dyn AsFd]| sys::close_all_but(keep).map_err(Failure::at(Stage::Descriptors));
-    close(&[payload, &ends.reports, &ends.messages])?;
     seccomp::install()?;
-    close(&[payload, &ends.reports])
+    sys::close_all_but(&[payload, &ends.reports]).map_err(Failure::at(Stage::Descriptors))
 }
 
 /// Reports stops and continuations of the payload until it ends.

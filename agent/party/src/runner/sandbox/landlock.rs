@@ -20,11 +20,7 @@ const VERSION: ABI = ABI::V10;
 
 /// Restricts this process, and says so where the kernel has no landlock.
 pub(super) fn restrict(setup: &Setup<'_>) -> Result<Option<String>, Failure> {
-    let status = apply(setup).map_err(|error| Failure {
-        stage: Stage::Landlock,
-        errno: 0,
-        detail: error.to_string(),
-    })?;
+    let status = apply(setup).map_err(Failure::of(Stage::Landlock))?;
     let missing = "the kernel has no landlock, the second line of defence for files: start it \
                    with «landlock» in the lsm= parameter";
     Ok((status == RulesetStatus::NotEnforced).then(|| missing.to_owned()))

@@ -49,10 +49,9 @@ impl Limits {
         lower(Resource::Data, self.memory)?;
         lower(Resource::Nofile, self.open_files)?;
         lower(Resource::Fsize, self.file_size)?;
-        lower(Resource::Memlock, 0)?;
-        lower(Resource::Msgqueue, 0)?;
         match isolation {
-            Isolation::Namespaces => lower(Resource::Nproc, self.threads),
+            // Init counts too.
+            Isolation::Namespaces => lower(Resource::Nproc, self.threads.saturating_add(1)),
             // All processes of this user would count, in and out of the sandbox.
             Isolation::None => Ok(()),
         }

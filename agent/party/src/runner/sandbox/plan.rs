@@ -29,10 +29,13 @@ impl Mount {
 /// What to do where a layer of the sandbox cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
-    /// Refuse to run.
+    /// Refuse to run. (Landlock alone may be missing, with a warning: it only guards once more what
+    /// the namespaces guard.)
     #[default]
     Required,
-    /// Run with the layers that can be had, and say which are missing.
+    /// Where namespaces are not allowed, run without them, and say so. Nothing is hidden then but
+    /// what landlock and seccomp hide, there is no `/tmp`, and paths of the plan that are at or
+    /// below a mount's target are replaced by those of its source.
     BestEffort,
 }
 
@@ -66,7 +69,7 @@ impl Plan {
             mount
                 .source
                 .symlink_metadata()
-                .map_err(|source| SandboxError::Source { path: mount.source.clone(), source })?;
+                .map_err(|error| SandboxError::Source { path: mount.source.clone(), error })?;
         }
         let variables = self.environment.iter().flat_map(|(name, value)| [name, value]);
         for text in self.arguments.iter().chain(variables) {

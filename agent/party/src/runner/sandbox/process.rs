@@ -186,11 +186,16 @@ impl Reports {
         Ok(())
     }
 
-    /// The next whole report, if there is one. Init writes each at once.
+    /// The next whole report, if there is one: init writes each at once. Where tokio has none the
+    /// kernel is asked, for tokio may not have noticed yet what init wrote before it ended.
     fn read(&mut self) -> io::Result<Option<Event>> {
         let Self::Watched(pipe, _) = self else { return Ok(None) };
         let mut report = [0; EVENT_SIZE];
-        match pipe.try_read(&mut report) {
+        let length = pipe.try_read(&mut report).or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(rustix::io::read(&*pipe, &mut report)?),
+            _ => Err(error),
+        });
+        match length {
             Ok(0) => {
                 if let Self::Watched(_, changes) = std::mem::replace(self, Self::Unusable) {
                     *self = Self::Ended(changes);

@@ -29,9 +29,8 @@ use super::error::{Failure, Stage};
 
 /// Installs the filter for this process, for good.
 pub(super) fn install() -> Result<(), Failure> {
-    let failed = |error: String| Failure { stage: Stage::Seccomp, errno: 0, detail: error };
-    let program = filter().map_err(|error| failed(error.to_string()))?;
-    seccompiler::apply_filter(&program).map_err(|error| failed(error.to_string()))
+    let program = filter().map_err(Failure::of(Stage::Seccomp))?;
+    seccompiler::apply_filter(&program).map_err(Failure::of(Stage::Seccomp))
 }
 
 fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
@@ -161,7 +160,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_execve, libc::SYS_wait4, libc::SYS_waitid, libc::SYS_getpid, libc::SYS_getppid,
     libc::SYS_getpgid, libc::SYS_getsid, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid,
     libc::SYS_getegid, libc::SYS_getresuid, libc::SYS_getresgid, libc::SYS_getgroups,
-    libc::SYS_capget, libc::SYS_getrlimit, libc::SYS_getrusage, libc::SYS_getpriority,
+    libc::SYS_capget, libc::SYS_getrusage, libc::SYS_getpriority,
     libc::SYS_sysinfo, libc::SYS_uname, libc::SYS_umask, libc::SYS_getrandom,
     // Descriptors.
     libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64,
@@ -180,12 +179,12 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_readlinkat, libc::SYS_getdents64, libc::SYS_getcwd, libc::SYS_chdir,
     libc::SYS_fchdir, libc::SYS_ftruncate, libc::SYS_fallocate,
     libc::SYS_fadvise64, libc::SYS_flock, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_mkdirat,
-    libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat,
+    libc::SYS_unlinkat, libc::SYS_renameat2, libc::SYS_linkat,
     libc::SYS_symlinkat, libc::SYS_getxattr, libc::SYS_lgetxattr, libc::SYS_fgetxattr,
     libc::SYS_listxattr, libc::SYS_llistxattr, libc::SYS_flistxattr,
 ];
 
-/// Older names of the same, which only x86-64 has.
+/// Older names of the same, which x86-64 alone has.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 const LEGACY: &[c_long] = &[
@@ -194,7 +193,8 @@ const LEGACY: &[c_long] = &[
     libc::SYS_rename, libc::SYS_link, libc::SYS_symlink, libc::SYS_pipe, libc::SYS_dup2, libc::SYS_poll,
     libc::SYS_select, libc::SYS_epoll_create, libc::SYS_epoll_wait, libc::SYS_eventfd,
     libc::SYS_signalfd, libc::SYS_alarm, libc::SYS_pause, libc::SYS_time, libc::SYS_getpgrp,
-    libc::SYS_arch_prctl,
+    libc::SYS_renameat, libc::SYS_getrlimit, libc::SYS_arch_prctl,
 ];
+/// `renameat`, which the C library calls here and the libc crate does not know.
 #[cfg(not(target_arch = "x86_64"))]
-const LEGACY: &[c_long] = &[];
+const LEGACY: &[c_long] = &[38];

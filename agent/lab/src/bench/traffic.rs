@@ -204,7 +204,8 @@ fn ping(stream: &mut (impl Read + Write), count: u64) -> Result<Report> {
     Ok(Report::Ping { p50: at(50), p99: at(99) })
 }
 
-fn say(what: &impl Serialize) -> Result<()> {
+/// Prints one line of JSON at once.
+pub(crate) fn say(what: &impl Serialize) -> Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, what)?;
     out.write_all(b"\n")?;

@@ -1,0 +1,32 @@
+//! `mpyc-party python`.
+
+use std::process::ExitCode;
+
+use super::{Common, Outcome, output};
+use crate::runner::python::{Progress, Python};
+
+/// Makes the Python ready and prints its path.
+pub(super) fn run(common: &Common) -> Outcome {
+    let (place, config) = common.load()?;
+    let python = prepare(&Python::new(config.python.interpreter, &place.cache))?;
+    if common.json {
+        output::json(&serde_json::json!({
+            "interpreter": python.interpreter, "version": python.version,
+            "implementation": python.implementation, "mpyc": python.mpyc,
+            "extras": python.extras,
+        }))?;
+    } else {
+        output::line(python.interpreter.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prepares `python` and tells of the steps.
+pub(super) fn prepare(
+    python: &Python,
+) -> Result<crate::runner::python::Environment, crate::runner::python::Error> {
+    python.prepare(&mut |progress| match progress {
+        Progress::LeftOut(_) => output::warn(progress),
+        _ => output::step(progress),
+    })
+}

@@ -1,0 +1,79 @@
+//! A state directory that is full or cannot be written: the message says so, the others learn it,
+//! and nothing is left.
+
+mod common;
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use common::{ENDLESS, LIMIT, SUM, all_blame, blames, demo, three};
+use mpyc_party_lab::party::{Party, Run};
+
+/// Runs a program with a small file system in place of a directory, holding a copy of it.
+const WITH_DISK: &str = r#"
+set -e
+size=$1 options=$2 state=$3; shift 3
+cp -a "$state" "$state.saved"
+mount -t tmpfs -o "size=$size" none "$state"
+cp -a "$state.saved/." "$state"
+mount -o "remount,$options" "$state"
+exec "$@"
+"#;
+
+/// Starts the session «demo» of `party` on a disk of `size` that is mounted with `options`.
+fn run_on_disk(party: &Party, size: &str, options: &str) -> Result<Run> {
+    let mut program = party.command();
+    program.args(["session", "run", "demo", "--json", "-vv"]);
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "sh", "-c", WITH_DISK, "sh", size, options]).arg(party.state());
+    command.arg(program.get_program()).args(program.get_args());
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ok(party.run_by(command)?)
+}
+
+#[test]
+fn a_full_disk_refuses_the_run() -> Result<()> {
+    let network = three()?;
+    network.declare(&demo(SUM))?;
+    let mut run = run_on_disk(network.party("alice"), "32k", "rw")?;
+    ensure!(run.exit(LIMIT)?.code() == Some(1));
+    ensure!(run.said().contains("No space left"), "{}", run.said());
+    ensure!(run.said().contains("make room there"), "{}", run.said());
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_refuses_the_run() -> Result<()> {
+    let network = three()?;
+    network.declare(&demo(SUM))?;
+    let mut run = run_on_disk(network.party("alice"), "10m", "ro")?;
+    ensure!(run.exit(LIMIT)?.code() == Some(1));
+    ensure!(run.said().contains("Read-only file system"), "{}", run.said());
+    ensure!(run.said().contains("--state DIR"), "{}", run.said());
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_disk_that_fills_up_during_the_run_ends_it_everywhere() -> Result<()> {
+    let network = three()?;
+    let talkative = ENDLESS.replace(
+        "while True:\n",
+        "while True:\n    if mpc.pid == 1: print('\\n'.join(['x' * 1000] * 300))\n",
+    );
+    network.declare(&demo(&talkative))?;
+    let mut others = vec![network.party("alice").run("demo")?, network.party("carol").run("demo")?];
+    let mut bob = run_on_disk(network.party("bob"), "400k", "rw")?;
+    for run in others.iter().chain([&bob]) {
+        run.wait_for_line("running", LIMIT)?;
+    }
+    let due = Instant::now();
+    for outcome in all_blame(&mut others, due, &["bob"], "local")? {
+        ensure!(outcome.text.contains("No space left"), "{}", outcome.text);
+    }
+    blames(&mut bob, due, &["bob"], "local")?;
+    Ok(network.end()?)
+}

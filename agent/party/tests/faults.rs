@@ -1,0 +1,189 @@
+//! Guarantee 4, bounded waiting: whatever happens to one party, every other has a verdict that
+//! names it in time, and nothing is left running.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use common::{ENDLESS, LIMIT, SUM, all_blame, blames, completes, demo, fails, running, three};
+use rustix::process::Signal;
+
+const GRACE: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_missing_party_is_named_at_the_deadline() -> Result<()> {
+    let (network, deadline) = (three()?, Duration::from_secs(5));
+    network.declare(&demo(SUM).deadline(deadline))?;
+    let mut runs = vec![network.party("alice").run("demo")?, network.party("bob").run("demo")?];
+    for run in &runs {
+        run.wait_for("waiting", LIMIT)?;
+    }
+    let due = Instant::now() + deadline;
+    let outcomes = all_blame(&mut runs, due, &["carol"], "missing")?;
+    ensure!(outcomes[0].failure()["stage"] == "find");
+    drop(runs);
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_late_party_is_waited_for() -> Result<()> {
+    let network = three()?;
+    network.declare(&demo(SUM))?;
+    let early = [network.party("bob").run("demo")?, network.party("carol").run("demo")?];
+    for run in &early {
+        run.wait_for("linked", LIMIT)?;
+    }
+    completes(network.party("alice").run("demo")?)?;
+    early.into_iter().try_for_each(completes)?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_killed_mpyc_is_reported_by_its_runner() -> Result<()> {
+    let network = three()?;
+    let mut runs = running(&network, &demo(ENDLESS))?;
+    runs[1].payload()?.signal(Signal::KILL)?;
+    let outcomes = all_blame(&mut runs, Instant::now(), &["bob"], "ended")?;
+    for outcome in outcomes {
+        ensure!(outcome.failure()["reason"]["ended"]["signal"] == 9, "{}", outcome.text);
+        ensure!(outcome.failure()["observer"] == "bob", "{}", outcome.text);
+    }
+    ensure!(network.party("bob").record()["exit"]["signal"] == 9);
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_killed_runner_takes_its_sandbox_along_and_is_named_by_the_others() -> Result<()> {
+    let network = three()?;
+    let mut runs = running(&network, &demo(ENDLESS))?;
+    let mut bob = runs.remove(1);
+    let payload = bob.payload()?;
+    bob.runner()?.signal(Signal::KILL)?;
+    all_blame(&mut runs, Instant::now(), &["bob"], "lost")?;
+    bob.exit(LIMIT)?;
+    let begun = Instant::now();
+    while payload.runs() {
+        ensure!(begun.elapsed() < LIMIT, "the MPyC of a killed runner still runs");
+        std::thread::yield_now();
+    }
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_frozen_mpyc_is_reported_by_its_runner() -> Result<()> {
+    let network = three()?;
+    let mut runs = running(&network, &demo(ENDLESS))?;
+    runs[1].payload()?.signal(Signal::STOP)?;
+    all_blame(&mut runs, Instant::now(), &["bob"], "frozen")?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_frozen_runner_is_named_after_the_grace_time() -> Result<()> {
+    let network = three()?;
+    let mut runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+    let mut bob = runs.remove(1);
+    let (since, runner) = (Instant::now(), bob.runner()?);
+    runner.signal(Signal::STOP)?;
+    for outcome in all_blame(&mut runs, since + GRACE, &["bob"], "silent")? {
+        ensure!(outcome.at - since >= GRACE - Duration::from_secs(1), "{}", outcome.text);
+    }
+    // Awake again, it finds itself alone; whom it blames depends on what it notices first.
+    runner.signal(Signal::CONT)?;
+    fails(&mut bob, Instant::now())?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_program_that_ends_with_an_error_ends_the_run() -> Result<()> {
+    let network = three()?;
+    let failing = format!("import sys\n{ENDLESS}")
+        .replace("while True:\n", "while True:\n    if mpc.pid == 1: sys.exit(3)\n");
+    let mut runs = running(&network, &demo(&failing))?;
+    for outcome in all_blame(&mut runs, Instant::now(), &["bob"], "ended")? {
+        ensure!(outcome.failure()["reason"]["ended"]["status"] == 3, "{}", outcome.text);
+    }
+    ensure!(network.party("bob").record()["exit"]["status"] == 3);
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_program_that_raises_ends_the_run_and_its_log_says_why() -> Result<()> {
+    let network = three()?;
+    let failing = ENDLESS.replace(
+        "while True:\n",
+        "while True:\n    if mpc.pid == 2: raise ValueError('the reason why')\n",
+    );
+    let mut runs = running(&network, &demo(&failing))?;
+    for outcome in all_blame(&mut runs, Instant::now(), &["carol"], "ended")? {
+        ensure!(outcome.failure()["reason"]["ended"]["status"] == 1, "{}", outcome.text);
+    }
+    let log = network.party("carol").runs().pop().map(|run| run.join("log.txt"));
+    let log = std::fs::read_to_string(log.unwrap_or_default())?;
+    ensure!(log.contains("ValueError: the reason why"), "{log}");
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_stopped_runner_says_so_to_all() -> Result<()> {
+    for signal in [Signal::TERM, Signal::INT] {
+        let network = three()?;
+        let mut runs = running(&network, &demo(ENDLESS))?;
+        runs[2].runner()?.signal(signal)?;
+        all_blame(&mut runs, Instant::now(), &["carol"], "stopped")?;
+        drop(runs);
+        network.end()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_runner_stopped_while_it_waits_says_so_too() -> Result<()> {
+    let network = three()?;
+    network.declare(&demo(SUM))?;
+    let mut runs = vec![network.party("alice").run("demo")?, network.party("bob").run("demo")?];
+    for run in &runs {
+        run.wait_for("linked", LIMIT)?;
+    }
+    runs[0].runner()?.signal(Signal::TERM)?;
+    all_blame(&mut runs, Instant::now(), &["alice"], "stopped")?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_program_that_writes_without_end_is_stopped() -> Result<()> {
+    let network = three()?;
+    let talkative = ENDLESS
+        .replace("while True:\n", "while True:\n    if mpc.pid == 1: print('x' * 1000 * 1000)\n");
+    let mut runs = running(&network, &demo(&talkative).set("output", "1"))?;
+    let due = Instant::now();
+    all_blame(&mut runs, due, &["bob"], "output-limit")?;
+    let kept = network.party("bob").runs().pop().map(|run| run.join("output.txt"));
+    ensure!(std::fs::metadata(kept.unwrap_or_default())?.len() <= 1 << 20, "more was kept");
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_threshold_without_privacy_must_be_meant() -> Result<()> {
+    let network = mpyc_party_lab::party::Network::on_loopback(&["alice", "bob"])?;
+    let two = demo(SUM).parties(&["alice", "bob"]);
+    network.declare(&two)?;
+    for mut run in network.run("demo")? {
+        ensure!(run.exit(LIMIT)?.code() == Some(2), "{}", run.said());
+        ensure!(run.said().contains("allow-no-privacy = true"), "{}", run.said());
+    }
+    network.declare(&two.set("allow-no-privacy", "true"))?;
+    network.run("demo")?.into_iter().try_for_each(completes)?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn one_party_alone_is_not_believed_to_be_all() -> Result<()> {
+    let (network, deadline) = (three()?, Duration::from_secs(2));
+    network.declare(&demo(SUM).deadline(deadline))?;
+    let mut run = network.party("bob").run("demo")?;
+    run.wait_for("waiting", LIMIT)?;
+    blames(&mut run, Instant::now() + deadline, &["alice", "carol"], "missing")?;
+    Ok(network.end()?)
+}

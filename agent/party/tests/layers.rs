@@ -1,0 +1,112 @@
+//! The layers of the design hold: a module imports only from its left, and `core` has no sockets,
+//! files, clocks or runtime.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of the party, in the order in which they may know each other.
+const LAYERS: [&str; 7] =
+    ["config", "identity", "discovery", "link", "session", "runner", "command"];
+/// What the core may not use: each would bring in the outside world.
+const OUTSIDE: [&str; 12] = [
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::os::",
+    "std::fs",
+    "std::io::",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "Instant",
+    "SystemTime",
+    "tokio",
+    "getrandom",
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn rust_files(dir: &str) -> Vec<(PathBuf, String)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    let mut found = Vec::new();
+    sources(&dir, &mut found);
+    assert!(!found.is_empty(), "no sources in {}", dir.display());
+    let text = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code = code.collect::<Vec<_>>().join("\n");
+        (path, code)
+    };
+    found.into_iter().map(text).collect()
+}
+
+/// The layer that a file of `agent/party/src` belongs to.
+fn layer(path: &Path) -> Option<usize> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let first = path.strip_prefix(src).unwrap().components().next()?;
+    let name = Path::new(first.as_os_str()).file_stem()?.to_str()?;
+    LAYERS.iter().position(|layer| *layer == name)
+}
+
+/// Modules named in `use crate::{…}` or by a path from the crate's root.
+fn imports(code: &str) -> Vec<&'static str> {
+    let named = |layer: &&&str| code.contains(&format!("crate::{layer}"));
+    assert!(!code.contains("use crate::{"), "import one module a line, so that this test sees it");
+    LAYERS.iter().filter(named).copied().collect()
+}
+
+#[test]
+fn modules_import_only_from_their_left() {
+    for (path, code) in rust_files("src") {
+        let Some(own) = layer(&path) else { continue };
+        for import in imports(&code) {
+            let other = LAYERS.iter().position(|layer| *layer == import).unwrap();
+            assert!(other <= own, "{} imports {import}, which is to its right", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_core_knows_nothing_of_the_outside() {
+    for (path, code) in rust_files("../core/src") {
+        for outside in OUTSIDE {
+            assert!(!code.contains(outside), "{} uses {outside}", path.display());
+        }
+    }
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    for crate_name in ["tokio", "rustls", "rustix", "libc", "getrandom", "time", "mpyc-party-"] {
+        let used = manifest.lines().any(|line| line.starts_with(crate_name));
+        assert!(!used, "the core depends on {crate_name}");
+    }
+}
+
+#[test]
+fn signing_lives_in_the_hub_only() {
+    let signs = ["CertificateParams", "self_signed", "signed_by"];
+    for dir in ["src", "../core/src", "../transport/src"] {
+        for (path, code) in rust_files(dir) {
+            let found = signs.iter().find(|word| code.contains(**word));
+            assert!(found.is_none(), "{} uses {found:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_read_in_one_sitting() {
+    for dir in ["src", "../core/src", "../transport/src", "../hub/src", "../lab/src", "tests"] {
+        for (path, _) in rust_files(dir) {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            assert!(lines <= 500, "{} has {lines} lines: split it by what it does", path.display());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Guarantee 4 between machines: packets vanish between two of three hosts, and all three have a
+//! verdict in time.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use common::{ENDLESS, NAMES, SUM, completes, demo, fails, running};
+use mpyc_party_lab::Lab;
+use mpyc_party_lab::party::{Network, Run};
+
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The usual three on a host each; none where the one who tests says that there cannot be hosts.
+#[expect(clippy::print_stderr, reason = "a test that tests nothing has to say so")]
+fn hosts() -> Result<Option<Network>> {
+    let asked = std::env::var_os("MPYC_PARTY_TEST_WITHOUT_HOSTS").is_some();
+    match Lab::available() {
+        Err(why) if asked => {
+            eprintln!("SKIPPED, nothing is tested: {why}");
+            Ok(None)
+        }
+        Err(why) => Err(anyhow::anyhow!(why))
+            .context("no hosts can be made; MPYC_PARTY_TEST_WITHOUT_HOSTS=1 skips these tests"),
+        Ok(()) => Ok(Some(Network::on_hosts(&NAMES)?)),
+    }
+}
+
+/// Everybody has a verdict in time that names one or both of those who do not hear each other.
+fn all_notice(mut runs: Vec<Run>, since: Instant, apart: [&str; 2]) -> Result<()> {
+    for run in &mut runs {
+        let outcome = fails(run, since + GRACE)?;
+        let who = outcome.who();
+        ensure!(!who.is_empty() && who.iter().all(|name| apart.contains(name)), "{}", outcome.text);
+        ensure!(["silent", "lost"].contains(&outcome.reason()), "{}", outcome.text);
+        ensure!(outcome.failure()["observer"].is_string(), "{}", outcome.text);
+    }
+    Ok(())
+}
+
+#[test]
+fn hosts_of_their_own_meet() -> Result<()> {
+    let Some(network) = hosts()? else { return Ok(()) };
+    network.declare(&demo(SUM))?;
+    network.run("demo")?.into_iter().try_for_each(completes)?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn packets_dropped_in_both_directions() -> Result<()> {
+    let Some(network) = hosts()? else { return Ok(()) };
+    let runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+    let hosts = [network.party("alice").host(), network.party("bob").host()];
+    let ([Some(alice), Some(bob)], Some(lab)) = (hosts, network.lab()) else { return Ok(()) };
+    let since = Instant::now();
+    lab.cut(alice, bob)?;
+    all_notice(runs, since, ["alice", "bob"])?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn packets_dropped_in_one_direction() -> Result<()> {
+    let Some(network) = hosts()? else { return Ok(()) };
+    let runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+    let hosts = [network.party("carol").host(), network.party("bob").host()];
+    let [Some(carol), Some(bob)] = hosts else { return Ok(()) };
+    let since = Instant::now();
+    carol.drop_to(bob)?;
+    all_notice(runs, since, ["bob", "carol"])?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_host_whose_plug_is_pulled() -> Result<()> {
+    let Some(network) = hosts()? else { return Ok(()) };
+    let mut runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+    let Some(carol) = network.party("carol").host() else { return Ok(()) };
+    let since = Instant::now();
+    carol.down()?;
+    // Carol herself hears nobody; the others name her.
+    let mut lonely = runs.remove(2);
+    for run in &mut runs {
+        let outcome = fails(run, since + GRACE)?;
+        ensure!(outcome.who() == ["carol"], "{}", outcome.text);
+    }
+    fails(&mut lonely, since + GRACE)?;
+    Ok(network.end()?)
+}

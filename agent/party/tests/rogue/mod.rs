@@ -1,0 +1,178 @@
+//! A party of the roster that means ill: it has a real identity and speaks the real protocol, as
+//! far as the test wants it to.
+
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result, ensure};
+use mpyc_party::config::{Config, Place};
+use mpyc_party::identity::Store;
+use mpyc_party::session::{self, Versions};
+use mpyc_party_core::agreement::{Agreement, Entry, RunId};
+use mpyc_party_core::component::Components;
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose, StreamOpening};
+use mpyc_party_core::roster::Roster;
+use mpyc_party_core::sni::Tag;
+use mpyc_party_lab::party::{Party, Run};
+use mpyc_party_transport::{Expect, Identity, Protocol, Secure, frame};
+use tokio::net::TcpStream;
+
+use crate::common::LIMIT;
+
+/// Somebody with the identity of a party of the roster.
+pub(crate) struct Rogue {
+    pub(crate) identity: Identity,
+    pub(crate) roster: Roster,
+    pub(crate) tag: Tag,
+    me: usize,
+    components: Components,
+}
+
+/// Where the runner of `run` accepts connections.
+pub(crate) fn address(run: &Run) -> Result<SocketAddr> {
+    let port = run.wait_for("waiting", LIMIT)?["port"].as_u64().context("a port")?;
+    Ok((Ipv4Addr::LOCALHOST, u16::try_from(port)?).into())
+}
+
+impl Rogue {
+    /// One that knows what `party` knows of its session «demo», and would run the same.
+    pub(crate) fn new(party: &Party) -> Result<Self> {
+        let place =
+            Place { config: None, state: party.state(), cache: party.directory().join("cache") };
+        let config = Config::load(&party.config())?;
+        let (identity, name) = Store::new(&place.state).load_party()?;
+        let definition = session::find(&config, &place, &"demo".parse()?)?;
+        let copies = tempfile::tempdir()?;
+        let copied = session::copy(&definition, &copies.path().join("program"))?;
+        let versions = Versions {
+            implementation: "CPython".into(),
+            python: "3.0.0".into(),
+            pointer_bits: usize::BITS,
+            mpyc: "0.11".into(),
+            numpy: None,
+            gmpy2: None,
+            event_loop: "none".into(),
+        };
+        let roster = definition.settings.parties.clone();
+        let root = identity.root().fingerprint;
+        Ok(Self {
+            tag: Tag::new(&root, &definition.name, roster.as_slice()),
+            me: roster.index_of(&name).context("in the roster")?,
+            components: definition.components(&copied, &versions),
+            identity,
+            roster,
+        })
+    }
+
+    /// Connects to the party of this index.
+    pub(crate) async fn connect(
+        &self,
+        peer: usize,
+        at: SocketAddr,
+        protocol: Protocol,
+    ) -> Result<Secure> {
+        let name = self.roster.get(peer).context("a peer")?.clone();
+        let (expect, tcp) = (Expect::Parties(vec![(name, None)]), TcpStream::connect(at).await?);
+        let name = self.tag.server_name();
+        Ok(mpyc_party_transport::connect(tcp, &self.identity, protocol, &expect, &name).await?)
+    }
+
+    /// A control link that the peer, whose name must sort before this one's, has chosen.
+    pub(crate) async fn link(&self, peer: usize, at: SocketAddr) -> Result<Secure> {
+        let mut link = self.connect(peer, at, Protocol::Control).await?;
+        frame::write(&mut link.stream, &Purpose::Run, LARGEST_CONTROL).await?;
+        ensure!(hear(&mut link).await? == Some(Control::Use), "the link is not chosen");
+        Ok(link)
+    }
+
+    /// What this party says that it would run.
+    pub(crate) fn entry(&self, nonce: [u8; 32]) -> Result<Entry> {
+        Ok(Entry {
+            party: self.roster.get(self.me).context("a name")?.clone(),
+            key: self.identity.claims().key,
+            nonce,
+            digests: self.components.salted(&nonce),
+            versions: "rogue".into(),
+        })
+    }
+
+    /// Says its entry on all `links` and hears the others'; the agreement then lacks the lists.
+    pub(crate) async fn introduce(&self, links: &mut [(usize, Secure)]) -> Result<Agreement> {
+        let nonce = std::array::from_fn(|at| u8::try_from(at).unwrap_or_default());
+        let own = self.entry(nonce)?;
+        let root = self.identity.root().fingerprint;
+        let (roster, components) = (self.roster.clone(), self.components.clone());
+        let mut agreement = Agreement::new(self.me, roster, root, components, own.clone());
+        for (_, link) in &mut *links {
+            say(link, &Control::Entry(own.clone())).await?;
+        }
+        for (peer, link) in links {
+            let Control::Entry(entry) = next(link).await? else { anyhow::bail!("no entry") };
+            let key = entry.key;
+            agreement.on_entry(*peer, &key, entry).map_err(|f| anyhow::anyhow!("{f:?}"))?;
+        }
+        Ok(agreement)
+    }
+
+    /// Agrees honestly; returns the run's id before it says that it is ready.
+    pub(crate) async fn agree(&self, links: &mut [(usize, Secure)]) -> Result<RunId> {
+        let mut agreement = self.introduce(links).await?;
+        let list = agreement.list().context("a whole list")?;
+        for (peer, link) in links {
+            say(link, &Control::List(list.clone())).await?;
+            let Control::List(theirs) = next(link).await? else { anyhow::bail!("no list") };
+            agreement.on_list(*peer, &theirs).map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
+        }
+        agreement.run_id().context("an agreement")
+    }
+
+    /// Agrees, is ready, and waits until all are.
+    pub(crate) async fn start(&self, links: &mut [(usize, Secure)]) -> Result<RunId> {
+        let run = self.agree(links).await?;
+        for (_, link) in &mut *links {
+            say(link, &Control::Ready(run)).await?;
+        }
+        for (_, link) in links {
+            ensure!(next(link).await? == Control::Ready(run), "another run");
+        }
+        Ok(run)
+    }
+
+    /// Opens a stream.
+    pub(crate) async fn stream(
+        &self,
+        peer: usize,
+        at: SocketAddr,
+        opening: StreamOpening,
+    ) -> Result<Secure> {
+        let mut stream = self.connect(peer, at, Protocol::Stream).await?;
+        frame::write(&mut stream.stream, &opening, LARGEST_CONTROL).await?;
+        Ok(stream)
+    }
+}
+
+/// Sends a message.
+pub(crate) async fn say(link: &mut Secure, message: &Control) -> Result<()> {
+    Ok(frame::write(&mut link.stream, message, LARGEST_CONTROL).await?)
+}
+
+async fn hear(link: &mut Secure) -> Result<Option<Control>> {
+    Ok(tokio::time::timeout(LIMIT, frame::read(&mut link.stream, LARGEST_CONTROL)).await??)
+}
+
+/// The next message that is no heartbeat.
+pub(crate) async fn next(link: &mut Secure) -> Result<Control> {
+    loop {
+        match hear(link).await?.context("the peer has gone")? {
+            Control::Beat => {}
+            message => return Ok(message),
+        }
+    }
+}
+
+/// Waits until the peer hangs up.
+pub(crate) async fn hung_up(link: &mut Secure) -> Result<()> {
+    let gone = async { while let Ok(Some(_)) = hear(link).await {} };
+    tokio::time::timeout(LIMIT, gone).await.context("the link is still up")
+}
