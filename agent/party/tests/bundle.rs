@@ -215,6 +215,8 @@ fn file_names_stay_names() {
     );
     let again = "[[files]]\nname = \"p.py\"\ntext = \"\"\n\n[[files]]";
     refused(&changed("[[files]]", again), &["two files have the same name"]);
+    let inside = "[[files]]\nname = \"p.py/x\"\ntext = \"\"\n\n[[files]]";
+    refused(&changed("[[files]]", inside), &["«p.py» is a file and a directory"]);
     let many: String =
         (0..200).map(|i| format!("[[files]]\nname = \"f{i}\"\ntext = \"\"\n")).collect();
     refused(&changed("[[files]]", &format!("{many}[[files]]")), &["201 files are too many"]);

@@ -22,6 +22,7 @@ from mpyc.runtime import mpc
 
 async def main():
     secint = mpc.SecInt(64)
+    assert open('data/names').read() == 'x'
     path = os.environ.get('MPYC_PARTY_INPUT')
     number = int(open(path).read()) if path else mpc.pid
     async with mpc:
@@ -36,6 +37,7 @@ mpc.run(main())
 const DEMO: &str = r#"
 [sessions.demo]
 program = "sum.py"
+files = ["data/names"]
 arguments = ["+0"]
 parties = ["alice", "bob", "carol"]
 deadline = "60s"
@@ -53,6 +55,8 @@ fn three() -> Three {
     let network = Network::new("example");
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| network.party(name));
     alice.write("sum.py", SUM.as_bytes());
+    fs::create_dir(alice.path("data")).unwrap();
+    alice.write("data/names", b"x");
     alice.configure(DEMO);
     alice.succeeds(&["session", "export", "demo"]);
     let bundle = fs::read(alice.path("demo.bundle")).unwrap();
@@ -146,7 +150,7 @@ fn an_imported_session_is_private_and_changes_only_on_demand() {
     let import = ["session", "import", "demo.bundle", "--yes"];
     bob.succeeds(&import);
     let stored = bob.path("sessions/demo");
-    for name in ["", "files", "session.toml", "bundle", "files/sum.py"] {
+    for name in ["", "files", "session.toml", "bundle", "files/sum.py", "files/data/names"] {
         let mode = stored.join(name).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name} is open to others: {mode:o}");
     }
@@ -211,6 +215,8 @@ fn keys_come_from_the_authority_unless_told_otherwise() {
     let network = Network::new("example");
     let [alice, bob] = ["alice", "bob"].map(|name| network.party(name));
     alice.write("sum.py", SUM.as_bytes());
+    fs::create_dir(alice.path("data")).unwrap();
+    alice.write("data/names", b"x");
     alice.configure(&format!("{DEMO}input = \"my-secret\"\n"));
     let warning = alice.succeeds(&["session", "export", "demo"]);
     says(&warning, &["no key is known of carol"]);

@@ -20,6 +20,8 @@ use crate::config::{Demand, Session};
 const MOST_FILES: usize = 128;
 /// The longest file name in bytes: what file systems take.
 const LONGEST_NAME: usize = 255;
+/// The most names in the way to a file, from the program's directory.
+const DEEPEST: usize = 8;
 /// The most bytes of all arguments and options: what fits the launcher's first packet.
 const MOST_ARGUMENTS: usize = 32 * 1024;
 
@@ -105,15 +107,22 @@ fn wrapped(base64: &str) -> String {
     lines.fold(String::new(), |text, line| text + &line + "\n")
 }
 
-/// A name from elsewhere becomes the name of a file here: it must be nothing but that.
+/// A name from elsewhere becomes a path here: it may only lead down, by plain names.
 fn check_name(name: &str) -> Result<(), ProposalError> {
-    let plain = !name.contains(['/', '\\']) && visible(name) == name && !name.contains('\t');
+    match name.split('/').count() {
+        1..=DEEPEST => name.split('/').try_for_each(check_part),
+        _ => Err(ProposalError(format!("a file lies deeper than {DEEPEST} directories"))),
+    }
+}
+
+fn check_part(name: &str) -> Result<(), ProposalError> {
+    let plain = !name.contains(['/', '\\', '\t']) && visible(name) == name;
     if plain && !name.is_empty() && name.len() <= LONGEST_NAME && name != "." && name != ".." {
         return Ok(());
     }
     let shown: String = visible(name).chars().take(LONGEST_NAME).collect();
     Err(ProposalError(format!(
-        "«{shown}» cannot be the name of a file: a plain name is wanted, without directories or hidden characters"
+        "«{shown}» cannot be the name of a file: a plain name is wanted, without hidden characters"
     )))
 }
 
@@ -176,6 +185,11 @@ impl Proposal {
         if distinct.len() != files.len() {
             return refuse("two files have the same name".to_owned());
         }
+        let above = |name: &&&str| files.iter().any(|f| f.starts_with(&format!("{name}/")));
+        if let Some(name) = files.iter().find(above) {
+            return refuse(format!("«{name}» is a file and a directory"));
+        }
+        check_part(&self.program)?;
         if !files.contains(&self.program.as_str()) {
             return refuse("the program is not among the files".to_owned());
         }
@@ -218,14 +232,18 @@ mod tests {
 
     #[test]
     fn only_plain_names_become_files() {
-        for good in ["a.py", "séance.py", ".hidden", "session.toml", "-x", &"x".repeat(255)] {
+        let long = "x".repeat(255);
+        for good in ["a.py", "séance.py", ".hidden", "session.toml", "-x", "data/x/y.csv", &long] {
             assert!(check_name(good).is_ok(), "{good}");
         }
         for bad in [
             "",
             ".",
             "..",
-            "a/b",
+            "a//b",
+            "a/",
+            "a/../b",
+            "1/2/3/4/5/6/7/8/9",
             "/etc/passwd",
             "../x",
             "a\\b",
