@@ -197,7 +197,7 @@ fn file_names_stay_names() {
     for bad in [
         "../p.py",
         "/etc/p.py",
-        "a/p.py",
+        "a/../p.py",
         "..",
         ".",
         "",
@@ -209,6 +209,8 @@ fn file_names_stay_names() {
         let twice = content(&known().good).replace("\"p.py\"", &format!("\"{bad}\""));
         refused(&signed(&known().alice, &twice), &["cannot be the name of a file"]);
     }
+    let below = content(&known().good).replace("\"p.py\"", "\"a/p.py\"");
+    refused(&signed(&known().alice, &below), &["the program lies in a directory"]);
     refused(
         &changed("program = \"p.py\"", "program = \"q.py\""),
         &["program is not among the files"],
