@@ -76,7 +76,7 @@ fn another_networks_token_is_refused() -> Result<()> {
     let mut token = Token::from_text(&other.token(&["--name", "alice"])?)?;
     token.hubs = vec![network.hub_address().to_string()];
     let said = refused(&network.newcomer("alice")?, &token.to_text()?)?;
-    ensure!(said.contains("root"), "{said}");
+    ensure!(said.contains("another network"), "{said}");
     // The right root, and a secret that this authority did not make.
     token.root = Token::from_text(&network.token(&["--name", "alice"])?)?.root;
     let said = refused(&network.newcomer("bob")?, &token.to_text()?)?;

@@ -99,7 +99,7 @@ fn a_run_leaves_a_private_record_and_nothing_else() -> Result<()> {
         is_private(&party.state().join("runs"))?;
         let mut names: Vec<_> = fs::read_dir(run)?.flatten().map(|e| e.file_name()).collect();
         names.sort();
-        ensure!(names == ["log.txt", "output.txt", "record.json"], "{names:?}");
+        ensure!(names == ["alive", "log.txt", "output.txt", "record.json"], "{names:?}");
         let record = party.record();
         ensure!(record["verdict"] == "completed" && record["exit"]["status"] == 0, "{record}");
         ensure!(record["party"] == party.name() && record["run"].is_string(), "{record}");
