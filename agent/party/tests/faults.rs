@@ -56,7 +56,10 @@ fn a_killed_mpyc_is_reported_by_its_runner() -> Result<()> {
 #[test]
 fn a_killed_runner_takes_its_sandbox_along_and_is_named_by_the_others() -> Result<()> {
     let network = three()?;
-    let mut runs = running(&network, &demo(ENDLESS))?;
+    // Asleep, it does not notice by itself that its runner is gone.
+    let asleep =
+        ENDLESS.replace("while True:\n", "while True:\n    if mpc.pid == 1: time.sleep(600)\n");
+    let mut runs = running(&network, &demo(&asleep))?;
     let mut bob = runs.remove(1);
     let payload = bob.payload()?;
     bob.runner()?.signal(Signal::KILL)?;
