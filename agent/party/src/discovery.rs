@@ -25,6 +25,8 @@ pub struct Finder {
     lighthouse: Option<(Client, mpsc::Receiver<Event>)>,
     fresh: Vec<usize>,
     heard: BTreeMap<String, Result<(), String>>,
+    /// Whoever only asks tells by itself which hubs answer.
+    only_asks: bool,
 }
 
 impl Finder {
@@ -45,8 +47,8 @@ impl Finder {
             others.filter_map(|(index, name)| Some((index, address(name)?))).collect();
         let fresh = fixed.keys().copied().collect();
         let told = BTreeMap::new();
-        let (lighthouse, heard) = (None, BTreeMap::new());
-        Self { roster, me, tag, hubs, identity, fixed, told, lighthouse, fresh, heard }
+        let (lighthouse, heard, only_asks) = (None, BTreeMap::new(), false);
+        Self { roster, me, tag, hubs, identity, fixed, told, lighthouse, fresh, heard, only_asks }
     }
 
     /// Tells the hubs that this party accepts connections on `port`, and asks for the others.
@@ -56,6 +58,7 @@ impl Finder {
         if self.hubs.is_empty() {
             return;
         }
+        self.only_asks = port.is_none();
         let me = self.roster.get(self.me);
         let others: Vec<PartyName> =
             self.roster.iter().filter(|name| Some(*name) != me).cloned().collect();
@@ -99,11 +102,11 @@ impl Finder {
             }
             Event::Disconnected { hub, reason } => {
                 // It is tried again and again; the same answer is no news.
-                let now = Err(reason);
-                if self.heard.get(&hub) != Some(&now) {
-                    log::warn!("hub {hub}: {}", now.as_ref().err().map_or("", |why| why));
+                let known = self.heard.get(&hub).is_some_and(|h| h.as_ref().err() == Some(&reason));
+                if !known && !self.only_asks {
+                    log::warn!("hub {hub}: {reason}");
                 }
-                self.heard.insert(hub, now);
+                self.heard.insert(hub, Err(reason));
             }
             Event::Present { party, candidates } => self.tell(&party, candidates),
             Event::Gone { party } => self.tell(&party, Vec::new()),

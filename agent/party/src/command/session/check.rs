@@ -201,10 +201,15 @@ fn note_hubs(heard: &Heard, findings: &mut Findings) {
     for (hub, answer) in heard {
         match answer {
             Ok(()) => findings.note("hub", Ok(format!("{hub} answers"))),
-            Err(why) if any => output::warn(format!("hub {hub}: {why}")),
-            Err(why) => findings.note("hub", Err(format!("{hub}: {why}"))),
+            Err(why) if any => output::warn(named(hub, why)),
+            Err(why) => findings.note("hub", Err(named(hub, why))),
         }
     }
+}
+
+/// Why `hub` cannot be used; most reasons name it.
+fn named(hub: &str, why: &str) -> String {
+    if why.contains(hub) { why.to_owned() } else { format!("{hub}: {why}") }
 }
 
 fn note_parties(
