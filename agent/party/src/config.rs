@@ -117,6 +117,9 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         message: String,
     },
+    /// None was named, and there is none where it is looked for.
+    #[error("there is no configuration to check: name a file. Without one, every default holds")]
+    Nothing,
     /// No directory for state or cache can be found.
     #[error("no {0} directory: set {1}, or give --state DIR")]
     NoPlace(&'static str, &'static str),

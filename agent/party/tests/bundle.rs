@@ -29,7 +29,7 @@ impl World {
     fn new() -> Self {
         let network = Network::new("example");
         let [alice, bob, eve] = ["alice", "bob", "eve"].map(|name| network.party(name));
-        alice.write("p.py", b"print(1)\n# -----BEGIN CERTIFICATE-----\n");
+        alice.write("p.py", b"print(1)\n-----BEGIN CERTIFICATE-----\n");
         alice.configure(
             "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"bob\", \"carol\"]\n",
         );
@@ -112,7 +112,7 @@ fn a_good_bundle_is_read_as_it_was_meant() {
     let opened = open_at(known().good.as_bytes(), now()).unwrap();
     assert_eq!(opened.key, known().alice.claims().key);
     assert_eq!(opened.files[0].0, "p.py");
-    assert_eq!(opened.files[0].1, b"print(1)\n# -----BEGIN CERTIFICATE-----\n");
+    assert_eq!(opened.files[0].1, b"print(1)\n-----BEGIN CERTIFICATE-----\n");
     assert_eq!(
         open_at(changed("deadline = \"10m\"", "deadline = \"11m\"").as_bytes(), now())
             .unwrap()
@@ -197,7 +197,7 @@ fn file_names_stay_names() {
     for bad in [
         "../p.py",
         "/etc/p.py",
-        "a/p.py",
+        "a/../p.py",
         "..",
         ".",
         "",
@@ -209,6 +209,8 @@ fn file_names_stay_names() {
         let twice = content(&known().good).replace("\"p.py\"", &format!("\"{bad}\""));
         refused(&signed(&known().alice, &twice), &["cannot be the name of a file"]);
     }
+    let below = content(&known().good).replace("\"p.py\"", "\"a/p.py\"");
+    refused(&signed(&known().alice, &below), &["the program lies in a directory"]);
     refused(
         &changed("program = \"p.py\"", "program = \"q.py\""),
         &["program is not among the files"],

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use network::{Ended, Network, Party, fails, said, says, succeeds, until};
+use network::{Ended, Network, Party, fails, said, says, succeeds, tells};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
@@ -73,15 +73,9 @@ fn runs_dir(party: &Party) -> Vec<std::path::PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Waits until a run of `party` listens: its record says that it looks for the others.
-fn waits(party: &Party, process: &mut Ended) {
-    use std::io::{BufRead, BufReader};
-    let lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-    let mut lines = lines.map(Result::unwrap);
-    let line = lines.find(|line| line.contains("listening on port"));
-    assert!(line.is_some(), "{} does not wait", party.directory.display());
-    // Whoever closes this pipe ends the runner's output.
-    std::thread::spawn(move || lines.for_each(drop));
+/// Waits until a run of a party listens.
+fn waits(process: &mut Ended) {
+    tells(process, "listening on port");
 }
 
 #[test]
@@ -229,6 +223,9 @@ fn keys_come_from_the_authority_unless_told_otherwise() {
     let offline = { offline }.output().unwrap();
     says(&said(&offline), &["no key is known of bob, carol", &key(&alice)]);
     assert!(!said(&offline).contains(&key(&bob)));
+    alice.configure(&format!("{DEMO}[network]\nhubs = [\"127.0.0.1:1\"]\n"));
+    let text = alice.fails(&["session", "export", "demo"]);
+    says(&text, &["keys of the parties cannot be asked", "--offline", "cannot be reached"]);
     // A pin of the configuration comes first, and travels.
     let pin = "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     alice.configure(&format!("{DEMO}[peers.bob]\nkey = \"{pin}\"\n"));
@@ -258,7 +255,7 @@ fn a_check_says_who_is_missing_and_what_differs_and_disturbs_nobody() {
     // Alice waits with another argument, carol with the same.
     alice.configure(&DEMO.replace("+0", "+1"));
     let mut first = alice.starts(&["session", "run", "demo"]);
-    waits(&alice, &mut first);
+    waits(&mut first);
     let text = bob.fails(&["session", "check", "demo", "--wait", "2s"]);
     says(&text, &["alice: there, but it would run something else: the arguments differs"]);
     says(&text, &["carol: not waiting in a run"]);
@@ -270,17 +267,15 @@ fn a_check_says_who_is_missing_and_what_differs_and_disturbs_nobody() {
     alice.configure(DEMO);
     let [mut first, mut second] =
         [&alice, &carol].map(|party| party.starts(&["session", "run", "demo"]));
-    waits(&alice, &mut first);
-    waits(&carol, &mut second);
+    waits(&mut first);
+    waits(&mut second);
     let text = bob.succeeds(&["session", "check", "demo", "--wait", "30s"]);
     says(&text, &["alice: there, and the same", "carol: there, and the same", "nothing differs"]);
-    // Alice checks as well, beside her own run, for as long as it takes: bob still finds her.
-    let check = alice.starts(&["session", "check", "demo", "--wait", "60s"]);
-    until(|| {
-        fs::read_dir(&alice.directory)
-            .unwrap()
-            .any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with(".check-"))
-    });
+    // Alice checks as well, beside her own run, for as long as it takes: bob still finds her. Her
+    // hub has heard of the check when it answers.
+    let mut check = alice.starts(&["session", "check", "demo", "--wait", "60s", "-vv"]);
+    tells(&mut check, "sees this party at");
+    bob.succeeds(&["session", "check", "demo", "--wait", "30s"]);
     succeeds(&mut bob.command(&["session", "run", "demo"]));
     for mut run in [first, second] {
         assert!(run.0.wait().unwrap().success());
@@ -293,7 +288,7 @@ fn a_check_goes_on_where_something_is_missing_here() {
     let Three { _network, alice, bob, .. } = three();
     bob.succeeds(&["session", "import", "demo.bundle", "--yes"]);
     let mut run = alice.starts(&["session", "run", "demo"]);
-    waits(&alice, &mut run);
+    waits(&mut run);
     bob.configure("[python]\ninterpreter = \"/nonexistent/python3\"\n");
     if std::env::var_os("MPYC_PARTY_TEST_PYTHON").is_none() {
         let text = bob.fails(&["session", "check", "demo", "--wait", "2s"]);
@@ -314,7 +309,7 @@ fn a_check_goes_on_where_something_is_missing_here() {
 fn a_runner_that_was_killed_leaves_an_unfinished_run() {
     let Three { _network, alice, .. } = three();
     let mut run = alice.starts(&["session", "run", "demo"]);
-    waits(&alice, &mut run);
+    waits(&mut run);
     says(&alice.succeeds(&["session", "show", "demo"]), &["  running"]);
     assert_eq!(json(&alice, &["session", "list"])[0]["last"]["state"], "running");
     drop(run);
@@ -322,7 +317,7 @@ fn a_runner_that_was_killed_leaves_an_unfinished_run() {
     assert_eq!(json(&alice, &["session", "list"])[0]["last"]["state"], "unfinished");
     // Looking takes no lock that a new run needs.
     let mut run = alice.starts(&["session", "run", "demo"]);
-    waits(&alice, &mut run);
+    waits(&mut run);
     let text = alice.succeeds(&["session", "show", "demo"]);
     says(&text, &["    1  ", "unfinished", "    2  ", "running"]);
 }

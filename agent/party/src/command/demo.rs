@@ -54,8 +54,8 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (place, config) = common.load()?;
-        python::prepare(&Python::new(config.python.interpreter.clone(), &place.cache))?;
         let site = Site::make(&place, &config, &self)?;
+        python::prepare(&Python::new(config.python.interpreter, &place.cache))?;
         let mut show = Show::new(common.json, &site);
         runtime()?.block_on(async {
             let mut crew = Crew::new(&place);

@@ -45,7 +45,12 @@ impl Hub {
             } else {
                 let store = Store::new(&place.state);
                 let hubs = config.hubs(store.hubs()?);
-                let identity = store.load()?;
+                let identity = store.load().with_context(|| {
+                    format!(
+                        "there is no authority in {} to serve (mpyc-party ca init makes one)",
+                        authority.display()
+                    )
+                })?;
                 HubConfig::Alone(keep_fresh(store, hubs, identity))
             };
             let listener = TcpListener::bind(address)

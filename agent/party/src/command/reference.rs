@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
+use clap_mangen::roff::{Roff, roman};
 
 use super::{Cli, Outcome, output};
 
@@ -22,7 +24,10 @@ impl Completions {
     pub(super) fn run(self) -> Outcome {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "mpyc-party", &mut script);
-        output::line(String::from_utf8_lossy(&script));
+        // For bash, clap_complete spells the hyphen of a program's name in two ways, and then
+        // completes nothing after a subcommand (github.com/clap-rs/clap/issues/6421).
+        let script = String::from_utf8_lossy(&script).replace("mpyc__subcmd__party", "mpyc__party");
+        output::line(script);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -36,7 +41,55 @@ pub(super) struct Man {
 
 impl Man {
     pub(super) fn run(self) -> Outcome {
-        clap_mangen::generate_to(Cli::command(), self.directory)?;
+        let mut all = Cli::command().disable_help_subcommand(true);
+        all.build();
+        let mut commands = vec![all];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().filter(|c| !c.is_hide_set()).cloned());
+            let page = clap_mangen::Man::new(command.clone())
+                .source(concat!("mpyc-party ", env!("CARGO_PKG_VERSION")))
+                .manual("mpyc-party");
+            let path = self.directory.join(page.get_filename());
+            let written = write(&page, &command).and_then(|text| std::fs::write(&path, text));
+            written.with_context(|| path.display().to_string())?;
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A page: what clap_mangen makes of the command, but its last words as in the help, where examples
+/// keep their lines.
+fn write(page: &clap_mangen::Man, command: &clap::Command) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        page.render_subcommands_section(&mut text)?;
+    }
+    if let Some(last) = command.get_after_help() {
+        notes(&last.to_string()).to_writer(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn notes(text: &str) -> Roff {
+    let mut page = Roff::new();
+    page.control("SH", ["NOTES"]);
+    for paragraph in text.split("\n\n") {
+        page.control("PP", []);
+        let kept = paragraph.contains("\n  ");
+        if kept {
+            page.control("nf", []);
+        }
+        for line in paragraph.lines() {
+            page.text([roman(line)]);
+        }
+        if kept {
+            page.control("fi", []);
+        }
+    }
+    page
 }

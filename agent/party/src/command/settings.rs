@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
 
 use super::{Common, Outcome, output};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 /// The configuration
 #[derive(Debug, Subcommand)]
@@ -27,9 +26,7 @@ impl Settings {
         let place = common.place()?;
         match self {
             Self::Check { file } => {
-                let file = file.or(place.config).context(
-                    "there is no configuration to check: name a file. Without one, every default holds",
-                )?;
+                let file = file.or(place.config).ok_or(ConfigError::Nothing)?;
                 let config = Config::load(&file)?;
                 let sessions = config.sessions.len();
                 output::good(format!("{} is in order; sessions: {sessions}", file.display()));

@@ -54,7 +54,7 @@ pub fn create_private(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// What the system says; the old content is then still there.
 pub fn replace_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = || {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(content)?;

@@ -113,7 +113,9 @@ pub fn store(
     let enclosed = new.path().join("files");
     files::private_dir(&enclosed)?;
     for (name, content) in &opened.files {
-        write(&enclosed.join(name), content)?;
+        let path = enclosed.join(name);
+        files::private_dir(path.parent().unwrap_or(&enclosed))?;
+        write(&path, content)?;
     }
     write(&new.path().join("bundle"), text)?;
     write(&new.path().join("session.toml"), toml::to_string_pretty(&settings)?.as_bytes())?;

@@ -18,6 +18,8 @@ use crate::config::{Demand, Session};
 
 /// The most files, the program among them.
 const MOST_FILES: usize = 128;
+/// The most directories on the way to a file, itself included.
+const MOST_PARTS: usize = 8;
 /// The longest file name in bytes: what file systems take.
 const LONGEST_NAME: usize = 255;
 /// The most bytes of all arguments and options: what fits the launcher's first packet.
@@ -105,20 +107,22 @@ fn wrapped(base64: &str) -> String {
     lines.fold(String::new(), |text, line| text + &line + "\n")
 }
 
-/// A name from elsewhere becomes the name of a file here: it must be nothing but that.
+/// A name from elsewhere becomes the place of a file here: plain names, from directory to directory
+/// downwards, and nothing else.
 fn check_name(name: &str) -> Result<(), ProposalError> {
-    let plain = !name.contains(['/', '\\']) && visible(name) == name && !name.contains('\t');
-    if plain && !name.is_empty() && name.len() <= LONGEST_NAME && name != "." && name != ".." {
+    let parts: Vec<&str> = name.split('/').collect();
+    if parts.len() <= MOST_PARTS && parts.into_iter().all(is_plain) {
         return Ok(());
     }
     let shown: String = visible(name).chars().take(LONGEST_NAME).collect();
     Err(ProposalError(format!(
-        "«{shown}» cannot be the name of a file: a plain name is wanted, without directories or hidden characters"
+        "«{shown}» cannot be the name of a file: plain names are wanted, without hidden characters, and no way upwards"
     )))
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+fn is_plain(part: &str) -> bool {
+    let shown = visible(part) == part && !part.contains(['\\', '\t']);
+    shown && !part.is_empty() && part.len() <= LONGEST_NAME && part != "." && part != ".."
 }
 
 impl Proposal {
@@ -126,7 +130,7 @@ impl Proposal {
     #[must_use]
     pub fn of(session: &Session, keys: BTreeMap<PartyName, PublicKey>) -> Self {
         Self {
-            program: file_name(&session.program),
+            program: session.name_of(&session.program).unwrap_or_default(),
             arguments: session.arguments.clone(),
             parties: session.parties.clone(),
             threshold: session.threshold(),
@@ -172,9 +176,14 @@ impl Proposal {
         if files.len() > MOST_FILES {
             return refuse(format!("{} files are too many: at most {MOST_FILES}", files.len()));
         }
-        let distinct: BTreeSet<&&str> = files.iter().collect();
-        if distinct.len() != files.len() {
+        let distinct: BTreeSet<&str> = files.iter().copied().collect();
+        let above =
+            |name: &str| name.rsplit_once('/').is_some_and(|(dir, _)| distinct.contains(dir));
+        if distinct.len() != files.len() || files.iter().any(|name| above(name)) {
             return refuse("two files have the same name".to_owned());
+        }
+        if self.program.contains('/') {
+            return refuse("the program lies in a directory: others lie below it".to_owned());
         }
         if !files.contains(&self.program.as_str()) {
             return refuse("the program is not among the files".to_owned());
@@ -217,17 +226,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_names_become_files() {
-        for good in ["a.py", "séance.py", ".hidden", "session.toml", "-x", &"x".repeat(255)] {
+    fn only_ways_downwards_become_files() {
+        for good in
+            ["a.py", "séance.py", ".hidden", "session.toml", "-x", "data/a.csv", &"x".repeat(255)]
+        {
             assert!(check_name(good).is_ok(), "{good}");
         }
         for bad in [
             "",
             ".",
             "..",
-            "a/b",
             "/etc/passwd",
             "../x",
+            "a/../x",
+            "a//x",
+            "a/",
+            "1/2/3/4/5/6/7/8/9",
             "a\\b",
             "a\nb",
             "a\tb",

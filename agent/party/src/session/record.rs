@@ -231,6 +231,9 @@ pub fn of(place: &Place, session: &SessionName) -> Result<Vec<(PathBuf, Record)>
         let path = runs.join(name);
         read(&path).ok().map(|record| (path, record))
     };
-    let all = files::list(&runs)?.into_iter().filter_map(record);
+    // The name narrows it down, the record decides: «a-b» is in the names of the runs of «x-a-b» too.
+    let infix = format!("-{session}-");
+    let named = files::list(&runs)?.into_iter().filter(|name| name.contains(&infix));
+    let all = named.filter_map(record);
     Ok(all.filter(|(_, record)| record.session == *session).collect())
 }

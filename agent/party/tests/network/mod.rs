@@ -3,15 +3,13 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use mpyc_party::identity::Store;
 use mpyc_party_transport::Identity;
 use tempfile::TempDir;
-
-/// How often a condition is looked at while it is waited for.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// A process that ends with the test.
 pub(crate) struct Ended(pub(crate) Child);
@@ -71,11 +69,13 @@ pub(crate) fn says(text: &str, expected: &[&str]) {
     }
 }
 
-/// Waits until `done`; the test's own time limit bounds it.
-pub(crate) fn until(mut done: impl FnMut() -> bool) {
-    while !done() {
-        std::thread::sleep(LOOK);
-    }
+/// Waits until a process tells `expected` on standard error.
+pub(crate) fn tells(process: &mut Ended, expected: &str) {
+    let lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(expected)), "it does not tell «{expected}»");
+    // Whoever closed this pipe would end the process with its next line.
+    std::thread::spawn(move || lines.for_each(drop));
 }
 
 impl Network {
@@ -89,9 +89,8 @@ impl Network {
         succeeds(&mut command(&state, &init));
         let port = state.join("port");
         let mut serve = command(&state, &["hub", "--listen", "127.0.0.1:0", "--port-file"]);
-        serve.arg(&port).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = Ended(serve.spawn().unwrap());
-        until(|| port.is_file());
+        let mut process = Ended(serve.arg(&port).spawn().unwrap());
+        tells(&mut process, "the hub serves on");
         let hub = format!("127.0.0.1:{}", fs::read_to_string(&port).unwrap());
         Self { directory, hub, _process: process }
     }

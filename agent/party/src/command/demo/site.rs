@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::super::output;
 use super::Demo;
 use crate::config::files::{self, at};
-use crate::config::{Config, Listen, Place, Session};
+use crate::config::{Config, ConfigError, Listen, Place, Session};
 
 /// The names that the field gives its parties; further ones get the letter that is next.
 const NAMES: [&str; 26] = [
@@ -79,7 +79,9 @@ impl Site {
             );
             session.allow_no_privacy = true;
         }
-        session.check().map_err(anyhow::Error::msg)?;
+        session
+            .check()
+            .map_err(|message| ConfigError::Session { session: self.session.clone(), message })?;
         let mut own = Config { listen: Listen { port: 0 }, ..Config::default() };
         own.python.clone_from(&config.python);
         own.sessions.insert(self.session.clone(), session);

@@ -3,17 +3,16 @@
 //! A checking party asks those who wait in a run and is no part of it: it accepts no connections
 //! and announces nothing, so it disturbs nobody, and two that check do not see each other.
 
+mod peers;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::component::{Component, Components};
-use mpyc_party_core::name::SessionName;
+use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_hub::now;
+use mpyc_party_transport::Identity;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
 
 use super::super::view::Lines;
 use super::super::{Common, Outcome, output, runtime, stop};
@@ -21,15 +20,13 @@ use crate::config::files;
 use crate::config::{Config, Place};
 use crate::discovery::Finder;
 use crate::identity::{Store, keep_fresh};
-use crate::link::{Circle, inquire};
+use crate::link::Circle;
 use crate::runner::sandbox::Sandboxed;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, rehearse};
 use crate::session::words::{names, visible};
 use crate::session::{self, Copied, Definition, Versions};
-
-/// Pause before a party that could not be asked is asked again.
-const PAUSE: Duration = Duration::from_millis(500);
+use peers::{Answer, Heard, Own};
 
 /// Check everything but the run: what is missing here, who is there, what differs
 #[derive(Debug, Args)]
@@ -96,16 +93,17 @@ impl Check {
         let found = copied.as_ref().map(|c| format!("{} and {} more", c.name, c.files.len()));
         findings.note("files", found.map_err(ToString::to_string));
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
-        let started = copied.as_ref().ok().map(|copied| {
+        let prepared = copied.ok().map(|copied| {
             let view = &mut Quiet(common.json);
-            runner::start(&definition, copied, scratch.path(), (&config, &place), view)
-                .map_err(|error| error.to_string())
+            let places = (&config, &place);
+            let started = runner::start(&definition, &copied, scratch.path(), places, view);
+            (copied, started.map_err(|error| error.to_string()))
         });
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-        let inquiry = Inquiry { definition: &definition, config: &config, place: &place };
+        let inquiry = Inquiry { definition, config, place, wait: self.wait };
         let parties = runtime()?.block_on(async {
             tokio::select! {
-                parties = inquiry.make(copied.ok(), started, self.wait, &mut findings) => parties.map(Some),
+                parties = inquiry.make(prepared, &mut findings) => parties.map(Some),
                 () = stop::asked() => Ok(None),
             }
         })?;
@@ -124,180 +122,107 @@ impl Check {
     }
 }
 
+/// The copied files, and the launcher that waits in its sandbox, or why there is none.
+type Prepared = (Copied, Result<Sandboxed, String>);
+
 /// What the asking needs to know.
-struct Inquiry<'a> {
-    definition: &'a Definition,
-    config: &'a Config,
-    place: &'a Place,
+struct Inquiry {
+    definition: Definition,
+    config: Config,
+    place: Place,
+    wait: Duration,
 }
 
-impl Inquiry<'_> {
+impl Inquiry {
+    /// Everything that takes a key: what is the case here, at the hubs and at the other parties.
     async fn make(
         &self,
-        copied: Option<Copied>,
-        started: Option<Result<Sandboxed, String>>,
-        wait: Duration,
+        prepared: Option<Prepared>,
         findings: &mut Findings,
     ) -> anyhow::Result<Vec<Value>> {
-        let Self { definition, config, place } = *self;
-        let store = Store::new(&place.state);
-        let (mut identity, party) = store.load_party()?;
+        let Self { definition, config, .. } = self;
+        let store = Store::new(&self.place.state);
+        let (identity, party) = store.load_party()?;
         let me = definition.index_of(&party)?;
-        let versions = match (&copied, started) {
-            (Some(copied), Some(Ok(sandboxed))) => {
-                Some(rehearse(sandboxed, definition, copied, me).await)
-            }
-            (_, Some(Err(error))) => Some(Err(error)),
-            _ => None,
-        };
-        if let Some(versions) = &versions {
-            let text = versions.as_ref().map(|v| visible(&v.to_string()));
-            findings.note("Python in its sandbox", text.map_err(Clone::clone));
-        }
-        let versions = versions.and_then(Result::ok);
+        let own = self.own(prepared, me, findings).await;
         let hubs = config.hubs(store.hubs()?);
-        match store.renew_if_due(&hubs, &identity).await {
-            Ok(Some(renewed)) => identity = renewed,
-            Ok(None) => {}
-            Err(error) => output::warn(format!("the certificate could not be renewed: {error}")),
-        }
-        let claims = identity.claims();
-        let valid = claims.check_validity(now()).map_err(|error| error.to_string());
-        let (name, network) = (&claims.role, &claims.network);
-        findings.note("certificate", valid.map(|()| format!("{name} of the network {network}")));
+        let identity = certificate(&store, &hubs, identity, findings).await;
         let identity = keep_fresh(store, hubs.clone(), identity);
         let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
         let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), me, pins);
         let finder = Finder::new(config, roster, me, circle.tag, hubs.clone(), identity);
-        let (answers, heard) = ask(&circle, finder, &hubs, wait).await;
-        let up = heard.iter().filter(|(_, answer)| answer.is_ok()).count();
-        for (hub, answer) in &heard {
-            match answer {
-                // One hub that answers is enough.
-                Err(why) if up > 0 => output::warn(format!("hub {hub}: {why}")),
-                answer => findings.note(
-                    "hub",
-                    answer
-                        .clone()
-                        .map(|()| format!("{hub} answers"))
-                        .map_err(|why| format!("{hub}: {why}")),
-                ),
-            }
-        }
-        let own = copied.map(|copied| Own::new(definition, &copied, versions.as_ref()));
-        let parties = circle.roster.iter().enumerate().zip(answers).filter(|((i, _), _)| *i != me);
-        Ok(parties
-            .map(|((_, name), answer)| {
-                let (state, found, differs) = judge(own.as_ref(), &answer);
-                findings.note(name.as_str(), found.clone());
-                let versions = answer.and_then(Result::ok).map(|entry| entry.versions);
-                json!({
-                    "party": name, "state": state, "differs": differs, "versions": versions,
-                    "text": found.unwrap_or_else(|text| text),
-                })
-            })
-            .collect())
+        let (answers, heard) = peers::ask(&circle, finder, &hubs, self.wait).await;
+        note_hubs(&heard, findings);
+        Ok(note_parties(&circle, own.as_ref(), answers, findings))
     }
-}
 
-type Answer = Option<Result<Entry, String>>;
-type Heard = Vec<(String, Result<(), String>)>;
-
-/// Asks all peers until each has answered, and each hub is known to answer or not, or the time is
-/// over.
-async fn ask(
-    circle: &Circle,
-    mut finder: Finder,
-    hubs: &[String],
-    wait: Duration,
-) -> (Vec<Answer>, Heard) {
-    let end = Instant::now() + wait;
-    let mut answers: Vec<Answer> = vec![None; circle.roster.len()];
-    let mut asked = JoinSet::new();
-    finder.announce(None);
-    loop {
-        let answered = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
-        if answered + 1 == answers.len() && finder.hubs().len() == hubs.len() {
-            break;
-        }
-        tokio::select! {
-            () = sleep_until(end) => break,
-            (peer, addresses) = finder.next() => if !addresses.is_empty() {
-                asked.spawn(inquire_once(circle.clone(), peer, addresses, Duration::ZERO));
-            },
-            Some(Ok((peer, addresses, answer))) = asked.join_next() => {
-                if !matches!(answers[peer], Some(Ok(_))) {
-                    if answer.is_err() {
-                        asked.spawn(inquire_once(circle.clone(), peer, addresses, PAUSE));
-                    }
-                    answers[peer] = Some(answer);
-                }
-            }
-        }
-    }
-    let silent = || Err("no answer".to_owned());
-    let heard = |hub: &String| finder.hubs().get(hub).cloned().unwrap_or_else(silent);
-    let heard = hubs.iter().map(|hub| (hub.clone(), heard(hub))).collect();
-    (answers, heard)
-}
-
-async fn inquire_once(
-    circle: Circle,
-    peer: usize,
-    addresses: Vec<String>,
-    pause: Duration,
-) -> (usize, Vec<String>, Result<Entry, String>) {
-    sleep(pause).await;
-    let answer = inquire(&circle, peer, &addresses).await.map_err(|error| error.to_string());
-    (peer, addresses, answer)
-}
-
-/// This party's own components, as far as they are known.
-struct Own {
-    components: Components,
-    known: fn(&Component) -> bool,
-}
-
-impl Own {
-    fn new(definition: &Definition, copied: &Copied, versions: Option<&Versions>) -> Self {
-        let known: fn(&Component) -> bool = match versions {
-            Some(_) => |_| true,
-            None => |c| !matches!(c, Component::Mpyc | Component::Python | Component::Numpy),
+    /// This party's components, with the versions that a run would have.
+    async fn own(
+        &self,
+        prepared: Option<Prepared>,
+        me: usize,
+        findings: &mut Findings,
+    ) -> Option<Own> {
+        let (copied, started) = prepared?;
+        let versions: Result<Versions, String> = match started {
+            Ok(sandboxed) => rehearse(sandboxed, &self.definition, &copied, me).await,
+            Err(why) => Err(why),
         };
-        let components = definition.components(copied, versions.unwrap_or(&Versions::default()));
-        Self { components, known }
+        let own = Own::new(&self.definition, &copied, versions.as_ref().ok());
+        findings.note("Python in its sandbox", versions.map(|v| visible(&v.to_string())));
+        Some(own)
     }
 }
 
-/// What is to be said of a party: in a word, in words, and in what it differs.
-fn judge(
-    own: Option<&Own>,
-    answer: &Answer,
-) -> (&'static str, Result<String, String>, Vec<Component>) {
-    let entry = match answer {
-        None => {
-            let text = "not waiting in a run of this session (of this name, with these parties in this order)";
-            return ("absent", Err(text.to_owned()), Vec::new());
+/// Notes whether the certificate is valid, renewed first where that is due.
+async fn certificate(
+    store: &Store,
+    hubs: &[String],
+    identity: Identity,
+    findings: &mut Findings,
+) -> Identity {
+    let identity = match store.renew_if_due(hubs, &identity).await {
+        Ok(renewed) => renewed.unwrap_or(identity),
+        Err(error) => {
+            output::warn(format!("the certificate could not be renewed: {error}"));
+            identity
         }
-        Some(Err(why)) => {
-            let text = format!("not there, or it cannot be asked: {}", visible(why));
-            return ("unreachable", Err(text), Vec::new());
+    };
+    let claims = identity.claims();
+    let valid = claims.check_validity(now()).map_err(|error| error.to_string());
+    let (role, network) = (&claims.role, &claims.network);
+    findings.note("certificate", valid.map(|()| format!("{role} of the network {network}")));
+    identity
+}
+
+/// Notes which hubs answer; one is enough.
+fn note_hubs(heard: &Heard, findings: &mut Findings) {
+    let any = heard.iter().any(|(_, answer)| answer.is_ok());
+    for (hub, answer) in heard {
+        match answer {
+            Ok(()) => findings.note("hub", Ok(format!("{hub} answers"))),
+            Err(why) if any => output::warn(format!("hub {hub}: {why}")),
+            Err(why) => findings.note("hub", Err(format!("{hub}: {why}"))),
         }
-        Some(Ok(entry)) => entry,
-    };
-    let versions = visible(&entry.versions.to_string());
-    let Some(own) = own else {
-        return ("there", Ok(format!("there, not compared ({versions})")), Vec::new());
-    };
-    let mut differs = own.components.differences(&entry.nonce, &entry.digests);
-    differs.retain(own.known);
-    if differs.is_empty() {
-        return ("there", Ok(format!("there, and the same ({versions})")), differs);
     }
-    let what = differs.iter().map(|c| c.text()).collect::<Vec<_>>().join(", ");
-    (
-        "differs",
-        Err(format!("there, but it would run something else: {what} differs ({versions})")),
-        differs,
-    )
+}
+
+fn note_parties(
+    circle: &Circle,
+    own: Option<&Own>,
+    answers: Vec<Answer>,
+    findings: &mut Findings,
+) -> Vec<Value> {
+    let parties = circle.roster.iter().enumerate().zip(answers);
+    let others = parties.filter(|((index, _), _)| *index != circle.me);
+    let note = |((_, name), answer): ((usize, &PartyName), Answer)| {
+        let (state, found, differs) = peers::judge(own, &answer);
+        findings.note(name.as_str(), found.clone());
+        let versions = answer.and_then(Result::ok).map(|entry| entry.versions);
+        let text = found.unwrap_or_else(|text| text);
+        json!({
+            "party": name, "state": state, "differs": differs, "versions": versions, "text": text,
+        })
+    };
+    others.map(note).collect()
 }

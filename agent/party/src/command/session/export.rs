@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::{PartyName, SessionName};
@@ -95,15 +95,13 @@ fn enclosed(definition: &Definition) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let settings = &definition.settings;
     let (mut all, mut size) = (Vec::new(), 0);
     for path in [&settings.program].into_iter().chain(&settings.files) {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            bail!("{} has no readable name", path.display());
-        };
+        let name = settings.name_of(path).map_err(anyhow::Error::msg)?;
         let content = files::read(path, session::LARGEST)?;
         size += content.len() as u64;
         if size > bundle::LARGEST {
             return Err(BundleError::TooLarge.into());
         }
-        all.push((name.to_owned(), content));
+        all.push((name, content));
     }
     Ok(all)
 }

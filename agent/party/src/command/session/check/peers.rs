@@ -1,0 +1,132 @@
+//! The other parties and the hubs, as a checking party finds them.
+
+use std::time::Duration;
+
+use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::component::{Component, Components};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::discovery::Finder;
+use crate::link::{Circle, inquire};
+use crate::session::words::visible;
+use crate::session::{Copied, Definition, Versions};
+
+/// Pause before a party that could not be asked is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest that is waited.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// What a peer answered: none where it was not found.
+pub(super) type Answer = Option<Result<Entry, String>>;
+/// Each hub, and why it cannot be used.
+pub(super) type Heard = Vec<(String, Result<(), String>)>;
+
+/// Asks all peers until each has answered, and each hub is known to answer or not, or the time is
+/// over.
+pub(super) async fn ask(
+    circle: &Circle,
+    mut finder: Finder,
+    hubs: &[String],
+    wait: Duration,
+) -> (Vec<Answer>, Heard) {
+    let end = Instant::now() + wait.min(LONGEST);
+    let mut answers: Vec<Answer> = vec![None; circle.roster.len()];
+    let mut known: Vec<Vec<String>> = vec![Vec::new(); circle.roster.len()];
+    let mut asked = JoinSet::new();
+    finder.announce(None);
+    loop {
+        let answered = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
+        if answered + 1 == answers.len() && finder.hubs().len() == hubs.len() {
+            break;
+        }
+        tokio::select! {
+            () = sleep_until(end) => break,
+            (peer, addresses) = finder.next() => {
+                known[peer].clone_from(&addresses);
+                if !addresses.is_empty() {
+                    asked.spawn(inquire_once(circle.clone(), peer, addresses, Duration::ZERO));
+                }
+            }
+            Some(Ok((peer, addresses, answer))) = asked.join_next() => {
+                if matches!(answers[peer], Some(Ok(_))) {
+                    continue;
+                }
+                // At most one of a peer goes on: the one that asks where it is now.
+                if answer.is_err() && known[peer] == addresses {
+                    asked.spawn(inquire_once(circle.clone(), peer, addresses, PAUSE));
+                }
+                answers[peer] = Some(answer);
+            }
+        }
+    }
+    let silent = || Err("no answer".to_owned());
+    let heard = |hub: &String| finder.hubs().get(hub).cloned().unwrap_or_else(silent);
+    let heard = hubs.iter().map(|hub| (hub.clone(), heard(hub))).collect();
+    (answers, heard)
+}
+
+async fn inquire_once(
+    circle: Circle,
+    peer: usize,
+    addresses: Vec<String>,
+    pause: Duration,
+) -> (usize, Vec<String>, Result<Entry, String>) {
+    sleep(pause).await;
+    let answer = inquire(&circle, peer, &addresses).await.map_err(|error| error.to_string());
+    (peer, addresses, answer)
+}
+
+/// This party's own components, as far as they are known.
+pub(super) struct Own {
+    components: Components,
+    known: fn(&Component) -> bool,
+}
+
+impl Own {
+    pub(super) fn new(
+        definition: &Definition,
+        copied: &Copied,
+        versions: Option<&Versions>,
+    ) -> Self {
+        let known: fn(&Component) -> bool = match versions {
+            Some(_) => |_| true,
+            None => |c| !matches!(c, Component::Mpyc | Component::Python | Component::Numpy),
+        };
+        let components = definition.components(copied, versions.unwrap_or(&Versions::default()));
+        Self { components, known }
+    }
+}
+
+/// What is to be said of a party: in a word, in words, and in what it differs.
+pub(super) fn judge(
+    own: Option<&Own>,
+    answer: &Answer,
+) -> (&'static str, Result<String, String>, Vec<Component>) {
+    let entry = match answer {
+        None => {
+            let text = "not waiting in a run of this session (of this name, with these parties in this order)";
+            return ("absent", Err(text.to_owned()), Vec::new());
+        }
+        Some(Err(why)) => {
+            let text = format!("not there, or it cannot be asked: {}", visible(why));
+            return ("unreachable", Err(text), Vec::new());
+        }
+        Some(Ok(entry)) => entry,
+    };
+    let versions = visible(&entry.versions.to_string());
+    let Some(own) = own else {
+        return ("there", Ok(format!("there, not compared ({versions})")), Vec::new());
+    };
+    let mut differs = own.components.differences(&entry.nonce, &entry.digests);
+    differs.retain(own.known);
+    if differs.is_empty() {
+        return ("there", Ok(format!("there, and the same ({versions})")), differs);
+    }
+    let what = differs.iter().map(|c| c.text()).collect::<Vec<_>>().join(", ");
+    (
+        "differs",
+        Err(format!("there, but it would run something else: {what} differs ({versions})")),
+        differs,
+    )
+}

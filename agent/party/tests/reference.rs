@@ -1,0 +1,203 @@
+//! What the binary says about itself: help, completions, manual pages, and its exit status.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+/// Widest line of the help, as the command line sets it.
+const WIDEST: usize = 100;
+
+/// The binary in a home directory of its own.
+fn mpyc_party(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpyc-party"));
+    command.env("HOME", home).current_dir(home).stdin(Stdio::null());
+    for place in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "STATE_DIRECTORY"] {
+        command.env_remove(place);
+    }
+    command
+}
+
+/// What `output` printed, which has to be that of success without a complaint.
+fn clean(output: Output) -> Result<String> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The names of the manual pages in a directory, which are all the commands: `mpyc-party-ca-init`.
+fn pages(directory: &Path) -> Result<Vec<String>> {
+    clean(mpyc_party(directory).arg("man").arg(directory).output()?)?;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name().into_string().ok().context("a name that is no text")?;
+        names.extend(name.strip_suffix(".1").map(str::to_owned));
+    }
+    Ok(names)
+}
+
+#[test]
+fn every_command_has_a_help_that_fits_a_terminal() -> Result<()> {
+    let home = TempDir::new()?;
+    let pages = pages(home.path())?;
+    ensure!(pages.len() > 20, "few commands: {pages:?}");
+    for page in pages {
+        let words: Vec<&str> = page.split('-').skip(2).collect();
+        let help = clean(mpyc_party(home.path()).args(&words).arg("--help").output()?)?;
+        let usage = format!("\nUsage: {}", [&["mpyc-party"], &words[..]].concat().join(" "));
+        ensure!(help.contains(&usage), "no «{usage}»:\n{help}");
+        let wide = help.lines().find(|line| line.chars().count() > WIDEST);
+        ensure!(wide.is_none(), "{page}: a wide line: {wide:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_manual_pages_are_good_groff() -> Result<()> {
+    let home = TempDir::new()?;
+    for page in pages(home.path())? {
+        let mut groff = Command::new("groff");
+        groff.args(["-ww", "-man", "-Kutf8", "-Tutf8", "-P-cbou", "-rLL=100n"]);
+        let groff = groff.arg(home.path().join(format!("{page}.1"))).output();
+        let text = clean(groff.context("groff cannot be run")?).context(page.clone())?;
+        let version = concat!("mpyc-party ", env!("CARGO_PKG_VERSION"));
+        ensure!(text.contains("\nSYNOPSIS\n") && text.contains(version), "{page}:\n{text}");
+        if page == "mpyc-party" {
+            let example = "\n         mpyc-party enroll < token                become a party";
+            ensure!(text.contains(example), "the examples lost their lines:\n{text}");
+        }
+    }
+    Ok(())
+}
+
+/// What bash offers for the last of `words`.
+fn completed(script: &Path, words: &[&str]) -> Result<Vec<String>> {
+    let ask = r#"set -eu
+        source "$0"
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        read -r _ _ _ _ _ _ _ _ function _ < <(complete -p mpyc-party)
+        "$function" mpyc-party "${@: -1}" "${@: -2:1}"
+        echo "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", ask]).arg(script).arg("mpyc-party").args(words);
+    Ok(clean(bash.output()?)?.split_whitespace().map(str::to_owned).collect())
+}
+
+#[test]
+fn bash_completes_commands_and_options() -> Result<()> {
+    let home = TempDir::new()?;
+    let script = home.path().join("completions");
+    fs::write(&script, clean(mpyc_party(home.path()).args(["completions", "bash"]).output()?)?)?;
+    for (words, offered) in [
+        (["enr"].as_slice(), "enroll"),
+        (&["session", "ru"], "run"),
+        (&["session", "run", "--js"], "--json"),
+        (&["demo", "--par"], "--parties"),
+        (&["ca", "token", "--for"], "--for-hub"),
+    ] {
+        ensure!(completed(&script, words)? == [offered], "{words:?} does not get {offered}");
+    }
+    Ok(())
+}
+
+#[test]
+fn completions_exist_for_every_shell() -> Result<()> {
+    let home = TempDir::new()?;
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = clean(mpyc_party(home.path()).args(["completions", shell]).output()?)?;
+        ensure!(script.contains("session"), "{shell}:\n{script}");
+    }
+    Ok(())
+}
+
+/// Runs it; demands this exit status and, in what it says, this text.
+fn ends(home: &Path, arguments: &[&str], status: i32, text: &str) -> Result<()> {
+    let output = mpyc_party(home).args(arguments).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(status), "{arguments:?}: {}: {said}", output.status);
+    ensure!(said.contains(text), "{arguments:?} does not say «{text}»: {said}");
+    Ok(())
+}
+
+#[test]
+fn wrong_usage_is_status_2() -> Result<()> {
+    let home = TempDir::new()?;
+    for (arguments, text) in [
+        ([].as_slice(), "Usage: mpyc-party"),
+        (&["dmeo"], "a similar subcommand exists: 'demo'"),
+        (&["--nosuch"], "--nosuch"),
+        (&["session"], "Usage: mpyc-party session"),
+        (&["session", "run"], "<NAME>"),
+        (&["session", "run", "Not A Name"], "is not a name"),
+        (&["session", "check", "demo", "--wait", "soon"], "--wait"),
+        (&["ca", "init"], "--network"),
+        (&["ca", "init", "--network", "example", "--pool", "all"], "--pool"),
+        (&["ca", "token", "--hub", "hub.example.org:4747"], "--name"),
+        (&["demo", "--parties", "1"], "2..=26"),
+        (&["demo", "--threshold", "2"], "too large for 3 parties"),
+        (&["config", "check"], "name a file"),
+        (&["completions", "nosuch"], "bash"),
+    ] {
+        ends(home.path(), arguments, 2, text)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_wrong_configuration_is_status_2() -> Result<()> {
+    let home = TempDir::new()?;
+    fs::create_dir(home.path().join("directory"))?;
+    let duplicate = "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"alice\"]\n";
+    for (name, content, text) in [
+        ("unknown", "nosuch = 1\n", "nosuch"),
+        ("type", "[listen]\nport = \"4747\"\n", "port"),
+        ("duplicate", duplicate, "twice"),
+        ("broken", "[[[\n", "broken"),
+        ("directory", "", "cannot be read"),
+        ("missing", "", "cannot be read"),
+    ] {
+        if !content.is_empty() {
+            fs::write(home.path().join(name), content)?;
+        }
+        for command in [
+            ["config", "check"].as_slice(),
+            &["config", "show"],
+            &["session", "list"],
+            &["session", "run", "demo"],
+            &["hub"],
+            &["python"],
+            &["demo"],
+        ] {
+            let arguments = [&["--config", name], command].concat();
+            ends(home.path(), &arguments, 2, text)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_failed_operation_is_status_1() -> Result<()> {
+    let home = TempDir::new()?;
+    let declared =
+        "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"bob\", \"carol\"]\n";
+    fs::write(home.path().join("config.toml"), declared)?;
+    for (arguments, text) in [
+        (["--config", "config.toml", "session", "run", "demo"].as_slice(), "not enrolled"),
+        (&["session", "run", "nosuch"], "no session «nosuch»"),
+        (&["session", "show", "nosuch"], "no session «nosuch»"),
+        (&["session", "logs", "nosuch"], "no run"),
+        (&["session", "remove", "nosuch"], "nosuch"),
+        (&["enroll"], "no enrolment token"),
+        (&["enroll", "--token-file", "nosuch"], "nosuch"),
+        (&["hub"], "ca init"),
+        (&["ca", "list"], "ca init"),
+        (&["man", "nosuch"], "nosuch"),
+        (&["demo", "--program", "nosuch.py"], "nosuch.py"),
+        (&["demo", "--file", "nosuch.txt"], "nosuch.txt"),
+    ] {
+        ends(home.path(), arguments, 1, text)?;
+    }
+    Ok(())
+}
