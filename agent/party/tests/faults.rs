@@ -190,3 +190,18 @@ fn one_party_alone_is_not_believed_to_be_all() -> Result<()> {
     blames(&mut run, Instant::now() + deadline, &["alice", "carol"], "missing")?;
     Ok(network.end()?)
 }
+
+#[test]
+fn a_party_outside_the_roster_is_told_so() -> Result<()> {
+    let network = three()?;
+    let session = demo(SUM).parties(&["alice", "bob", "dave"]);
+    network.declare(&session)?;
+    let mut run = network.party("carol").run("demo")?;
+    ensure!(run.exit(LIMIT)?.code() == Some(1), "{}", run.said());
+    ensure!(
+        run.said().contains("this party is «carol», who is not among the parties"),
+        "{}",
+        run.said()
+    );
+    Ok(network.end()?)
+}
