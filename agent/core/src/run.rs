@@ -9,11 +9,13 @@
 //! the grace time (from then on), so that a party that is missing, silent, different or gone always
 //! ends in a verdict that names it.
 
+mod fail;
 mod peer;
+mod start;
 
 use std::time::Duration;
 
-use crate::agreement::{Agreement, Entry, Fault, RunId};
+use crate::agreement::{Agreement, Entry, RunId};
 use crate::claims::{Fingerprint, PublicKey};
 use crate::component::Components;
 use crate::control::Control;
@@ -192,36 +194,6 @@ impl Run {
         }
     }
 
-    fn prepared(&mut self, components: Components, own: Entry) {
-        let agreement = Agreement::new(self.me, self.roster.clone(), self.root, components, own);
-        self.agreement = Some(agreement);
-        for peer in self.linked() {
-            self.greet(peer);
-            if let Some(entry) = self.peers[peer].early_entry.take() {
-                self.on_entry(peer, entry);
-            }
-        }
-    }
-
-    /// Sends this party's entry, if it has one yet.
-    fn greet(&mut self, peer: usize) {
-        let own = self.agreement.as_ref().and_then(|a| a.own().cloned());
-        if let Some(entry) = own {
-            self.send(peer, Control::Entry(entry));
-        }
-    }
-
-    /// A program that fails right after a peer's stream ended may be a consequence: the peer's own
-    /// explanation, if one comes, is the better verdict.
-    fn exited(&mut self, now: Duration, exit: Exit) {
-        let failure = self.failure(vec![self.me], Reason::Ended(exit));
-        if self.stage == Stage::Run && self.others().any(|i| self.peers[i].stream_ended) {
-            self.pending.get_or_insert((now + SETTLE, failure));
-        } else {
-            self.fail(failure);
-        }
-    }
-
     fn receive(&mut self, peer: usize, message: Control) {
         match message {
             Control::Beat => {}
@@ -241,193 +213,6 @@ impl Run {
             Control::Done if self.stage >= Stage::Start => self.peers[peer].done = true,
             Control::Abort(failure) => self.aborted(peer, failure),
             _ => self.blame(vec![peer], Reason::Protocol("sent a message out of turn".into())),
-        }
-    }
-
-    fn on_entry(&mut self, peer: usize, entry: Entry) {
-        let Some(key) = self.peers[peer].key else { return };
-        let Some(agreement) = &mut self.agreement else { return };
-        if let Err(fault) = agreement.on_entry(peer, &key, entry) {
-            self.blame(fault.who, fault.reason);
-        }
-    }
-
-    /// A peer says that the run has failed. It is believed that far; who saw it is part of the verdict.
-    fn aborted(&mut self, peer: usize, mut failure: Failure) {
-        let Some(name) = self.roster.get(peer) else { return };
-        failure.via = (failure.observer != *name).then(|| name.clone());
-        failure.who.truncate(self.roster.len());
-        self.fail(failure);
-    }
-
-    /// The peer's link has ended or it is silent: before the agreement it may come back, later the
-    /// run cannot go on without it.
-    fn gone(&mut self, peer: usize, reason: Reason) {
-        let was_done = self.peers[peer].done;
-        self.peers[peer] = Peer { done: was_done, ..Peer::default() };
-        if was_done {
-            return;
-        }
-        if self.stage == Stage::Find {
-            if let Some(agreement) = &mut self.agreement {
-                agreement.forget(peer);
-            }
-            return;
-        }
-        let failure = self.failure(vec![peer], reason);
-        if self.done {
-            self.unconfirmed(failure);
-        } else if let Some((_, earlier)) = self.pending.take_if(|(_, f)| f.who == failure.who) {
-            self.fail(earlier);
-        } else {
-            self.fail(failure);
-        }
-    }
-
-    /// Takes every step that what is known allows.
-    fn advance(&mut self, now: Duration) {
-        if self.stage == Stage::Find {
-            self.compare(now);
-        }
-        if self.stage == Stage::Agree {
-            self.confirm();
-        }
-        if self.stage == Stage::Start {
-            self.start();
-        }
-        if self.done && self.others().all(|i| self.peers[i].done) {
-            self.end(Verdict::Completed);
-        }
-    }
-
-    /// Compares the entries that are there; sends the list when all are.
-    fn compare(&mut self, now: Duration) {
-        let Some(agreement) = &self.agreement else { return };
-        let (list, differences) = (agreement.list(), agreement.differences());
-        if differences.is_empty() {
-            self.difference_due = None;
-            if let Some(list) = list {
-                self.stage = Stage::Agree;
-                self.send_all(&Control::List(list));
-            }
-            return;
-        }
-        let due = *self.difference_due.get_or_insert(now + DIFFERENCE_SETTLE);
-        if (list.is_some() || now >= due)
-            && let Some(fault) = agreement.verdict_on(&differences)
-        {
-            self.stage = Stage::Agree;
-            self.blame(fault.who, fault.reason);
-        }
-    }
-
-    fn confirm(&mut self) {
-        for peer in self.linked() {
-            let Some(list) = self.peers[peer].list.take() else { continue };
-            let Some(agreement) = &mut self.agreement else { return };
-            if let Err(Fault { who, reason }) = agreement.on_list(peer, &list) {
-                return self.blame(who, reason);
-            }
-        }
-        if let Some(id) = self.run_id() {
-            self.stage = Stage::Start;
-            self.actions.push(Action::Agreed(id));
-            self.send_all(&Control::Ready(id));
-        }
-    }
-
-    fn start(&mut self) {
-        let Some(id) = self.run_id() else { return };
-        for peer in self.linked() {
-            match self.peers[peer].ready {
-                Some(theirs) if theirs != id => {
-                    let reason = Reason::Protocol("is ready for another run".into());
-                    return self.blame(vec![peer], reason);
-                }
-                Some(_) => {}
-                None => return,
-            }
-        }
-        self.stage = Stage::Run;
-        self.actions.push(Action::Start);
-    }
-
-    /// Looks at the clock.
-    fn watch(&mut self, now: Duration) {
-        if let Some((_, failure)) = self.pending.take_if(|(at, _)| *at <= now) {
-            return self.fail(failure);
-        }
-        for peer in self.linked() {
-            if self.peers[peer].silent_at(self.patience.grace).is_some_and(|at| at <= now) {
-                self.actions.push(Action::Unlink(peer));
-                self.gone(peer, Reason::Silent(self.patience.grace));
-            }
-        }
-        if !self.over && self.stage < Stage::Run && now >= self.patience.deadline {
-            return self.deadline();
-        }
-        if !self.over && now >= self.next_beat {
-            self.next_beat = now + BEAT.min(self.patience.grace / 4);
-            self.send_all(&Control::Beat);
-        }
-    }
-
-    /// The deadline is over: names those that hold the run up, this party where nobody else does.
-    fn deadline(&mut self) {
-        let agreement = self.agreement.as_ref();
-        let steps: [&dyn Fn(usize) -> bool; 4] = [
-            &|i| self.peers[i].linked(),
-            &|i| agreement.is_none_or(|a| a.has(i)),
-            &|i| agreement.is_none_or(|a| a.confirmed(i)),
-            &|i| agreement.is_none() || self.peers[i].ready.is_some(),
-        ];
-        for (at, step) in steps.iter().enumerate() {
-            let who: Vec<usize> = self.others().filter(|&i| !step(i)).collect();
-            if !who.is_empty() {
-                let reason = if at == 0 { Reason::Missing } else { Reason::Late };
-                return self.blame(who, reason);
-            }
-        }
-        self.blame(vec![self.me], Reason::Late);
-    }
-
-    fn run_id(&self) -> Option<RunId> {
-        self.agreement.as_ref().and_then(Agreement::run_id)
-    }
-
-    fn failure(&self, who: Vec<usize>, reason: Reason) -> Failure {
-        let who = who.into_iter().filter_map(|i| self.roster.get(i).cloned()).collect();
-        let observer = self.roster.as_slice()[self.me].clone();
-        Failure { who, stage: self.stage, reason, observer, via: None }
-    }
-
-    fn blame(&mut self, who: Vec<usize>, reason: Reason) {
-        let failure = self.failure(who, reason);
-        self.fail(failure);
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        self.tell(&failure);
-        self.end(Verdict::Failed(failure));
-    }
-
-    /// The program succeeded here, and a peer's last report is lost: the others hear of it.
-    fn unconfirmed(&mut self, failure: Failure) {
-        self.tell(&failure);
-        let who = self.names(|peer| !peer.done);
-        self.end(Verdict::Unconfirmed(who));
-    }
-
-    fn tell(&mut self, failure: &Failure) {
-        if !self.over {
-            self.send_all(&Control::Abort(Failure { via: None, ..failure.clone() }));
-        }
-    }
-
-    fn end(&mut self, verdict: Verdict) {
-        if !self.over {
-            self.over = true;
-            self.actions.push(Action::End(verdict));
         }
     }
 

@@ -197,7 +197,7 @@ fn file_names_stay_names() {
     for bad in [
         "../p.py",
         "/etc/p.py",
-        "a/p.py",
+        "a/../p.py",
         "..",
         ".",
         "",
@@ -209,13 +209,15 @@ fn file_names_stay_names() {
         let twice = content(&known().good).replace("\"p.py\"", &format!("\"{bad}\""));
         refused(&signed(&known().alice, &twice), &["cannot be the name of a file"]);
     }
+    let below = content(&known().good).replace("\"p.py\"", "\"a/p.py\"");
+    refused(&signed(&known().alice, &below), &["the program lies in a directory"]);
     refused(
         &changed("program = \"p.py\"", "program = \"q.py\""),
         &["program is not among the files"],
     );
     let again = "[[files]]\nname = \"p.py\"\ntext = \"\"\n\n[[files]]";
     refused(&changed("[[files]]", again), &["two files have the same name"]);
-    let inside = "[[files]]\nname = \"p.py/x\"\ntext = \"\"\n\n[[files]]";
+    let inside = "[[files]]\nname = \"p.py/x/y\"\ntext = \"\"\n\n[[files]]";
     refused(&changed("[[files]]", inside), &["«p.py» is a file and a directory"]);
     let many: String =
         (0..200).map(|i| format!("[[files]]\nname = \"f{i}\"\ntext = \"\"\n")).collect();

@@ -56,7 +56,10 @@ fn a_killed_mpyc_is_reported_by_its_runner() -> Result<()> {
 #[test]
 fn a_killed_runner_takes_its_sandbox_along_and_is_named_by_the_others() -> Result<()> {
     let network = three()?;
-    let mut runs = running(&network, &demo(ENDLESS))?;
+    // Asleep, it does not notice by itself that its runner is gone.
+    let asleep =
+        ENDLESS.replace("while True:\n", "while True:\n    if mpc.pid == 1: time.sleep(600)\n");
+    let mut runs = running(&network, &demo(&asleep))?;
     let mut bob = runs.remove(1);
     let payload = bob.payload()?;
     bob.runner()?.signal(Signal::KILL)?;
@@ -185,5 +188,20 @@ fn one_party_alone_is_not_believed_to_be_all() -> Result<()> {
     let mut run = network.party("bob").run("demo")?;
     run.wait_for("waiting", LIMIT)?;
     blames(&mut run, Instant::now() + deadline, &["alice", "carol"], "missing")?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_party_outside_the_roster_is_told_so() -> Result<()> {
+    let network = three()?;
+    let session = demo(SUM).parties(&["alice", "bob", "dave"]);
+    network.declare(&session)?;
+    let mut run = network.party("carol").run("demo")?;
+    ensure!(run.exit(LIMIT)?.code() == Some(1), "{}", run.said());
+    ensure!(
+        run.said().contains("this party is «carol», who is not among the parties"),
+        "{}",
+        run.said()
+    );
     Ok(network.end()?)
 }

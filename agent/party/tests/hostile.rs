@@ -131,29 +131,43 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
     Ok(network.end()?)
 }
 
+/// A run that carol takes part in and then ends; returns its id.
+async fn former_run(network: &Network) -> Result<RunId> {
+    let (mut runs, rogue, mut links) = among_honest(network, &session()).await?;
+    let run = rogue.start(&mut links).await?;
+    drop(links);
+    all_blame(&mut runs, Instant::now(), &["carol"], "lost")?;
+    Ok(run)
+}
+
 #[tokio::test]
-async fn nothing_of_a_former_run_can_be_used_again() -> Result<()> {
+async fn a_second_stream_of_a_cycle_is_a_fault() -> Result<()> {
     let network = common::three()?;
     let (mut runs, rogue, mut links) = among_honest(&network, &session()).await?;
-    let former = rogue.start(&mut links).await?;
-    let alice = address(&runs[0])?;
-    // A second stream for the same cycle.
-    let held = [
-        rogue.stream(1, alice, first(former)).await?,
-        rogue.stream(1, alice, first(former)).await?,
-    ];
+    let (run, alice) = (rogue.start(&mut links).await?, address(&runs[0])?);
+    let _held = rogue.stream(1, alice, first(run)).await?;
+    let _second = rogue.stream(1, alice, first(run)).await?;
     all_blame(&mut runs, Instant::now(), &["carol"], "protocol")?;
-    drop(held);
+    Ok(network.end()?)
+}
 
+#[tokio::test]
+async fn a_stream_of_a_former_run_is_a_fault() -> Result<()> {
+    let network = common::three()?;
+    let former = former_run(&network).await?;
     let (mut runs, rogue, mut links) = among_honest(&network, &session()).await?;
-    let now = rogue.start(&mut links).await?;
-    ensure!(now != former, "a run's id was used twice");
-    let held = rogue.stream(1, address(&runs[0])?, first(former)).await?;
+    ensure!(rogue.start(&mut links).await? != former, "a run's id was used twice");
+    let _held = rogue.stream(1, address(&runs[0])?, first(former)).await?;
     for outcome in all_blame(&mut runs, Instant::now(), &["carol"], "protocol")? {
         ensure!(outcome.text.contains("a stream of another run"), "{}", outcome.text);
     }
-    drop(held);
+    Ok(network.end()?)
+}
 
+#[tokio::test]
+async fn who_is_ready_for_a_former_run_is_not_ready() -> Result<()> {
+    let network = common::three()?;
+    let former = former_run(&network).await?;
     let (mut runs, rogue, mut links) = among_honest(&network, &session()).await?;
     rogue.agree(&mut links).await?;
     for (_, link) in &mut links {

@@ -382,11 +382,13 @@ impl Conductor<'_> {
             }
         }
         self.drain(lines).await?;
-        self.links.close().await;
         self.view.show(Notice::Ended(&verdict));
         let record = &mut self.directory.record;
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
-        self.directory.write().map_err(io::Error::other)?;
+        let written = self.directory.write();
+        // Last, for a peer that does not hang up may hold this up for a moment.
+        self.links.close().await;
+        written.map_err(io::Error::other)?;
         self.directory.clear_copies();
         Ok(Outcome { verdict, run: self.directory })
     }

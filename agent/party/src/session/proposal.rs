@@ -18,10 +18,10 @@ use crate::config::{Demand, Session};
 
 /// The most files, the program among them.
 const MOST_FILES: usize = 128;
+/// The most directories on the way to a file, itself included.
+const MOST_PARTS: usize = 8;
 /// The longest file name in bytes: what file systems take.
 const LONGEST_NAME: usize = 255;
-/// The most names in the way to a file, from the program's directory.
-const DEEPEST: usize = 8;
 /// The most bytes of all arguments and options: what fits the launcher's first packet.
 const MOST_ARGUMENTS: usize = 32 * 1024;
 
@@ -107,27 +107,22 @@ fn wrapped(base64: &str) -> String {
     lines.fold(String::new(), |text, line| text + &line + "\n")
 }
 
-/// A name from elsewhere becomes a path here: it may only lead down, by plain names.
+/// A name from elsewhere becomes the place of a file here: plain names, from directory to directory
+/// downwards, and nothing else.
 fn check_name(name: &str) -> Result<(), ProposalError> {
-    match name.split('/').count() {
-        1..=DEEPEST => name.split('/').try_for_each(check_part),
-        _ => Err(ProposalError(format!("a file lies deeper than {DEEPEST} directories"))),
-    }
-}
-
-fn check_part(name: &str) -> Result<(), ProposalError> {
-    let plain = !name.contains(['/', '\\', '\t']) && visible(name) == name;
-    if plain && !name.is_empty() && name.len() <= LONGEST_NAME && name != "." && name != ".." {
+    let parts: Vec<&str> = name.split('/').collect();
+    if parts.len() <= MOST_PARTS && parts.into_iter().all(is_plain) {
         return Ok(());
     }
     let shown: String = visible(name).chars().take(LONGEST_NAME).collect();
     Err(ProposalError(format!(
-        "«{shown}» cannot be the name of a file: a plain name is wanted, without hidden characters"
+        "«{shown}» cannot be the name of a file: plain names are wanted, without hidden characters, and no way upwards"
     )))
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+fn is_plain(part: &str) -> bool {
+    let shown = visible(part) == part && !part.contains(['\\', '\t']);
+    shown && !part.is_empty() && part.len() <= LONGEST_NAME && part != "." && part != ".."
 }
 
 impl Proposal {
@@ -135,7 +130,7 @@ impl Proposal {
     #[must_use]
     pub fn of(session: &Session, keys: BTreeMap<PartyName, PublicKey>) -> Self {
         Self {
-            program: file_name(&session.program),
+            program: session.name_of(&session.program).unwrap_or_default(),
             arguments: session.arguments.clone(),
             parties: session.parties.clone(),
             threshold: session.threshold(),
@@ -181,15 +176,17 @@ impl Proposal {
         if files.len() > MOST_FILES {
             return refuse(format!("{} files are too many: at most {MOST_FILES}", files.len()));
         }
-        let distinct: BTreeSet<&&str> = files.iter().collect();
+        let distinct: BTreeSet<&str> = files.iter().copied().collect();
         if distinct.len() != files.len() {
             return refuse("two files have the same name".to_owned());
         }
-        let above = |name: &&&str| files.iter().any(|f| f.starts_with(&format!("{name}/")));
-        if let Some(name) = files.iter().find(above) {
+        let is_above = |name: &&&str| files.iter().any(|f| f.starts_with(&format!("{name}/")));
+        if let Some(name) = files.iter().find(is_above) {
             return refuse(format!("«{name}» is a file and a directory"));
         }
-        check_part(&self.program)?;
+        if self.program.contains('/') {
+            return refuse("the program lies in a directory: others lie below it".to_owned());
+        }
         if !files.contains(&self.program.as_str()) {
             return refuse("the program is not among the files".to_owned());
         }
@@ -231,21 +228,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_names_become_files() {
-        let long = "x".repeat(255);
-        for good in ["a.py", "séance.py", ".hidden", "session.toml", "-x", "data/x/y.csv", &long] {
+    fn only_ways_downwards_become_files() {
+        for good in
+            ["a.py", "séance.py", ".hidden", "session.toml", "-x", "data/a.csv", &"x".repeat(255)]
+        {
             assert!(check_name(good).is_ok(), "{good}");
         }
         for bad in [
             "",
             ".",
             "..",
-            "a//b",
-            "a/",
-            "a/../b",
-            "1/2/3/4/5/6/7/8/9",
             "/etc/passwd",
             "../x",
+            "a/../x",
+            "a//x",
+            "a/",
+            "1/2/3/4/5/6/7/8/9",
             "a\\b",
             "a\nb",
             "a\tb",
