@@ -96,16 +96,20 @@ impl Agreement {
     /// Takes the entry of the peer at `from`, whose certificate showed `key`.
     ///
     /// # Errors
-    /// A second entry, or one in another's name or under another key, is the peer's fault.
+    /// A second, different entry, or one in another's name or under another key, is the peer's fault.
     pub fn on_entry(&mut self, from: usize, key: &PublicKey, entry: Entry) -> Result<(), Fault> {
         if self.roster.get(from) != Some(&entry.party) || *key != entry.key {
             return Err(protocol(from, "sent an entry that is not its own"));
         }
-        if self.entries[from].is_some() {
-            return Err(protocol(from, "sent a second entry"));
+        match &self.entries[from] {
+            // A link may be replaced just as the entry is sent: it then comes again on the new one.
+            Some(known) if *known == entry => Ok(()),
+            Some(_) => Err(protocol(from, "sent a second entry")),
+            None => {
+                self.entries[from] = Some(entry);
+                Ok(())
+            }
         }
-        self.entries[from] = Some(entry);
-        Ok(())
     }
 
     /// Forgets the peer at `from`, whose runner has gone before this party sent its list.

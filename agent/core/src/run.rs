@@ -198,7 +198,9 @@ impl Run {
         match message {
             Control::Beat => {}
             Control::Entry(entry) if self.agreement.is_some() => self.on_entry(peer, entry),
-            Control::Entry(entry) if self.peers[peer].early_entry.is_none() => {
+            Control::Entry(entry)
+                if self.peers[peer].early_entry.as_ref().is_none_or(|known| *known == entry) =>
+            {
                 self.peers[peer].early_entry = Some(entry);
             }
             Control::List(list) if self.peers[peer].list.is_none() => {

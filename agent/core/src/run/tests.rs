@@ -236,6 +236,24 @@ fn an_entry_in_anothers_name_or_of_another_key_is_refused() {
 }
 
 #[test]
+fn an_entry_may_come_again_but_not_change() {
+    for prepared_first in [true, false] {
+        let mut world = World::new(3);
+        world.link_all();
+        if prepared_first {
+            world.prepare(0, None);
+        }
+        let roster = world.runs[0].roster.clone();
+        let of = |salt| Control::Entry(entry(&roster, 2, &components(None), salt));
+        world.give(0, Event::Received(2, of(1)));
+        world.give(0, Event::Received(2, of(1)));
+        assert_eq!(world.verdicts[0], None);
+        world.give(0, Event::Received(2, of(2)));
+        assert_eq!(world.blamed(0), ["p2"]);
+    }
+}
+
+#[test]
 fn readiness_for_another_run_is_refused() {
     let old = World::running(3).started[0].unwrap();
     let mut world = World::new(3);
