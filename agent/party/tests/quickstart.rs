@@ -72,8 +72,9 @@ impl Person {
         let mut shown = Vec::new();
         let mut byte = [0];
         while !shown.ends_with(b"[y/N] ") {
-            let shown_as_text = String::from_utf8_lossy(&shown);
-            ensure!(screen.read(&mut byte)? == 1, "«{line}» never asked:\n{shown_as_text}");
+            if screen.read(&mut byte)? == 0 {
+                bail!("«{line}» never asked:\n{}", String::from_utf8_lossy(&shown));
+            }
             shown.extend(byte);
         }
         script.stdin.take().context("no keyboard")?.write_all(b"y\n")?;
