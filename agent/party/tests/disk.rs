@@ -17,7 +17,7 @@ size=$1 options=$2 state=$3; shift 3
 cp -a "$state" "$state.saved"
 mount -t tmpfs -o "size=$size" none "$state"
 cp -a "$state.saved/." "$state"
-mount -o "remount,$options" "$state"
+mount -o "remount,bind,$options" "$state"
 exec "$@"
 "#;
 
