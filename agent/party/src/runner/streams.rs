@@ -6,6 +6,7 @@
 //! an MPyC that sees its connection closed takes its peer for gone.
 
 mod forward;
+mod local;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -202,10 +203,9 @@ impl Streams {
 
     fn deliver(&mut self, peer: usize, secure: Box<Secure>) -> Result<Delivery, Reason> {
         while self.tasks.try_join_next().is_some() {}
-        let local = |error: io::Error| Reason::Local(format!("no socket pair: {error}").into());
-        let (ours, theirs) = UnixStream::pair().map_err(local)?;
-        ours.set_nonblocking(true).map_err(local)?;
-        let ours = tokio::net::UnixStream::from_std(ours).map_err(local)?;
+        let failed = |error: io::Error| Reason::Local(format!("no socket pair: {error}").into());
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        let ours = local::split(ours).map_err(failed)?;
         // A lower peer's MPyC begins with its index (2 bytes); the accepting one is silent on it.
         let claims = (peer < self.me).then_some(peer);
         self.tasks.spawn(forward::forward(peer, claims, *secure, ours, self.events.clone()));

@@ -3,10 +3,10 @@
 use mpyc_party_transport::Secure;
 use mpyc_party_transport::forward::{Broken, inward, outward};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::StreamEvent;
+use super::local::{Reader, Writer};
 
 /// Forwards both directions until both have ended. `claims` is the index that the peer's MPyC must
 /// begin with; not a byte of it reaches the local MPyC before that was checked.
@@ -14,11 +14,10 @@ pub(super) async fn forward(
     peer: usize,
     claims: Option<usize>,
     secure: Secure,
-    local: UnixStream,
+    (mut from_local, mut to_local): (Reader, Writer),
     events: mpsc::Sender<StreamEvent>,
 ) {
     let (mut from_peer, mut to_peer) = tokio::io::split(secure.stream);
-    let (mut from_local, mut to_local) = local.into_split();
     let incoming = async {
         let event = match incoming(claims, &mut from_peer, &mut to_local).await {
             Ok(Some(claimed)) => StreamEvent::ClaimedIndex(peer, claimed),
