@@ -106,6 +106,7 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
     network.declare(&session())?;
     let rogue = Rogue::new(network.party("carol"))?;
     let entry = rogue.entry([1; 32])?;
+    let changed = rogue.entry([2; 32])?;
     let list = Control::List(vec![entry.clone()]);
     let another = Rogue::new(network.party("bob"))?.entry([1; 32])?;
     let wrongs: [&[Control]; 6] = [
@@ -114,7 +115,7 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
         &[list.clone(), list],
         &[Control::Use],
         &[Control::Entry(another)],
-        &[Control::Entry(entry.clone()), Control::Entry(entry)],
+        &[Control::Entry(entry), Control::Entry(changed)],
     ];
     for wrong in wrongs {
         let mut run = network.party("alice").run("demo")?;
