@@ -2,8 +2,8 @@
 //! writes down how it ended.
 //!
 //! The order matters. [`prepare`] is synchronous and single-threaded: it makes the sandbox before
-//! any key is in memory, for the sandboxed process begins as a copy of this one. Only then
-//! [`conduct`] loads the identity, starts tokio, and feeds the [run's machine] with what happens.
+//! any key is in memory, for the sandboxed process begins as a copy of this one. Only then the
+//! identity is loaded and tokio started, and [`conduct`] feeds the [run's machine] with what happens.
 //!
 //! [run's machine]: mpyc_party_core::run::Run
 
