@@ -239,10 +239,7 @@ impl Store {
 /// How long until two thirds of the certificate's life are over.
 #[must_use]
 pub fn due_in(identity: &Identity) -> Duration {
-    let claims = identity.claims();
-    let life = claims.not_after.saturating_sub(claims.not_before);
-    let due = claims.not_before + life / 3 * 2;
-    Duration::from_secs(due.saturating_sub(now()))
+    Duration::from_secs(identity.claims().renewal_due().saturating_sub(now()))
 }
 
 /// Renews the certificate whenever it is due, for as long as somebody listens; inside a tokio

@@ -88,10 +88,13 @@ impl std::fmt::Display for Start {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// The run is refused where a layer cannot be had.
+    /// The run is refused where a layer cannot be had. (Landlock alone may be missing, with a
+    /// warning: it only guards once more what the namespaces guard.)
     #[default]
     Required,
-    /// The run goes on with what can be had, and warns.
+    /// Where namespaces are not allowed, the run goes on without them, and warns. Nothing is hidden
+    /// then but what landlock and seccomp hide, there is no `/tmp`, and paths that the sandbox would
+    /// show elsewhere are used where they are.
     BestEffort,
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::{Action, Event, Patience, Run};
-use mpyc_party_core::verdict::{Exit, Reason, Stage, Verdict};
+use mpyc_party_core::verdict::{Reason, Stage, Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -207,8 +207,7 @@ impl Conductor<'_> {
                 return self.happen(Event::Failed(Reason::Frozen)).await;
             }
             sandbox::Event::Continued => return Ok(()),
-            sandbox::Event::Exited(sandbox::Exit::Status(status)) => Exit::Status(status),
-            sandbox::Event::Exited(sandbox::Exit::Signal(signal)) => Exit::Signal(signal),
+            sandbox::Event::Exited(exit) => exit,
         };
         self.exited = true;
         self.directory.record.exit = Some(exit);

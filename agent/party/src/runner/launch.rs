@@ -12,7 +12,7 @@ use super::python::{self, Python};
 use super::sandbox::{self, Limits, Mount, Plan, SandboxError, Sandboxed};
 use super::view::{Notice, View};
 use crate::config::files::{self, FileError};
-use crate::config::{Config, Place, Policy};
+use crate::config::{Config, Place};
 use crate::session::record::{BeginError, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, SessionError, copy};
 
@@ -160,9 +160,6 @@ fn plan(
         environment,
         working_directory: "/session".into(),
         limits,
-        policy: match settings.sandbox {
-            Policy::Required => sandbox::Policy::Required,
-            Policy::BestEffort => sandbox::Policy::BestEffort,
-        },
+        policy: settings.sandbox,
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::{Limits, SandboxError};
+use crate::config::Policy;
 
 /// A file or directory of the host that the program sees, read-only.
 ///
@@ -24,19 +25,6 @@ impl Mount {
         let path = path.into();
         Self { source: path.clone(), target: path }
     }
-}
-
-/// What to do where a layer of the sandbox cannot be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Policy {
-    /// Refuse to run. (Landlock alone may be missing, with a warning: it only guards once more what
-    /// the namespaces guard.)
-    #[default]
-    Required,
-    /// Where namespaces are not allowed, run without them, and say so. Nothing is hidden then but
-    /// what landlock and seccomp hide, there is no `/tmp`, and paths of the plan that are at or
-    /// below a mount's target are replaced by those of its source.
-    BestEffort,
 }
 
 /// Everything there is to say about one sandboxed program.

@@ -1,5 +1,6 @@
 //! The running sandbox as the runner sees it: stops, continuations, its end, and killing it.
 
+use mpyc_party_core::verdict::Exit;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,15 +18,6 @@ pub enum Event {
     Continued,
     /// It ended; nothing of it is left.
     Exited(Exit),
-}
-
-/// How a program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this status.
-    Status(i32),
-    /// Killed by this signal.
-    Signal(i32),
 }
 
 /// Size of an event in the pipe from init: a letter and a number.
