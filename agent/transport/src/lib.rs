@@ -3,7 +3,8 @@
 //!
 //! An [`Identity`] and an [`Expect`] go in, a [`Secure`] connection comes out, and whoever is at
 //! its other end has been checked inside the handshake. TLS 1.3 only, no resumption, no tickets, no
-//! early data, one ALPN per [`Protocol`].
+//! early data, one ALPN per [`Protocol`]. What MPyC says goes over a succession of them, as [`resume`]
+//! carries it.
 
 mod accept;
 mod dial;
@@ -14,6 +15,7 @@ pub mod frame;
 pub mod gate;
 mod identity;
 mod provider;
+pub mod resume;
 mod secure;
 mod verify;
 
