@@ -14,13 +14,11 @@ use mpyc_party_core::candidate::{self, Vantage};
 use mpyc_party_core::lighthouse::{Answer, LONGEST, Request};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_transport::{Expect, Identity, Protocol, connect, frame};
+use mpyc_party_transport::{Expect, Identity, Protocol, SecureStream, connect, frame};
 use tokio::io::split;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
-use tokio_rustls::TlsStream;
 
 use crate::beacon::{KEEPALIVE, SILENCE};
 use crate::wire;
@@ -183,7 +181,7 @@ impl Visit {
 
     async fn listen(
         &self,
-        reader: &mut tokio::io::ReadHalf<TlsStream<TcpStream>>,
+        reader: &mut tokio::io::ReadHalf<SecureStream>,
         vantage: Vantage,
     ) -> Result<Infallible, String> {
         let mut settled = false;
@@ -219,7 +217,7 @@ impl Visit {
 /// Says what is wished, again whenever it changes, and that one is still there.
 async fn speak(
     mut wishes: watch::Receiver<Presence>,
-    writer: &mut tokio::io::WriteHalf<TlsStream<TcpStream>>,
+    writer: &mut tokio::io::WriteHalf<SecureStream>,
 ) -> Result<Infallible, String> {
     let mut ticks = interval(KEEPALIVE);
     wishes.mark_changed();
@@ -238,7 +236,7 @@ async fn speak(
 }
 
 async fn say(
-    writer: &mut tokio::io::WriteHalf<TlsStream<TcpStream>>,
+    writer: &mut tokio::io::WriteHalf<SecureStream>,
     request: &Request,
 ) -> Result<(), String> {
     let written = timeout(SILENCE, frame::write(writer, request, LONGEST)).await;
