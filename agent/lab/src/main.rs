@@ -2,6 +2,7 @@
 
 mod bench;
 mod hosts;
+mod world;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ enum Command {
     Bench(bench::Bench),
     /// Make hosts by hand and run a shell in the first; all is gone when it ends.
     Hosts(hosts::Hosts),
+    /// Build a topology with its NATs, firewalls and lines, and hold it to be entered by hand.
+    Topology(world::World),
     /// One end of measured traffic; the benchmarks and tests start both.
     #[command(subcommand, hide = true)]
     Traffic(traffic::End),
@@ -36,6 +39,7 @@ fn main() -> Result<ExitCode> {
         Command::Bench(wanted) => bench::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::Link(end) => forward::run(end).map(|()| ExitCode::SUCCESS),
         Command::Hosts(wanted) => hosts::run(&wanted),
+        Command::Topology(wanted) => world::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::Traffic(end) => traffic::run(end).map(|()| ExitCode::SUCCESS),
     }
 }
