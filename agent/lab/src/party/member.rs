@@ -26,8 +26,9 @@ impl Party {
         directory: PathBuf,
         mark: String,
         host: Option<Host>,
+        port: u16,
     ) -> Result<Self, LabError> {
-        let (head, sessions) = (Mutex::new(usual_head()), Mutex::default());
+        let (head, sessions) = (Mutex::new(usual_head(port)), Mutex::default());
         let party = Self { name: name.into(), directory, mark, head, sessions, host };
         party.write_config()?;
         Ok(party)
@@ -115,7 +116,7 @@ impl Party {
     /// # Errors
     /// If the file cannot be written.
     pub fn use_python(&self, interpreter: &Path) -> Result<(), LabError> {
-        self.configure(&format!("{LISTEN}[python]\ninterpreter = {interpreter:?}\n"))
+        self.configure(&format!("[listen]\nport = 0\n[python]\ninterpreter = {interpreter:?}\n"))
     }
 
     /// Declares `session`, or declares it anew.
@@ -156,12 +157,9 @@ impl Party {
     }
 }
 
-const LISTEN: &str = "[listen]\nport = 0\n";
-
-/// Any port; the tests' interpreter where one is set, else the private environment.
-fn usual_head() -> String {
-    match std::env::var_os("MPYC_PARTY_TEST_PYTHON") {
-        Some(python) => format!("{LISTEN}[python]\ninterpreter = {python:?}\n"),
-        None => LISTEN.into(),
-    }
+/// This port; the tests' interpreter where one is set, else the private environment.
+fn usual_head(port: u16) -> String {
+    let python = std::env::var_os("MPYC_PARTY_TEST_PYTHON");
+    let python = python.map(|python| format!("[python]\ninterpreter = {python:?}\n"));
+    format!("[listen]\nport = {port}\n{}", python.unwrap_or_default())
 }
