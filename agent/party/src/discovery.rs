@@ -1,4 +1,8 @@
-//! Where the other parties may be reached: what the configuration says, and what hubs tell.
+//! Where the other parties may be reached: what the configuration says, what hubs tell, and what
+//! the local network does.
+
+mod local;
+mod nearby;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,6 +15,8 @@ use mpyc_party_transport::Identity;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
+use local::Local;
+use nearby::Nearby;
 
 /// Looks for the other parties of one session.
 #[derive(Debug)]
@@ -23,6 +29,10 @@ pub struct Finder {
     fixed: BTreeMap<usize, String>,
     told: BTreeMap<usize, Vec<SocketAddr>>,
     lighthouse: Option<(Client, mpsc::Receiver<Event>)>,
+    /// What the local network says; none where it is not to be asked.
+    nearby: BTreeMap<usize, Vec<SocketAddr>>,
+    looks_nearby: bool,
+    local: Option<Local>,
     fresh: Vec<usize>,
     heard: BTreeMap<String, Result<(), String>>,
     /// Whoever only asks tells by itself which hubs answer.
@@ -46,19 +56,37 @@ impl Finder {
         let fixed: BTreeMap<usize, String> =
             others.filter_map(|(index, name)| Some((index, address(name)?))).collect();
         let fresh = fixed.keys().copied().collect();
-        let told = BTreeMap::new();
-        let (lighthouse, heard, only_asks) = (None, BTreeMap::new(), false);
-        Self { roster, me, tag, hubs, identity, fixed, told, lighthouse, fresh, heard, only_asks }
+        Self {
+            roster,
+            me,
+            tag,
+            hubs,
+            identity,
+            fixed,
+            told: BTreeMap::new(),
+            lighthouse: None,
+            nearby: BTreeMap::new(),
+            looks_nearby: config.network.local_discovery,
+            local: None,
+            fresh,
+            heard: BTreeMap::new(),
+            only_asks: false,
+        }
     }
 
-    /// Tells the hubs that this party accepts connections on `port`, and asks for the others.
-    /// Without a port it only asks: nobody is told, or they would look here for a run of this party
-    /// that waits elsewhere.
+    /// Tells the hubs and the local network that this party accepts connections on `port`, and asks
+    /// for the others. Without a port it only asks: nobody is told, or they would look here for a
+    /// run of this party that waits elsewhere.
     pub fn announce(&mut self, port: Option<u16>) {
+        self.only_asks = port.is_none();
+        if self.looks_nearby {
+            let root = self.identity.borrow().root().fingerprint;
+            let nearby = Nearby::new(root, self.tag, self.roster.clone(), self.me);
+            self.local = Some(Local::start(nearby, port));
+        }
         if self.hubs.is_empty() {
             return;
         }
-        self.only_asks = port.is_none();
         let me = self.roster.get(self.me);
         let others: Vec<PartyName> =
             self.roster.iter().filter(|name| Some(*name) != me).cloned().collect();
@@ -84,12 +112,12 @@ impl Finder {
             if let Some(peer) = self.fresh.pop() {
                 return (peer, self.addresses(peer));
             }
-            let Some((_, events)) = &mut self.lighthouse else {
-                return std::future::pending().await;
-            };
-            match events.recv().await {
-                Some(event) => self.take(event),
-                None => self.lighthouse = None,
+            tokio::select! {
+                event = event(&mut self.lighthouse) => self.take(event),
+                (peer, addresses) = news(&mut self.local) => {
+                    self.nearby.insert(peer, addresses);
+                    self.fresh.push(peer);
+                }
             }
         }
     }
@@ -121,8 +149,29 @@ impl Finder {
     }
 
     fn addresses(&self, peer: usize) -> Vec<String> {
-        let told = self.told.get(&peer).into_iter().flatten().map(SocketAddr::to_string);
-        self.fixed.get(&peer).cloned().into_iter().chain(told).collect()
+        let nearby = self.nearby.get(&peer).into_iter().flatten();
+        let told =
+            self.told.get(&peer).into_iter().flatten().filter(|a| !nearby.clone().any(|n| n == *a));
+        let both = nearby.clone().chain(told).map(SocketAddr::to_string);
+        self.fixed.get(&peer).cloned().into_iter().chain(both).collect()
+    }
+}
+
+/// The next event of the hubs, where there are any. May be cancelled.
+async fn event(lighthouse: &mut Option<(Client, mpsc::Receiver<Event>)>) -> Event {
+    if let Some((_, events)) = lighthouse
+        && let Some(event) = events.recv().await
+    {
+        return event;
+    }
+    std::future::pending().await
+}
+
+/// The next news of the local network, where it is looked at. May be cancelled.
+async fn news(local: &mut Option<Local>) -> local::News {
+    match local {
+        Some(local) => local.next().await,
+        None => std::future::pending().await,
     }
 }
 
