@@ -2,6 +2,7 @@
 //! the local network does.
 
 mod local;
+pub mod nat;
 mod nearby;
 
 use std::collections::BTreeMap;
@@ -12,11 +13,35 @@ use mpyc_party_core::roster::Roster;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::lighthouse::{Client, Event, Presence};
 use mpyc_party_transport::Identity;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use local::Local;
 use nearby::Nearby;
+
+/// What a connection to a hub runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Over {
+    /// TLS over TCP.
+    Tcp,
+    /// QUIC, from the socket that speaks to peers as well.
+    Udp,
+}
+
+/// A hub, as a party finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubReport {
+    /// The hub, «host:port».
+    pub hub: String,
+    /// How it sees this party, while it can be used.
+    pub observed: Option<SocketAddr>,
+    /// Over what.
+    pub over: Option<Over>,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+}
 
 /// Looks for the other parties of one session.
 #[derive(Debug)]
@@ -34,7 +59,9 @@ pub struct Finder {
     looks_nearby: bool,
     local: Option<Local>,
     fresh: Vec<usize>,
-    heard: BTreeMap<String, Result<(), String>>,
+    heard: BTreeMap<String, Result<SocketAddr, String>>,
+    /// Where this party says that it is reached.
+    own: Vec<SocketAddr>,
     /// Whoever only asks tells by itself which hubs answer.
     only_asks: bool,
 }
@@ -70,6 +97,7 @@ impl Finder {
             local: None,
             fresh,
             heard: BTreeMap::new(),
+            own: Vec::new(),
             only_asks: false,
         }
     }
@@ -79,6 +107,7 @@ impl Finder {
     /// run of this party that waits elsewhere.
     pub fn announce(&mut self, port: Option<u16>) {
         self.only_asks = port.is_none();
+        self.own = port.map(own_candidates).unwrap_or_default();
         if self.looks_nearby {
             let root = self.identity.borrow().root().fingerprint;
             let nearby = Nearby::new(root, self.tag, self.roster.clone(), self.me);
@@ -92,17 +121,35 @@ impl Finder {
             self.roster.iter().filter(|name| Some(*name) != me).cloned().collect();
         let presence = Presence {
             tag: self.tag,
-            candidates: port.map(own_candidates).unwrap_or_default(),
+            candidates: self.own.clone(),
             allow: if port.is_some() { others.clone() } else { Vec::new() },
             watch: others,
         };
         self.lighthouse = Some(Client::start(&self.hubs, &self.identity, presence));
     }
 
-    /// The hubs that were tried so far, and why one cannot be used.
+    /// The hubs that were tried so far: how each sees this party, or why it cannot be used.
     #[must_use]
-    pub fn hubs(&self) -> &BTreeMap<String, Result<(), String>> {
+    pub fn hubs(&self) -> &BTreeMap<String, Result<SocketAddr, String>> {
         &self.heard
+    }
+
+    /// The same, for those who look on.
+    #[must_use]
+    pub fn reports(&self) -> Vec<HubReport> {
+        let report = |(hub, heard): (&String, &Result<SocketAddr, String>)| HubReport {
+            hub: hub.clone(),
+            observed: heard.as_ref().ok().copied(),
+            over: heard.as_ref().ok().map(|_| Over::Tcp),
+            problem: heard.as_ref().err().cloned(),
+        };
+        self.heard.iter().map(report).collect()
+    }
+
+    /// Where this party says that it is reached.
+    #[must_use]
+    pub fn candidates(&self) -> &[SocketAddr] {
+        &self.own
     }
 
     /// The next peer of whom something new is known, and all its addresses. Never ends; may be
@@ -126,7 +173,7 @@ impl Finder {
         match event {
             Event::Connected { hub, observed } => {
                 log::debug!("hub {hub} sees this party at {observed}");
-                self.heard.insert(hub, Ok(()));
+                self.heard.insert(hub, Ok(observed));
             }
             Event::Disconnected { hub, reason } => {
                 // It is tried again and again; the same answer is no news.
