@@ -69,7 +69,10 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     ensure!(now["stage"] == "run" && now["session"] == "demo", "{now}");
     ensure!(now["process"] == runs[1].runner()?.id(), "{now}");
     ensure!(now["run"] == bob.record()["run"] || now["run"].is_string(), "{now}");
-    ensure!(now["hubs"][0]["observed"].is_string() && now["hubs"][0]["problem"].is_null(), "{now}");
+    ensure!(
+        now["hubs"][0]["seen"]["address"].is_string() && now["hubs"][0]["problem"].is_null(),
+        "{now}"
+    );
 
     let peers = asks(bob, &["peers"])?;
     ensure!(peers == asks(bob, &["peers", "demo"])?, "the one session is all sessions");

@@ -1,7 +1,7 @@
 //! Why a peer is not reached as well as it might be, in words for people.
 
+use crate::discovery::HubReport;
 use crate::discovery::nat::Nat;
-use crate::discovery::{HubReport, Over};
 use crate::link::report::{Attempt, PathKind, PeerReport};
 use crate::runner::inspect::Snapshot;
 
@@ -25,7 +25,7 @@ pub(super) fn not_direct(report: &PeerReport, run: &Snapshot) -> Option<String> 
 
 /// Why nothing is known of a peer.
 pub(super) fn unknown(hubs: &[HubReport]) -> &'static str {
-    if hubs.iter().any(|hub| hub.observed.is_some()) {
+    if hubs.iter().any(|hub| hub.seen.is_some()) {
         "no hub, no neighbour and no configuration says where it is: it has not started the session, or reaches no hub of these"
     } else {
         "no hub can be asked where it is, and neither a neighbour nor the configuration says so"
@@ -50,9 +50,10 @@ fn udp(run: &Snapshot) -> &'static str {
 
 /// The NAT before this party, as its hubs see it.
 pub(super) fn kind(run: &Snapshot) -> Nat {
-    let udp = run.hubs.iter().filter(|hub| hub.over == Some(Over::Udp));
-    let observed: Vec<_> = udp.filter_map(|hub| hub.observed).collect();
-    Nat::judge(&observed, &run.candidates)
+    let seen = run.hubs.iter().filter_map(|hub| hub.seen).filter(|seen| seen.udp);
+    let observed: Vec<_> = seen.map(|seen| seen.address).collect();
+    let own: Vec<_> = run.candidates.iter().map(|candidate| candidate.address()).collect();
+    Nat::judge(&observed, &own)
 }
 
 /// The newest failures among the candidates that begin with `kind`.

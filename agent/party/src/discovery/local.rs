@@ -5,19 +5,23 @@
 //! but this: what the library keeps of the answers has no bound of its own, so it is looked at and,
 //! when there is too much of it, thrown away.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use mdns_sd::{IfKind, Metrics, Receiver, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mpyc_party_core::alias::Alias;
+use mpyc_party_core::candidate::Candidate;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
 use super::nearby::Nearby;
 
-/// The service type of parties that accept TCP connections.
-const SERVICE: &str = "_mpyc-party._tcp.local.";
+/// The service types of parties that accept connections over TCP and over UDP (RFC 6763, section 7).
+const SERVICES: [&str; 2] = ["_mpyc-party._tcp.local.", "_mpyc-party._udp.local."];
+/// What an announcement of each is.
+const KINDS: [fn(SocketAddr) -> Candidate; 2] = [Candidate::Tcp, Candidate::Udp];
 /// The most records of others that are kept; a large conference has some thousands.
 const MOST_RECORDS: i64 = 10_000;
 /// How often they are counted.
@@ -25,8 +29,14 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How long to keep away from a network that could not be used.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// A peer, and all addresses that the local network knows of it.
-pub(super) type News = (usize, Vec<std::net::SocketAddr>);
+/// Why the library has stopped listening.
+const OVERFLOW: &str = "too much is announced on it at once";
+
+/// A peer, and all candidates that the local network knows of it.
+pub(super) type News = (usize, Vec<Candidate>);
+
+/// The ports on which this party accepts connections, as in [`SERVICES`].
+type Ports = [Option<u16>; 2];
 
 /// This party's presence on the local network; it ends when this is dropped.
 #[derive(Debug)]
@@ -37,11 +47,11 @@ pub(super) struct Local {
 
 impl Local {
     /// Looks for the peers of `nearby`, and shows this party to them where it accepts connections
-    /// on `port`.
-    pub(super) fn start(nearby: Nearby, port: Option<u16>) -> Self {
+    /// on the ports `tcp` and `udp`.
+    pub(super) fn start(nearby: Nearby, tcp: Option<u16>, udp: Option<u16>) -> Self {
         let (sender, news) = mpsc::channel(64);
         let mut task = JoinSet::new();
-        task.spawn(keep_watching(nearby, port, sender));
+        task.spawn(keep_watching(nearby, [tcp, udp], sender));
         Self { news, _task: task }
     }
 
@@ -54,9 +64,9 @@ impl Local {
     }
 }
 
-async fn keep_watching(mut nearby: Nearby, port: Option<u16>, news: mpsc::Sender<News>) {
+async fn keep_watching(mut nearby: Nearby, ports: Ports, news: mpsc::Sender<News>) {
     loop {
-        let why = match Responder::open(&nearby, port) {
+        let why = match Responder::open(&nearby, ports) {
             Ok(responder) => responder.watch(&mut nearby, &news).await,
             Err(error) => error.to_string(),
         };
@@ -68,7 +78,8 @@ async fn keep_watching(mut nearby: Nearby, port: Option<u16>, news: mpsc::Sender
 /// The library's thread; it says goodbye to the network and ends when this is dropped.
 struct Responder {
     daemon: ServiceDaemon,
-    events: Receiver<ServiceEvent>,
+    /// What is heard of each of [`SERVICES`].
+    events: [Receiver<ServiceEvent>; 2],
 }
 
 impl Drop for Responder {
@@ -79,12 +90,16 @@ impl Drop for Responder {
 }
 
 impl Responder {
-    fn open(nearby: &Nearby, port: Option<u16>) -> mdns_sd::Result<Self> {
+    fn open(nearby: &Nearby, ports: Ports) -> mdns_sd::Result<Self> {
         let daemon = ServiceDaemon::new()?;
         daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
-        let responder = Self { events: daemon.browse(SERVICE)?, daemon };
-        if let Some(own) = port.and_then(|port| announcement(nearby, port)) {
-            responder.daemon.register(own?)?;
+        let [tcp, udp] = SERVICES.map(|service| daemon.browse(service));
+        let responder = Self { events: [tcp?, udp?], daemon };
+        let alias = fresh_alias(nearby);
+        for (service, port) in SERVICES.into_iter().zip(ports) {
+            if let (Some(alias), Some(port)) = (&alias, port) {
+                responder.daemon.register(announcement(service, &alias.to_string(), port)?)?;
+            }
         }
         Ok(responder)
     }
@@ -94,9 +109,13 @@ impl Responder {
         let mut counting = interval(COUNT_EVERY);
         loop {
             let peer = tokio::select! {
-                event = self.events.recv_async() => match event {
-                    Ok(event) => take(nearby, &event),
-                    Err(_) => return "too much is announced on it at once".to_owned(),
+                event = self.events[0].recv_async() => match event {
+                    Ok(event) => take(nearby, KINDS[0], &event),
+                    Err(_) => return OVERFLOW.to_owned(),
+                },
+                event = self.events[1].recv_async() => match event {
+                    Ok(event) => take(nearby, KINDS[1], &event),
+                    Err(_) => return OVERFLOW.to_owned(),
                 },
                 _ = counting.tick() => match self.kept().await {
                     0..=MOST_RECORDS => None,
@@ -105,7 +124,7 @@ impl Responder {
             };
             if let Some(peer) = peer {
                 // Whoever does not listen any more drops this task as well.
-                let _ = news.send((peer, nearby.addresses(peer))).await;
+                let _ = news.send((peer, nearby.candidates(peer))).await;
             }
         }
     }
@@ -120,28 +139,34 @@ impl Responder {
     }
 }
 
-/// What this party says of itself: a fresh alias, its port and, by the library, its addresses.
-fn announcement(nearby: &Nearby, port: u16) -> Option<mdns_sd::Result<ServiceInfo>> {
+/// None without randomness, where no connection could be made either.
+fn fresh_alias(nearby: &Nearby) -> Option<Alias> {
     let mut salt = [0; 8];
     getrandom::fill(&mut salt).ok()?;
-    let alias = nearby.own_alias(salt)?.to_string();
+    nearby.own_alias(salt)
+}
+
+/// What this party says of itself: alias and port and, by the library, its addresses.
+fn announcement(service: &str, alias: &str, port: u16) -> mdns_sd::Result<ServiceInfo> {
+    let nothing: &[(&str, &str)] = &[];
     let host = format!("{alias}.local.");
-    let none: &[(&str, &str)] = &[];
-    let info = ServiceInfo::new(SERVICE, &alias, &host, "", port, none);
-    Some(info.map(|info| {
-        let mut info = info.enable_addr_auto();
-        // A random name is nobody else's: asking for that would only cost time.
-        info.set_requires_probe(false);
-        info
-    }))
+    let info = ServiceInfo::new(service, alias, &host, "", port, nothing)?;
+    let mut info = info.enable_addr_auto();
+    // A random name is nobody else's: asking for that would only cost time.
+    info.set_requires_probe(false);
+    Ok(info)
 }
 
 /// The peer of whom `event` tells something new.
-fn take(nearby: &mut Nearby, event: &ServiceEvent) -> Option<usize> {
+fn take(
+    nearby: &mut Nearby,
+    kind: fn(SocketAddr) -> Candidate,
+    event: &ServiceEvent,
+) -> Option<usize> {
     match event {
         ServiceEvent::ServiceResolved(service) => {
             let addresses = service.addresses.iter().map(ScopedIp::to_ip_addr);
-            nearby.hear(&service.fullname, (addresses, service.port), &own_networks())
+            nearby.hear(&service.fullname, kind, (addresses, service.port), &own_networks())
         }
         ServiceEvent::ServiceRemoved(_, name) => nearby.forget(name),
         _ => None,

@@ -9,21 +9,21 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use mpyc_party_core::alias::Alias;
-use mpyc_party_core::candidate::{self, Vantage};
+use mpyc_party_core::candidate::{self, Candidate, Vantage};
 use mpyc_party_core::claims::Fingerprint;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::roster::Roster;
 use mpyc_party_core::sni::Tag;
 
-/// The most announcements that one peer is believed at a time, the newest ones: its own, one that
-/// an earlier runner left, and a forged one or two.
-const MOST_INSTANCES: usize = 4;
+/// The most announcements that one peer is believed at a time, the newest ones: its own for TCP and
+/// for UDP, those that an earlier runner left, and some forged ones.
+const MOST_INSTANCES: usize = 8;
 
 /// One announcement.
 #[derive(Debug)]
 struct Instance {
     name: String,
-    addresses: Vec<SocketAddr>,
+    candidates: Vec<Candidate>,
 }
 
 /// The peers of one session on the local network.
@@ -55,25 +55,26 @@ impl Nearby {
         self.roster.iter().position(is).filter(|&peer| peer != self.me)
     }
 
-    /// Takes in the announcement called `name` («alias.type.local.»); the peer about whom something
-    /// new is known. `networks` are those this machine is in.
+    /// Takes in the announcement called `name` («alias.type.local.») of candidates of one kind; the
+    /// peer about whom something new is known. `networks` are those this machine is in.
     pub(super) fn hear(
         &mut self,
         name: &str,
+        kind: fn(SocketAddr) -> Candidate,
         (addresses, port): (impl Iterator<Item = IpAddr>, u16),
         networks: &[IpNet],
     ) -> Option<usize> {
         let peer = self.whose(name.split('.').next()?)?;
         let near = addresses.filter(|ip| networks.iter().any(|network| network.contains(ip)));
-        let near: Vec<_> = near.map(|ip| SocketAddr::new(ip, port)).collect();
-        let mut addresses = candidate::admit(&near, Vantage::Elsewhere);
-        addresses.sort_unstable();
+        let near: Vec<_> = near.map(|ip| kind(SocketAddr::new(ip, port))).collect();
+        let mut candidates = candidate::admit(&near, Vantage::Elsewhere);
+        candidates.sort_unstable();
         let instances = &mut self.instances[peer];
-        if instances.iter().any(|i| i.name == name && i.addresses == addresses) {
+        if instances.iter().any(|i| i.name == name && i.candidates == candidates) {
             return None;
         }
         instances.retain(|instance| instance.name != name);
-        instances.push_back(Instance { name: name.to_owned(), addresses });
+        instances.push_back(Instance { name: name.to_owned(), candidates });
         if instances.len() > MOST_INSTANCES {
             instances.pop_front();
         }
@@ -88,9 +89,9 @@ impl Nearby {
     }
 
     /// Where `peer` may be, what was announced last first.
-    pub(super) fn addresses(&self, peer: usize) -> Vec<SocketAddr> {
+    pub(super) fn candidates(&self, peer: usize) -> Vec<Candidate> {
         let newest = self.instances[peer].iter().rev();
-        let all: Vec<SocketAddr> = newest.flat_map(|instance| instance.addresses.clone()).collect();
+        let all: Vec<Candidate> = newest.flat_map(|instance| instance.candidates.clone()).collect();
         candidate::admit(&all, Vantage::Elsewhere)
     }
 }
@@ -113,18 +114,22 @@ mod tests {
         format!("{}._mpyc-party._tcp.local.", nearby(1).own_alias([salt; 8]).unwrap())
     }
 
+    fn tcp(text: &str) -> Candidate {
+        Candidate::Tcp(text.parse().unwrap())
+    }
+
     fn hear(nearby: &mut Nearby, name: &str, addresses: &[&str], port: u16) -> Option<usize> {
         let networks = [NEAR, "fe80::/64", "127.0.0.0/8", "169.254.0.0/16"];
         let networks = networks.map(|network| network.parse().unwrap());
         let addresses = addresses.iter().map(|text| text.parse().unwrap());
-        nearby.hear(name, (addresses, port), &networks)
+        nearby.hear(name, Candidate::Tcp, (addresses, port), &networks)
     }
 
     #[test]
     fn peers_are_recognised_and_nobody_else_is() {
         let mut alice = nearby(0);
         assert_eq!(hear(&mut alice, &bob(1), &["192.168.7.2"], 4747), Some(1));
-        assert_eq!(alice.addresses(1), ["192.168.7.2:4747".parse().unwrap()]);
+        assert_eq!(alice.candidates(1), [tcp("192.168.7.2:4747")]);
         assert_eq!(hear(&mut alice, &bob(1), &["192.168.7.2"], 4747), None, "no news");
         let upper = bob(2).to_uppercase();
         assert_eq!(hear(&mut alice, &upper, &["192.168.7.3"], 1), Some(1), "names have no case");
@@ -135,7 +140,7 @@ mod tests {
         }
         assert_eq!(alice.forget(&bob(1)), Some(1));
         assert_eq!(alice.forget(&bob(1)), None);
-        assert_eq!(alice.addresses(1), ["192.168.7.3:1".parse().unwrap()]);
+        assert_eq!(alice.candidates(1), [tcp("192.168.7.3:1")]);
     }
 
     #[test]
@@ -153,7 +158,7 @@ mod tests {
         ];
         hear(&mut alice, &bob(1), &astray, 22);
         hear(&mut alice, &bob(2), &["192.168.7.2"], 0);
-        assert_eq!(alice.addresses(1), []);
+        assert_eq!(alice.candidates(1), []);
     }
 
     #[test]
@@ -165,8 +170,8 @@ mod tests {
             hear(&mut alice, &bob(salt), &addresses, 1000 + u16::from(salt));
         }
         assert_eq!(alice.instances[1].len(), MOST_INSTANCES);
-        let tried = alice.addresses(1);
+        let tried = alice.candidates(1);
         assert_eq!(tried.len(), candidate::MOST);
-        assert!(tried.iter().all(|address| address.port() == 1099));
+        assert!(tried.iter().all(|candidate| candidate.address().port() == 1099));
     }
 }

@@ -5,12 +5,12 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::roster::Roster;
 use mpyc_party_core::verdict::Stage;
@@ -61,7 +61,7 @@ pub struct Snapshot {
     /// The hubs that were tried.
     pub hubs: Vec<HubReport>,
     /// Where this party says that it is reached.
-    pub candidates: Vec<SocketAddr>,
+    pub candidates: Vec<Candidate>,
     /// What runs the program, once it is known.
     pub versions: Option<String>,
 }
