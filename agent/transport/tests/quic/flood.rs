@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use mpyc_party_transport::Protocol;
+use mpyc_party_transport::{PATIENCE, Protocol, TransportError};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::forge::{Forge, leaf_params};
 use crate::pair::{NAME, endpoint, only, stream};
@@ -20,6 +21,20 @@ async fn half_open(home: &Forge) -> Vec<u8> {
     let length = trap.recv(&mut first).await.unwrap();
     first.truncate(length);
     first
+}
+
+#[tokio::test]
+async fn who_falls_silent_in_the_middle_is_given_up() {
+    let home = Forge::new("example");
+    let (bob, (bobs, at)) = (home.party("bob"), endpoint());
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&half_open(&home).await, at).await.unwrap();
+    let incoming = bobs.next().await.unwrap();
+    tokio::time::pause();
+    let before = Instant::now();
+    let outcome = incoming.accept(&bob, Protocol::Peer, NAME, &only("alice")).await;
+    assert!(matches!(outcome, Err(TransportError::Timeout { .. })), "{outcome:?}");
+    assert!(before.elapsed() < 2 * PATIENCE, "{:?}", before.elapsed());
 }
 
 /// The kind of long packet (RFC 9000, section 17.2) that says: prove your address first.
