@@ -146,6 +146,12 @@ impl Run {
         self.names(|peer| !peer.linked)
     }
 
+    /// The key that this peer has in the agreement, as far as that has come.
+    #[must_use]
+    pub fn key(&self, peer: usize) -> Option<PublicKey> {
+        self.agreement.as_ref().and_then(|agreement| Some(agreement.entry(peer)?.key))
+    }
+
     /// When [`Event::Tick`] is due at the latest, in the time that `handle` is given; never where
     /// only others can bring news.
     #[must_use]
