@@ -41,6 +41,8 @@ pub enum Control {
     Done,
     /// The run has failed.
     Abort(Failure),
+    /// The sender has heard [`Control::Done`] or [`Control::Abort`]: it need not be said again.
+    Noted,
     /// Nothing new.
     Beat,
 }

@@ -116,7 +116,17 @@ impl Party {
     /// # Errors
     /// If the file cannot be written.
     pub fn use_python(&self, interpreter: &Path) -> Result<(), LabError> {
-        self.configure(&format!("[listen]\nport = 0\n[python]\ninterpreter = {interpreter:?}\n"))
+        let python = format!("[python]\ninterpreter = {interpreter:?}\n");
+        self.configure(&format!("{QUIET}[listen]\nport = 0\n{python}"))
+    }
+
+    /// Looks for the others on the local network of its host.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn look_nearby(&self) -> Result<(), LabError> {
+        let head = usual_head(0);
+        self.configure(head.strip_prefix(QUIET).unwrap_or(&head))
     }
 
     /// Declares `session`, or declares it anew.
@@ -157,9 +167,13 @@ impl Party {
     }
 }
 
-/// This port; the tests' interpreter where one is set, else the private environment.
+/// No looking around on this machine's real network.
+const QUIET: &str = "network.local-discovery = false\n";
+
+/// This port, no looking around on this machine's real network, and the tests' interpreter where
+/// one is set, else the private environment.
 fn usual_head(port: u16) -> String {
     let python = std::env::var_os("MPYC_PARTY_TEST_PYTHON");
     let python = python.map(|python| format!("[python]\ninterpreter = {python:?}\n"));
-    format!("[listen]\nport = {port}\n{}", python.unwrap_or_default())
+    format!("{QUIET}[listen]\nport = {port}\n{}", python.unwrap_or_default())
 }

@@ -210,6 +210,16 @@ pub fn is_running(path: &Path) -> bool {
     file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
+/// The directories of the runs that are going on.
+///
+/// # Errors
+/// Where the directory cannot be read.
+pub fn running(place: &Place) -> Result<Vec<PathBuf>, FileError> {
+    let runs = runs_dir(place);
+    let all = files::list(&runs)?.into_iter().map(|name| runs.join(name));
+    Ok(all.filter(|path| is_running(path)).collect())
+}
+
 /// The record in the run directory `path`.
 ///
 /// # Errors
