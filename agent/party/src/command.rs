@@ -7,6 +7,7 @@ mod hub;
 mod logging;
 mod output;
 mod peers;
+mod ping;
 mod python;
 mod reference;
 mod running;
@@ -96,6 +97,8 @@ enum Command {
     Status(status::Status),
     /// Show the other parties of running sessions: the path to each, how fast it is, why not direct
     Peers(peers::Peers),
+    /// Look for another party, connect to it, and measure how long an answer takes
+    Ping(ping::Ping),
     /// Make ready the Python that runs MPyC, and print its path
     Python,
     /// The configuration
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Session(session) => session.run(common),
         Command::Status(status) => status.run(common),
         Command::Peers(peers) => peers.run(common),
+        Command::Ping(ping) => ping.run(common),
         Command::Python => python::run(common),
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),

@@ -7,6 +7,7 @@
 
 mod accept;
 mod dial;
+pub mod ping;
 mod pipe;
 pub mod report;
 
