@@ -15,6 +15,7 @@ mod connection;
 mod dial;
 mod keep;
 pub mod moves;
+pub mod ping;
 pub mod report;
 mod serve;
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::connection::Way;
 use super::keep::News;
-use super::{BoxError, LinkEvent, Shared};
+use super::{BoxError, LinkEvent, Shared, ping};
 
 /// How long a peer may take for its first message.
 const OPENING: Duration = Duration::from_secs(5);
@@ -80,6 +80,7 @@ pub(super) async fn welcome(
             shared.doors[peer].send(opened).await.map_err(|_| "this runner ends".into())
         }
         Purpose::Check => show_entry(shared, &mut secure).await,
+        Purpose::Ping => ping::answer(&mut secure).await,
     }
 }
 

@@ -16,7 +16,7 @@ use super::connection::Way;
 use super::{BoxError, Circle, Shared};
 
 /// How long an attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(5);
+pub(super) const ATTEMPT: Duration = Duration::from_secs(5);
 /// Addresses that one name may have.
 const MOST_ADDRESSES: usize = 8;
 
@@ -125,6 +125,17 @@ pub async fn inquire(
     peer: usize,
     candidates: &[String],
 ) -> Result<Entry, BoxError> {
+    ask(race(circle, peer, candidates, Purpose::Check).await?).await
+}
+
+/// Dials all `candidates` at once; the first that passes the handshake wins. The error is that of
+/// the last to fail.
+pub(super) async fn race(
+    circle: &Circle,
+    peer: usize,
+    candidates: &[String],
+    purpose: Purpose,
+) -> Result<Secure, BoxError> {
     let expect = circle.expect(Some(peer), &circle.pins);
     let mut attempts = JoinSet::new();
     for place in candidates.iter().cloned() {
@@ -136,7 +147,12 @@ pub async fn inquire(
     let mut last = BoxError::from("none of its addresses can be found");
     while let Some(attempt) = attempts.join_next().await {
         match attempt {
-            Ok(Ok(secure)) => return ask(secure).await,
+            Ok(Ok(mut secure)) => {
+                match frame::write(&mut secure.stream, &purpose, LARGEST_OPENING).await {
+                    Ok(()) => return Ok(secure),
+                    Err(error) => last = error.into(),
+                }
+            }
             Ok(Err(error)) => last = error,
             Err(_) => {}
         }
@@ -145,7 +161,6 @@ pub async fn inquire(
 }
 
 async fn ask(mut secure: Secure) -> Result<Entry, BoxError> {
-    frame::write(&mut secure.stream, &Purpose::Check, LARGEST_OPENING).await?;
     let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
     let answer = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
     match timeout(2 * ATTEMPT, answer).await?? {

@@ -211,7 +211,8 @@ impl Conductor<'_> {
             roster: self.circle.roster.clone(),
             peers: self.links.reports(),
             hubs: finder.reports(),
-            candidates: finder.candidates().to_vec(),
+            nat: finder.nat(),
+            candidates: finder.candidates().iter().map(ToString::to_string).collect(),
             versions: record.versions.clone(),
         }
     }
