@@ -25,8 +25,9 @@ pub(super) async fn answer(secure: &mut Secure) -> Result<(), BoxError> {
             Some(_) => return Err("it pings with something else".into()),
             None => return Ok(()),
         };
-        let echo = frame::write(&mut secure.stream, &Control::Echo(number), LARGEST_CONTROL);
-        timeout(SILENCE, echo).await??;
+        let echo = Control::Echo(number);
+        let echoed = frame::write(&mut secure.stream, &echo, LARGEST_CONTROL);
+        timeout(SILENCE, echoed).await??;
     }
     Ok(())
 }

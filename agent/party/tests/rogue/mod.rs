@@ -158,8 +158,15 @@ pub(crate) async fn say(link: &mut Secure, message: &Control) -> Result<()> {
     Ok(frame::write(&mut link.stream, message, LARGEST_CONTROL).await?)
 }
 
+/// The next message; who says its last word is told that it came.
 async fn hear(link: &mut Secure) -> Result<Option<Control>> {
-    Ok(tokio::time::timeout(LIMIT, frame::read(&mut link.stream, LARGEST_CONTROL)).await??)
+    let message = frame::read(&mut link.stream, LARGEST_CONTROL);
+    let message = tokio::time::timeout(LIMIT, message).await??;
+    if matches!(message, Some(Control::Abort(_) | Control::Done)) {
+        // It may have gone already.
+        let _ = say(link, &Control::Noted).await;
+    }
+    Ok(message)
 }
 
 /// The next message that is no heartbeat.
