@@ -16,6 +16,7 @@ mod dial;
 mod keep;
 pub mod moves;
 pub mod ping;
+mod reach;
 pub mod report;
 mod serve;
 
