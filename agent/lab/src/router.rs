@@ -130,7 +130,8 @@ impl Router {
     }
 
     /// New packets from outside are dropped on input too: tracked, one that comes before its
-    /// counterpart from inside would take the port that the mapping needs.
+    /// counterpart from inside would take the port that the mapping needs. Some kernels show what
+    /// only passes the switch inside to these rules as well (`bridge-nf-call-iptables`).
     fn rules(&self) -> String {
         let (blocked, let_out) = match self.firewall {
             Firewall::Open => ("", "accept"),
@@ -154,6 +155,7 @@ impl Router {
                }}
                chain passing {{
                  type filter hook forward priority 0; policy drop;
+                 iifname switch oifname switch accept
                  {blocked}
                  ct state established,related accept
                  ct status dnat accept
