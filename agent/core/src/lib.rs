@@ -30,6 +30,7 @@ pub mod control;
 mod key;
 pub mod lighthouse;
 pub mod name;
+pub mod path;
 pub mod relay;
 pub mod role;
 mod root;

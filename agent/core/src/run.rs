@@ -27,6 +27,7 @@ use crate::component::Components;
 use crate::control::Control;
 use crate::name::PartyName;
 use crate::roster::Roster;
+use crate::stream::Epoch;
 use crate::verdict::{Exit, Failure, Reason, Remark, Stage, Verdict};
 use peer::Peer;
 
@@ -79,8 +80,8 @@ pub enum Action {
     Agreed(RunId),
     /// Let the program start.
     Start,
-    /// Dial the stream that this peer's MPyC opens.
-    Dial(usize, u32),
+    /// Open a carrier of this stream to this peer, unless one newer than this is there.
+    Dial(usize, u32, Epoch),
     /// The run is over: end the MPyC process, write the record. Events are still taken, for the
     /// peers have to hear of it.
     End(Verdict),
@@ -143,6 +144,12 @@ impl Run {
     #[must_use]
     pub fn missing(&self) -> Vec<PartyName> {
         self.names(|peer| !peer.linked)
+    }
+
+    /// The key that this peer has in the agreement, as far as that has come.
+    #[must_use]
+    pub fn key(&self, peer: usize) -> Option<PublicKey> {
+        self.agreement.as_ref().and_then(|agreement| Some(agreement.entry(peer)?.key))
     }
 
     /// When [`Event::Tick`] is due at the latest, in the time that `handle` is given; never where
@@ -209,7 +216,7 @@ impl Run {
     fn receive(&mut self, peer: usize, message: Control) {
         let known = &mut self.peers[peer];
         match message {
-            Control::Beat => {}
+            Control::Beat(_) => {}
             Control::Entry(entry) if self.agreement.is_some() => self.on_entry(peer, entry),
             Control::Entry(entry) if known.early_entry.as_ref().is_none_or(|e| *e == entry) => {
                 known.early_entry = Some(entry);
@@ -220,8 +227,8 @@ impl Run {
             Control::Ready(id) if known.ready.is_none_or(|ready| ready == id) => {
                 known.ready = Some(id);
             }
-            Control::Dial { cycle } if self.stage >= Stage::Start => {
-                self.actions.push(Action::Dial(peer, cycle));
+            Control::Dial { cycle, newest } if self.stage >= Stage::Start => {
+                self.actions.push(Action::Dial(peer, cycle, newest));
             }
             Control::Done if self.stage >= Stage::Start => {
                 known.done = true;

@@ -36,7 +36,9 @@ use replay::Replay;
 pub const WINDOW: usize = 4 * 1024 * 1024;
 
 /// The number of a carrier: rises with every link of a pair and with every attempt on one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Epoch {
     /// The epoch of the link, from 1.
     pub link: u64,
@@ -234,7 +236,7 @@ impl Stream {
             if !data.is_empty() {
                 return Ok((done, Received::Data(data)));
             }
-            let Some(head) = Head::decode(rest).filter(|_| self.incoming.between_frames()) else {
+            let Some(head) = Head::decode(rest).filter(|_| self.incoming.frame_left() == 0) else {
                 return Ok((done, Received::Nothing));
             };
             done += HEAD;
@@ -251,6 +253,13 @@ impl Stream {
                 unknown => return Err(Violation::UnknownKind(unknown)),
             }
         }
+    }
+
+    /// How many bytes of data are to come before the next head: whoever reads no more than these gets
+    /// the next frame in one piece.
+    #[must_use]
+    pub fn until_head(&self) -> usize {
+        self.incoming.frame_left()
     }
 
     /// The local side took `length` bytes of the [`Received::Data`].

@@ -1,5 +1,5 @@
 //! Presence over QUIC and TCP: which is used when, what a move leads to, and what a hub bounds.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod harbour;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod cold;
 mod hosts;
+mod load;
 mod matrix;
 mod world;
 
@@ -32,6 +33,8 @@ enum Command {
     Matrix(matrix::Matrix),
     /// Build a topology with its NATs, firewalls and lines, and hold it to be entered by hand.
     Topology(world::World),
+    /// Load a hub with thousands of parties and measure what that costs.
+    HubLoad(load::HubLoad),
     /// One end of measured traffic; the benchmarks and tests start both.
     #[command(subcommand, hide = true)]
     Traffic(traffic::End),
@@ -52,6 +55,7 @@ fn main() -> Result<ExitCode> {
         Command::Hosts(wanted) => hosts::run(&wanted),
         Command::Matrix(wanted) => matrix::run(&wanted),
         Command::Topology(wanted) => world::run(&wanted).map(|()| ExitCode::SUCCESS),
+        Command::HubLoad(wanted) => load::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::Traffic(end) => traffic::run(end).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -230,7 +230,9 @@ fn success_is_not_reported_without_all_reports() {
 
 #[test]
 fn messages_out_of_turn_are_the_senders_fault() {
-    for message in [Control::Use, Control::Done, Control::Noted, Control::Dial { cycle: 0 }] {
+    let taken = Control::Use { instance: 1, epoch: 1 };
+    let asked = Control::Dial { cycle: 0, newest: Epoch::default() };
+    for message in [taken, Control::Done, Control::Noted, asked] {
         let mut world = World::new(2);
         world.link_all();
         world.give(0, Event::Received(1, message));

@@ -63,7 +63,7 @@ impl Harbour {
     }
 
     pub(crate) async fn limited(limits: Limits) -> Self {
-        Self::made(limits, |listener| udp(listener)).await
+        Self::made(limits, udp).await
     }
 
     /// One whose UDP socket is on another port than the TCP listener.

@@ -2,6 +2,7 @@
 //! forget.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -67,14 +68,16 @@ async fn forward(
         if passes.load(Ordering::SeqCst) == Passes::Nothing as u8 {
             continue;
         }
-        let key = (from, mappings.load(Ordering::SeqCst));
-        if !backs.contains_key(&key) {
-            let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-            let (front, passes) = (Arc::clone(&front), Arc::clone(&passes));
-            answers.spawn(answer(Arc::clone(&back), front, from, passes));
-            backs.insert(key, back);
-        }
-        backs[&key].send_to(&datagram[..length], hub).await.unwrap();
+        let back = match backs.entry((from, mappings.load(Ordering::SeqCst))) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                let (front, passes) = (Arc::clone(&front), Arc::clone(&passes));
+                answers.spawn(answer(Arc::clone(&back), front, from, passes));
+                new.insert(back)
+            }
+        };
+        back.send_to(&datagram[..length], hub).await.unwrap();
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod hub;
 mod links;
 mod meeting;
 mod nebula;
-mod process;
+pub(crate) mod process;
 mod report;
 mod rounds;
 mod session;

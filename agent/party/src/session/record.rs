@@ -33,6 +33,17 @@ pub struct Cycle {
     pub bytes_sent: u64,
 }
 
+/// How often and how long the link to a party was away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outage {
+    /// The party.
+    pub party: PartyName,
+    /// How often.
+    pub count: u32,
+    /// How long in all, in seconds.
+    pub seconds: f64,
+}
+
 /// What is kept of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -59,6 +70,9 @@ pub struct Record {
     pub mpyc: Vec<Cycle>,
     /// What ran it.
     pub versions: Option<String>,
+    /// The links that were away after all had agreed.
+    #[serde(default)]
+    pub outages: Vec<Outage>,
     /// What was not as it should be.
     pub warnings: Vec<String>,
     /// Bytes that the program wrote.
@@ -85,6 +99,7 @@ impl Record {
             took_s: None,
             mpyc: Vec::new(),
             versions: None,
+            outages: Vec::new(),
             warnings: Vec::new(),
             output_bytes: 0,
         }

@@ -81,8 +81,9 @@ impl Rogue {
     /// A control link that the peer, whose name must sort before this one's, has chosen.
     pub(crate) async fn link(&self, peer: usize, at: SocketAddr) -> Result<Secure> {
         let mut link = self.connect(peer, at, Protocol::Control).await?;
-        frame::write(&mut link.stream, &Purpose::Run, LARGEST_CONTROL).await?;
-        ensure!(hear(&mut link).await? == Some(Control::Use), "the link is not chosen");
+        frame::write(&mut link.stream, &Purpose::Run { lost: 0 }, LARGEST_CONTROL).await?;
+        let chosen = hear(&mut link).await?;
+        ensure!(matches!(chosen, Some(Control::Use { .. })), "the link is not chosen: {chosen:?}");
         Ok(link)
     }
 
@@ -157,15 +158,23 @@ pub(crate) async fn say(link: &mut Secure, message: &Control) -> Result<()> {
     Ok(frame::write(&mut link.stream, message, LARGEST_CONTROL).await?)
 }
 
+/// The next message; who says its last word is told that it came.
 async fn hear(link: &mut Secure) -> Result<Option<Control>> {
-    Ok(tokio::time::timeout(LIMIT, frame::read(&mut link.stream, LARGEST_CONTROL)).await??)
+    let message = frame::read(&mut link.stream, LARGEST_CONTROL);
+    let message = tokio::time::timeout(LIMIT, message).await??;
+    if matches!(message, Some(Control::Abort(_) | Control::Done)) {
+        // It may have gone already.
+        let _ = say(link, &Control::Noted).await;
+    }
+    Ok(message)
 }
 
 /// The next message that is no heartbeat.
 pub(crate) async fn next(link: &mut Secure) -> Result<Control> {
     loop {
         match hear(link).await?.context("the peer has gone")? {
-            Control::Beat => {}
+            Control::Beat(number) => say(link, &Control::Echo(number)).await?,
+            Control::Echo(_) | Control::Noted => {}
             message => return Ok(message),
         }
     }

@@ -256,7 +256,7 @@ impl World {
         for (a, b) in self.links.clone().into_iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
             let silent = self.frozen.contains(&a) || self.frozen.contains(&b);
             if !silent && !self.cut.contains(&(a, b)) && self.linked(a, b) {
-                self.give(b, Event::Received(a, Control::Beat));
+                self.give(b, Event::Received(a, Control::Beat(0)));
             }
         }
     }
