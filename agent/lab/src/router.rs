@@ -141,7 +141,7 @@ impl Router {
         let strangers = match self.nat {
             Nat::FullCone => {
                 let first = self.inside.subnet.v4(1);
-                format!("fib daddr type local udp dport 1024-65535 dnat to {first}")
+                format!("fib daddr type local meta l4proto udp dnat to {first}")
             }
             Nat::Easy | Nat::Symmetric => String::new(),
         };
