@@ -5,9 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::control::{
-    Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening,
-};
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening};
 use mpyc_party_transport::{Carrier, Incoming, Protocol, Secure, TransportError, frame};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;

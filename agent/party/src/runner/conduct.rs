@@ -92,8 +92,7 @@ pub async fn conduct(
         view.show(Notice::Warning(&format!("no UDP, so no QUIC to anybody: {error}")));
     }
     let quic = quic.ok();
-    let (links, link_events) =
-        Links::open(circle.clone(), listener, quic.clone(), shown_entry)?;
+    let (links, link_events) = Links::open(circle.clone(), listener, quic.clone(), shown_entry)?;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let (line_sender, lines) = mpsc::channel(256);
     tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
