@@ -70,9 +70,8 @@ impl Paths {
         if self.healthy().is_some() {
             return held.since + DOUBT;
         }
-        let hopeful = |(target, under_way): (&Target, &u32)| {
-            target.kind < held.kind && *under_way > 0
-        };
+        let hopeful =
+            |(target, under_way): (&Target, &u32)| target.kind < held.kind && *under_way > 0;
         let waits = self.epoch == 0 && self.targets.iter().any(hopeful);
         held.since + if waits { head_start(held.kind) } else { Duration::ZERO }
     }
@@ -165,7 +164,8 @@ impl Paths {
     /// Tries all targets of a kind; false where there is none.
     fn attempt(&mut self, kind: Kind) -> bool {
         let mut any = false;
-        for (target, under_way) in self.targets.iter_mut().filter(|(target, _)| target.kind == kind) {
+        for (target, under_way) in self.targets.iter_mut().filter(|(target, _)| target.kind == kind)
+        {
             any = true;
             if *under_way < MOST_UNDER_WAY {
                 *under_way += 1;

@@ -138,8 +138,8 @@ pub(super) async fn race(
 ) -> Result<Secure, BoxError> {
     let expect = circle.expect(Some(peer), &circle.pins);
     let mut attempts = JoinSet::new();
-    for place in candidates.iter().cloned() {
-        let (circle, expect) = (circle.clone(), expect.clone());
+    for place in candidates {
+        let (circle, expect, place) = (circle.clone(), expect.clone(), place.clone());
         attempts.spawn(async move {
             timeout(ATTEMPT, tcp(&circle, &place, Protocol::Control, &expect)).await?
         });
