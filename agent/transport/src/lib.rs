@@ -3,7 +3,8 @@
 //!
 //! An [`Identity`] and an [`Expect`] go in, a [`Secure`] connection comes out, and whoever is at
 //! its other end has been checked inside the handshake. TLS 1.3 only, no resumption, no tickets, no
-//! early data, one ALPN per [`Protocol`].
+//! early data, one ALPN per [`Protocol`]. What MPyC says goes over a succession of them, as [`resume`]
+//! carries it.
 
 mod accept;
 mod carrier;
@@ -16,6 +17,7 @@ pub mod gate;
 mod identity;
 mod provider;
 pub mod quic;
+pub mod resume;
 mod secure;
 mod verify;
 
