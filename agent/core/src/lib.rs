@@ -11,7 +11,8 @@
 //! A *session* is a named, declared computation among an ordered [`roster`] of parties. Its
 //! [tag](sni::Tag) stands for it in public: the [`lighthouse`] of a hub lets the parties of a
 //! session find each other by it, and tells nobody else. Of the [candidates](candidate) that a
-//! party announces, those that could make others probe addresses of its choice are dropped.
+//! party announces, those that could make others probe addresses of its choice are dropped. Parties
+//! that cannot reach each other meet at the [`relay`].
 //!
 //! When the parties meet, they exchange [`control`] messages. Each says what it would run, cut into
 //! [`component`]s; the [`agreement`] holds only if all were told the same by all. Then, and only
@@ -27,6 +28,7 @@ pub mod control;
 mod key;
 pub mod lighthouse;
 pub mod name;
+pub mod relay;
 pub mod role;
 mod root;
 pub mod roster;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod hosts;
+mod load;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ enum Command {
     Bench(bench::Bench),
     /// Make hosts by hand and run a shell in the first; all is gone when it ends.
     Hosts(hosts::Hosts),
+    /// Load a hub with thousands of parties and measure what that costs.
+    HubLoad(load::HubLoad),
     /// One end of measured traffic; the benchmarks and tests start both.
     #[command(subcommand, hide = true)]
     Traffic(traffic::End),
@@ -36,6 +39,7 @@ fn main() -> Result<ExitCode> {
         Command::Bench(wanted) => bench::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::Link(end) => forward::run(end).map(|()| ExitCode::SUCCESS),
         Command::Hosts(wanted) => hosts::run(&wanted),
+        Command::HubLoad(wanted) => load::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::Traffic(end) => traffic::run(end).map(|()| ExitCode::SUCCESS),
     }
 }

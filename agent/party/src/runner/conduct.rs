@@ -16,7 +16,7 @@ use super::output::{self, Kept, Line};
 use super::sandbox;
 use super::streams::{Delivery, StreamEvent, Streams};
 use super::view::{Channel, Notice, View};
-use crate::discovery::Finder;
+use crate::discovery::{Finder, Found};
 use crate::link::{self, Circle, LinkEvent, Links};
 use crate::session::record::{Cycle, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, Versions};
@@ -107,7 +107,7 @@ pub async fn conduct(
         verdict: None,
         view,
     };
-    finder.announce(Some(port));
+    finder.announce(Some(port), None);
     conductor.view.show(Notice::Waiting(port, &conductor.machine.missing()));
     let mut inlets = Inlets { links: link_events, streams: stream_events, lines, stop, finder };
     if let Err(error) = conductor.drive(&mut inlets).await {
@@ -143,7 +143,9 @@ impl Conductor<'_> {
                 Some(event) = links.recv() => self.link(event).await?,
                 Some(event) = streams.recv() => self.stream(event).await?,
                 Some(line) = lines.recv() => self.line(&line).await?,
-                (peer, addresses) = finder.next() => self.links.candidates(peer, addresses),
+                found = finder.next() => if let Found::Peer(peer, at) = found {
+                    self.links.candidates(peer, at.tcp());
+                },
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
                 () = tokio::time::sleep_until(tick.into()) => self.happen(Event::Tick).await?,
             }

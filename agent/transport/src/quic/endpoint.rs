@@ -75,6 +75,14 @@ impl Endpoint {
         Ok(Self { quic, reception: Arc::new(reception), gate, port })
     }
 
+    /// The same with room for other numbers of undecided handshakes: a hub to which thousands come
+    /// back at once needs more, or they would evict each other.
+    #[must_use]
+    pub fn with_room(mut self, limits: Limits) -> Self {
+        self.gate = Gate::new(limits);
+        self
+    }
+
     /// The port it is bound to.
     #[must_use]
     pub fn port(&self) -> u16 {
