@@ -36,7 +36,9 @@ use replay::Replay;
 pub const WINDOW: usize = 4 * 1024 * 1024;
 
 /// The number of a carrier: rises with every link of a pair and with every attempt on one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Epoch {
     /// The epoch of the link, from 1.
     pub link: u64,

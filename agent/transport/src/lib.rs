@@ -27,5 +27,6 @@ pub use dial::{connect, connect_to_enrol};
 pub use error::TransportError;
 pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
-pub use secure::{Enrolment, PATIENCE, Path, Secure, SecureStream};
+pub use mpyc_party_core::path::Kind as Path;
+pub use secure::{Enrolment, PATIENCE, Secure, SecureStream};
 pub use verify::{PeerError, certified, verify_issued};

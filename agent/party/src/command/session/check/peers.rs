@@ -63,7 +63,10 @@ pub(super) async fn ask(
         }
     }
     let silent = || Err("no answer".to_owned());
-    let heard = |hub: &String| finder.hubs().get(hub).cloned().unwrap_or_else(silent);
+    let heard = |hub: &String| match finder.hubs().get(hub) {
+        Some(heard) => heard.clone().map(|_| ()),
+        None => silent(),
+    };
     let heard = hubs.iter().map(|hub| (hub.clone(), heard(hub))).collect();
     (answers, heard)
 }
