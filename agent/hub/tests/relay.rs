@@ -218,35 +218,42 @@ async fn pairs_of_a_party_are_bounded() {
 
 #[tokio::test]
 async fn a_busy_party_leaves_the_others_their_share() {
-    let relay_rate = NonZeroU64::new(4_000_000);
+    let relay_rate = NonZeroU64::new(1_000_000);
     let harbour = Harbour::limited(Limits { relay_rate, ..Limits::default() }).await;
     let (alice, carol) = (harbour.party("alice").await, harbour.party("carol").await);
     let mut bob = Party::new(&harbour, "bob", &["alice", "bob", "carol"]).await;
+    let mut pairs = Vec::new();
+    for who in [0, 0, 0, 0, 0, 0, 0, 0, 1] {
+        pairs.push((who, pipe(&harbour, [&alice, &carol][who], &mut bob).await));
+    }
     let sent = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
     let mut pumps = JoinSet::new();
-    for (who, pairs, sent) in [(&alice, 8, &sent[0]), (&carol, 1, &sent[1])] {
-        for _ in 0..pairs {
-            let (mut near, mut far) = pipe(&harbour, who, &mut bob).await;
-            let sent = Arc::clone(sent);
-            pumps.spawn(async move { while near.write_all(&[0; 4096]).await.is_ok() {} });
-            pumps.spawn(async move {
-                let mut buffer = vec![0; 65_536];
-                while let Ok(length @ 1..) = far.read(&mut buffer).await {
-                    sent.fetch_add(length as u64, Ordering::Relaxed);
-                }
-            });
-        }
+    for (who, (mut near, mut far)) in pairs {
+        let sent = Arc::clone(&sent[who]);
+        pumps.spawn(async move { while near.write_all(&[0; 4096]).await.is_ok() {} });
+        pumps.spawn(async move {
+            let mut buffer = vec![0; 65_536];
+            while let Ok(length @ 1..) = far.read(&mut buffer).await {
+                sent.fetch_add(length as u64, Ordering::Relaxed);
+            }
+        });
     }
-    let total = async {
-        while sent.iter().map(|s| s.load(Ordering::Relaxed)).sum::<u64>() < 8_000_000 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let counts = || [0, 1].map(|who: usize| sent[who].load(Ordering::Relaxed));
+    let until = async |enough: &dyn Fn([u64; 2]) -> bool| {
+        while !enough(counts()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        counts()
     };
-    let begun = Instant::now();
-    timeout(SOON, total).await.unwrap();
-    // What was sent while the pipes were being made counts for alice.
-    assert!(begun.elapsed() > Duration::from_millis(1500), "the ceiling holds");
-    let [busy, single] = [0, 1].map(|who: usize| sent[who].load(Ordering::Relaxed));
+    let shares = async {
+        let before = until(&|[busy, single]| busy > 0 && single > 0).await;
+        let (begun, enough) = (Instant::now(), before.iter().sum::<u64>() + 2_000_000);
+        let after = until(&|now| now.iter().sum::<u64>() > enough).await;
+        // Some of it was on its way already when counting began.
+        assert!(begun.elapsed() > Duration::from_millis(1500), "the ceiling holds");
+        [after[0] - before[0], after[1] - before[1]]
+    };
+    let [busy, single] = timeout(SOON, shares).await.unwrap();
     assert!(single * 2 > busy, "8 pairs have carried {busy} bytes, a single one {single}");
 }
 

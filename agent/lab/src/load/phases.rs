@@ -20,6 +20,8 @@ use super::{Hub, Over};
 
 /// Parties that arrive at the same time, except after the restart.
 const AT_ONCE: usize = 64;
+/// How often a party tries to arrive.
+const ATTEMPTS: usize = 5;
 /// Look-ups and moves in a second at work.
 const LOOK_UPS: u32 = 200;
 const MOVES: u32 = 100;
@@ -76,9 +78,14 @@ async fn arrive(hub: &Hub, crowd: &Arc<Crowd>, report: &mut Report) -> Result<Se
         let (crowd, port) = (Arc::clone(crowd), hub.port);
         arriving.spawn(async move {
             let begun = Instant::now();
-            let seat = crowd.arrive(member, port).await;
+            let mut seat = crowd.arrive(member, port).await;
+            let mut attempts = 1;
+            while seat.is_err() && attempts < ATTEMPTS {
+                attempts += 1;
+                seat = crowd.arrive(member, port).await;
+            }
             drop(place);
-            (member, seat, begun.elapsed())
+            (member, seat, begun.elapsed(), attempts)
         });
     }
     let mut arrived = arriving.join_all().await;
@@ -86,9 +93,10 @@ async fn arrive(hub: &Hub, crowd: &Arc<Crowd>, report: &mut Report) -> Result<Se
     let count = crowd.members.len() as f64;
     report.connects_per_second = count / took;
     report.hub_cpu_ms_per_connect = (hub.process.cpu_seconds()? - cpu) * 1000.0 / count;
-    report.connect = Times::new(arrived.iter().map(|(_, _, time)| *time).collect());
+    report.connect = Times::new(arrived.iter().map(|(_, _, time, _)| *time).collect());
+    report.connect_attempts = arrived.iter().map(|(.., attempts)| attempts).sum();
     arrived.sort_by_key(|(member, ..)| *member);
-    let seats: Result<Vec<_>> = arrived.into_iter().map(|(_, seat, _)| seat).collect();
+    let seats: Result<Vec<_>> = arrived.into_iter().map(|(_, seat, ..)| seat).collect();
     Ok(Arc::new(seats.context("somebody could not connect")?))
 }
 

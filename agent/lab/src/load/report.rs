@@ -15,6 +15,7 @@ pub(super) struct Report {
     /// Of all parties, 64 at a time, with the processor time of the hub for one.
     pub(super) connects_per_second: f64,
     pub(super) connect: Times,
+    pub(super) connect_attempts: usize,
     pub(super) hub_cpu_ms_per_connect: f64,
     /// Most memory the hub has held, before anybody came and with all parties announced.
     pub(super) hub_mb_empty: f64,
@@ -89,6 +90,7 @@ impl fmt::Display for Report {
         row("certificates made", format!("{:.0}/s", self.certificates_per_second))?;
         row("connected and announced", format!("{:.0}/s", self.connects_per_second))?;
         row("  each", self.connect.to_string())?;
+        row("  attempts", self.connect_attempts.to_string())?;
         row("  processor time of the hub", format!("{:.2} ms", self.hub_cpu_ms_per_connect))?;
         row(
             "memory of the hub",
