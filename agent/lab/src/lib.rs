@@ -23,6 +23,7 @@ mod lab;
 mod leftovers;
 mod namespace;
 pub mod party;
+pub mod programs;
 pub mod reach;
 mod router;
 mod setting;

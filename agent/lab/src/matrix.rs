@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -48,32 +46,50 @@ pub(crate) fn run(wanted: &Matrix) -> Result<ExitCode> {
     let kinds = if wanted.only.is_empty() { &Kind::ALL[..] } else { &wanted.only[..] };
     let pairs: Vec<(Kind, Kind)> =
         kinds.iter().flat_map(|a| kinds.iter().map(|b| (*a, *b))).collect();
-    let cells = cells(&pairs, wanted.jobs.max(1));
+    if !wanted.json {
+        heading()?;
+    }
+    let cells =
+        cells(&pairs, wanted.jobs.max(1), |cell| if wanted.json { Ok(()) } else { row(cell) })?;
+    let failed = cells.iter().filter(|cell| cell.problem.is_some()).count();
     let mut out = io::stdout().lock();
     if wanted.json {
         serde_json::to_writer_pretty(&mut out, &cells)?;
         writeln!(out)?;
     } else {
-        table(&mut out, &cells)?;
+        writeln!(out, "{} of {} as they have to be", cells.len() - failed, cells.len())?;
     }
     out.flush()?;
-    let failed = cells.iter().any(|cell| cell.problem.is_some());
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The cells of these pairs, in this order; so many are worked on at a time.
-fn cells(pairs: &[(Kind, Kind)], jobs: usize) -> Vec<Cell> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+/// The cells of these pairs, each told of when it is done; so many are worked on at a time.
+fn cells(
+    pairs: &[(Kind, Kind)],
+    jobs: usize,
+    tell: impl Fn(&Cell) -> io::Result<()> + Sync,
+) -> Result<Vec<Cell>> {
+    let next = AtomicUsize::new(0);
     let work = || {
-        while let Some((a, b)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((a, b)) = pairs.get(number) else { return anyhow::Ok(done) };
             let cell = Cell::of(*a, *b, meet(*a, *b));
-            done.lock().unwrap_or_else(PoisonError::into_inner).push(((*a, *b), cell));
+            tell(&cell)?;
+            done.push((number, cell));
         }
     };
-    thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(work))));
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(pair, _)| pairs.iter().position(|wanted| wanted == pair));
-    done.into_iter().map(|(_, cell)| cell).collect()
+    let mut done = Vec::new();
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            done.extend(worker.join().map_err(|_| anyhow!("a session was given up"))??);
+        }
+        anyhow::Ok(())
+    })?;
+    done.sort_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, cell)| cell).collect())
 }
 
 impl Cell {
@@ -93,29 +109,32 @@ impl Cell {
     }
 }
 
-fn table(out: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
+fn heading() -> io::Result<()> {
     writeln!(
-        out,
-        "{:<12} {:<12} {:<9} {:<7} {:>11} {:>11} {:>9}",
-        "alice", "bob", "session", "path", "first path", "connected", "upgrade"
-    )?;
-    for cell in cells {
-        let verdict = if cell.meeting.is_some() { "completed" } else { "failed" };
-        write!(out, "{:<12} {:<12} {verdict:<9} ", cell.a, cell.b)?;
-        if let Some(meeting) = &cell.meeting {
-            let upgrade = meeting.upgrade_after.map(|after| format!("{after:.2} s"));
-            write!(
-                out,
-                "{:<7} {:>9.2} s {:>9.2} s {:>9}",
-                meeting.path.name(),
-                meeting.first_after,
-                meeting.connected_after,
-                upgrade.unwrap_or_default()
-            )?;
-        }
-        let problem = cell.problem.as_deref().and_then(|text| text.lines().next());
-        writeln!(out, "{}", problem.map(|text| format!("  ✗ {text}")).unwrap_or_default())?;
+        io::stdout(),
+        "{:<12} {:<12} {:<9} {:<7} {:>11} {:>11} {:>11}",
+        "alice",
+        "bob",
+        "session",
+        "path",
+        "first path",
+        "connected",
+        "upgrade"
+    )
+}
+
+fn row(cell: &Cell) -> io::Result<()> {
+    let verdict = if cell.meeting.is_some() { "completed" } else { "failed" };
+    let mut line = format!("{:<12} {:<12} {verdict:<9} ", cell.a, cell.b);
+    if let Some(meeting) = &cell.meeting {
+        let times =
+            [Some(meeting.first_after), Some(meeting.connected_after), meeting.upgrade_after];
+        let times = times.map(|time| time.map(|time| format!("{time:.2} s")).unwrap_or_default());
+        line += &format!("{:<7}", meeting.path.name());
+        times.iter().for_each(|time| line += &format!(" {time:>11}"));
     }
-    let failed = cells.iter().filter(|cell| cell.problem.is_some()).count();
-    writeln!(out, "{} of {} as they have to be", cells.len() - failed, cells.len())
+    if let Some(problem) = cell.problem.as_deref().and_then(|text| text.lines().next()) {
+        line += &format!("  ✗ {problem}");
+    }
+    writeln!(io::stdout(), "{line}")
 }

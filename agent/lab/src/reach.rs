@@ -8,10 +8,8 @@ use serde_json::Value;
 
 use crate::party::{Network, Run, Session};
 use crate::topology::Kind;
-use crate::{LabError, Topology};
+use crate::{LabError, Topology, programs};
 
-/// What the three compute until they are told to stop.
-const PROGRAM: &str = include_str!("../programs/meet.py");
 /// The usual three; what is asked about is the way between the first two.
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 /// How long the three may look for each other.
@@ -115,7 +113,7 @@ pub fn meet(a: Kind, b: Kind) -> Result<Meeting, LabError> {
     let public = Topology::default().public("hub").public(NAMES[2]);
     let topology = b.place(a.place(public, NAMES[0]), NAMES[1]);
     let network = Network::in_topology(&topology, &NAMES)?;
-    let session = Session::new("meet", PROGRAM).parties(&NAMES).deadline(DEADLINE);
+    let session = Session::new("meet", programs::MEET).parties(&NAMES).deadline(DEADLINE);
     network.declare(&session)?;
     let mut runs = network.run("meet")?;
     let looking = latest(&runs, "waiting")?;
@@ -148,7 +146,9 @@ pub fn meet(a: Kind, b: Kind) -> Result<Meeting, LabError> {
         [Some(ours), Some(theirs)] if ours.path == theirs.path => {
             if ours.first_at < theirs.first_at { ours } else { theirs }
         }
-        _ => return Err(runs[0].error("the two ends tell of different paths, or of none")),
+        [Some(_), Some(_)] => return Err(runs[0].error("the two ends tell of different paths")),
+        [None, _] => return Err(runs[0].error("it tells of no link")),
+        [_, None] => return Err(runs[1].error("it tells of no link")),
     };
     drop(runs);
     network.end()?;

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use local::Local;
+use nat::Nat;
 use nearby::Nearby;
 
 /// A hub, as a party finds it.
@@ -222,6 +223,14 @@ impl Finder {
         &self.own
     }
 
+    /// The NAT before this party, as the hubs tell that see its UDP.
+    #[must_use]
+    pub fn nat(&self) -> Nat {
+        let seen = self.heard.values().flatten().filter(|seen| seen.udp);
+        let observed: Vec<_> = seen.map(|seen| seen.address).collect();
+        Nat::judge(&observed, &own_addresses())
+    }
+
     /// What is new. Never ends; may be cancelled.
     pub async fn next(&mut self) -> Found {
         loop {
@@ -308,14 +317,18 @@ async fn news(local: &mut Option<Local>) -> local::News {
 /// where both parties are on the hub's own machine.
 fn own_candidates((tcp, udp): (u16, Option<u16>)) -> Vec<Candidate> {
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-        log::warn!("the addresses of this machine cannot be listed: {error}");
-        Vec::new()
-    });
-    let addresses = interfaces.iter().map(if_addrs::Interface::ip).filter(|ip| !ip.is_loopback());
     let both = |ip| {
         let udp = udp.map(|port| Candidate::Udp(SocketAddr::new(ip, port)));
         std::iter::once(Candidate::Tcp(SocketAddr::new(ip, tcp))).chain(udp)
     };
-    addresses.chain(loopback).flat_map(both).collect()
+    own_addresses().into_iter().chain(loopback).flat_map(both).collect()
+}
+
+/// The addresses of this machine, without loopback.
+fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        log::warn!("the addresses of this machine cannot be listed: {error}");
+        Vec::new()
+    });
+    interfaces.iter().map(if_addrs::Interface::ip).filter(|ip| !ip.is_loopback()).collect()
 }

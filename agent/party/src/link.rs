@@ -15,6 +15,8 @@ mod connection;
 mod dial;
 mod keep;
 pub mod moves;
+pub mod ping;
+mod reach;
 pub mod report;
 mod serve;
 

@@ -247,7 +247,10 @@ impl Numbers {
             0 => self.bytes(200),
             1 => [vec![u8::try_from(self.next() % 8)?], self.bytes(64)].concat(),
             2 => postcard::to_stdvec(entry)?,
-            3 => postcard::to_stdvec(&Control::Dial { cycle: u32::try_from(self.next() >> 32)?, newest: Epoch::default() })?,
+            3 => postcard::to_stdvec(&Control::Dial {
+                cycle: u32::try_from(self.next() >> 32)?,
+                newest: Epoch::default(),
+            })?,
             _ => postcard::to_stdvec(&Control::Beat(0))?,
         };
         Ok([&u32::try_from(body.len())?.to_be_bytes()[..], &body].concat())

@@ -38,7 +38,9 @@ impl Paths {
             // The peer chooses.
             return;
         }
-        if lost >= self.epoch && let Some(link) = &mut self.link {
+        if lost >= self.epoch
+            && let Some(link) = &mut self.link
+        {
             // The peer would not dial for nothing: it hears less than this end does.
             link.suspect = true;
         }
@@ -61,9 +63,8 @@ impl Paths {
 
     /// When a connection is taken if nothing better comes up.
     pub(super) fn due(&self, held: &Held) -> Duration {
-        let hopeful = |(target, under_way): (&Target, &u32)| {
-            target.kind < held.kind && *under_way > 0
-        };
+        let hopeful =
+            |(target, under_way): (&Target, &u32)| target.kind < held.kind && *under_way > 0;
         let waits = self.epoch == 0 && self.targets.iter().any(hopeful);
         held.since + if waits { head_start(held.kind) } else { Duration::ZERO }
     }

@@ -223,7 +223,8 @@ impl World {
 
 #[test]
 fn the_best_path_there_is_becomes_the_link() {
-    for (kinds, best) in [(&KINDS[..], Kind::Tcp), (&KINDS[1..], Kind::Quic), (&KINDS[2..], Kind::Relay)]
+    for (kinds, best) in
+        [(&KINDS[..], Kind::Tcp), (&KINDS[1..], Kind::Quic), (&KINDS[2..], Kind::Relay)]
     {
         let mut world = World::new(kinds);
         world.pass(SECOND);
@@ -241,7 +242,8 @@ fn a_relay_is_used_at_once_while_nothing_else_comes_up() {
 
 #[test]
 fn a_better_path_that_opens_is_taken_within_seconds() {
-    for (before, better) in [(Kind::Relay, Kind::Quic), (Kind::Relay, Kind::Tcp), (Kind::Quic, Kind::Tcp)]
+    for (before, better) in
+        [(Kind::Relay, Kind::Quic), (Kind::Relay, Kind::Tcp), (Kind::Quic, Kind::Tcp)]
     {
         let mut world = World::new(&[before]);
         world.pass(SECOND * 3);

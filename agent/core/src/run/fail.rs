@@ -62,10 +62,7 @@ impl Run {
                 self.gone(peer, reason);
             }
         }
-        if self.verdict.is_none()
-            && self.stage < Stage::Run
-            && self.now >= self.patience.deadline
-        {
+        if self.verdict.is_none() && self.stage < Stage::Run && self.now >= self.patience.deadline {
             self.deadline();
         }
     }

@@ -157,20 +157,37 @@ impl Run {
         limit: Duration,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<(Instant, Value), LabError> {
-        let (begun, mut next) = (Instant::now(), 0);
+        self.wait_for_number(1, what, limit, wanted)
+    }
+
+    /// Waits for event number `count` of those like this, counted from 1.
+    ///
+    /// # Errors
+    /// If it does not come within `limit`, with all that the run has said.
+    pub fn wait_for_number(
+        &self,
+        count: usize,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<(Instant, Value), LabError> {
+        let (begun, mut next, mut left) = (Instant::now(), 0, count);
         let mut said = self.lock();
         loop {
-            if let Some(found) = said.events[next..].iter().find(|(_, value)| wanted(value)) {
-                return Ok(found.clone());
+            for found in said.events[next..].iter().filter(|(_, value)| wanted(value)) {
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    return Ok(found.clone());
+                }
             }
             next = said.events.len();
-            let left = limit.saturating_sub(begun.elapsed());
-            if said.closed == OUTPUTS || left.is_zero() {
+            let time = limit.saturating_sub(begun.elapsed());
+            if said.closed == OUTPUTS || time.is_zero() {
                 drop(said);
-                let how = if left.is_zero() { "in time" } else { "before its end" };
+                let how = if time.is_zero() { "in time" } else { "before its end" };
                 return Err(self.error(&format!("no «{what}» {how}")));
             }
-            said = self.said.1.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
+            said = self.said.1.wait_timeout(said, time).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

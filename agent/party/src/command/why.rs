@@ -32,9 +32,14 @@ pub(super) fn unknown(hubs: &[HubReport]) -> &'static str {
     }
 }
 
+/// Why `hub` cannot be used; most reasons name it.
+pub(super) fn named(hub: &str, why: &str) -> String {
+    if why.contains(hub) { why.to_owned() } else { format!("{hub}: {why}") }
+}
+
 /// What keeps QUIC from getting through, as far as this side of it is known.
 fn udp(run: &Snapshot) -> &'static str {
-    match kind(run) {
+    match run.nat {
         Nat::NoUdp => "UDP does not get out of this network, so there is no way through a NAT",
         Nat::Symmetric => {
             "UDP answers come from another port: symmetric NAT here, so nobody outside can be told where to knock"
@@ -46,14 +51,6 @@ fn udp(run: &Snapshot) -> &'static str {
             "neither end gets through to the other: a symmetric NAT on one side, or a firewall"
         }
     }
-}
-
-/// The NAT before this party, as its hubs see it.
-pub(super) fn kind(run: &Snapshot) -> Nat {
-    let seen = run.hubs.iter().filter_map(|hub| hub.seen).filter(|seen| seen.udp);
-    let observed: Vec<_> = seen.map(|seen| seen.address).collect();
-    let own: Vec<_> = run.candidates.iter().map(|candidate| candidate.address()).collect();
-    Nat::judge(&observed, &own)
 }
 
 /// The newest failures among the candidates that begin with `kind`.

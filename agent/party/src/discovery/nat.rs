@@ -1,7 +1,7 @@
 //! What the addresses under which hubs see this party tell about the NAT before it, in the terms of
 //! RFC 4787, section 4.1.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,16 +25,15 @@ impl Nat {
     /// What `observed`, the addresses seen by one hub each, tell about a party with the addresses
     /// `own` that sends all of it from one socket.
     #[must_use]
-    pub fn judge(observed: &[SocketAddr], own: &[SocketAddr]) -> Self {
+    pub fn judge(observed: &[SocketAddr], own: &[IpAddr]) -> Self {
         // A NAT may well treat the two families differently.
         let family = |v4: bool| observed.iter().filter(move |seen| seen.is_ipv4() == v4);
+        let is_own = |seen: &SocketAddr| own.contains(&seen.ip()) || seen.ip().is_loopback();
         let differ = |v4| family(v4).any(|seen| Some(seen) != family(v4).next());
         match observed {
             [] => Self::NoUdp,
             _ if differ(true) || differ(false) => Self::Symmetric,
-            _ if observed.iter().all(|seen| own.iter().any(|own| own.ip() == seen.ip())) => {
-                Self::None
-            }
+            _ if observed.iter().all(is_own) => Self::None,
             _ if family(true).count() > 1 || family(false).count() > 1 => Self::Easy,
             _ => Self::Unclear,
         }
@@ -46,10 +45,8 @@ mod tests {
     use super::*;
 
     fn judge(observed: &[&str]) -> Nat {
-        let parse = |texts: &[&str]| -> Vec<SocketAddr> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        Nat::judge(&parse(observed), &parse(&["192.168.1.2:4747", "[2001:db8::2]:4747"]))
+        let observed: Vec<_> = observed.iter().map(|text| text.parse().unwrap()).collect();
+        Nat::judge(&observed, &["192.168.1.2", "2001:db8::2"].map(|ip| ip.parse().unwrap()))
     }
 
     #[test]
@@ -61,6 +58,7 @@ mod tests {
         assert_eq!(judge(&["203.0.113.7:4747", "203.0.113.8:4747"]), Nat::Symmetric);
         assert_eq!(judge(&["192.168.1.2:4747"]), Nat::None);
         assert_eq!(judge(&["[2001:db8::2]:4747"]), Nat::None);
+        assert_eq!(judge(&["127.0.0.1:4747"]), Nat::None);
         assert_eq!(judge(&["203.0.113.7:4747", "[2001:db8::2]:4747"]), Nat::Unclear);
     }
 }

@@ -5,9 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::control::{
-    Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening,
-};
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening};
 use mpyc_party_transport::{Carrier, Incoming, Protocol, Secure, TransportError, frame};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -15,7 +13,7 @@ use tokio::time::timeout;
 
 use super::connection::Way;
 use super::keep::News;
-use super::{BoxError, LinkEvent, Shared};
+use super::{BoxError, LinkEvent, Shared, ping};
 
 /// How long a peer may take for its first message.
 const OPENING: Duration = Duration::from_secs(5);
@@ -80,6 +78,7 @@ pub(super) async fn welcome(
             shared.doors[peer].send(opened).await.map_err(|_| "this runner ends".into())
         }
         Purpose::Check => show_entry(shared, &mut secure).await,
+        Purpose::Ping => ping::answer(&mut secure).await,
     }
 }
 

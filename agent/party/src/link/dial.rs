@@ -13,10 +13,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::connection::Way;
+use super::reach::reach;
 use super::{BoxError, Circle, Shared};
+use crate::discovery::Whereabouts;
 
 /// How long an attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(5);
+pub(super) const ATTEMPT: Duration = Duration::from_secs(5);
 /// Addresses that one name may have.
 const MOST_ADDRESSES: usize = 8;
 
@@ -116,36 +118,15 @@ async fn handshake(
     Ok(connect(carrier, &identity, protocol, expect, &name).await?)
 }
 
-/// Asks `peer` what it would run, at whichever of these addresses answers first.
+/// Asks `peer`, wherever it may be `at`, what it would run.
 ///
 /// # Errors
 /// Why it could not be asked, in words for people.
-pub async fn inquire(
-    circle: &Circle,
-    peer: usize,
-    candidates: &[String],
-) -> Result<Entry, BoxError> {
-    let expect = circle.expect(Some(peer), &circle.pins);
-    let mut attempts = JoinSet::new();
-    for place in candidates.iter().cloned() {
-        let (circle, expect) = (circle.clone(), expect.clone());
-        attempts.spawn(async move {
-            timeout(ATTEMPT, tcp(&circle, &place, Protocol::Control, &expect)).await?
-        });
-    }
-    let mut last = BoxError::from("none of its addresses can be found");
-    while let Some(attempt) = attempts.join_next().await {
-        match attempt {
-            Ok(Ok(secure)) => return ask(secure).await,
-            Ok(Err(error)) => last = error,
-            Err(_) => {}
-        }
-    }
-    Err(last)
+pub async fn inquire(circle: &Circle, peer: usize, at: &Whereabouts) -> Result<Entry, BoxError> {
+    ask(reach(circle, peer, at, Purpose::Check).await?.secure).await
 }
 
 async fn ask(mut secure: Secure) -> Result<Entry, BoxError> {
-    frame::write(&mut secure.stream, &Purpose::Check, LARGEST_OPENING).await?;
     let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
     let answer = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
     match timeout(2 * ATTEMPT, answer).await?? {

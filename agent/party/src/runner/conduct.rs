@@ -92,8 +92,7 @@ pub async fn conduct(
         view.show(Notice::Warning(&format!("no UDP, so no QUIC to anybody: {error}")));
     }
     let quic = quic.ok();
-    let (links, link_events) =
-        Links::open(circle.clone(), listener, quic.clone(), shown_entry)?;
+    let (links, link_events) = Links::open(circle.clone(), listener, quic.clone(), shown_entry)?;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let (line_sender, lines) = mpsc::channel(256);
     tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
@@ -211,7 +210,8 @@ impl Conductor<'_> {
             roster: self.circle.roster.clone(),
             peers: self.links.reports(),
             hubs: finder.reports(),
-            candidates: finder.candidates().to_vec(),
+            nat: finder.nat(),
+            candidates: finder.candidates().iter().map(ToString::to_string).collect(),
             versions: record.versions.clone(),
         }
     }

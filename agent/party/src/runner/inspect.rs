@@ -10,7 +10,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::roster::Roster;
 use mpyc_party_core::verdict::Stage;
@@ -22,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::discovery::HubReport;
+use crate::discovery::nat::Nat;
 use crate::link::report::PeerReport;
 
 /// The socket's name in the run's directory.
@@ -60,8 +60,10 @@ pub struct Snapshot {
     pub peers: Vec<PeerReport>,
     /// The hubs that were tried.
     pub hubs: Vec<HubReport>,
-    /// Where this party says that it is reached.
-    pub candidates: Vec<Candidate>,
+    /// The NAT before this party, as far as its hubs tell.
+    pub nat: Nat,
+    /// Where this party says that it is reached, as in «tcp 192.0.2.1:4747».
+    pub candidates: Vec<String>,
     /// What runs the program, once it is known.
     pub versions: Option<String>,
 }

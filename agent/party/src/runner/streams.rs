@@ -345,6 +345,8 @@ fn blame(peer: usize, fault: Fault) -> StreamEvent {
             StreamEvent::Faulty(peer, Reason::ClaimedIndex(u16::from_le_bytes(heard)))
         }
         Fault::NoBeginning => StreamEvent::Ended(peer),
-        Fault::Violation(_) => StreamEvent::Faulty(peer, Reason::Protocol(fault.to_string().into())),
+        Fault::Violation(_) => {
+            StreamEvent::Faulty(peer, Reason::Protocol(fault.to_string().into()))
+        }
     }
 }
