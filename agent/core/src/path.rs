@@ -130,6 +130,8 @@ struct Held {
     id: ConnectionId,
     kind: Kind,
     since: Duration,
+    /// The peer dialled it because the link that there is does not work for it.
+    needed: bool,
 }
 
 /// The way to one peer.
@@ -143,7 +145,10 @@ pub struct Paths {
     instance: Option<u64>,
     link: Option<Link>,
     held: Vec<Held>,
+    /// When which kind is tried next, and when the round began.
     next_round: Duration,
+    next_kind: Kind,
+    round: Duration,
     /// When the network was last different: from then on better paths are tried fast for a while.
     news: Duration,
     pause: Duration,
@@ -166,6 +171,8 @@ impl Paths {
             link: None,
             held: Vec::new(),
             next_round: Duration::ZERO,
+            next_kind: Kind::Tcp,
+            round: Duration::ZERO,
             news: Duration::ZERO,
             pause: Duration::ZERO,
             distrust_until: Duration::ZERO,
@@ -180,6 +187,7 @@ impl Paths {
         self.sleep(now);
         self.now = now;
         self.take(event);
+        self.watch();
         self.choose();
         self.watch();
         self.dial();
@@ -189,7 +197,7 @@ impl Paths {
     /// When [`Event::Tick`] is due at the latest.
     #[must_use]
     pub fn next_tick(&self) -> Duration {
-        let beat = self.link.as_ref().map(Link::next_tick);
+        let beat = self.link.as_ref().map(|link| link.next_tick(self.is_needed()));
         let held = self.held.iter().map(|held| self.due(held));
         beat.into_iter().chain(held).fold(self.next_round, Duration::min)
     }
@@ -235,7 +243,8 @@ impl Paths {
                 }
             }
             Event::Moved { uprooted } => {
-                (self.news, self.next_round) = (self.now, self.now);
+                self.news = self.now;
+                self.redial();
                 if let Some(link) = self.link.as_mut().filter(|_| uprooted) {
                     link.suspect = true;
                 }
@@ -248,13 +257,14 @@ impl Paths {
     fn drop_link(&mut self) {
         self.retire(true);
         self.actions.push(Action::Lost);
-        self.next_round = self.now;
+        self.redial();
     }
 
     fn learn(&mut self, targets: Vec<Target>) {
         let known = std::mem::take(&mut self.targets);
         if targets.iter().any(|target| !known.contains_key(target)) {
-            (self.news, self.next_round) = (self.now, self.now);
+            self.news = self.now;
+            self.redial();
         }
         let under_way = |target: &Target| known.get(target).copied().unwrap_or_default();
         self.targets = targets.into_iter().map(|t| (t.clone(), under_way(&t))).collect();

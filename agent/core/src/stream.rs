@@ -236,7 +236,7 @@ impl Stream {
             if !data.is_empty() {
                 return Ok((done, Received::Data(data)));
             }
-            let Some(head) = Head::decode(rest).filter(|_| self.incoming.between_frames()) else {
+            let Some(head) = Head::decode(rest).filter(|_| self.incoming.frame_left() == 0) else {
                 return Ok((done, Received::Nothing));
             };
             done += HEAD;
@@ -253,6 +253,13 @@ impl Stream {
                 unknown => return Err(Violation::UnknownKind(unknown)),
             }
         }
+    }
+
+    /// How many bytes of data are to come before the next head: whoever reads no more than these gets
+    /// the next frame in one piece.
+    #[must_use]
+    pub fn until_head(&self) -> usize {
+        self.incoming.frame_left()
     }
 
     /// The local side took `length` bytes of the [`Received::Data`].

@@ -35,7 +35,10 @@ pub enum LabError {
     #[error("a switch has 253 numbers for hosts and changes of address, and all are used")]
     Full,
     /// Nothing to shape.
-    #[error("only a WAN line can be changed: give the host or router a «link» in the topology")]
+    #[error(
+        "only a WAN line can be changed: give the host or router a «link» in the topology that has \
+         more than a rate, or nothing at all"
+    )]
     NoWan,
     /// Hosts that have nothing in common.
     #[error("{0} and {1} are not in the same lab")]

@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use mpyc_party_lab::reach::{Expected, Meeting, meet};
+use mpyc_party_lab::reach::{Expected, Gathering, meet};
 use mpyc_party_lab::topology::Kind;
 use mpyc_party_lab::{Lab, LabError, mpyc_party};
 use serde::Serialize;
@@ -35,7 +35,7 @@ struct Cell {
     a: &'static str,
     b: &'static str,
     expected: Expected,
-    meeting: Option<Meeting>,
+    session: Option<Gathering>,
     problem: Option<String>,
 }
 
@@ -93,19 +93,19 @@ fn cells(
 }
 
 impl Cell {
-    fn of(a: Kind, b: Kind, met: Result<Meeting, LabError>) -> Self {
+    fn of(a: Kind, b: Kind, met: Result<Gathering, LabError>) -> Self {
         let expected = Expected::between(a, b);
-        let (meeting, problem) = match met {
+        let (session, problem) = match met {
             Err(error) => (None, Some(error.to_string())),
-            Ok(meeting) => {
-                let wrong = (!expected.allows(meeting.path)).then(|| match expected {
+            Ok(session) => {
+                let wrong = (!expected.allows(session.meetings[0].path)).then(|| match expected {
                     Expected::Direct => "there has to be a direct path".to_owned(),
                     Expected::Any | Expected::Relay => "there can be no direct path".to_owned(),
                 });
-                (Some(meeting), wrong)
+                (Some(session), wrong)
             }
         };
-        Self { a: a.name(), b: b.name(), expected, meeting, problem }
+        Self { a: a.name(), b: b.name(), expected, session, problem }
     }
 }
 
@@ -124,11 +124,10 @@ fn heading() -> io::Result<()> {
 }
 
 fn row(cell: &Cell) -> io::Result<()> {
-    let verdict = if cell.meeting.is_some() { "completed" } else { "failed" };
+    let verdict = if cell.session.is_some() { "completed" } else { "failed" };
     let mut line = format!("{:<12} {:<12} {verdict:<9} ", cell.a, cell.b);
-    if let Some(meeting) = &cell.meeting {
-        let times =
-            [Some(meeting.first_after), Some(meeting.connected_after), meeting.upgrade_after];
+    if let Some(Gathering { connected_after, meetings: [meeting, ..] }) = &cell.session {
+        let times = [Some(meeting.first_after), Some(*connected_after), meeting.upgrade_after];
         let times = times.map(|time| time.map(|time| format!("{time:.2} s")).unwrap_or_default());
         line += &format!("{:<7}", meeting.path.name());
         times.iter().for_each(|time| line += &format!(" {time:>11}"));

@@ -99,19 +99,45 @@ pub struct Meeting {
     pub first: Path,
     /// When it came.
     pub first_after: f64,
-    /// When MPyC was connected at all three.
-    pub connected_after: f64,
     /// How long the first way was used, if another came.
     pub upgrade_after: Option<f64>,
 }
 
-/// Lets the three meet, and waits for the direct path where there has to be one.
+/// A session of the three that completed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gathering {
+    /// When MPyC was connected at all three, in seconds as above.
+    pub connected_after: f64,
+    /// How the first two met, the first and the third, and the second and the third.
+    pub meetings: [Meeting; 3],
+}
+
+/// The three, by the order of the meetings.
+const PAIRS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
+
+/// Lets the three meet, the first two in networks of these kinds and the third in public, and waits
+/// for a direct path between the two where there has to be one.
 ///
 /// # Errors
-/// If the session does not complete, a link tells nothing of its path, or the two ends disagree.
-pub fn meet(a: Kind, b: Kind) -> Result<Meeting, LabError> {
-    let public = Topology::default().public("hub").public(NAMES[2]);
-    let topology = b.place(a.place(public, NAMES[0]), NAMES[1]);
+/// If the session does not complete, a link tells nothing of its path, or two ends disagree.
+pub fn meet(a: Kind, b: Kind) -> Result<Gathering, LabError> {
+    let direct = Expected::between(a, b) == Expected::Direct;
+    gather([a, b, Kind::Public], if direct { &PAIRS[..1] } else { &[] })
+}
+
+/// Lets the three meet in networks of one kind.
+///
+/// # Errors
+/// As for [`meet`].
+pub fn meet_all(kind: Kind) -> Result<Gathering, LabError> {
+    let direct = Expected::between(kind, kind) == Expected::Direct;
+    gather([kind; 3], if direct { &PAIRS } else { &[] })
+}
+
+fn gather(kinds: [Kind; 3], direct: &[(usize, usize)]) -> Result<Gathering, LabError> {
+    let places = kinds.into_iter().zip(NAMES);
+    let topology =
+        places.fold(Topology::default().public("hub"), |all, (kind, name)| kind.place(all, name));
     let network = Network::in_topology(&topology, &NAMES)?;
     let session = Session::new("meet", programs::MEET).parties(&NAMES).deadline(DEADLINE);
     network.declare(&session)?;
@@ -121,17 +147,17 @@ pub fn meet(a: Kind, b: Kind) -> Result<Meeting, LabError> {
         run.wait_for_line("running", LIMIT)?;
     }
     let connected = latest(&runs, "connected")?;
-    let ends = [(&runs[0], NAMES[1]), (&runs[1], NAMES[0])];
-    if Expected::between(a, b) == Expected::Direct {
-        let due = connected + UPGRADE;
-        for (run, peer) in ends {
-            let left = due.saturating_duration_since(Instant::now());
-            let direct = |event: &Value| is_link(event, peer) && event["path"] != "relay";
-            // Without one, what there is instead is told below.
-            let _ = run.wait_until("direct link", left, direct);
-        }
+    let due = connected + UPGRADE;
+    for (one, other) in direct.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
+        let left = due.saturating_duration_since(Instant::now());
+        let direct = |event: &Value| is_link(event, NAMES[other]) && event["path"] != "relay";
+        // Without one, what there is instead is told below.
+        let _ = runs[one].wait_until("direct link", left, direct);
     }
-    let histories = ends.map(|(run, peer)| history(run, peer));
+    let mut meetings = Vec::new();
+    for (one, other) in PAIRS {
+        meetings.push(meeting(&runs[one], &runs[other], looking)?);
+    }
     for run in &mut runs {
         run.feed("stop\n")?;
     }
@@ -142,23 +168,32 @@ pub fn meet(a: Kind, b: Kind) -> Result<Meeting, LabError> {
         }
         run.exit(LIMIT)?;
     }
-    let told = match histories {
-        [Some(ours), Some(theirs)] if ours.path == theirs.path => {
-            if ours.first_at < theirs.first_at { ours } else { theirs }
-        }
-        [Some(_), Some(_)] => return Err(runs[0].error("the two ends tell of different paths")),
-        [None, _] => return Err(runs[0].error("it tells of no link")),
-        [_, None] => return Err(runs[1].error("it tells of no link")),
-    };
+    let untold = || LabError::Topology("three have three meetings".into());
+    let meetings = meetings.try_into().map_err(|_| untold())?;
     drop(runs);
     network.end()?;
-    let after = |at: Instant| at.saturating_duration_since(looking).as_secs_f64();
+    Ok(Gathering { connected_after: seconds(looking, connected), meetings })
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64()
+}
+
+/// How two of the three met, as both tell.
+fn meeting(one: &Run, other: &Run, looking: Instant) -> Result<Meeting, LabError> {
+    let told = |run: &Run, peer: &Run| {
+        history(run, peer.party()).ok_or_else(|| run.error("it tells of no link"))
+    };
+    let (ours, theirs) = (told(one, other)?, told(other, one)?);
+    if ours.path != theirs.path {
+        return Err(one.error(&format!("{} tells of another path", other.party())));
+    }
+    let first = if ours.first_at < theirs.first_at { ours } else { theirs };
     Ok(Meeting {
-        path: told.path,
-        first: told.first,
-        first_after: after(told.first_at),
-        connected_after: after(connected),
-        upgrade_after: told.changed_at.map(|at| (at - told.first_at).as_secs_f64()),
+        path: first.path,
+        first: first.first,
+        first_after: seconds(looking, first.first_at),
+        upgrade_after: first.changed_at.map(|at| seconds(first.first_at, at)),
     })
 }
 

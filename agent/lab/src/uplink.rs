@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::LabError;
 use crate::namespace::Namespace;
 use crate::switch::{Port, Switch};
-use crate::tool::IP;
+use crate::tool::{IP, TC};
 use crate::wan::{Line, Wan};
 
 /// Which addresses a host has. Behind a NAT there is IPv4 only, whatever is asked for.
@@ -40,8 +40,8 @@ pub(crate) struct Uplink {
 }
 
 impl Uplink {
-    /// A new namespace whose `interface` is connected with the next port of `switch`: by a cable,
-    /// or by a WAN line where one is asked for.
+    /// A new namespace whose `interface` is connected with the next port of `switch`: by a WAN line
+    /// where one is asked for, else by a cable, which can have a rate as well.
     pub(crate) fn new(
         switch: &Arc<Switch>,
         interface: &'static str,
@@ -50,7 +50,7 @@ impl Uplink {
     ) -> Result<Self, LabError> {
         let number = switch.number()?;
         let (port, namespace) = (Port(number), Arc::new(switch.namespace.sibling()?));
-        let line = match wan {
+        let line = match wan.filter(|wan| wan.needs_line()) {
             None => {
                 switch.plug(&namespace, interface, port)?;
                 None
@@ -66,14 +66,14 @@ impl Uplink {
         let switch = Arc::clone(switch);
         let uplink = Self { namespace, switch, port, interface, families, number, line };
         IP.run(&uplink.namespace, &format!("link set lo up\n{}", uplink.appear()), None)?;
-        if let (Some(line), Some(wan)) = (&uplink.line, wan) {
-            line.shape(uplink.ends(&uplink.port.to_string()), wan)?;
-        }
+        wan.map_or(Ok(()), |wan| uplink.limit(wan))?;
         Ok(uplink)
     }
 
-    fn ends<'a>(&'a self, port: &'a str) -> [(&'a Namespace, &'a str); 2] {
-        [(&self.namespace, self.interface), (&self.switch.namespace, port)]
+    /// Sets the rate in both directions.
+    fn limit(&self, wan: &Wan) -> Result<(), LabError> {
+        TC.run(&self.namespace, &wan.bucket(self.interface), None)?;
+        TC.run(&self.switch.namespace, &wan.bucket(&self.port.to_string()), None)
     }
 
     /// The commands that give the interface its addresses and take it up.
@@ -136,8 +136,8 @@ impl Uplink {
 
     /// Changes the WAN line.
     pub(crate) fn change(&self, wan: &Wan) -> Result<(), LabError> {
-        let line = self.line.as_ref().ok_or(LabError::NoWan)?;
-        line.shape(self.ends(&self.port.to_string()), wan)
+        self.line.as_ref().ok_or(LabError::NoWan)?.set(wan);
+        self.limit(wan)
     }
 
     /// Takes the interface down and up again with addresses that nobody has had.

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::LabError;
 use crate::namespace::Namespace;
-use crate::tool::TC;
 
 mod pump;
 
-/// What a line does to each direction.
+/// What a line does to each direction. One that has nothing but a rate is a cable, and cannot be
+/// changed later; any other can.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Wan {
@@ -50,8 +50,14 @@ impl Wan {
         Self { loss_percent, ..Self::default() }
     }
 
+    /// Whether a cable that is limited to the rate does not do.
+    pub(crate) fn needs_line(&self) -> bool {
+        let rate_alone = Self { rate_mbit: self.rate_mbit, ..Self::default() };
+        self.rate_mbit.is_none() || *self != rate_alone
+    }
+
     /// The commands that make `interface` send no faster than this.
-    fn bucket(&self, interface: &str) -> String {
+    pub(crate) fn bucket(&self, interface: &str) -> String {
         let queue = match self.rate_mbit {
             Some(rate) => format!("tbf rate {rate}mbit burst 32kb latency 50ms"),
             None => "pfifo limit 1000".into(),
@@ -84,10 +90,8 @@ impl Line {
         Ok(Self { wan, _running: running })
     }
 
-    /// Changes what the line between `ends` does, from the next packet on.
-    pub(crate) fn shape(&self, ends: [(&Namespace, &str); 2], wan: &Wan) -> Result<(), LabError> {
+    /// Changes what it does, from the next packet on.
+    pub(crate) fn set(&self, wan: &Wan) {
         *self.wan.lock().unwrap_or_else(PoisonError::into_inner) = wan.clone();
-        ends.into_iter()
-            .try_for_each(|(namespace, name)| TC.run(namespace, &wan.bucket(name), None))
     }
 }

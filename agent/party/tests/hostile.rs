@@ -135,10 +135,11 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
 
 /// A run that carol takes part in and then ends; returns its id.
 async fn former_run(network: &Network) -> Result<RunId> {
-    let (mut runs, rogue, mut links) = among_honest(network, &session()).await?;
+    let (mut runs, rogue, mut links) =
+        among_honest(network, &session().grace(Duration::from_secs(1))).await?;
     let run = rogue.start(&mut links).await?;
     drop(links);
-    all_blame(&mut runs, Instant::now(), &["carol"], "lost")?;
+    all_blame(&mut runs, Instant::now() + Duration::from_secs(1), &["carol"], "lost")?;
     Ok(run)
 }
 

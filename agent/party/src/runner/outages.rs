@@ -26,6 +26,11 @@ impl Outages {
         news
     }
 
+    /// Whether no outage of the link to `peer` is known.
+    pub(super) fn is_well(&self, peer: usize) -> bool {
+        self.since[peer].is_none()
+    }
+
     /// There is a good link to `peer` again; how long there was none.
     pub(super) fn end(&mut self, peer: usize) -> Option<Duration> {
         let time = self.since[peer].take()?.elapsed();

@@ -10,6 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes read at once: smaller ones cost more system calls per byte, larger ones gain nothing.
 const BUFFER: usize = 64 * 1024;
 
+/// A frame of which so many bytes are to come is read by itself; several smaller ones at once.
+const LARGE: usize = BUFFER / 4;
+
 /// A carrier, and what was read from it.
 pub(super) struct Carrier<C> {
     pub(super) epoch: Epoch,
@@ -63,11 +66,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Carrier<C> {
         Poll::Ready(Ok(!was_idle))
     }
 
-    /// Reads more behind what is [`Self::unread`], which is less than a head.
-    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Reads more behind what is [`Self::unread`], which is less than a head: of a large frame no
+    /// more than its rest, so that the next is read, and reaches the local side, in one piece.
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        until_head: usize,
+    ) -> Poll<io::Result<()>> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
-        let mut buffer = ReadBuf::new(&mut self.buffer[self.end..]);
+        let most = if until_head < LARGE { BUFFER } else { BUFFER.min(until_head) };
+        let mut buffer = ReadBuf::new(&mut self.buffer[self.end..most]);
         ready!(Pin::new(&mut self.io).poll_read(context, &mut buffer))?;
         let length = buffer.filled().len();
         if length == 0 {

@@ -200,7 +200,7 @@ where
             return false;
         }
         let Some(carrier) = &mut self.carrier else { return false };
-        match carrier.poll_read(context) {
+        match carrier.poll_read(context, self.stream.until_head()) {
             Poll::Ready(Err(why)) => self.cut(why),
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,

@@ -51,13 +51,13 @@ impl Conductor<'_> {
     }
 
     async fn linked(&mut self, peer: usize, linked: &Linked) -> io::Result<()> {
-        let first = self.machine.stage() == Stage::Find;
+        let before = self.machine.missing();
         self.happen(Event::Linked(peer, linked.key)).await?;
         self.streams.linked(&self.links, peer, linked);
         let missing = self.machine.missing();
         if let Some(name) = self.circle.roster.get(peer) {
             self.view.show(Notice::Link(name, &linked.path, self.began.elapsed()));
-            if first {
+            if before.contains(name) && self.outages.is_well(peer) {
                 self.view.show(Notice::Linked(name, &linked.path, &missing));
             }
         }

@@ -144,3 +144,53 @@ async fn a_round_of_small_messages_is_one_read_and_one_write_at_each_end() {
     assert_eq!(counted[..2], [1000, 1000]);
     assert!(counted[2] < 6 * 1000, "woken {} times for 1000 messages", counted[2]);
 }
+
+/// A local process's side that tells how long the pieces are that it is given.
+struct Pieces(mpsc::UnboundedSender<usize>);
+
+impl AsyncWrite for Pieces {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.send(buffer.len()).unwrap();
+        Poll::Ready(Ok(buffer.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn large_frames_reach_the_local_process_in_one_piece() {
+    const LARGEST: usize = mpyc_party_core::stream::LARGEST_DATA;
+    let (tell, mut pieces) = mpsc::unbounded_channel();
+    let (handle, carriers) = channel();
+    let (_process, reader) = duplex(1);
+    let local = Local { reader, writer: Pieces(tell), beginning: None, traffic: Arc::default() };
+    let carried = tokio::spawn(carry(Stream::new(1 << 20), local, carriers, |_| {}));
+    let (mut peer, ours) = duplex(1 << 20);
+    // An odd one first: the next begins in the middle of what is read.
+    let (mut wire, mut position) = (Vec::new(), 0);
+    for length in [20_000, LARGEST, LARGEST, LARGEST] {
+        wire.extend(frame(1, position, &vec![7; length]));
+        position += length as u64;
+    }
+    peer.write_all(&wire).await.unwrap();
+    handle.fence(epoch(1)).await.unwrap();
+    handle.attach(epoch(1), 0, ours).await.unwrap();
+    let mut told = Vec::new();
+    while told.iter().sum::<usize>() < 20_000 + 3 * LARGEST {
+        told.push(pieces.recv().await.unwrap());
+    }
+    let first = (1 << 16) - 20_000 - 2 * 12;
+    assert_eq!(told, [20_000, first, LARGEST - first, LARGEST, LARGEST]);
+    drop(handle);
+    carried.await.unwrap().unwrap();
+}
