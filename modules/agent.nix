@@ -71,7 +71,7 @@ in
       reloadTriggers = [ cfg.configFile ];
       serviceConfig =
         hardening.common
-        // hardening.network
+        // hardening.announce
         // {
           Type = "notify";
           ExecStart = "${cfg.package}/bin/mpyc-party --config /etc/mpyc-party/config.toml agent";

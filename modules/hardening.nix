@@ -1,4 +1,4 @@
-# What the units of mpyc-party give up: everything but what `network` and `sandbox` give back.
+# What the units of mpyc-party give up: everything but what the other sets give back.
 {
   common = {
     CapabilityBoundingSet = "";
@@ -8,6 +8,7 @@
     NoNewPrivileges = true;
     PrivateDevices = true;
     PrivateIPC = true;
+    PrivateMounts = true;
     PrivateTmp = true;
     PrivateUsers = true;
     ProcSubset = "pid";
@@ -34,8 +35,11 @@
     UMask = "0077";
   };
 
-  # Sockets to others; netlink tells the machine's own addresses.
-  network.RestrictAddressFamilies = "AF_INET AF_INET6 AF_NETLINK AF_UNIX";
+  # Sockets to others.
+  network.RestrictAddressFamilies = "AF_INET AF_INET6 AF_UNIX";
+
+  # And what tells the machine's own addresses, for parties to announce.
+  announce.RestrictAddressFamilies = "AF_INET AF_INET6 AF_UNIX AF_NETLINK";
 
   # What the runner needs to put a program into namespaces, a private root and landlock. Code that
   # libffi or a compiler makes at run time is Python's everyday life.
@@ -44,7 +48,8 @@
     ProtectHostname = false;
     RestrictNamespaces = "cgroup ipc mnt net pid user uts";
     SystemCallFilter = [
-      "@system-service @mount @sandbox sethostname"
+      "@system-service @mount sethostname"
+      "landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp"
       "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @resources @swap"
     ];
   };

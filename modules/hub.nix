@@ -55,7 +55,7 @@ in
         '';
       }
       {
-        assertion = cfg.enable -> port != cfg.settings.listen.port;
+        assertion = cfg.enable && cfg.hub.enable -> port != cfg.settings.listen.port;
         message = ''
           The hub and the party of this machine both want port ${toString port}: set
           services.mpyc-party.settings.hub.listen or services.mpyc-party.settings.listen.port.

@@ -21,7 +21,7 @@ in
       stopIfChanged = false;
       serviceConfig =
         hardening.common
-        // hardening.network
+        // hardening.announce
         // hardening.sandbox
         // {
           Type = "exec";

@@ -68,8 +68,8 @@ in
             description = "The hubs to ask, as host:port; else those of the enrolment token.";
           };
           python.interpreter = mkOption {
-            type = types.str;
-            default = "${cfg.python}/bin/python3";
+            type = types.nullOr types.str;
+            default = if cfg.enable then "${cfg.python}/bin/python3" else null;
             defaultText = lib.literalExpression ''"''${config.services.mpyc-party.python}/bin/python3"'';
             description = "The Python that runs MPyC.";
           };
