@@ -57,10 +57,13 @@
       # What Colmena 0.5 looks for: the nodes, evaluated, under names of its own.
       colmenaHive = import ./hosts/hive.nix { inherit lib hive; };
 
-      checks = forAll (pkgs: import ./tests/nix/checks.nix {
-        inherit pkgs;
-        module = self.nixosModules.default;
-      });
+      checks = forAll (
+        pkgs:
+        import ./tests/nix/checks.nix {
+          inherit pkgs;
+          module = self.nixosModules.default;
+        }
+      );
 
       devShells = forAll (pkgs: {
         default = pkgs.mkShell {

@@ -1,5 +1,11 @@
 # The mpyc-party binary with its manual pages and completions.
-{ lib, rustPlatform, installShellFiles, stdenv, buildPackages }:
+{
+  lib,
+  rustPlatform,
+  installShellFiles,
+  stdenv,
+  buildPackages,
+}:
 let
   manifest = lib.importTOML ../Cargo.toml;
 in
@@ -38,7 +44,10 @@ rustPlatform.buildRustPackage {
 
   meta = {
     inherit (manifest.workspace.package) description;
-    license = with lib.licenses; [ mit asl20 ];
+    license = with lib.licenses; [
+      mit
+      asl20
+    ];
     mainProgram = "mpyc-party";
     platforms = lib.platforms.linux;
   };

@@ -1,6 +1,10 @@
 # A Python that runs MPyC, with what makes it fast. The version and hash of MPyC are those that the
 # agent pins for everybody.
-{ python3, fetchPypi, extraPackages ? (_: [ ]) }:
+{
+  python3,
+  fetchPypi,
+  extraPackages ? (_: [ ]),
+}:
 let
   pins = builtins.readFile ./party/src/runner/python/requirements.txt;
   pin = builtins.match ".*\nmpyc==([0-9.]+)[^:]*:([0-9a-f]{64}).*" pins;

@@ -1,5 +1,11 @@
 # A DigitalOcean droplet. The enrolment token may come as its user data.
-{ lib, modulesPath, pkgs, config, ... }:
+{
+  lib,
+  modulesPath,
+  pkgs,
+  config,
+  ...
+}:
 {
   imports = [
     "${modulesPath}/virtualisation/digital-ocean-config.nix"

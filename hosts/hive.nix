@@ -10,22 +10,52 @@ let
     { name, ... }:
     {
       options.deployment =
-        lib.mapAttrs
-          (_: option: mkOption (option // { description = "As in Colmena's manual."; }))
+        lib.mapAttrs (_: option: mkOption (option // { description = "As in Colmena's manual."; }))
           {
-            targetHost = { type = types.nullOr types.str; default = name; };
-            targetUser = { type = types.nullOr types.str; default = "root"; };
-            targetPort = { type = types.nullOr types.port; default = null; };
-            allowLocalDeployment = { type = types.bool; default = false; };
-            buildOnTarget = { type = types.bool; default = false; };
-            tags = { type = types.listOf types.str; default = [ ]; };
-            keys = { type = types.enum [ { } ]; default = { }; };
-            replaceUnknownProfiles = { type = types.bool; default = true; };
+            targetHost = {
+              type = types.nullOr types.str;
+              default = name;
+            };
+            targetUser = {
+              type = types.nullOr types.str;
+              default = "root";
+            };
+            targetPort = {
+              type = types.nullOr types.port;
+              default = null;
+            };
+            allowLocalDeployment = {
+              type = types.bool;
+              default = false;
+            };
+            buildOnTarget = {
+              type = types.bool;
+              default = false;
+            };
+            tags = {
+              type = types.listOf types.str;
+              default = [ ];
+            };
+            keys = {
+              type = types.enum [ { } ];
+              default = { };
+            };
+            replaceUnknownProfiles = {
+              type = types.bool;
+              default = true;
+            };
             privilegeEscalationCommand = {
               type = types.listOf types.str;
-              default = [ "sudo" "-H" "--" ];
+              default = [
+                "sudo"
+                "-H"
+                "--"
+              ];
             };
-            sshOptions = { type = types.listOf types.str; default = [ ]; };
+            sshOptions = {
+              type = types.listOf types.str;
+              default = [ ];
+            };
           };
     };
 
@@ -55,5 +85,10 @@ rec {
     allowApplyAll = true;
     machinesFile = null;
   };
-  introspect = ask: ask { inherit lib nodes; pkgs = hive.meta.nixpkgs; };
+  introspect =
+    ask:
+    ask {
+      inherit lib nodes;
+      pkgs = hive.meta.nixpkgs;
+    };
 }

@@ -1,10 +1,14 @@
 # Who may do what: accounts, the firewall, polkit and the system bus.
-{ config, lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.services.mpyc-party;
   ports =
-    lib.optional cfg.enable cfg.settings.listen.port
-    ++ lib.optional cfg.hub.enable cfg.hub.port;
+    lib.optional cfg.enable cfg.settings.listen.port ++ lib.optional cfg.hub.enable cfg.hub.port;
   account = name: {
     users.users.${name} = {
       isSystemUser = true;

@@ -1,6 +1,11 @@
 # The agent: keeps this party present, accepts for all sessions on one port, starts what peers
 # propose. It is never in the data path, so restarting it disturbs no run.
-{ config, lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.services.mpyc-party;
   hardening = import ./hardening.nix;

@@ -2,7 +2,12 @@
 #
 # Needs no overlay and no other module. Defaults of the program live in the program: what is not
 # set here is not written into its configuration.
-{ config, lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.services.mpyc-party;
 in

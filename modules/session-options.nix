@@ -16,7 +16,11 @@ in
     };
     parties = mkOption {
       type = types.listOf own.name;
-      example = [ "alice" "bob" "carol" ];
+      example = [
+        "alice"
+        "bob"
+        "carol"
+      ];
       description = "The roster, in order: the position is the MPyC party index.";
     };
     arguments = optional (types.listOf types.str) {
@@ -42,10 +46,16 @@ in
       example = [ "--no-prss" ];
       description = "Options of MPyC itself.";
     };
-    start = optional (types.enum [ "manual" "on-proposal" ]) {
-      example = "on-proposal";
-      description = "Who may start a run: somebody on this machine, or another party as well.";
-    };
+    start =
+      optional
+        (types.enum [
+          "manual"
+          "on-proposal"
+        ])
+        {
+          example = "on-proposal";
+          description = "Who may start a run: somebody on this machine, or another party as well.";
+        };
     max-runs = optional types.ints.positive {
       example = 3;
       description = "How many runs may start on proposal.";
@@ -66,16 +76,24 @@ in
       example = true;
       description = "Whether threshold 0 is meant, which hides nothing from the other parties.";
     };
-    sandbox = optional (types.enum [ "required" "best-effort" ]) {
-      example = "required";
-      description = "Whether a run is refused where its sandbox cannot be made in full.";
-    };
+    sandbox =
+      optional
+        (types.enum [
+          "required"
+          "best-effort"
+        ])
+        {
+          example = "required";
+          description = "Whether a run is refused where its sandbox cannot be made in full.";
+        };
     python = optional (types.strMatching "[0-9]+[.][0-9]+") {
       example = "3.13";
       description = "The Python version that all parties must have.";
     };
     keys = optional (types.attrsOf types.str) {
-      example = { bob = "ed25519:…"; };
+      example = {
+        bob = "ed25519:…";
+      };
       description = "Public keys that these parties must have.";
     };
     memory = optional types.ints.positive {

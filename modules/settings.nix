@@ -1,5 +1,10 @@
 # The configuration file: the options that it is made of, and the check at build time.
-{ config, lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (lib) mkOption types;
   cfg = config.services.mpyc-party;
@@ -15,10 +20,12 @@ let
     else
       pkgs.buildPackages.callPackage ../agent/package.nix { };
 
-  checked = pkgs.runCommandLocal "mpyc-party.toml" { file = format.generate "mpyc-party.toml" given; } ''
-    ${checker}/bin/mpyc-party --state "$TMPDIR" config check "$file"
-    cp "$file" "$out"
-  '';
+  checked =
+    pkgs.runCommandLocal "mpyc-party.toml" { file = format.generate "mpyc-party.toml" given; }
+      ''
+        ${checker}/bin/mpyc-party --state "$TMPDIR" config check "$file"
+        cp "$file" "$out"
+      '';
 
   strings =
     value:
@@ -33,7 +40,8 @@ in
   imports = [
     (lib.mkAliasOptionModule
       [ "services" "mpyc-party" "sessions" ]
-      [ "services" "mpyc-party" "settings" "sessions" ])
+      [ "services" "mpyc-party" "settings" "sessions" ]
+    )
   ];
 
   options.services.mpyc-party = {
@@ -76,10 +84,12 @@ in
           sessions = mkOption {
             default = { };
             type = types.attrsOf (
-              types.submodule (import ./session-options.nix {
-                inherit lib;
-                toml = format.type;
-              })
+              types.submodule (
+                import ./session-options.nix {
+                  inherit lib;
+                  toml = format.type;
+                }
+              )
             );
             example = lib.literalExpression ''
               {

@@ -1,6 +1,11 @@
 # Brings the enrolment token from where it was left into the state directory, from where the agent
 # takes and deletes it. Only this unit, which has no network, may write where a token is left.
-{ config, lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.services.mpyc-party;
   own = import ./types.nix { inherit lib; };
@@ -52,20 +57,18 @@ in
         done
         rm -f "$TOKEN_FILE"
       '';
-      serviceConfig =
-        hardening.common
-        // {
-          Type = "oneshot";
-          ImportCredential = "mpyc-party.token";
-          CapabilityBoundingSet = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER";
-          PrivateNetwork = true;
-          PrivateUsers = false;
-          ReadWritePaths = [
-            (dirOf cfg.tokenFile)
-            "/var/lib/mpyc-party"
-          ];
-          SystemCallFilter = [ "@system-service" ];
-        };
+      serviceConfig = hardening.common // {
+        Type = "oneshot";
+        ImportCredential = "mpyc-party.token";
+        CapabilityBoundingSet = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER";
+        PrivateNetwork = true;
+        PrivateUsers = false;
+        ReadWritePaths = [
+          (dirOf cfg.tokenFile)
+          "/var/lib/mpyc-party"
+        ];
+        SystemCallFilter = [ "@system-service" ];
+      };
     };
 
     systemd.tmpfiles.settings.mpyc-party."/var/lib/mpyc-party".d = {

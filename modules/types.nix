@@ -18,16 +18,17 @@ let
 in
 {
   # A program or another public file: a path literal is copied to the store.
-  publicFile =
-    types.coercedTo types.path (file: if builtins.isPath file then keepName file else "${file}")
-      (types.strMatching "/.*");
+  publicFile = types.coercedTo types.path (
+    file: if builtins.isPath file then keepName file else "${file}"
+  ) (types.strMatching "/.*");
 
   # A file that holds a secret. Path literals are refused because they end up in the store.
   secretFile = lib.mkOptionType {
     name = "secretFile";
     description = "string with the absolute path of a file outside the Nix store";
     descriptionClass = "noun";
-    check = file: builtins.isString file && lib.hasPrefix "/" file && !lib.hasPrefix builtins.storeDir file;
+    check =
+      file: builtins.isString file && lib.hasPrefix "/" file && !lib.hasPrefix builtins.storeDir file;
     merge = lib.mergeEqualOption;
   };
 

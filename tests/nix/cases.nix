@@ -1,11 +1,18 @@
 # Configurations to look at, and those that must be refused, with words of the refusal.
 let
   party = services: {
-    services.mpyc-party = { enable = true; } // services;
+    services.mpyc-party = {
+      enable = true;
+    }
+    // services;
   };
   demo = {
     program = ../../programs/secret_santa.py;
-    parties = [ "alice" "bob" "carol" ];
+    parties = [
+      "alice"
+      "bob"
+      "carol"
+    ];
   };
   with' = session: party { sessions.demo = demo // session; };
 in
@@ -28,7 +35,10 @@ in
         python.interpreter = "/usr/bin/python3";
       };
       sessions.demo = demo // {
-        arguments = [ "3" "--quick" ];
+        arguments = [
+          "3"
+          "--quick"
+        ];
         threshold = 1;
         input = "/var/lib/secrets/wish";
         files = [ ../../programs/voting.py ];
@@ -108,11 +118,23 @@ in
     token-in-store = party { tokenFile = "${../../programs/secret_santa.py}"; };
     token-as-path = party { tokenFile = ./cases.nix; };
     port = party { settings.listen.port = 70000; };
-    party-name = with' { parties = [ "Alice" "bob" "carol" ]; };
+    party-name = with' {
+      parties = [
+        "Alice"
+        "bob"
+        "carol"
+      ];
+    };
     start = with' { start = "always"; };
     max-runs = with' { max-runs = 0; };
     python = with' { python = "3"; };
-    no-program = party { sessions.demo.parties = [ "alice" "bob" "carol" ]; };
+    no-program = party {
+      sessions.demo.parties = [
+        "alice"
+        "bob"
+        "carol"
+      ];
+    };
     unknown-option = party { enabled = true; };
   };
 }

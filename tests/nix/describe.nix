@@ -3,7 +3,14 @@
 { system }:
 let
   cases = import ./cases.nix;
-  inherit (builtins) deepSeq filter isAttrs isFunction isList mapAttrs tryEval;
+  inherit (builtins)
+    deepSeq
+    filter
+    isAttrs
+    isList
+    mapAttrs
+    tryEval
+    ;
 
   # Packages as the paths they have, and no functions.
   plain =
@@ -16,9 +23,22 @@ let
       value;
 
   failed = config: map (one: one.message) (filter (one: !one.assertion) config.assertions);
-  own = names: set: builtins.listToAttrs (
-    builtins.concatMap (name: if set ? ${name} then [ { inherit name; value = set.${name}; } ] else [ ]) names
-  );
+  own =
+    names: set:
+    builtins.listToAttrs (
+      builtins.concatMap (
+        name:
+        if set ? ${name} then
+          [
+            {
+              inherit name;
+              value = set.${name};
+            }
+          ]
+        else
+          [ ]
+      ) names
+    );
   units = [
     "mpyc-party"
     "mpyc-party-runners"
@@ -29,26 +49,28 @@ let
   ];
   unit = mapAttrs (
     _: attributes:
-    plain (own [
-      "after"
-      "before"
-      "description"
-      "documentation"
-      "environment"
-      "listenStreams"
-      "onSuccess"
-      "pathConfig"
-      "requiredBy"
-      "requires"
-      "restartIfChanged"
-      "script"
-      "serviceConfig"
-      "socketConfig"
-      "stopIfChanged"
-      "unitConfig"
-      "wantedBy"
-      "wants"
-    ] attributes)
+    plain (
+      own [
+        "after"
+        "before"
+        "description"
+        "documentation"
+        "environment"
+        "listenStreams"
+        "onSuccess"
+        "pathConfig"
+        "requiredBy"
+        "requires"
+        "restartIfChanged"
+        "script"
+        "serviceConfig"
+        "socketConfig"
+        "stopIfChanged"
+        "unitConfig"
+        "wantedBy"
+        "wants"
+      ] attributes
+    )
   );
 
   possible =
@@ -56,7 +78,12 @@ let
     let
       cfg = (system module).services.mpyc-party;
     in
-    (tryEval (deepSeq (plain [ cfg.settings cfg.tokenFile ]) true)).success;
+    (tryEval (
+      deepSeq (plain [
+        cfg.settings
+        cfg.tokenFile
+      ]) true
+    )).success;
 
   describe =
     module:

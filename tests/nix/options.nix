@@ -1,10 +1,15 @@
 # The module's options as data, for the reference in docs/.
 let
   inherit (import ./stand-in/system.nix) evaluate lib;
-  inherit (builtins) attrNames concatMap isAttrs map;
+  inherit (builtins) attrNames concatMap isAttrs;
 
   # Examples and defaults as the text that a person would write.
-  shown = value: if isAttrs value && value._type or null == "literalExpression" then { code = value.text; } else { inherit value; };
+  shown =
+    value:
+    if isAttrs value && value._type or null == "literalExpression" then
+      { code = value.text; }
+    else
+      { inherit value; };
 
   describe =
     place: option:
@@ -47,5 +52,7 @@ let
     else
       concatMap (name: walk "${place}.${name}" tree.${name}) (attrNames tree);
 in
-concatMap (tree: if tree ? services.mpyc-party then walk "services.mpyc-party" tree.services.mpyc-party else [ ])
-  (evaluate { }).trees
+concatMap (
+  tree:
+  if tree ? services.mpyc-party then walk "services.mpyc-party" tree.services.mpyc-party else [ ]
+) (evaluate { }).trees

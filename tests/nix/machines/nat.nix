@@ -19,7 +19,10 @@ in
           (lib.head nodes.router.networking.interfaces.eth2.ipv4.addresses).address;
       };
     router = {
-      virtualisation.vlans = [ 1 inside ];
+      virtualisation.vlans = [
+        1
+        inside
+      ];
       networking = {
         nftables.enable = true;
         firewall.enable = true;

@@ -1,7 +1,11 @@
 # What the tests on machines have in common: a hub with its authority, parties that declare one
 # session, and the way from tokens to a finished run.
 {
-  roster = [ "alice" "bob" "carol" ];
+  roster = [
+    "alice"
+    "bob"
+    "carol"
+  ];
 
   hub = {
     services.mpyc-party = {
@@ -25,7 +29,11 @@
         openFirewall = true;
         sessions.demo = {
           inherit program arguments;
-          parties = [ "alice" "bob" "carol" ];
+          parties = [
+            "alice"
+            "bob"
+            "carol"
+          ];
           start = "on-proposal";
           max-runs = 3;
           interval = "1s";

@@ -3,12 +3,10 @@
 let
   inherit (builtins)
     attrValues
-    concatLists
     concatMap
     elem
     filter
     fromJSON
-    genList
     head
     isAttrs
     length
@@ -27,45 +25,93 @@ let
     inherit (modules) evaluate;
 
     mkOption = tagged "option";
-    mkEnableOption = what: mkOption { type = types.bool; default = false; example = true; description = "Whether to enable ${what}."; };
-    mkOptionType = { description, check, ... }: types.str // {
-      inherit description check;
-      merge = place: definitions:
-        let values = modules.discharge definitions; in
-        if builtins.all check values then head values
-        else throw "A definition for option `${place}' is not of type `${description}'.";
-    };
+    mkEnableOption =
+      what:
+      mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = "Whether to enable ${what}.";
+      };
+    mkOptionType =
+      { description, check, ... }:
+      types.str
+      // {
+        inherit description check;
+        merge =
+          place: definitions:
+          let
+            values = modules.discharge definitions;
+          in
+          if builtins.all check values then
+            head values
+          else
+            throw "A definition for option `${place}' is not of type `${description}'.";
+      };
     mkIf = condition: content: tagged "if" { inherit condition content; };
     mkMerge = contents: tagged "merge" { inherit contents; };
     mkOverride = priority: content: tagged "override" { inherit priority content; };
     mkDefault = mkOverride 1000;
     mkForce = mkOverride 50;
     mergeEqualOption = null;
-    literalExpression = text: { _type = "literalExpression"; inherit text; };
+    literalExpression = text: {
+      _type = "literalExpression";
+      inherit text;
+    };
 
-    setAttrByPath = path: value:
+    setAttrByPath =
+      path: value:
       if path == [ ] then value else { ${head path} = setAttrByPath (builtins.tail path) value; };
     getAttrFromPath = path: set: builtins.foldl' (inner: name: inner.${name}) set path;
     mkAliasOptionModule = from: to: { config, ... }: {
-      options = setAttrByPath from (mkOption { type = types.anything; default = { }; visible = false; });
+      options = setAttrByPath from (mkOption {
+        type = types.anything;
+        default = { };
+        visible = false;
+      });
       config = setAttrByPath to (getAttrFromPath from config);
     };
 
     optional = condition: value: if condition then [ value ] else [ ];
     optionalAttrs = condition: set: if condition then set else { };
-    genAttrs = names: make: listToAttrs (map (name: { inherit name; value = make name; }) names);
-    mapAttrsToList = make: set: attrValues (mapAttrs make set);
-    filterAttrsRecursive = keep: set:
-      listToAttrs (concatMap (name:
-        let value = set.${name}; in
-        optional (keep name value) {
+    genAttrs =
+      names: make:
+      listToAttrs (
+        map (name: {
           inherit name;
-          value = if isAttrs value && !(value ? outPath) then filterAttrsRecursive keep value else value;
-        }) (builtins.attrNames set));
+          value = make name;
+        }) names
+      );
+    mapAttrsToList = make: set: attrValues (mapAttrs make set);
+    filterAttrsRecursive =
+      keep: set:
+      listToAttrs (
+        concatMap (
+          name:
+          let
+            value = set.${name};
+          in
+          optional (keep name value) {
+            inherit name;
+            value = if isAttrs value && !(value ? outPath) then filterAttrsRecursive keep value else value;
+          }
+        ) (builtins.attrNames set)
+      );
     any = builtins.any;
-    inherit concatMap elem filter head mapAttrs;
+    inherit
+      concatMap
+      elem
+      filter
+      head
+      mapAttrs
+      ;
     inherit (builtins) concatStringsSep;
-    findFirst = test: default: list: let found = filter test list; in if found == [ ] then default else head found;
+    findFirst =
+      test: default: list:
+      let
+        found = filter test list;
+      in
+      if found == [ ] then default else head found;
     unique = builtins.foldl' (seen: one: if elem one seen then seen else seen ++ [ one ]) [ ];
     subtractLists = gone: filter (one: !elem one gone);
     last = list: builtins.elemAt list (length list - 1);

@@ -10,7 +10,6 @@ let
     isFunction
     isPath
     map
-    mapAttrs
     ;
   is = kind: value: isAttrs value && value._type or null == kind;
 
@@ -21,7 +20,10 @@ let
       loaded = if isPath module then import module else module;
       applied = if isFunction loaded then loaded arguments else loaded;
       split = applied ? config || applied ? options || applied ? freeformType;
-      rest = removeAttrs applied [ "imports" "freeformType" ];
+      rest = removeAttrs applied [
+        "imports"
+        "freeformType"
+      ];
     in
     concatMap (collect arguments) (applied.imports or [ ])
     ++ [
@@ -79,7 +81,10 @@ let
       declared = lib.unique (concatMap attrNames trees);
       inner = name: map (tree: tree.${name}) (filter (tree: tree ? ${name}) trees);
       value =
-        name: merge (if place == "" then name else "${place}.${name}") (inner name) null (concatMap (below name) definitions);
+        name:
+        merge (if place == "" then name else "${place}.${name}") (inner name) null (
+          concatMap (below name) definitions
+        );
       free = lib.subtractLists declared (lib.unique (concatMap keys definitions));
       only = builtins.head option;
       default = lib.optional (only ? default) (lib.mkOverride 1500 only.default);

@@ -30,7 +30,9 @@ let
     };
   };
 
-  fake = name: attributes: { outPath = "/nix/store/${builtins.hashString "md5" name}-${name}"; } // attributes;
+  fake =
+    name: attributes:
+    { outPath = "/nix/store/${builtins.hashString "md5" name}-${name}"; } // attributes;
   platform.canExecute = _: true;
   pkgs = {
     callPackage = file: _: fake (builtins.baseNameOf (toString file)) { };
@@ -38,7 +40,9 @@ let
       type = types.anything;
       generate = name: value: fake name { inherit value; };
     };
-    runCommandLocal = name: environment: _: fake name environment;
+    runCommandLocal =
+      name: environment: _:
+      fake name environment;
     writeTextDir = name: text: fake (builtins.baseNameOf name) { inherit name text; };
     stdenv.buildPlatform = platform;
     stdenv.hostPlatform = platform;

@@ -43,7 +43,9 @@ let
   };
   whole = least: value: isInt value && value >= least;
   names = sets: attrNames (builtins.foldl' (a: b: a // b) { } sets);
-  isPath = value: builtins.isPath value || (isString value || value ? outPath) && match "/.*" "${value}" != null;
+  isPath =
+    value:
+    builtins.isPath value || (isString value || value ? outPath) && match "/.*" "${value}" != null;
 in
 rec {
   bool = scalar "boolean" isBool;
@@ -55,7 +57,9 @@ rec {
   );
   ints.unsigned = scalar "unsigned integer, meaning >=0" (whole 0);
   ints.positive = scalar "positive integer, meaning >0" (whole 1);
-  enum = values: scalar "one of ${builtins.concatStringsSep ", " (map show values)}" (value: elem value values);
+  enum =
+    values:
+    scalar "one of ${builtins.concatStringsSep ", " (map show values)}" (value: elem value values);
   strMatching =
     pattern:
     scalar "string matching the pattern ${pattern}" (
@@ -113,7 +117,10 @@ rec {
     description = "submodule";
     inherit module;
     check = isAttrs;
-    merge = place: definitions: (evaluate place ([ module ] ++ map (config: { inherit config; }) (discharge definitions)) { }).config;
+    merge =
+      place: definitions:
+      (evaluate place ([ module ] ++ map (config: { inherit config; }) (discharge definitions)) { })
+      .config;
   };
 
   # What is of no declared type: sets are merged, lists joined, and others must agree.
