@@ -93,6 +93,11 @@ in
         "time-sync.target"
       ];
       restartTriggers = [ cfg.configFile ];
+      # Without an authority beside it, a hub is enrolled by hand first (mpyc-party enroll).
+      unitConfig.ConditionPathExists = [
+        "|/var/lib/mpyc-party-hub/ca"
+        "|/var/lib/mpyc-party-hub/identity/certificate.pem"
+      ];
       serviceConfig =
         hardening.common
         // hardening.network

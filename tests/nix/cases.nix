@@ -77,6 +77,8 @@ in
       services.mpyc-party = {
         enable = true;
         hub.enable = true;
+        authority.enable = true;
+        authority.network = "example";
         openFirewall = true;
         settings.hub.listen = "[::]:4748";
       };
