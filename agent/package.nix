@@ -4,7 +4,6 @@
   rustPlatform,
   installShellFiles,
   stdenv,
-  buildPackages,
 }:
 let
   manifest = lib.importTOML ../Cargo.toml;
@@ -31,13 +30,12 @@ rustPlatform.buildRustPackage {
   doCheck = false;
 
   nativeBuildInputs = [ installShellFiles ];
-  postInstall = lib.optionalString (stdenv.hostPlatform.emulatorAvailable buildPackages) ''
-    run="${stdenv.hostPlatform.emulator buildPackages} $out/bin/mpyc-party"
-    mkdir -p "$TMPDIR/man"
-    $run man "$TMPDIR/man"
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    mkdir "$TMPDIR/man"
+    "$out/bin/mpyc-party" man "$TMPDIR/man"
     installManPage "$TMPDIR"/man/*
     for shell in bash fish zsh; do
-      $run completions "$shell" > "mpyc-party.$shell"
+      "$out/bin/mpyc-party" completions "$shell" > "mpyc-party.$shell"
     done
     installShellCompletion mpyc-party.{bash,fish,zsh}
   '';

@@ -36,6 +36,11 @@
         mv "$TOKEN_FILE.new" "$TOKEN_FILE"
       fi
     '';
-    serviceConfig.Type = "oneshot";
+    serviceConfig = (import ../modules/hardening.nix).common // {
+      Type = "oneshot";
+      PrivateNetwork = true;
+      PrivateUsers = false;
+      ReadWritePaths = [ (dirOf config.services.mpyc-party.tokenFile) ];
+    };
   };
 }

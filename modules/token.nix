@@ -18,8 +18,8 @@ in
     example = "/boot/firmware/mpyc-party.token";
     description = ''
       Where the token of `mpyc-party ca token` is put for this machine to enrol, at its first boot or
-      later. It is taken away at once, and once used it is gone. A system credential of the name
-      `mpyc-party.token` does as well.
+      later. It is taken away at once, also from a machine that is enrolled already, and once used it
+      is gone. A system credential of the name `mpyc-party.token` does as well.
     '';
   };
 
@@ -37,7 +37,6 @@ in
       before = [ "mpyc-party.service" ];
       onSuccess = [ "mpyc-party.service" ];
       unitConfig = {
-        ConditionPathExists = "!/var/lib/mpyc-party/identity/certificate.pem";
         RequiresMountsFor = [
           "/var/lib/mpyc-party"
           (dirOf cfg.tokenFile)
@@ -47,8 +46,9 @@ in
       path = [ pkgs.coreutils ];
       script = ''
         token=/var/lib/mpyc-party/token
+        enrolled=/var/lib/mpyc-party/identity/certificate.pem
         for left in "$TOKEN_FILE" "$CREDENTIALS_DIRECTORY/mpyc-party.token"; do
-          if [ -s "$left" ]; then
+          if [ ! -e "$enrolled" ] && [ -s "$left" ]; then
             install -m 0600 -o mpyc-party -g mpyc-party "$left" "$token.new"
             sync "$token.new"
             mv "$token.new" "$token"
@@ -64,7 +64,7 @@ in
         PrivateNetwork = true;
         PrivateUsers = false;
         ReadWritePaths = [
-          (dirOf cfg.tokenFile)
+          "-${dirOf cfg.tokenFile}"
           "/var/lib/mpyc-party"
         ];
         SystemCallFilter = [ "@system-service" ];

@@ -20,8 +20,6 @@ let
     pkgs.testers.runNixOSTest {
       imports = [ file ];
       defaults.imports = [ module ];
-      # The machines' packages are those of the host.
-      node.pkgsReadOnly = false;
     };
 in
 {

@@ -65,7 +65,11 @@ class Module(unittest.TestCase):
     def test_the_module_has_the_keys_and_defaults_of_the_agent(self):
         everything = self.cases["everything"]["settings"]
         shown = self.ask("--config", self.configuration(everything), "config", "show")
-        self.assertEqual(set(everything["sessions"]["demo"]), set(shown["sessions"]["demo"]))
+        place = "services.mpyc-party.settings.sessions.<name>."
+        options = [option["name"] for option in module.nix("import ./options.nix")]
+        declared = {name.removeprefix(place) for name in options if name.startswith(place)}
+        self.assertEqual(declared, set(shown["sessions"]["demo"]))
+        self.assertEqual(declared, set(everything["sessions"]["demo"]), "the case lacks some")
         # What the module writes unasked is what the agent would take.
         self.configuration({})
         default = self.ask("--config", self.directory / "config.toml", "config", "show")
@@ -207,6 +211,13 @@ class Token(unittest.TestCase):
     def test_without_one_nothing_happens(self):
         self.take()
         self.assertEqual(list(self.root.iterdir()), [])
+
+    def test_one_for_a_party_that_is_enrolled_is_taken_away_unused(self):
+        self.left.write_text("mpyc1abc\n")
+        (self.root / "identity").mkdir()
+        (self.root / "identity/certificate.pem").touch()
+        self.take()
+        self.assertEqual([path.name for path in self.root.iterdir()], ["identity"])
 
     def test_a_credential_does_as_well(self):
         credentials = self.root / "credentials"
