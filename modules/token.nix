@@ -36,12 +36,10 @@ in
       wantedBy = [ "multi-user.target" ];
       before = [ "mpyc-party.service" ];
       onSuccess = [ "mpyc-party.service" ];
-      unitConfig = {
-        RequiresMountsFor = [
-          "/var/lib/mpyc-party"
-          (dirOf cfg.tokenFile)
-        ];
-      };
+      unitConfig.RequiresMountsFor = [
+        "/var/lib/mpyc-party"
+        (dirOf cfg.tokenFile)
+      ];
       environment.TOKEN_FILE = cfg.tokenFile;
       path = [ pkgs.coreutils ];
       script = ''
