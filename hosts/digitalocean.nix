@@ -31,7 +31,7 @@
     ];
     script = ''
       umask 0077
-      if token=$(jq -er '.user_data | select(startswith("mpyc1"))' /run/do-metadata/v1.json); then
+      if token=$(jq -er '.user_data // "" | select(startswith("mpyc1"))' /run/do-metadata/v1.json); then
         printf '%s\n' "$token" > "$TOKEN_FILE.new"
         mv "$TOKEN_FILE.new" "$TOKEN_FILE"
       fi

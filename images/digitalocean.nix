@@ -7,6 +7,7 @@
     ../hosts/party.nix
   ];
 
+  image.baseName = "mpyc-party-digitalocean";
   # Room for the next generation of the system; the file system grows with the droplet.
   virtualisation.diskSize = 6 * 1024;
 }

@@ -135,6 +135,13 @@ class Units(unittest.TestCase):
         """What the journal tells of the session."""
         return self.well("journalctl", "--output=cat", "--unit=mpyc-session@demo.service")
 
+    def test_7_only_the_agent_has_its_name_on_the_bus(self):
+        bus = ["org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"]
+        ask = ["busctl", "--system", "call", *bus, "RequestName", "su", "org.mpyc.Party1", "0"]
+        self.well("systemctl", "stop", "mpyc-party.service", "mpyc-party.socket", "mpyc-party-runners.socket")
+        self.assertEqual(self.well(*ask, user="mpyc-party"), "u 1\n")
+        self.assertIn("Access denied", self.machine(*ask, user="bob").stderr)
+
     def enrol_by_hand(self) -> None:
         """As long as the token lies there, what the agent does with it."""
         token = "/var/lib/mpyc-party/token"
