@@ -74,6 +74,7 @@ in
       ];
       inherit unitConfig;
       reloadTriggers = [ cfg.configFile ];
+      stopIfChanged = false;
       serviceConfig =
         hardening.common
         // hardening.announce
@@ -87,7 +88,9 @@ in
           StateDirectory = "mpyc-party";
           StateDirectoryMode = "0700";
           Restart = "always";
-          RestartSec = "1s";
+          # Slow enough that systemd never gives up. A wrong configuration does not get better.
+          RestartSec = "3s";
+          RestartPreventExitStatus = 2;
           WatchdogSec = "30s";
         };
     };

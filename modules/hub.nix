@@ -105,7 +105,8 @@ in
         // {
           ExecStart = "${command} hub";
           Restart = "always";
-          RestartSec = "1s";
+          RestartSec = "3s";
+          RestartPreventExitStatus = 2;
         }
         // lib.optionalAttrs (port < 1024) {
           AmbientCapabilities = "CAP_NET_BIND_SERVICE";

@@ -58,6 +58,10 @@ def in_place(text: str) -> str:
     return re.sub(r"/nix/store/[^/ ]*/bin/", "/usr/bin/", text)
 
 
+class NoContainer(Exception):
+    """This machine does not let containers start."""
+
+
 class Container:
     """A running machine with the units, accounts and rules of a case."""
 
@@ -119,8 +123,12 @@ class Container:
                 if self("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"):
                     return
             time.sleep(0.1)
+        started = hasattr(self, "init")
         self.stop()
-        raise RuntimeError("the container does not start: " + self.process.stdout.read().decode())
+        said = self.process.stdout.read().decode()
+        if not started:
+            raise NoContainer(f"systemd-nspawn: {said}")
+        raise RuntimeError(f"the container does not come up: {said}")
 
     def __call__(self, *command: object, user: str | None = None, **more) -> subprocess.CompletedProcess:
         """Runs a command inside."""

@@ -30,8 +30,7 @@ class Units(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         if reason := container.why_not():
-            print(f"\nNOT TESTED: the units under a real systemd ({reason})", file=sys.stderr)
-            raise unittest.SkipTest(reason)
+            cls.skip(reason)
         directory = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         case = module.described()["accepted"]["hub-and-party"]
         cls.settings = case["settings"] | {
@@ -46,12 +45,20 @@ class Units(unittest.TestCase):
             },
         }
         shutil.copy(module.PROJECT / "programs/secret_santa.py", container.template() / "opt")
-        cls.machine = container.Container(case, cls.settings, directory)
+        try:
+            cls.machine = container.Container(case, cls.settings, directory)
+        except container.NoContainer as reason:
+            cls.skip(reason)
         cls.addClassCleanup(cls.machine.stop)
         reach = f"exec 3<>/dev/tcp/{HUB.replace(':', '/')}"
         eventually(lambda: cls.machine("bash", "-c", reach).returncode == 0)
         for name in OTHERS:
             cls.join(name)
+
+    @classmethod
+    def skip(cls, reason: object) -> None:
+        print(f"\nNOT TESTED: the units under a real systemd ({reason})", file=sys.stderr)
+        raise unittest.SkipTest(str(reason))
 
     @classmethod
     def well(cls, *command: object, **more) -> str:
