@@ -2,6 +2,9 @@
 
 mod bench;
 mod hosts;
+mod load;
+mod matrix;
+mod world;
 
 use std::process::ExitCode;
 
@@ -23,6 +26,12 @@ enum Command {
     Bench(bench::Bench),
     /// Make hosts by hand and run a shell in the first; all is gone when it ends.
     Hosts(hosts::Hosts),
+    /// Let two parties in networks of every kind meet in a session, and show how they did.
+    Matrix(matrix::Matrix),
+    /// Build a topology with its NATs, firewalls and lines, and hold it to be entered by hand.
+    Topology(world::World),
+    /// Load a hub with thousands of parties and measure what that costs.
+    HubLoad(load::HubLoad),
     /// One end of measured traffic; the benchmarks and tests start both.
     #[command(subcommand, hide = true)]
     Traffic(traffic::End),
@@ -36,6 +45,9 @@ fn main() -> Result<ExitCode> {
         Command::Bench(wanted) => bench::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::Link(end) => forward::run(end).map(|()| ExitCode::SUCCESS),
         Command::Hosts(wanted) => hosts::run(&wanted),
+        Command::Matrix(wanted) => matrix::run(&wanted),
+        Command::Topology(wanted) => world::run(&wanted).map(|()| ExitCode::SUCCESS),
+        Command::HubLoad(wanted) => load::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::Traffic(end) => traffic::run(end).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -2,17 +2,20 @@
 
 mod authority;
 mod demo;
-
 mod enroll;
 mod hub;
 mod logging;
 mod output;
+mod peers;
 mod python;
 mod reference;
+mod running;
 mod session;
 mod settings;
+mod status;
 mod stop;
 mod view;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +92,10 @@ enum Command {
     /// Sessions: run, check, list, show, share
     #[command(subcommand)]
     Session(session::Session),
+    /// Show who this party is, what runs here, and how the last runs ended
+    Status(status::Status),
+    /// Show the other parties of running sessions: the path to each, how fast it is, why not direct
+    Peers(peers::Peers),
     /// Make ready the Python that runs MPyC, and print its path
     Python,
     /// The configuration
@@ -120,6 +127,8 @@ pub fn main() -> ExitCode {
         Command::Hub(hub) => hub.run(common),
         Command::Enroll(enroll) => enroll.run(common),
         Command::Session(session) => session.run(common),
+        Command::Status(status) => status.run(common),
+        Command::Peers(peers) => peers.run(common),
         Command::Python => python::run(common),
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),

@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use common::{SUM, all_blame, blames, demo, fails};
 use mpyc_party_core::agreement::RunId;
 use mpyc_party_core::control::{Control, LARGEST_CONTROL, StreamOpening};
+use mpyc_party_core::stream::Epoch;
 use mpyc_party_core::verdict::{Failure, Reason, Stage};
 use mpyc_party_lab::party::{Network, Run, Session};
 use mpyc_party_transport::Secure;
@@ -53,7 +54,7 @@ async fn among_honest(
 }
 
 fn first(run: RunId) -> StreamOpening {
-    StreamOpening { run, cycle: 0 }
+    StreamOpening { run, cycle: 0, epoch: Epoch { link: 1, attempt: 0 }, received: 0 }
 }
 
 #[tokio::test]
@@ -111,9 +112,9 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
     let another = Rogue::new(network.party("bob"))?.entry([1; 32])?;
     let wrongs: [&[Control]; 6] = [
         &[Control::Done],
-        &[Control::Dial { cycle: 0 }],
+        &[Control::Dial { cycle: 0, newest: Epoch::default() }],
         &[list.clone(), list],
-        &[Control::Use],
+        &[Control::Use { instance: 1, epoch: 9 }],
         &[Control::Entry(another)],
         &[Control::Entry(entry), Control::Entry(changed)],
     ];
@@ -209,7 +210,7 @@ async fn one_who_says_nothing_is_late_at_the_deadline() -> Result<()> {
     let beating = async {
         loop {
             for (_, link) in &mut links {
-                say(link, &Control::Beat).await?;
+                say(link, &Control::Beat(0)).await?;
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -246,8 +247,8 @@ impl Numbers {
             0 => self.bytes(200),
             1 => [vec![u8::try_from(self.next() % 8)?], self.bytes(64)].concat(),
             2 => postcard::to_stdvec(entry)?,
-            3 => postcard::to_stdvec(&Control::Dial { cycle: u32::try_from(self.next() >> 32)? })?,
-            _ => postcard::to_stdvec(&Control::Beat)?,
+            3 => postcard::to_stdvec(&Control::Dial { cycle: u32::try_from(self.next() >> 32)?, newest: Epoch::default() })?,
+            _ => postcard::to_stdvec(&Control::Beat(0))?,
         };
         Ok([&u32::try_from(body.len())?.to_be_bytes()[..], &body].concat())
     }

@@ -21,11 +21,16 @@ pub enum Protocol {
     Control,
     /// Two parties of a session: one MPyC connection.
     Stream,
+    /// Two parties of a session over QUIC: control links and MPyC connections as streams.
+    Peer,
+    /// A party and a hub: a pipe to another party, inside which the two speak what they will.
+    Relay,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 5] = [Self::Enrol, Self::Renew, Self::Hub, Self::Control, Self::Stream];
+    pub const ALL: [Self; 7] =
+        [Self::Enrol, Self::Renew, Self::Hub, Self::Control, Self::Stream, Self::Peer, Self::Relay];
 
     /// The ALPN; the number rises when two versions cannot talk to each other.
     #[must_use]
@@ -36,6 +41,8 @@ impl Protocol {
             Self::Hub => b"mpyc-hub/1",
             Self::Control => b"mpyc-control/1",
             Self::Stream => b"mpyc-stream/1",
+            Self::Peer => b"mpyc-peer/1",
+            Self::Relay => b"mpyc-relay/1",
         }
     }
 

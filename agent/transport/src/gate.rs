@@ -84,12 +84,27 @@ pub struct Gate {
 }
 
 /// A place among the undecided; dropping it frees it.
-struct Ticket<'a> {
-    gate: &'a Gate,
+pub(crate) struct Ticket {
+    gate: Gate,
     number: u64,
+    address: SocketAddr,
+    evicted: oneshot::Receiver<()>,
 }
 
-impl Drop for Ticket<'_> {
+impl Ticket {
+    /// Lets `handshake` run until it is decided or loses the place to others.
+    pub(crate) async fn decide<T>(
+        mut self,
+        handshake: impl Future<Output = Result<T, TransportError>>,
+    ) -> Result<T, TransportError> {
+        tokio::select! {
+            outcome = handshake => outcome,
+            _ = &mut self.evicted => Err(TransportError::Evicted { address: self.address }),
+        }
+    }
+}
+
+impl Drop for Ticket {
     fn drop(&mut self) {
         self.gate.places().taken.retain(|place| place.number != self.number);
     }
@@ -114,6 +129,17 @@ impl Gate {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many connections are undecided now.
+    pub(crate) fn undecided(&self) -> usize {
+        self.places().taken.len()
+    }
+
+    /// Takes a place for the connection from `address`.
+    pub(crate) fn enter(&self, address: SocketAddr) -> Ticket {
+        let (number, evicted) = self.places().take(origin(address.ip()), self.limits);
+        Ticket { gate: self.clone(), number, address, evicted }
+    }
+
     /// Lets `handshake` of the connection from `address` run while it holds a place.
     ///
     /// # Errors
@@ -123,12 +149,7 @@ impl Gate {
         address: SocketAddr,
         handshake: impl Future<Output = Result<T, TransportError>>,
     ) -> Result<T, TransportError> {
-        let (number, evicted) = self.places().take(origin(address.ip()), self.limits);
-        let _ticket = Ticket { gate: self, number };
-        tokio::select! {
-            outcome = handshake => outcome,
-            _ = evicted => Err(TransportError::Evicted { address }),
-        }
+        self.enter(address).decide(handshake).await
     }
 }
 

@@ -8,7 +8,7 @@ mod carriers;
 mod certificates;
 pub(crate) mod forward;
 mod links;
-mod process;
+pub(crate) mod process;
 mod report;
 mod rounds;
 mod session;

@@ -147,7 +147,11 @@ impl Run {
         Ok(Outcome { at, verdict: event["verdict"].clone(), text })
     }
 
-    fn wait_until(
+    /// Waits for an event like this, whatever it is called for people; tells when it came.
+    ///
+    /// # Errors
+    /// If it does not come within `limit`, with all that the run has said.
+    pub fn wait_until(
         &self,
         what: &str,
         limit: Duration,
@@ -219,6 +223,12 @@ impl Run {
         }
     }
 
+    /// The events so far, and when they came.
+    #[must_use]
+    pub fn events(&self) -> Vec<(Instant, Value)> {
+        self.lock().events.clone()
+    }
+
     /// Everything that was written so far: events as JSON, and standard error.
     #[must_use]
     pub fn said(&self) -> String {
@@ -231,7 +241,7 @@ impl Run {
         self.said.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn error(&self, problem: &str) -> LabError {
+    pub(crate) fn error(&self, problem: &str) -> LabError {
         let problem = problem.to_owned();
         LabError::Run { party: self.party.clone(), problem, said: self.said() }
     }

@@ -81,8 +81,9 @@ impl Rogue {
     /// A control link that the peer, whose name must sort before this one's, has chosen.
     pub(crate) async fn link(&self, peer: usize, at: SocketAddr) -> Result<Secure> {
         let mut link = self.connect(peer, at, Protocol::Control).await?;
-        frame::write(&mut link.stream, &Purpose::Run, LARGEST_CONTROL).await?;
-        ensure!(hear(&mut link).await? == Some(Control::Use), "the link is not chosen");
+        frame::write(&mut link.stream, &Purpose::Run { lost: 0 }, LARGEST_CONTROL).await?;
+        let chosen = hear(&mut link).await?;
+        ensure!(matches!(chosen, Some(Control::Use { .. })), "the link is not chosen: {chosen:?}");
         Ok(link)
     }
 
@@ -165,7 +166,8 @@ async fn hear(link: &mut Secure) -> Result<Option<Control>> {
 pub(crate) async fn next(link: &mut Secure) -> Result<Control> {
     loop {
         match hear(link).await?.context("the peer has gone")? {
-            Control::Beat => {}
+            Control::Beat(number) => say(link, &Control::Echo(number)).await?,
+            Control::Echo(_) | Control::Noted => {}
             message => return Ok(message),
         }
     }
