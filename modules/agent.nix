@@ -49,8 +49,8 @@ in
       description = "Where the runners of MPyC sessions register with the agent";
       wantedBy = [ "sockets.target" ];
       inherit unitConfig;
-      listenStreams = [ "/run/mpyc-party/runners" ];
       socketConfig = {
+        ListenSequentialPacket = "/run/mpyc-party/agent.sock";
         DirectoryMode = "0755";
         FileDescriptorName = "runners";
         Service = "mpyc-party.service";
