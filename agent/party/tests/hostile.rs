@@ -63,11 +63,10 @@ async fn an_mpyc_that_claims_another_index_reaches_nobody() -> Result<()> {
     for (claim, reaches) in [([2, 0], false), ([0, 1], false), ([0, 0], true)] {
         let (mut runs, rogue, mut links) = among_honest(&network, &session()).await?;
         let run = rogue.start(&mut links).await?;
-        let mut stream = rogue.stream(1, address(&runs[0])?, first(run)).await?;
+        let (mut stream, _) = rogue.carrier(1, address(&runs[0])?, first(run)).await?;
         let mut hello = claim.to_vec();
         hello.extend([7; 16]);
-        stream.stream.write_all(&hello).await?;
-        stream.stream.flush().await?;
+        rogue::send(&mut stream, 0, &hello).await?;
         if reaches {
             // The true index does reach it: the test would notice the others.
             runs[0].wait_for_line("received something from None", common::LIMIT)?;
@@ -108,12 +107,12 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
     let rogue = Rogue::new(network.party("carol"))?;
     let entry = rogue.entry([1; 32])?;
     let changed = rogue.entry([2; 32])?;
-    let list = Control::List(vec![entry.clone()]);
+    let (list, another_list) = (Control::List(vec![entry.clone()]), Control::List(Vec::new()));
     let another = Rogue::new(network.party("bob"))?.entry([1; 32])?;
     let wrongs: [&[Control]; 6] = [
         &[Control::Done],
         &[Control::Dial { cycle: 0, newest: Epoch::default() }],
-        &[list.clone(), list],
+        &[list, another_list],
         &[Control::Use { instance: 1, epoch: 9 }],
         &[Control::Entry(another)],
         &[Control::Entry(entry), Control::Entry(changed)],
