@@ -130,7 +130,8 @@ impl Router {
     }
 
     /// New packets from outside are dropped on input too: tracked, one that comes before its
-    /// counterpart from inside would take the port that the mapping needs.
+    /// counterpart from inside would take the port that the mapping needs. Some kernels show what
+    /// only passes the switch inside to these rules as well (`bridge-nf-call-iptables`).
     fn rules(&self) -> String {
         let (blocked, let_out) = match self.firewall {
             Firewall::Open => ("", "accept"),
@@ -140,7 +141,7 @@ impl Router {
         let strangers = match self.nat {
             Nat::FullCone => {
                 let first = self.inside.subnet.v4(1);
-                format!("fib daddr type local udp dport 1024-65535 dnat to {first}")
+                format!("fib daddr type local meta l4proto udp dnat to {first}")
             }
             Nat::Easy | Nat::Symmetric => String::new(),
         };
@@ -154,6 +155,7 @@ impl Router {
                }}
                chain passing {{
                  type filter hook forward priority 0; policy drop;
+                 iifname switch oifname switch accept
                  {blocked}
                  ct state established,related accept
                  ct status dnat accept

@@ -61,6 +61,12 @@ fn a_full_cone_lets_strangers_in() {
     let stranger = scene.built.hosts["far"].udp_socket(7002).unwrap();
     send(&stranger, mapped);
     assert_eq!(receive(&scene.inside), Some(scene.address("far", 7002)));
+    // On low ports, which parties here serve on, as well.
+    let low = scene.built.hosts["alice"].udp_socket(443).unwrap();
+    send(&low, scene.address("near", 7000));
+    let mapped = receive(&scene.near).unwrap();
+    send(&stranger, mapped);
+    assert_eq!(receive(&low), Some(scene.address("far", 7002)));
 }
 
 /// Does something to the router of a host behind a NAT of this kind, and returns its mapping before

@@ -114,7 +114,11 @@ impl fmt::Display for Section {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = if self.median < 10.0 { 2 } else { 0 };
+        let digits = match self.median {
+            small if small < 10.0 => 2,
+            middling if middling < 100.0 => 1,
+            _ => 0,
+        };
         let Self { median, lowest, highest, .. } = self;
         write!(f, "{median:.digits$} ({lowest:.digits$}–{highest:.digits$})")?;
         self.ratio.map_or(Ok(()), |ratio| write!(f, " ×{ratio:.2}"))

@@ -19,7 +19,8 @@ const AT_ONCE: usize = 64;
 /// More than an interface sends in a packet.
 const LONGEST: usize = 4096;
 
-/// One direction: packets and when they are due, in this order.
+/// One direction: packets and when they are due. None overtakes another, so that one is late whose
+/// predecessor is.
 struct Direction {
     under_way: VecDeque<(Instant, Box<[u8]>)>,
     random: Rng,
@@ -67,10 +68,8 @@ impl Direction {
             let late = wan.jitter.mul_f64(self.random.f64());
             let lost = self.random.f64() * 100.0 < wan.loss_percent;
             if !lost && self.under_way.len() < UNDER_WAY {
-                let last = self.under_way.back().map(|(due, _)| *due);
                 let due = Instant::now() + wan.delay + late;
-                self.under_way
-                    .push_back((last.map_or(due, |last| last.max(due)), piece[..length].into()));
+                self.under_way.push_back((due, piece[..length].into()));
             }
         }
     }
