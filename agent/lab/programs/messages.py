@@ -9,7 +9,8 @@ parties have been told to stop, by a line on standard input or the end of it;
 who has been told travels with the messages.
 
 Prints «running» once MPyC is connected, «round N» now and then, and at the end
-for each peer a digest of all that was sent to it and all that came from it.
+the longest time that a round took, in seconds, and for each peer a digest of
+all that was sent to it and of all that came from it.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import itertools
 import random
 import select
 import sys
+import time
 
 from mpyc.runtime import mpc
 
@@ -52,8 +54,9 @@ async def main():
     me, everybody = mpc.pid, range(len(mpc.parties))
     pairs = list(itertools.permutations(everybody, 2))
     digests = {(way, peer): hashlib.sha256() for way in ('to', 'from') for peer in everybody if peer != me}
-    number, all_told = 0, False
+    number, all_told, longest = 0, False, 0
     while not all_told:
+        begun = time.monotonic()
         told = bool(select.select([sys.stdin], [], [], 0)[0])
         sent, received = await exchange(pairs, number, told)
         for peer, data in sent.items():
@@ -62,10 +65,12 @@ async def main():
             assert data == message(peer, me, number), f'round {number}: not what party {peer} has sent'
             digests['from', peer].update(data)
         all_told = told and all(theirs for theirs, _ in received.values())
+        longest = max(longest, time.monotonic() - begun)
         number += 1
         if number % REPORT == 0:
             print('round', number, flush=True)
         await asyncio.sleep(PAUSE)
+    print('pause', longest)
     for (way, peer), digest in digests.items():
         print(way, peer, digest.hexdigest())
     await mpc.shutdown()

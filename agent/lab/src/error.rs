@@ -21,6 +21,9 @@ pub enum LabError {
          (user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)"
     )]
     Namespace(#[source] io::Error),
+    /// Tests want hosts.
+    #[error("{0}\nMPYC_PARTY_TEST_WITHOUT_HOSTS=1 skips the tests that need hosts")]
+    NoHosts(String),
     /// A program the lab ran said no.
     #[error("«{tool}» failed on\n{input}{output}")]
     Tool {

@@ -18,6 +18,7 @@
 
 mod child;
 mod error;
+pub mod exchange;
 mod host;
 mod lab;
 mod leftovers;
@@ -38,7 +39,7 @@ pub use error::LabError;
 pub use host::Host;
 pub use lab::Lab;
 pub use router::{Firewall, Nat, Router};
-pub use setting::{TempState, mpyc_party, python};
+pub use setting::{TempState, hosts_for_tests, mpyc_party, python};
 pub use topology::Topology;
 pub use uplink::Families;
 pub use wan::Wan;

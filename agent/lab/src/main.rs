@@ -5,6 +5,8 @@ mod cold;
 mod hosts;
 mod load;
 mod matrix;
+mod percentiles;
+mod roam;
 mod world;
 
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ enum Command {
     Cold(cold::Cold),
     /// Let two parties in networks of every kind meet in a session, and show how they did.
     Matrix(matrix::Matrix),
+    /// Change addresses and NAT mappings in the middle of runs, and show how long MPyC waits.
+    Roam(roam::Roam),
     /// Build a topology with its NATs, firewalls and lines, and hold it to be entered by hand.
     Topology(world::World),
     /// Load a hub with thousands of parties and measure what that costs.
@@ -54,6 +58,7 @@ fn main() -> Result<ExitCode> {
         Command::Cold(wanted) => cold::run(&wanted),
         Command::Hosts(wanted) => hosts::run(&wanted),
         Command::Matrix(wanted) => matrix::run(&wanted),
+        Command::Roam(wanted) => roam::run(&wanted),
         Command::Topology(wanted) => world::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::HubLoad(wanted) => load::run(&wanted).map(|()| ExitCode::SUCCESS),
         Command::Traffic(end) => traffic::run(end).map(|()| ExitCode::SUCCESS),
