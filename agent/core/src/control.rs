@@ -22,7 +22,7 @@ pub enum Purpose {
     },
     /// To compare entries and leave again.
     Check,
-    /// To see who is there and how long an answer takes: every [`Control::Beat`] is sent back.
+    /// To see who is there and how long an answer takes: every [`Control::Beat`] is answered.
     Ping,
 }
 

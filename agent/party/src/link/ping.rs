@@ -17,18 +17,17 @@ pub const MOST: u32 = 1000;
 /// How long the other end may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Sends every beat back, until the peer has had enough.
+/// Answers every beat, until the peer has had enough.
 pub(super) async fn answer(secure: &mut Secure) -> Result<(), BoxError> {
     for _ in 0..MOST {
         let said = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
-        match timeout(SILENCE, said).await?? {
-            Some(beat @ Control::Beat(_)) => {
-                let beat = frame::write(&mut secure.stream, &beat, LARGEST_CONTROL);
-                timeout(SILENCE, beat).await??;
-            }
+        let number = match timeout(SILENCE, said).await?? {
+            Some(Control::Beat(number)) => number,
             Some(_) => return Err("it pings with something else".into()),
             None => return Ok(()),
-        }
+        };
+        let echo = Control::Echo(number);
+        timeout(SILENCE, frame::write(&mut secure.stream, &echo, LARGEST_CONTROL)).await??;
     }
     Ok(())
 }
@@ -75,12 +74,12 @@ impl Echo {
     /// When none comes.
     pub async fn round_trip(&mut self) -> Result<Duration, BoxError> {
         let begun = Instant::now();
-        self.beats += 1;
-        let (beat, stream) = (Control::Beat(self.beats), &mut self.reached.secure.stream);
-        frame::write(stream, &beat, LARGEST_CONTROL).await?;
+        self.beats = self.beats.wrapping_add(1);
+        let stream = &mut self.reached.secure.stream;
+        frame::write(stream, &Control::Beat(self.beats), LARGEST_CONTROL).await?;
         let answer = frame::read::<Control>(stream, LARGEST_CONTROL);
         match timeout(SILENCE, answer).await?? {
-            Some(answer) if answer == beat => Ok(begun.elapsed()),
+            Some(Control::Echo(number)) if number == self.beats => Ok(begun.elapsed()),
             Some(_) => Err("it answers something else".into()),
             None => Err("it hung up".into()),
         }
