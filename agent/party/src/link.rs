@@ -66,6 +66,14 @@ pub enum LinkEvent {
     Stream(usize, StreamOpening, Box<Secure>),
 }
 
+impl LinkEvent {
+    /// Whether it says that a link does not work any more.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Unlinked(..) | Self::Suspect(_))
+    }
+}
+
 /// A link that is up.
 #[derive(Clone, Debug)]
 pub struct Linked {
