@@ -98,6 +98,10 @@ pub struct Run {
     patience: Patience,
     stage: Stage,
     agreement: Option<Agreement>,
+    /// Whether there is an entry more, or less, than when they were compared last.
+    compare: bool,
+    /// The run that all agreed on.
+    id: Option<RunId>,
     peers: Vec<Peer>,
     now: Duration,
     done: bool,
@@ -122,6 +126,8 @@ impl Run {
             patience,
             stage: Stage::Find,
             agreement: None,
+            compare: false,
+            id: None,
             peers,
             now: Duration::ZERO,
             done: false,

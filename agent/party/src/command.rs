@@ -89,7 +89,7 @@ enum Command {
     /// The certificate authority of a network
     #[command(subcommand)]
     Ca(authority::Ca),
-    /// Serve as a hub: lighthouse, and enrolment where the authority is
+    /// Serve as a hub: lighthouse and relay, and enrolment where the authority is
     Hub(hub::Hub),
     /// Become a party of a network, with a token from its authority
     Enroll(enroll::Enroll),

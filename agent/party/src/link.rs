@@ -16,6 +16,7 @@ mod dial;
 mod keep;
 pub mod moves;
 pub mod ping;
+mod reach;
 pub mod report;
 mod serve;
 
@@ -63,6 +64,14 @@ pub enum LinkEvent {
     Received(usize, Control),
     /// A peer opened a carrier of a stream.
     Stream(usize, StreamOpening, Box<Secure>),
+}
+
+impl LinkEvent {
+    /// Whether it says that a link does not work any more.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Unlinked(..) | Self::Suspect(_))
+    }
 }
 
 /// A link that is up.

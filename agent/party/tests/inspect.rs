@@ -35,6 +35,20 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().into_iter().flat_map(|object| object.keys().map(String::as_str)).collect()
 }
 
+/// The same, without what is measured anew all the time.
+fn without_times(peers: &Value) -> Value {
+    let mut peers = peers.clone();
+    for session in peers.as_array_mut().into_iter().flatten() {
+        for peer in session["peers"].as_array_mut().into_iter().flatten() {
+            for measured in ["sent", "received", "attempts"] {
+                peer[measured] = Value::Null;
+            }
+            peer["path"]["round_trip"] = Value::Null;
+        }
+    }
+    peers
+}
+
 #[test]
 fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     let network = three()?;
@@ -54,6 +68,7 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
         "grace_s",
         "hubs",
         "in_stage_s",
+        "nat",
         "party",
         "peers",
         "process",
@@ -75,7 +90,8 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     );
 
     let peers = asks(bob, &["peers"])?;
-    ensure!(peers == asks(bob, &["peers", "demo"])?, "the one session is all sessions");
+    let named = asks(bob, &["peers", "demo"])?;
+    ensure!(without_times(&peers) == without_times(&named), "the one session is all sessions");
     let parties = peers[0]["peers"].as_array().context("no peers")?;
     ensure!(parties.len() == 2, "{peers}");
     for (peer, name) in parties.iter().zip(["alice", "carol"]) {

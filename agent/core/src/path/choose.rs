@@ -31,8 +31,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 fn head_start(kind: Kind) -> Duration {
     match kind {
         Kind::Tcp => Duration::ZERO,
-        Kind::Quic => Duration::from_millis(100),
-        Kind::Relay => Duration::from_millis(300),
+        Kind::Quic => Duration::from_millis(50),
+        Kind::Relay => Duration::from_millis(100),
     }
 }
 

@@ -105,11 +105,12 @@ impl Run {
         if let Some(Verdict::Failed(failure)) = self.verdict.clone() {
             return self.send(peer, Control::Abort(Failure { via: None, ..failure }));
         }
-        let list = self.agreement.as_ref().and_then(|agreement| agreement.list());
-        if let Some(list) = list.filter(|_| self.stage >= Stage::Agree) {
+        if self.stage >= Stage::Agree
+            && let Some(list) = self.agreement.as_ref().and_then(|agreement| agreement.list())
+        {
             self.send(peer, Control::List(list));
         }
-        if let Some(id) = self.run_id().filter(|_| self.stage >= Stage::Start) {
+        if let Some(id) = self.id {
             self.send(peer, Control::Ready(id));
         }
         if self.done {

@@ -3,7 +3,7 @@
 
 use super::peer::Peer;
 use super::{Action, DIFFERENCE_SETTLE, Run};
-use crate::agreement::{Agreement, Entry, Fault, RunId};
+use crate::agreement::{Agreement, Entry, Fault};
 use crate::claims::PublicKey;
 use crate::component::Components;
 use crate::control::Control;
@@ -12,7 +12,7 @@ use crate::verdict::{Reason, Remark, Stage, Verdict};
 impl Run {
     pub(super) fn prepared(&mut self, components: Components, own: Entry) {
         let agreement = Agreement::new(self.me, self.roster.clone(), self.root, components, own);
-        self.agreement = Some(agreement);
+        (self.agreement, self.compare) = (Some(agreement), true);
         for peer in self.linked() {
             self.greet(peer);
             if let Some(entry) = self.peers[peer].early_entry.take() {
@@ -44,7 +44,7 @@ impl Run {
     }
 
     pub(super) fn forget(&mut self, peer: usize) {
-        self.peers[peer] = Peer::default();
+        (self.peers[peer], self.compare) = (Peer::default(), true);
         if let Some(agreement) = &mut self.agreement {
             agreement.forget(peer);
         }
@@ -70,6 +70,7 @@ impl Run {
         let Some(agreement) = &mut self.agreement else { return };
         let first = !std::mem::replace(&mut self.peers[peer].introduced, true);
         let known = agreement.entry(peer).cloned();
+        self.compare = true;
         if first && known.as_ref().is_some_and(|known| *known != entry) {
             self.actions.push(Action::Unlink(peer));
             self.peers[peer].unlink("it was started anew".into());
@@ -100,6 +101,9 @@ impl Run {
 
     /// Compares the entries that are there; sends the list when all are.
     fn compare(&mut self) {
+        if !std::mem::take(&mut self.compare) && self.difference_due.is_none() {
+            return;
+        }
         let Some(agreement) = &self.agreement else { return };
         let (list, differences) = (agreement.list(), agreement.differences());
         if differences.is_empty() {
@@ -130,7 +134,8 @@ impl Run {
                 return self.blame(who, reason);
             }
         }
-        if let Some(id) = self.run_id() {
+        self.id = self.agreement.as_ref().and_then(Agreement::run_id);
+        if let Some(id) = self.id {
             self.stage = Stage::Start;
             self.actions.push(Action::Agreed(id));
             self.send_all(&Control::Ready(id));
@@ -138,7 +143,7 @@ impl Run {
     }
 
     fn start(&mut self) {
-        let Some(id) = self.run_id() else { return };
+        let Some(id) = self.id else { return };
         let other = |&i: &usize| self.peers[i].ready.is_some_and(|theirs| theirs != id);
         if let Some(peer) = self.others().find(other) {
             return self.blame(vec![peer], Reason::Protocol("is ready for another run".into()));
@@ -147,9 +152,5 @@ impl Run {
             self.stage = Stage::Run;
             self.actions.push(Action::Start);
         }
-    }
-
-    pub(super) fn run_id(&self) -> Option<RunId> {
-        self.agreement.as_ref().and_then(Agreement::run_id)
     }
 }

@@ -199,7 +199,7 @@ mod tests {
 
     /// What gets through of what a hub elsewhere says.
     async fn heard(said: Vec<Answer>) -> (Vec<Report>, String) {
-        let (reports, mut inbox) = mpsc::channel(64);
+        let (reports, mut inbox) = mpsc::channel(1024);
         let (visit, _presence) = visit(reports);
         let (mut hub, party) = duplex(1 << 20);
         for answer in said {

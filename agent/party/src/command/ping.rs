@@ -98,9 +98,10 @@ impl Ping {
     /// Measures round trips to the party that answers in `session`.
     async fn measure(&self, common: &Common, session: &SessionName, mut echo: Echo) -> Outcome {
         let (party, address, key) = (&self.party, echo.address(), echo.key());
+        let (via, path) = (echo.via().map(str::to_owned), path(&echo));
         if !common.json {
             output::good(format!(
-                "{party} answers in session {session} at {address}, direct, TCP ({key})"
+                "{party} answers in session {session} at {address}, {path} ({key})"
             ));
         }
         let mut times = Vec::new();
@@ -119,7 +120,8 @@ impl Ping {
         if common.json {
             output::json(&json!({
                 "party": party, "there": true, "session": session, "key": key,
-                "path": "tcp", "address": address, "round_trips_s": times,
+                "path": if via.is_some() { "relay" } else { "tcp" }, "via": via,
+                "address": address, "round_trips_s": times,
             }))?;
         } else {
             let least = times.iter().copied().fold(f64::INFINITY, f64::min);
@@ -148,6 +150,14 @@ impl Ping {
             );
         }
         Ok(ExitCode::FAILURE)
+    }
+}
+
+/// What an answer came over, for people.
+pub(super) fn path(echo: &Echo) -> String {
+    match echo.via() {
+        Some(hub) => format!("relayed by {} (a run may find a better way)", visible(hub)),
+        None => "direct, TCP".to_owned(),
     }
 }
 

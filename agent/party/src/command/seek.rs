@@ -50,8 +50,9 @@ pub(super) async fn seek(
             found = finder.next() => {
                 let Found::Peer(peer, at) = found else { continue };
                 let Some(place) = peers.iter().position(|wanted| *wanted == peer) else { continue };
-                if !at.tcp().is_empty() {
-                    attempts.spawn(attempt(circle.clone(), (place, peer), at.tcp(), Duration::ZERO));
+                if at != Whereabouts::default() {
+                    let at = at.clone();
+                    attempts.spawn(attempt(circle.clone(), (place, peer), at, Duration::ZERO));
                 }
                 searches[place].at = at;
             }
@@ -62,7 +63,7 @@ pub(super) async fn seek(
                     Err(why) => {
                         search.last = Some(why);
                         // At most one goes on: the one that looks where it is now.
-                        if search.echo.is_none() && tried == search.at.tcp() {
+                        if search.echo.is_none() && tried == search.at {
                             let party = (place, peers[place]);
                             attempts.spawn(attempt(circle.clone(), party, tried, PAUSE));
                         }
@@ -78,12 +79,12 @@ pub(super) async fn seek(
 async fn attempt(
     circle: Circle,
     (place, peer): (usize, usize),
-    candidates: Vec<String>,
+    at: Whereabouts,
     pause: Duration,
-) -> (usize, Vec<String>, Result<Echo, String>) {
+) -> (usize, Whereabouts, Result<Echo, String>) {
     sleep(pause).await;
-    let echo = Echo::open(&circle, peer, &candidates).await;
-    (place, candidates, echo.map_err(|error| error.to_string()))
+    let echo = Echo::open(&circle, peer, &at).await;
+    (place, at, echo.map_err(|error| error.to_string()))
 }
 
 impl Search {
@@ -91,7 +92,8 @@ impl Search {
         if let Some(echo) = self.echo {
             return Ok(echo);
         }
-        let tried = self.at.tcp();
+        let relays = self.at.hubs.iter().map(|hub| format!("the relay {hub}"));
+        let tried: Vec<String> = self.at.tcp().into_iter().chain(relays).collect();
         let (known, told) = (!tried.is_empty(), tried.join(", "));
         let why = match self.last {
             _ if !known => nowhere(hubs),

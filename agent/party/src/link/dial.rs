@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::connection::Way;
+use super::reach::reach;
 use super::{BoxError, Circle, Shared};
+use crate::discovery::Whereabouts;
 
 /// How long an attempt may take.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(5);
@@ -116,48 +118,12 @@ async fn handshake(
     Ok(connect(carrier, &identity, protocol, expect, &name).await?)
 }
 
-/// Asks `peer` what it would run, at whichever of these addresses answers first.
+/// Asks `peer`, wherever it may be `at`, what it would run.
 ///
 /// # Errors
 /// Why it could not be asked, in words for people.
-pub async fn inquire(
-    circle: &Circle,
-    peer: usize,
-    candidates: &[String],
-) -> Result<Entry, BoxError> {
-    ask(race(circle, peer, candidates, Purpose::Check).await?).await
-}
-
-/// Dials all `candidates` at once; the first that passes the handshake wins. The error is that of
-/// the last to fail.
-pub(super) async fn race(
-    circle: &Circle,
-    peer: usize,
-    candidates: &[String],
-    purpose: Purpose,
-) -> Result<Secure, BoxError> {
-    let expect = circle.expect(Some(peer), &circle.pins);
-    let mut attempts = JoinSet::new();
-    for place in candidates {
-        let (circle, expect, place) = (circle.clone(), expect.clone(), place.clone());
-        attempts.spawn(async move {
-            timeout(ATTEMPT, tcp(&circle, &place, Protocol::Control, &expect)).await?
-        });
-    }
-    let mut last = BoxError::from("none of its addresses can be found");
-    while let Some(attempt) = attempts.join_next().await {
-        match attempt {
-            Ok(Ok(mut secure)) => {
-                match frame::write(&mut secure.stream, &purpose, LARGEST_OPENING).await {
-                    Ok(()) => return Ok(secure),
-                    Err(error) => last = error.into(),
-                }
-            }
-            Ok(Err(error)) => last = error,
-            Err(_) => {}
-        }
-    }
-    Err(last)
+pub async fn inquire(circle: &Circle, peer: usize, at: &Whereabouts) -> Result<Entry, BoxError> {
+    ask(reach(circle, peer, at, Purpose::Check).await?.secure).await
 }
 
 async fn ask(mut secure: Secure) -> Result<Entry, BoxError> {

@@ -165,7 +165,12 @@ impl Conductor<'_> {
                 report = self.launcher.next(), if running && !self.mute => {
                     self.report(report).await?;
                 }
-                Some(event) = links.recv() => self.link(event).await?,
+                Some(event) = links.recv() => {
+                    if event.is_loss() {
+                        finder.nudge();
+                    }
+                    self.link(event).await?;
+                }
                 Some(event) = streams.recv() => self.stream(event).await?,
                 Some(line) = lines.recv() => self.line(&line).await?,
                 found = finder.next() => self.found(found),

@@ -196,9 +196,6 @@ where
     }
 
     fn read_carrier(&mut self, context: &mut Context<'_>) -> bool {
-        if self.stream.is_finished() {
-            return false;
-        }
         let Some(carrier) = &mut self.carrier else { return false };
         match carrier.poll_read(context, self.stream.until_head()) {
             Poll::Ready(Err(why)) => self.cut(why),

@@ -5,6 +5,8 @@ mod pressure;
 mod refusals;
 mod rules;
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::task::JoinHandle;
 
@@ -72,16 +74,26 @@ fn frame(kind: u8, position: u64, data: &[u8]) -> Vec<u8> {
     [&[kind, a, b, c][..], &position.to_be_bytes(), data].concat()
 }
 
+/// Fails where nothing happens any more.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(120), work).await.expect("nothing happens any more")
+}
+
+/// What the owner of a side is told next.
+async fn event<C>(side: &mut Side<C>) -> Event {
+    soon(side.events.recv()).await.unwrap()
+}
+
 /// Reads exactly the next `length` bytes.
 async fn next(reader: &mut (impl AsyncRead + Unpin), length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
-    reader.read_exact(&mut bytes).await.unwrap();
+    soon(reader.read_exact(&mut bytes)).await.unwrap();
     bytes
 }
 
 /// The whole rest.
 async fn rest(reader: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).await.unwrap();
+    soon(reader.read_to_end(&mut bytes)).await.unwrap();
     bytes
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::super::peers::milliseconds;
+use super::super::ping::path;
 use super::super::seek::{Miss, seek};
 use super::findings::Findings;
 use crate::config::Config;
@@ -74,7 +75,7 @@ async fn measure(echo: &mut Echo) -> Result<String, Miss> {
     match echo.round_trip().await {
         Ok(time) => {
             let time = milliseconds(time.as_secs_f64());
-            Ok(format!("answers at {} in {time}, direct, TCP", echo.address()))
+            Ok(format!("answers at {} in {time}, {}", echo.address(), path(echo)))
         }
         Err(error) => Err(Miss { known: true, why: error.to_string() }),
     }

@@ -81,8 +81,8 @@ async fn survive(seed: u64) {
     // The last acknowledgements may have died with their carrier.
     let (to_a, to_b) = duplex(1 << 16);
     join(link + 1, [&a.handle, &b.handle], [to_a, to_b]).await;
-    for side in [&mut a.events, &mut b.events] {
-        while !matches!(side.recv().await.unwrap(), Event::Finished) {}
+    for events in [&mut a.events, &mut b.events] {
+        while !matches!(events.recv().await.unwrap(), Event::Finished) {}
     }
     let sent = [a.traffic.sent(), b.traffic.sent()];
     assert_eq!(sent, [b.traffic.received(), a.traffic.received()], "counted once");
@@ -94,6 +94,7 @@ fn every_byte_arrives_once_whenever_carriers_die() {
     let seeds = seed.map_or(0..20, |seed: u64| seed..seed + 1);
     for seed in seeds {
         println!("replay it with MPYC_PARTY_TEST_SEED={seed}");
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(survive(seed));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.unwrap().block_on(soon(survive(seed)));
     }
 }

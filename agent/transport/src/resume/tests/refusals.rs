@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_newer_carrier_fences_one_that_is_stuck() {
+async fn anewer_carrier_fences_one_that_is_stuck() {
     let mut side = side_of(1 << 20, None);
     let (mut older, ours) = duplex(16);
     side.handle.fence(epoch(1)).await.unwrap();
@@ -43,7 +43,7 @@ async fn a_newer_carrier_fences_one_that_is_stuck() {
 
 #[tokio::test]
 async fn late_carriers_are_declined() {
-    let side = side();
+    let mut side = side();
     let mut peer = first_carrier(&side).await;
     for late in [epoch(0), epoch(1)] {
         let fenced = Declined::Fenced(Fenced { offered: late, newest: epoch(1) });
@@ -56,8 +56,13 @@ async fn late_carriers_are_declined() {
     side.handle.fence(epoch(3)).await.unwrap();
     let overtaken = Declined::Fenced(Fenced { offered: epoch(2), newest: epoch(3) });
     assert_eq!(side.handle.attach(epoch(2), 0, duplex(16).1).await, Err(overtaken));
-    side.handle.attach(epoch(3), 0, duplex(16).1).await.unwrap();
+    let (newer, ours) = duplex(16);
+    side.handle.attach(epoch(3), 0, ours).await.unwrap();
     assert_eq!(rest(&mut peer).await, b"", "the one before is let go");
+    side.handle.fence(epoch(4)).await.unwrap();
+    drop(newer);
+    side.handle.fence(epoch(5)).await.unwrap();
+    assert!(side.events.try_recv().is_err(), "the end of a fenced carrier is no cut");
 }
 
 #[tokio::test]

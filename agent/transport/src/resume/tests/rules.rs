@@ -16,13 +16,13 @@ async fn each_direction_ends_by_itself_and_then_the_stream() {
     a.process.write_all(b"question").await.unwrap();
     a.process.shutdown().await.unwrap();
     assert_eq!(rest(&mut b.process).await, b"question");
-    assert!(matches!(b.events.recv().await, Some(Event::PeerEnded)));
+    assert!(matches!(event(&mut b).await, Event::PeerEnded));
     b.process.write_all(b"an answer").await.unwrap();
     b.process.shutdown().await.unwrap();
     assert_eq!(rest(&mut a.process).await, b"an answer");
-    assert!(matches!(a.events.recv().await, Some(Event::PeerEnded)));
+    assert!(matches!(event(&mut a).await, Event::PeerEnded));
     for side in [&mut a, &mut b] {
-        assert!(matches!(side.events.recv().await, Some(Event::Finished)));
+        assert!(matches!(event(side).await, Event::Finished));
         assert!(side.events.try_recv().is_err(), "the end of the last carrier is no cut");
     }
     assert_eq!((a.traffic.sent(), a.traffic.received()), (8, 9));
@@ -40,8 +40,8 @@ async fn a_finished_stream_tells_a_late_peer_so() {
     peer.write_all(&[frame(1, 0, b"x"), frame(3, 1, b""), frame(2, 1, b"")].concat())
         .await
         .unwrap();
-    assert!(matches!(side.events.recv().await, Some(Event::PeerEnded)));
-    assert!(matches!(side.events.recv().await, Some(Event::Finished)));
+    assert!(matches!(event(&mut side).await, Event::PeerEnded));
+    assert!(matches!(event(&mut side).await, Event::Finished));
     assert_eq!(
         rest(&mut peer).await,
         frame(2, 2, b""),
@@ -55,13 +55,38 @@ async fn a_finished_stream_tells_a_late_peer_so() {
 }
 
 #[tokio::test]
+async fn the_last_acknowledgement_goes_out_before_the_carrier_ends() {
+    let mut side = side();
+    let (mut peer, ours) = duplex(16);
+    side.handle.fence(epoch(1)).await.unwrap();
+    side.handle.attach(epoch(1), 0, ours).await.unwrap();
+    side.process.shutdown().await.unwrap();
+    // Of the acknowledgement, four bytes fit behind the end that is not read yet.
+    peer.write_all(&[frame(3, 0, b""), frame(2, 0, b"")].concat()).await.unwrap();
+    assert!(matches!(event(&mut side).await, Event::PeerEnded));
+    let end_and_acknowledgement = async {
+        let mut said = Vec::new();
+        while said.len() < 24 {
+            said.extend(next(&mut peer, 1).await);
+            if said.len() == 12 {
+                peer.write_all(&frame(2, 1, b"")).await.unwrap();
+            }
+        }
+        (said, rest(&mut peer).await)
+    };
+    let said = [frame(3, 0, b""), frame(2, 1, b"")].concat();
+    assert_eq!(end_and_acknowledgement.await, (said, Vec::new()));
+    assert!(matches!(event(&mut side).await, Event::Finished));
+}
+
+#[tokio::test]
 async fn a_cut_is_no_end() {
     let mut side = side();
     let mut peer = first_carrier(&side).await;
     peer.write_all(&frame(1, 0, b"half ")[..15]).await.unwrap();
     assert_eq!(next(&mut side.process, 3).await, b"hal");
     drop(peer);
-    let Some(Event::Cut { epoch: which, why }) = side.events.recv().await else { panic!("no cut") };
+    let Event::Cut { epoch: which, why } = event(&mut side).await else { panic!("no cut") };
     assert_eq!((which, why.kind()), (epoch(1), io::ErrorKind::UnexpectedEof));
     side.process.write_all(b"written while there was no carrier").await.unwrap();
     let (mut peer, ours) = duplex(100);
@@ -80,8 +105,8 @@ async fn a_process_that_has_gone_is_an_end_and_hears_no_more() {
     assert_eq!(next(&mut peer, 12).await, frame(3, 0, b""));
     let more = [frame(1, 0, &[7; 60_000]), frame(1, 60_000, &[7; 60_000]), frame(3, 120_000, b"")];
     peer.write_all(&[frame(2, 1, b""), more.concat()].concat()).await.unwrap();
-    assert!(matches!(side.events.recv().await, Some(Event::PeerEnded)));
-    assert!(matches!(side.events.recv().await, Some(Event::Finished)));
+    assert!(matches!(event(&mut side).await, Event::PeerEnded));
+    assert!(matches!(event(&mut side).await, Event::Finished));
     let last = rest(&mut peer).await;
     assert_eq!(last[last.len() - 12..], frame(2, 120_001, b""));
 }
