@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::party::{Network, Run, Session};
 use crate::topology::Kind;
-use crate::{LabError, Topology, programs};
+use crate::{LabError, Topology, Wan, programs};
 
 /// The usual three; what is asked about is the way between the first two.
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
@@ -115,40 +115,70 @@ pub struct Gathering {
 /// The three, by the order of the meetings.
 const PAIRS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
 
-/// Lets the three meet, the first two in networks of these kinds and the third in public, and waits
-/// for a direct path between the two where there has to be one.
+/// Where the three are.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The network that each is in.
+    pub kinds: [Kind; 3],
+    /// The delay of the lines between them and the internet, one way; cables where there is none.
+    pub delay: Option<Duration>,
+    /// The first two cannot reach each other until MPyC is connected.
+    pub held_up: bool,
+}
+
+impl Place {
+    fn topology(&self) -> Topology {
+        let places = self.kinds.into_iter().zip(NAMES);
+        let all = places.fold(Topology::default(), |all, (kind, name)| kind.place(all, name));
+        let delayed = self.delay.map(Wan::delay);
+        delayed.map_or(all.clone(), |line| all.lines(&line)).public("hub")
+    }
+
+    /// The pairs that have to find a direct path.
+    fn direct(&self) -> impl Iterator<Item = (usize, usize)> {
+        let [a, b, c] = self.kinds;
+        let direct = [(a, b), (a, c), (b, c)].map(|(a, b)| Expected::between(a, b));
+        PAIRS
+            .into_iter()
+            .zip(direct)
+            .filter(|(_, way)| *way == Expected::Direct)
+            .map(|(pair, _)| pair)
+    }
+}
+
+/// Lets the three meet, the first two in networks of these kinds and the third in public.
+///
+/// # Errors
+/// As for [`gather`].
+pub fn meet(a: Kind, b: Kind) -> Result<Gathering, LabError> {
+    gather(&Place { kinds: [a, b, Kind::Public], delay: None, held_up: false })
+}
+
+/// Lets the three meet, and waits for direct paths where there have to be some.
 ///
 /// # Errors
 /// If the session does not complete, a link tells nothing of its path, or two ends disagree.
-pub fn meet(a: Kind, b: Kind) -> Result<Gathering, LabError> {
-    let direct = Expected::between(a, b) == Expected::Direct;
-    gather([a, b, Kind::Public], if direct { &PAIRS[..1] } else { &[] })
-}
-
-/// Lets the three meet in networks of one kind.
-///
-/// # Errors
-/// As for [`meet`].
-pub fn meet_all(kind: Kind) -> Result<Gathering, LabError> {
-    let direct = Expected::between(kind, kind) == Expected::Direct;
-    gather([kind; 3], if direct { &PAIRS } else { &[] })
-}
-
-fn gather(kinds: [Kind; 3], direct: &[(usize, usize)]) -> Result<Gathering, LabError> {
-    let places = kinds.into_iter().zip(NAMES);
-    let topology =
-        places.fold(Topology::default().public("hub"), |all, (kind, name)| kind.place(all, name));
-    let network = Network::in_topology(&topology, &NAMES)?;
+pub fn gather(place: &Place) -> Result<Gathering, LabError> {
+    let network = Network::in_topology(&place.topology(), &NAMES)?;
     let session = Session::new("meet", programs::MEET).parties(&NAMES).deadline(DEADLINE);
     network.declare(&session)?;
+    let hosts = [network.party(NAMES[0]).host(), network.party(NAMES[1]).host()];
+    let between =
+        if let ([Some(a), Some(b)], Some(lab), true) = (hosts, network.lab(), place.held_up) {
+            lab.cut(a, b)?;
+            Some((lab, a, b))
+        } else {
+            None
+        };
     let mut runs = network.run("meet")?;
     let looking = latest(&runs, "waiting")?;
     for run in &runs {
         run.wait_for_line("running", LIMIT)?;
     }
     let connected = latest(&runs, "connected")?;
-    let due = connected + UPGRADE;
-    for (one, other) in direct.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
+    between.map_or(Ok(()), |(lab, a, b)| lab.heal(a, b))?;
+    let due = Instant::now() + UPGRADE;
+    for (one, other) in place.direct().flat_map(|(a, b)| [(a, b), (b, a)]) {
         let left = due.saturating_duration_since(Instant::now());
         let direct = |event: &Value| is_link(event, NAMES[other]) && event["path"] != "relay";
         // Without one, what there is instead is told below.

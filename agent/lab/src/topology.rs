@@ -120,6 +120,16 @@ impl Topology {
         self.router(&between, router).host(name, place)
     }
 
+    /// Gives everything that hangs on the internet by now this line.
+    #[must_use]
+    pub fn lines(mut self, line: &Wan) -> Self {
+        let hosts = self.hosts.values_mut().filter(|place| place.behind.is_none());
+        hosts.for_each(|place| place.link = Some(line.clone()));
+        let routers = self.routers.values_mut().filter(|place| place.behind.is_none());
+        routers.for_each(|place| place.link = Some(line.clone()));
+        self
+    }
+
     /// Builds it. Ordinary users may serve on every port of its hosts.
     ///
     /// # Errors
