@@ -76,7 +76,7 @@ fn frame(kind: u8, position: u64, data: &[u8]) -> Vec<u8> {
 
 /// Fails where nothing happens any more.
 async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(120), work).await.expect("nothing happens any more")
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("nothing happens any more")
 }
 
 /// What the owner of a side is told next.

@@ -55,7 +55,7 @@ impl World {
         let window = 1024 << random.below(3);
         let piece = [1, 20, 200][random.below(3)];
         let mut text = || -> Vec<u8> {
-            let length = random.below(5 * window).min(300 * piece);
+            let length = random.below(4 * window).min(300 * piece);
             (0..length.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).collect()
         };
         let (texts, stream) = ([text(), text()], || Stream::new(window));
@@ -275,7 +275,7 @@ fn pick<'a>(random: &mut Random, carriers: &'a mut [Carrier]) -> Option<&'a mut 
 fn schedule(seed: u64) {
     let mut world = World::new(seed);
     world.open(0);
-    for _ in 0..world.random.below(400) {
+    for _ in 0..world.random.below(300) {
         world.act();
     }
     world.settle();

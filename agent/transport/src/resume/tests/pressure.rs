@@ -28,15 +28,18 @@ struct Machine {
     work: Pin<Box<dyn Future<Output = Result<(), Fault>>>>,
     woken: Arc<Woken>,
     handle: Handle<DuplexStream>,
+    events: mpsc::UnboundedReceiver<Event>,
 }
 
 impl Machine {
     /// With the process at its local side.
     fn new() -> (Self, DuplexStream) {
         let ((process, local), (handle, carriers)) = (process(None), channel());
-        let work = Box::pin(carry(Stream::new(WINDOW), local, carriers, |_| {}));
+        let (tell, events) = mpsc::unbounded_channel();
+        let tell = move |event| tell.send(event).unwrap();
+        let work = Box::pin(carry(Stream::new(WINDOW), local, carriers, tell));
         let woken = Arc::new(Woken(AtomicBool::new(true)));
-        (Self { work, woken, handle }, process)
+        (Self { work, woken, handle, events }, process)
     }
 
     /// Runs as long as it is woken.
@@ -149,4 +152,44 @@ fn an_acknowledgement_makes_room_also_where_data_is_stuck_behind_it() {
     write(&mut peer, &frame(2, WINDOW as u64 * 3 / 4, b""));
     machine.run();
     assert!(machine.fill(&mut process) >= WINDOW / 8);
+}
+
+/// A pump that is finished, but whose carrier has no room for the last acknowledgement: behind the
+/// end, which is not read yet, four bytes fit.
+fn finished_but_stuck() -> (Machine, DuplexStream) {
+    let (mut machine, process) = Machine::new();
+    let mut peer = machine.attach(16);
+    drop(process);
+    machine.run();
+    for wire in [frame(3, 0, b""), frame(2, 1, b"")] {
+        write(&mut peer, &wire);
+        machine.run();
+    }
+    assert!(matches!(machine.events.try_recv(), Ok(Event::PeerEnded)));
+    assert!(machine.events.try_recv().is_err());
+    (machine, peer)
+}
+
+#[test]
+fn the_last_acknowledgement_goes_out_before_the_carrier_ends() {
+    let (mut machine, mut peer) = finished_but_stuck();
+    let mut said = [0; 25];
+    let mut length = 0;
+    for _ in 0..2 {
+        let mut buffer = ReadBuf::new(&mut said[length..]);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut peer).poll_read(&mut context, &mut buffer).is_ready());
+        length += buffer.filled().len();
+        machine.run();
+    }
+    assert_eq!(said[..length], [frame(3, 0, b""), frame(2, 1, b"")].concat());
+    assert!(matches!(machine.events.try_recv(), Ok(Event::Finished)));
+}
+
+#[test]
+fn a_finished_stream_does_not_ask_for_another_carrier() {
+    let (mut machine, peer) = finished_but_stuck();
+    drop(peer);
+    machine.run();
+    assert!(matches!(machine.events.try_recv(), Ok(Event::Finished)));
 }

@@ -47,6 +47,7 @@ async fn a_finished_stream_tells_a_late_peer_so() {
         frame(2, 2, b""),
         "the last acknowledgement, and a proper end"
     );
+    assert!(peer.write_all(b"x").await.is_err(), "it is let go");
     let (mut peer, ours) = duplex(100);
     assert_eq!(side.handle.fence(epoch(2)).await, Ok(2));
     side.handle.attach(epoch(2), 1, ours).await.unwrap();
@@ -55,28 +56,13 @@ async fn a_finished_stream_tells_a_late_peer_so() {
 }
 
 #[tokio::test]
-async fn the_last_acknowledgement_goes_out_before_the_carrier_ends() {
-    let mut side = side();
-    let (mut peer, ours) = duplex(16);
-    side.handle.fence(epoch(1)).await.unwrap();
-    side.handle.attach(epoch(1), 0, ours).await.unwrap();
-    side.process.shutdown().await.unwrap();
-    // Of the acknowledgement, four bytes fit behind the end that is not read yet.
-    peer.write_all(&[frame(3, 0, b""), frame(2, 0, b"")].concat()).await.unwrap();
-    assert!(matches!(event(&mut side).await, Event::PeerEnded));
-    let end_and_acknowledgement = async {
-        let mut said = Vec::new();
-        while said.len() < 24 {
-            said.extend(next(&mut peer, 1).await);
-            if said.len() == 12 {
-                peer.write_all(&frame(2, 1, b"")).await.unwrap();
-            }
-        }
-        (said, rest(&mut peer).await)
-    };
-    let said = [frame(3, 0, b""), frame(2, 1, b"")].concat();
-    assert_eq!(end_and_acknowledgement.await, (said, Vec::new()));
-    assert!(matches!(event(&mut side).await, Event::Finished));
+async fn what_a_carrier_holds_back_is_flushed() {
+    let [mut a, mut b] = [side_of(1 << 16, None), side_of(1 << 16, None)];
+    let (to_a, to_b) = duplex(1 << 16);
+    let carriers = [to_a, to_b].map(tokio::io::BufStream::new);
+    join(1, [&a.handle, &b.handle], carriers).await;
+    a.process.write_all(b"question").await.unwrap();
+    assert_eq!(next(&mut b.process, 8).await, b"question");
 }
 
 #[tokio::test]
