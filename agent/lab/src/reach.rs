@@ -8,7 +8,11 @@ use serde_json::Value;
 
 use crate::party::{Network, Run, Session};
 use crate::topology::Kind;
-use crate::{LabError, Topology, Wan, programs};
+use crate::{Host, Lab, LabError, Topology, Wan, programs};
+
+mod way;
+
+pub use way::{Expected, Path};
 
 /// The usual three; what is asked about is the way between the first two.
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
@@ -18,77 +22,6 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a relayed link may stay one where there is a direct path.
 const UPGRADE: Duration = Duration::from_secs(5);
-
-/// The way a link takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Path {
-    /// TLS over TCP, from one to the other.
-    Tcp,
-    /// QUIC, from one to the other.
-    Quic,
-    /// Through a hub.
-    Relay,
-}
-
-impl Path {
-    fn of(event: &Value) -> Option<Self> {
-        match event["path"].as_str()? {
-            "tcp" => Some(Self::Tcp),
-            "quic" => Some(Self::Quic),
-            "relay" => Some(Self::Relay),
-            _ => None,
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Quic => "quic",
-            Self::Relay => "relay",
-        }
-    }
-}
-
-/// Which ways there are between two networks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Expected {
-    /// A direct one has to be found.
-    Direct,
-    /// A direct one takes luck: the port that a NAT chooses has to be guessed.
-    Any,
-    /// There is no direct one.
-    Relay,
-}
-
-impl Expected {
-    /// What there is between networks of these kinds.
-    #[must_use]
-    pub fn between(a: Kind, b: Kind) -> Self {
-        use Kind::{Carrier, Easy, FullCone, Ipv6Only, Public, Symmetric, Tcp443, UdpBlocked};
-        match (a, b) {
-            (Public, _) | (_, Public) | (Ipv6Only, Ipv6Only) => Self::Direct,
-            (Ipv6Only | UdpBlocked | Tcp443, _) | (_, Ipv6Only | UdpBlocked | Tcp443) => {
-                Self::Relay
-            }
-            (FullCone, _) | (_, FullCone) | (Easy | Carrier, Easy | Carrier) => Self::Direct,
-            (Symmetric, Easy | Carrier | Symmetric) | (Easy | Carrier, Symmetric) => Self::Any,
-        }
-    }
-
-    /// Whether a link over `path` is what there has to be.
-    #[must_use]
-    pub fn allows(self, path: Path) -> bool {
-        match self {
-            Self::Direct => path != Path::Relay,
-            Self::Any => true,
-            Self::Relay => path == Path::Relay,
-        }
-    }
-}
 
 /// How two parties met. Times are in seconds from the moment when all three were looking.
 #[derive(Clone, Debug, Serialize)]
@@ -162,21 +95,15 @@ pub fn gather(place: &Place) -> Result<Gathering, LabError> {
     let network = Network::in_topology(&place.topology(), &NAMES)?;
     let session = Session::new("meet", programs::MEET).parties(&NAMES).deadline(DEADLINE);
     network.declare(&session)?;
-    let hosts = [network.party(NAMES[0]).host(), network.party(NAMES[1]).host()];
-    let between =
-        if let ([Some(a), Some(b)], Some(lab), true) = (hosts, network.lab(), place.held_up) {
-            lab.cut(a, b)?;
-            Some((lab, a, b))
-        } else {
-            None
-        };
+    let held_up = between(&network).filter(|_| place.held_up);
+    held_up.map_or(Ok(()), |(lab, a, b)| lab.cut(a, b))?;
     let mut runs = network.run("meet")?;
     let looking = latest(&runs, "waiting")?;
     for run in &runs {
         run.wait_for_line("running", LIMIT)?;
     }
     let connected = latest(&runs, "connected")?;
-    between.map_or(Ok(()), |(lab, a, b)| lab.heal(a, b))?;
+    held_up.map_or(Ok(()), |(lab, a, b)| lab.heal(a, b))?;
     let due = Instant::now() + UPGRADE;
     for (one, other) in place.direct().flat_map(|(a, b)| [(a, b), (b, a)]) {
         let left = due.saturating_duration_since(Instant::now());
@@ -188,21 +115,30 @@ pub fn gather(place: &Place) -> Result<Gathering, LabError> {
     for (one, other) in PAIRS {
         meetings.push(meeting(&runs[one], &runs[other], looking)?);
     }
-    for run in &mut runs {
-        run.feed("stop\n")?;
-    }
-    for run in &mut runs {
-        let outcome = run.verdict(LIMIT)?;
-        if !outcome.completed() {
-            return Err(run.error(&outcome.text));
-        }
-        run.exit(LIMIT)?;
-    }
+    stop(&mut runs)?;
     let untold = || LabError::Topology("three have three meetings".into());
     let meetings = meetings.try_into().map_err(|_| untold())?;
     drop(runs);
     network.end()?;
     Ok(Gathering { connected_after: seconds(looking, connected), meetings })
+}
+
+/// What is between the first two.
+fn between(network: &Network) -> Option<(&Lab, &Host, &Host)> {
+    let host = |name| network.party(name).host();
+    Some((network.lab()?, host(NAMES[0])?, host(NAMES[1])?))
+}
+
+/// Tells all to stop; all complete.
+fn stop(runs: &mut [Run]) -> Result<(), LabError> {
+    runs.iter_mut().try_for_each(|run| run.feed("stop\n"))?;
+    for run in runs {
+        let outcome = run.verdict(LIMIT)?;
+        if !outcome.completed() || !run.exit(LIMIT)?.success() {
+            return Err(run.error(&outcome.text));
+        }
+    }
+    Ok(())
 }
 
 fn seconds(from: Instant, to: Instant) -> f64 {
@@ -257,24 +193,4 @@ fn history(run: &Run, peer: &str) -> Option<History> {
     let (changed_at, path) = *links.last()?;
     let changed_at = Some(changed_at).filter(|_| path != first);
     Some(History { first, first_at, path, changed_at })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_expected_does_not_depend_on_the_order() {
-        for (a, b) in Kind::ALL.into_iter().flat_map(|a| Kind::ALL.map(|b| (a, b))) {
-            assert_eq!(Expected::between(a, b), Expected::between(b, a), "{a} and {b}");
-        }
-    }
-
-    #[test]
-    fn cone_and_symmetric_meet_directly_where_strangers_are_let_in() {
-        assert_eq!(Expected::between(Kind::FullCone, Kind::Symmetric), Expected::Direct);
-        assert_eq!(Expected::between(Kind::Easy, Kind::Symmetric), Expected::Any);
-        assert_eq!(Expected::between(Kind::Ipv6Only, Kind::Easy), Expected::Relay);
-        assert!(!Expected::Direct.allows(Path::Relay) && !Expected::Relay.allows(Path::Quic));
-    }
 }

@@ -23,7 +23,12 @@ fn links_are_compared_with_plain_tcp() {
     let links = &sections[0];
     assert_eq!(figure(links, "plain TCP", "MB/s")["ratio"], 1.0);
     assert_eq!(figure(links, "plain TCP", "CPU-s/GB, carrier")["highest"], 0.0);
-    for what in ["MB/s", "CPU-s/GB, all", "CPU-s/GB, carrier", "64 B p50 µs", "64 B p99 µs"] {
-        assert!(figure(links, "our link", what)["lowest"].as_f64().unwrap() > 0.0, "{what}");
+    for row in ["our link", "our link, QUIC", "our link, relayed"] {
+        for what in ["MB/s", "CPU-s/GB, all", "CPU-s/GB, carrier", "64 B p50 µs", "64 B p99 µs"] {
+            assert!(figure(links, row, what)["lowest"].as_f64().unwrap() > 0.0, "{row}: {what}");
+        }
     }
+    let notes = links["notes"].as_array().unwrap();
+    let told = |note: &Value| note.as_str().unwrap().contains("of the throughput of TLS alone");
+    assert!(notes.iter().any(told), "{notes:?}");
 }
