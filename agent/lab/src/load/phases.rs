@@ -16,7 +16,7 @@ use tokio::time::{interval, sleep, timeout};
 use super::crowd::Crowd;
 use super::report::{Limit, Report, Times};
 use super::seat::Seat;
-use super::{Hub, Over};
+use super::{Hub, Over, progress};
 
 /// Parties that arrive at the same time, except after the restart.
 const AT_ONCE: usize = 64;
@@ -42,19 +42,24 @@ pub(super) async fn all(
     let over = if crowd.over == Over::Udp { "QUIC" } else { "TLS on TCP" };
     let mut report = Report { parties: count, over, ..Report::default() };
     report.hub_mb_empty = hub.process.peak_megabytes()?;
+    progress("the parties arrive");
     let seats = arrive(&hub, &crowd, &mut report).await?;
     report.hub_mb_full = hub.process.peak_megabytes()?;
     report.hub_kb_per_party = (report.hub_mb_full - report.hub_mb_empty) * 1000.0 / count as f64;
     let (begun, cpu) = (Instant::now(), hub.process.cpu_seconds()?);
+    progress("all rest");
     sleep(phase).await;
     let used = |since: Instant, before: f64| -> Result<f64> {
         Ok((hub.process.cpu_seconds()? - before) / since.elapsed().as_secs_f64())
     };
     report.hub_cpu_at_rest = used(begun, cpu)?;
     let (begun, cpu) = (Instant::now(), hub.process.cpu_seconds()?);
+    progress("they look each other up and move");
     (report.look_up, report.push) = work(&crowd, &seats, phase).await?;
     report.hub_cpu_at_work = used(begun, cpu)?;
+    progress("strangers come");
     report.connect_among_strangers = among_strangers(&crowd, hub.port).await?;
+    progress("one party and one address want too much");
     limits(&crowd, hub.port, &mut report).await;
     for (member, seat) in seats.iter().enumerate().step_by(97) {
         let peer = &crowd.members[crowd.peer(member)].name;
@@ -63,6 +68,7 @@ pub(super) async fn all(
     let port = hub.port;
     drop(hub);
     drop(seats);
+    progress("the hub is killed, and all come back at once");
     hub = Hub::start(state, port)?;
     come_back(&crowd, port, &mut report).await?;
     report.hub_mb_in_the_end = hub.process.peak_megabytes()?;
