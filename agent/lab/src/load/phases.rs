@@ -55,7 +55,7 @@ pub(super) async fn all(
     report.hub_cpu_at_rest = used(begun, cpu)?;
     let (begun, cpu) = (Instant::now(), hub.process.cpu_seconds()?);
     progress("they look each other up and move");
-    (report.look_up, report.push) = work(&crowd, &seats, phase).await?;
+    (report.look_up, report.push, report.unanswered) = work(&crowd, &seats, phase).await?;
     report.hub_cpu_at_work = used(begun, cpu)?;
     progress("strangers come");
     report.connect_among_strangers = among_strangers(&crowd, hub.port).await?;
@@ -113,8 +113,13 @@ async fn patiently(crowd: &Crowd, member: usize, port: u16) -> (Result<Seat>, us
     }
 }
 
-/// Look-ups and moves at a steady pace, whether the answers come in time or not.
-async fn work(crowd: &Arc<Crowd>, seats: &Seats, phase: Duration) -> Result<(Times, Times)> {
+/// Look-ups and moves at a steady pace, whether the answers come in time or not; what came to
+/// nothing is counted.
+async fn work(
+    crowd: &Arc<Crowd>,
+    seats: &Seats,
+    phase: Duration,
+) -> Result<(Times, Times, usize)> {
     let steps = u32::try_from(phase.as_millis())? * (LOOK_UPS + MOVES) / 1000;
     let mut ticks = interval(phase / steps);
     let mut running = JoinSet::new();
@@ -139,10 +144,11 @@ async fn work(crowd: &Arc<Crowd>, seats: &Seats, phase: Duration) -> Result<(Tim
             Ok((moves, timeout(Duration::from_secs(30), told).await?? - begun))
         });
     }
-    let done = running.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+    let done: Vec<_> = running.join_all().await.into_iter().flatten().collect();
     let of =
         |kind: bool| done.iter().filter(move |(moves, _)| *moves == kind).map(|(_, time)| *time);
-    Ok((Times::new(of(false).collect()), Times::new(of(true).collect())))
+    let unanswered = steps as usize - done.len();
+    Ok((Times::new(of(false).collect()), Times::new(of(true).collect()), unanswered))
 }
 
 /// Parties that arrive while strangers do what they can.
