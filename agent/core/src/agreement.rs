@@ -118,6 +118,12 @@ impl Agreement {
         self.confirmed[from] = false;
     }
 
+    /// The entry of the party at `index`, if it is there.
+    #[must_use]
+    pub fn entry(&self, index: usize) -> Option<&Entry> {
+        self.entries[index].as_ref()
+    }
+
     /// Whether the entry of the peer at `index` is there.
     #[must_use]
     pub fn has(&self, index: usize) -> bool {
@@ -213,10 +219,10 @@ impl Agreement {
     /// The run's id, once all m lists were identical and nothing differs.
     #[must_use]
     pub fn run_id(&self) -> Option<RunId> {
-        let list = self.list()?;
         if !self.confirmed.iter().all(|c| *c) || !self.differences().is_empty() {
             return None;
         }
+        let list = self.list()?;
         let mut items: Vec<Vec<u8>> = vec![b"mpyc-party run 1".to_vec(), self.root.0.to_vec()];
         for entry in &list {
             items.push(entry.party.as_str().into());

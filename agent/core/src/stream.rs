@@ -36,7 +36,9 @@ use replay::Replay;
 pub const WINDOW: usize = 4 * 1024 * 1024;
 
 /// The number of a carrier: rises with every link of a pair and with every attempt on one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Epoch {
     /// The epoch of the link, from 1.
     pub link: u64,
@@ -69,11 +71,18 @@ struct Control {
     sent: usize,
 }
 
+/// The carrier of the newest epoch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    Awaited,
+    Attached,
+    Gone,
+}
+
 /// One end of one stream.
 pub struct Stream {
-    /// The newest epoch, and whether its carrier is there.
     newest: Option<Epoch>,
-    attached: bool,
+    carrier: Carrier,
     replay: Replay,
     incoming: Incoming,
     control: Option<Control>,
@@ -91,7 +100,7 @@ impl Stream {
         let window = window.max(replay::SMALLEST);
         Self {
             newest: None,
-            attached: false,
+            carrier: Carrier::Gone,
             replay: Replay::new(window),
             incoming: Incoming::new(window),
             control: None,
@@ -129,7 +138,7 @@ impl Stream {
             return Err(Fenced { offered: epoch, newest });
         }
         self.newest = Some(epoch);
-        self.attached = false;
+        self.carrier = Carrier::Awaited;
         Ok(self.incoming.received())
     }
 
@@ -137,10 +146,10 @@ impl Stream {
     /// received.
     ///
     /// # Errors
-    /// When a newer epoch was fenced, the epoch has its carrier, or the peer cannot have received
+    /// When a newer epoch was fenced, the epoch has or had its carrier, or the peer cannot have received
     /// that.
     pub fn attach(&mut self, epoch: Epoch, peer_received: u64) -> Result<(), Refused> {
-        if self.newest != Some(epoch) || self.attached {
+        if self.newest != Some(epoch) || self.carrier != Carrier::Awaited {
             return Err(Fenced { offered: epoch, newest: self.newest.unwrap_or(epoch) }.into());
         }
         self.acknowledge(peer_received)?;
@@ -148,19 +157,21 @@ impl Stream {
         self.replay.rewind(peer_received.min(self.replay.length()));
         self.control = None;
         self.incoming.begin();
-        self.attached = true;
+        self.carrier = Carrier::Attached;
         Ok(())
     }
 
     /// The carrier of this epoch has broken or ended.
     pub fn detach(&mut self, epoch: Epoch) {
-        self.attached &= self.newest != Some(epoch);
+        if self.is_attached(epoch) {
+            self.carrier = Carrier::Gone;
+        }
     }
 
     /// Whether the carrier of this epoch is the current one.
     #[must_use]
     pub fn is_attached(&self, epoch: Epoch) -> bool {
-        self.attached && self.newest == Some(epoch)
+        self.carrier == Carrier::Attached && self.newest == Some(epoch)
     }
 
     /// What the carrier of this epoch shall take next; empty when there is nothing.
@@ -222,7 +233,9 @@ impl Stream {
             return Ok((bytes.len(), Received::Nothing));
         }
         let received = self.read(bytes);
-        self.attached = received.is_ok();
+        if received.is_err() {
+            self.carrier = Carrier::Gone;
+        }
         received
     }
 
@@ -234,7 +247,7 @@ impl Stream {
             if !data.is_empty() {
                 return Ok((done, Received::Data(data)));
             }
-            let Some(head) = Head::decode(rest).filter(|_| self.incoming.between_frames()) else {
+            let Some(head) = Head::decode(rest).filter(|_| self.incoming.frame_left() == 0) else {
                 return Ok((done, Received::Nothing));
             };
             done += HEAD;
@@ -253,9 +266,16 @@ impl Stream {
         }
     }
 
+    /// How many bytes of data are to come before the next head: whoever reads no more than these gets
+    /// the next frame in one piece.
+    #[must_use]
+    pub fn until_head(&self) -> usize {
+        self.incoming.frame_left()
+    }
+
     /// The local side took `length` bytes of the [`Received::Data`].
     pub fn delivered(&mut self, length: usize) {
-        if self.attached {
+        if self.carrier == Carrier::Attached {
             self.incoming.delivered(length);
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::LabError;
+use crate::{Lab, LabError};
 
 /// The built `mpyc-party`: `$MPYC_PARTY_BIN`, else the one in the target directory that the running
 /// program was built into.
@@ -34,6 +34,23 @@ fn beside_this_program() -> Result<PathBuf, LabError> {
 #[must_use]
 pub fn python() -> PathBuf {
     env::var_os("MPYC_PARTY_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
+}
+
+/// Whether a test can have hosts. Where there can be none, it fails, or tests nothing and says so if
+/// `$MPYC_PARTY_TEST_WITHOUT_HOSTS` is set.
+///
+/// # Errors
+/// Why there can be no hosts, and how to do without.
+#[expect(clippy::print_stderr, reason = "a test that tests nothing has to say so")]
+pub fn hosts_for_tests() -> Result<bool, LabError> {
+    match Lab::available() {
+        Ok(()) => Ok(true),
+        Err(why) if env::var_os("MPYC_PARTY_TEST_WITHOUT_HOSTS").is_some() => {
+            eprintln!("SKIPPED, nothing is tested: {why}");
+            Ok(false)
+        }
+        Err(why) => Err(LabError::NoHosts(why)),
+    }
 }
 
 /// A directory with one private directory (0700) for each party, gone when dropped.

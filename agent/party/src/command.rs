@@ -2,17 +2,23 @@
 
 mod authority;
 mod demo;
-
+mod doctor;
 mod enroll;
 mod hub;
 mod logging;
 mod output;
+mod peers;
+mod ping;
 mod python;
 mod reference;
+mod running;
+mod seek;
 mod session;
 mod settings;
+mod status;
 mod stop;
 mod view;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +39,7 @@ Examples:
   mpyc-party enroll < token                become a party of a network
   mpyc-party session import demo.bundle    look at a proposed session, and accept it
   mpyc-party session run demo              meet the others and run it
+  mpyc-party doctor                        what is wrong here, and what to do
 
 Exit status: 0 completed, 1 failed run or operation, 2 wrong usage or configuration."
 )]
@@ -89,6 +96,14 @@ enum Command {
     /// Sessions: run, check, list, show, share
     #[command(subcommand)]
     Session(session::Session),
+    /// Show who this party is, what runs here, and how the last runs ended
+    Status(status::Status),
+    /// Show the other parties of running sessions: the path to each, how fast it is, why not direct
+    Peers(peers::Peers),
+    /// Look for another party, connect to it, and measure how long an answer takes
+    Ping(ping::Ping),
+    /// Look at everything that a run needs, and say what is wrong and what to do
+    Doctor(doctor::Doctor),
     /// Make ready the Python that runs MPyC, and print its path
     Python,
     /// The configuration
@@ -120,6 +135,10 @@ pub fn main() -> ExitCode {
         Command::Hub(hub) => hub.run(common),
         Command::Enroll(enroll) => enroll.run(common),
         Command::Session(session) => session.run(common),
+        Command::Status(status) => status.run(common),
+        Command::Peers(peers) => peers.run(common),
+        Command::Ping(ping) => ping.run(common),
+        Command::Doctor(doctor) => doctor.run(common),
         Command::Python => python::run(common),
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),

@@ -38,11 +38,20 @@ pub struct Config {
 }
 
 /// The network.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Network {
     /// Hubs as «host:port»; those of the enrolment token where none is given.
     pub hubs: Vec<String>,
+    /// Whether parties in the same local network find each other without a hub. It shows everybody
+    /// there that mpyc-party runs on this machine, while it does, and nothing else.
+    pub local_discovery: bool,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { hubs: Vec::new(), local_discovery: true }
+    }
 }
 
 /// Where a party accepts connections.

@@ -209,13 +209,32 @@ fn a_pinned_key_holds_against_the_authority() -> Result<()> {
     let rogue = Rogue::new(network.party("carol"))?;
     let forge = Forge::of(&network, rogue.identity.claims().clone())?;
     let pinned = format!("[peers.carol]\nkey = \"{}\"\n", rogue.identity.claims().key);
-    network.party("alice").configure(&format!("[listen]\nport = 0\n{pinned}"))?;
+    network
+        .party("alice")
+        .configure(&format!("network.local-discovery = false\n[listen]\nport = 0\n{pinned}"))?;
     let run = network.party("alice").run("demo")?;
     let (at, name) = (address(&run)?, rogue.tag.server_name());
     let forged = forge.sign(&forge.carol("example")?)?;
     ensure!(!is_let_in(at, &name, Protocol::Control, &forged)?, "another key is let in");
     ensure!(is_let_in(at, &name, Protocol::Control, &papers_of(&network, "carol")?)?);
     drop(run);
+    Ok(network.end()?)
+}
+
+#[test]
+fn who_comes_back_must_have_the_key_that_was_agreed_on() -> Result<()> {
+    let network = common::three()?;
+    let runs = common::running(&network, &demo(common::ENDLESS))?;
+    let rogue = Rogue::new(network.party("carol"))?;
+    let forge = Forge::of(&network, rogue.identity.claims().clone())?;
+    // Nobody pinned it, and the authority itself signed the other one.
+    let (forged, own) = (forge.sign(&forge.carol("example")?)?, papers_of(&network, "carol")?);
+    let (at, name) = (address(&runs[0])?, rogue.tag.server_name());
+    for protocol in [Protocol::Control, Protocol::Stream] {
+        ensure!(!is_let_in(at, &name, protocol, &forged)?, "another key is let in");
+        ensure!(is_let_in(at, &name, protocol, &own)?, "carol is refused");
+    }
+    drop(runs);
     Ok(network.end()?)
 }
 

@@ -52,9 +52,9 @@ impl Incoming {
         self.received()
     }
 
-    /// Whether the next byte begins a frame.
-    pub(super) fn between_frames(&self) -> bool {
-        self.frame_left == 0
+    /// Bytes of the current frame that are yet to come.
+    pub(super) fn frame_left(&self) -> usize {
+        self.frame_left
     }
 
     /// The part of `bytes` that is data of the current frame.

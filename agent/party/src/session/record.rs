@@ -33,6 +33,17 @@ pub struct Cycle {
     pub bytes_sent: u64,
 }
 
+/// How often and how long the link to a party was away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outage {
+    /// The party.
+    pub party: PartyName,
+    /// How often.
+    pub count: u32,
+    /// How long in all, in seconds.
+    pub seconds: f64,
+}
+
 /// What is kept of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -59,6 +70,9 @@ pub struct Record {
     pub mpyc: Vec<Cycle>,
     /// What ran it.
     pub versions: Option<String>,
+    /// The links that were away after all had agreed.
+    #[serde(default)]
+    pub outages: Vec<Outage>,
     /// What was not as it should be.
     pub warnings: Vec<String>,
     /// Bytes that the program wrote.
@@ -85,6 +99,7 @@ impl Record {
             took_s: None,
             mpyc: Vec::new(),
             versions: None,
+            outages: Vec::new(),
             warnings: Vec::new(),
             output_bytes: 0,
         }
@@ -208,6 +223,16 @@ fn lock(place: &Place, session: &SessionName) -> Result<File, BeginError> {
 pub fn is_running(path: &Path) -> bool {
     let file = File::open(path.join(ALIVE));
     file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+}
+
+/// The directories of the runs that are going on.
+///
+/// # Errors
+/// Where the directory cannot be read.
+pub fn running(place: &Place) -> Result<Vec<PathBuf>, FileError> {
+    let runs = runs_dir(place);
+    let all = files::list(&runs)?.into_iter().map(|name| runs.join(name));
+    Ok(all.filter(|path| is_running(path)).collect())
 }
 
 /// The record in the run directory `path`.

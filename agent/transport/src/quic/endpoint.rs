@@ -1,5 +1,6 @@
 //! One UDP socket that dials and accepts.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -150,5 +151,11 @@ impl Endpoint {
     pub async fn wait_idle(&self) {
         // Who has not heard of it by then notices the silence.
         let _ = timeout(FAREWELL, self.quic.wait_idle()).await;
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("port", &self.port).finish_non_exhaustive()
     }
 }

@@ -107,7 +107,8 @@ fn an_older_or_equal_epoch_is_fenced() {
         assert_eq!(stream.attach(offered, 0), Err(Refused::Fenced(fenced)));
     }
     stream.detach(attempt(1));
-    assert!(stream.fence(attempt(1)).is_err(), "a carrier's number is used once");
+    assert!(stream.fence(attempt(1)).is_err(), "an epoch has one carrier");
+    assert!(stream.attach(attempt(1), 0).is_err(), "an epoch has one carrier");
     stream.fence(attempt(3)).unwrap();
     assert!(stream.attach(attempt(2), 0).is_err(), "overtaken");
     stream.attach(attempt(3), 0).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! A failure prints its seed; `MPYC_PARTY_TEST_SEED` runs that one alone.
 
-use super::super::{Epoch, Received, Refused, Stream};
+use super::super::{Carrier as Newest, Epoch, Received, Refused, Stream};
 use super::{Random, write};
 
 const SCHEDULES: u64 = 10_000;
@@ -41,6 +41,8 @@ struct Told {
 struct World {
     random: Random,
     window: usize,
+    /// The most that a local side writes at once.
+    piece: usize,
     ends: [End; 2],
     carriers: Vec<Carrier>,
     told: Vec<Told>,
@@ -51,8 +53,9 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let window = 1024 << random.below(3);
+        let piece = [1, 20, 200][random.below(3)];
         let mut text = || -> Vec<u8> {
-            let length = random.below(5 * window);
+            let length = random.below(5 * window).min(300 * piece);
             (0..length.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).collect()
         };
         let (texts, stream) = ([text(), text()], || Stream::new(window));
@@ -66,7 +69,7 @@ impl World {
             heard_end: false,
         });
         let newest = Epoch { link: 0, attempt: 0 };
-        Self { random, window, ends, carriers: Vec::new(), told: Vec::new(), newest }
+        Self { random, window, piece, ends, carriers: Vec::new(), told: Vec::new(), newest }
     }
 
     fn act(&mut self) {
@@ -93,7 +96,7 @@ impl World {
         if left.is_empty() {
             return stream.finish();
         }
-        let piece = self.random.up_to(200).min(left.len());
+        let piece = self.random.up_to(self.piece).min(left.len());
         *written += write(stream, &left[..piece]);
     }
 
@@ -196,7 +199,7 @@ impl World {
         let newest = stream.newest.unwrap();
         assert!(stream.fence(newest).is_err());
         assert!(stream.fence(carrier.epoch.min(newest)).is_err());
-        if stream.is_attached(newest) || carrier.epoch < newest {
+        if stream.carrier != Newest::Awaited || carrier.epoch < newest {
             let refused = stream.attach(carrier.epoch.min(newest), 0);
             assert!(matches!(refused, Err(Refused::Fenced(_))));
         }
