@@ -115,11 +115,7 @@ async fn patiently(crowd: &Crowd, member: usize, port: u16) -> (Result<Seat>, us
 
 /// Look-ups and moves at a steady pace, whether the answers come in time or not; what came to
 /// nothing is counted.
-async fn work(
-    crowd: &Arc<Crowd>,
-    seats: &Seats,
-    phase: Duration,
-) -> Result<(Times, Times, usize)> {
+async fn work(crowd: &Arc<Crowd>, seats: &Seats, phase: Duration) -> Result<(Times, Times, usize)> {
     let steps = u32::try_from(phase.as_millis())? * (LOOK_UPS + MOVES) / 1000;
     let mut ticks = interval(phase / steps);
     let mut running = JoinSet::new();
