@@ -18,8 +18,10 @@ use super::report::{Limit, Report, Times};
 use super::seat::Seat;
 use super::{Hub, Over, progress};
 
-/// Parties that arrive at the same time, except after the restart.
+/// Parties that arrive at the same time, and after the restart. All of them at once would be more
+/// than this one process can speak for: each waits for the others, and the hub for each.
 const AT_ONCE: usize = 64;
+const RUSH: usize = 1000;
 /// How often a party tries to arrive.
 const ATTEMPTS: usize = 5;
 /// Look-ups and moves in a second at work.
@@ -68,7 +70,7 @@ pub(super) async fn all(
     let port = hub.port;
     drop(hub);
     drop(seats);
-    progress("the hub is killed, and all come back at once");
+    progress("the hub is killed, and all come back");
     hub = Hub::start(state, port)?;
     come_back(&crowd, port, &mut report).await?;
     report.hub_mb_in_the_end = hub.process.peak_megabytes()?;
@@ -205,19 +207,23 @@ async fn fill(
     limit
 }
 
-/// All parties at once, each again and again until it is there.
+/// All parties, as many at once as can be, each again and again until it is there.
 async fn come_back(crowd: &Arc<Crowd>, port: u16, report: &mut Report) -> Result<()> {
     let (begun, attempts) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let places = Arc::new(Semaphore::new(RUSH));
     let mut coming = JoinSet::new();
     for member in 0..crowd.members.len() {
         let (crowd, attempts) = (Arc::clone(crowd), Arc::clone(&attempts));
+        let places = Arc::clone(&places);
         coming.spawn(async move {
             let mut pause = Duration::from_millis(250);
             loop {
                 attempts.fetch_add(1, Ordering::Relaxed);
+                let place = places.acquire().await;
                 if let Ok(seat) = crowd.arrive(member, port).await {
                     return seat;
                 }
+                drop(place);
                 // As different as the parties are.
                 sleep(pause / 2 + pause * u32::try_from(member % 1000).unwrap_or(0) / 2000).await;
                 pause = (pause * 2).min(Duration::from_secs(2));

@@ -36,7 +36,7 @@ pub(super) struct Report {
     pub(super) one_address: Limit,
     /// Parties that no longer answered after all that.
     pub(super) lost: usize,
-    /// The hub is killed and started again, and everybody comes back at once.
+    /// The hub is killed and started again, and everybody comes back, 1000 at the same time.
     pub(super) seconds_until_all_are_back: f64,
     pub(super) attempts_until_all_are_back: usize,
     pub(super) hub_mb_in_the_end: f64,

@@ -41,6 +41,8 @@ const HUB_WINDOW: u32 = 64 << 10;
 /// First packets that wait for a decision, and bytes that wait with them: one, and all together.
 const MOST_INCOMING: usize = 256;
 const INCOMING_BYTES: [u64; 2] = [16 << 10, 1 << 20];
+/// Bytes that wait with one on average: one packet of a handshake, or two.
+pub(super) const WAITING_BYTES: u64 = 4 << 10;
 
 /// Shows the certificate to none but those who ask for the right name.
 #[derive(Debug)]
