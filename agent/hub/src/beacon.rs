@@ -36,17 +36,22 @@ impl Pace {
     const EACH: Duration = Duration::from_millis(10);
     const AT_ONCE: u32 = 32;
 
-    /// Waits as long as the message before has used up more than its time.
+    /// What nobody has used for long: now, less what is saved up.
+    fn rested() -> Instant {
+        let now = Instant::now();
+        now.checked_sub(Self::EACH * Self::AT_ONCE).unwrap_or(now)
+    }
+
+    /// Waits as long as the messages so far have used up more than their time.
     pub(crate) async fn keep(&mut self) {
-        let saved = Instant::now().checked_sub(Self::EACH * Self::AT_ONCE);
-        self.0 = saved.map_or(self.0, |saved| self.0.max(saved)) + Self::EACH;
+        self.0 = self.0.max(Self::rested()) + Self::EACH;
         sleep_until(self.0).await;
     }
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self(Instant::now())
+        Self(Self::rested())
     }
 }
 
@@ -269,6 +274,22 @@ mod tests {
         assert!(beacon.with(|state| state.queues.is_empty()));
         let (_far, near) = duplex(16);
         assert_eq!(write(answers, near).await, "it does not read");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_little_is_heard_at_once_and_who_says_much_in_time() {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        for count in 1..=100 {
+            pace.keep().await;
+            let over = Pace::EACH * u32::saturating_sub(count, Pace::AT_ONCE);
+            assert_eq!(begun.elapsed(), over, "{count}");
+        }
+        sleep(Duration::from_secs(60)).await;
+        let rested = Instant::now();
+        for _ in 0..Pace::AT_ONCE {
+            pace.keep().await;
+        }
+        assert_eq!(rested.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ pub mod relay;
 pub mod renew;
 mod server;
 mod signer;
+mod strain;
 mod turns;
 mod wire;
 

@@ -22,6 +22,7 @@ use crate::authority::{Authority, now};
 use crate::beacon::{Beacon, Visitor};
 use crate::exchange::Relay;
 use crate::refusal::AuthorityError;
+use crate::strain::Strain;
 use crate::{enrol, renew};
 
 /// What a hub serves with.
@@ -100,6 +101,7 @@ struct Hub {
     identities: Identities,
     beacon: Beacon,
     relay: Relay,
+    strain: Strain,
 }
 
 /// What is left to do once a connection is decided.
@@ -119,7 +121,8 @@ impl Hub {
         };
         let beacon = Beacon::new(limits.lighthouse);
         let relay = Relay::new(limits.relay, beacon.clone());
-        Ok(Self { name: Tag::hub(&root).server_name(), identities, beacon, relay })
+        let (name, strain) = (Tag::hub(&root).server_name(), Strain::default());
+        Ok(Self { name, identities, beacon, relay, strain })
     }
 
     async fn identity(&self) -> Option<Identity> {
@@ -245,15 +248,26 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let relay = hub.relay.clone();
     connections.spawn(async move { relay.drive(limits.relay_rate).await });
+    let looking = Arc::clone(&hub);
+    connections.spawn(async move { looking.strain.look().await });
+    let (mut for_tcp, mut for_quic) = (hub.strain.door(), hub.strain.door());
+    let mut next_tcp = async || {
+        for_tcp.open().await;
+        gate::next(&listener).await
+    };
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            (tcp, address) = gate::next(&listener) => {
+            (tcp, address) = next_tcp() => {
                 let (hub, gate) = (Arc::clone(&hub), gate.clone());
                 connections.spawn(async move { hub.serve(&gate, tcp, address).await });
             }
             Some(incoming) = endpoint.next() => {
+                if !for_quic.opens() {
+                    incoming.ignore();
+                    continue;
+                }
                 let hub = Arc::clone(&hub);
                 connections.spawn(async move { hub.serve_quic(incoming).await });
             }

@@ -82,6 +82,12 @@ impl Hub {
     }
 }
 
+/// Says what is going on to whoever watches.
+fn progress(what: &str) {
+    // Nobody watches where standard error is closed.
+    let _ = writeln!(io::stderr(), "{what} …");
+}
+
 /// Loads a hub and prints what was measured.
 pub(crate) fn run(wanted: &HubLoad) -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -90,6 +96,7 @@ pub(crate) fn run(wanted: &HubLoad) -> Result<()> {
     let directory = state.of("hub")?.join("ca");
     let authority = Authority::init(&directory, &"load".parse()?, None, now())?;
     let began = Instant::now();
+    progress("certificates are made");
     let crowd = Crowd::enrol(&authority, wanted.parties as usize, wanted.over)?;
     let enrolling = began.elapsed();
     drop(authority);

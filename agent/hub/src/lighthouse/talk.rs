@@ -1,5 +1,6 @@
 //! What is said over one connection to a hub.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::beacon::{KEEPALIVE, Pace};
 
 /// How long a hub may take to answer: it may just be busy with thousands that come back.
 const ANSWER: Duration = Duration::from_secs(5);
+/// The same when there is reason to doubt that it is there.
+const PROMPT_ANSWER: Duration = Duration::from_secs(2);
 
 impl Visit {
     /// One conversation, until the connection fails or the hub does not answer.
@@ -109,18 +112,25 @@ impl Visit {
         let mut wishes = self.wishes.clone();
         wishes.mark_changed();
         let mut ticks = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
-        let (mut asked, mut due) = (0, None);
+        // Until when each ping that was not answered so far has to be.
+        let mut open: VecDeque<Instant> = VecDeque::new();
+        let mut answered = 0;
         loop {
+            let (mut patience, due) = (ANSWER, open.iter().min().copied());
             tokio::select! {
                 biased;
                 changed = wishes.changed() => {
                     changed.map_err(|_| "the party ends its presence".to_owned())?;
                     let presence = wishes.borrow_and_update().clone();
                     self.announce(&mut writer, presence).await?;
+                    patience = PROMPT_ANSWER;
                 }
                 Ok(()) = pongs.changed() => {
-                    let all = *pongs.borrow_and_update() >= asked;
-                    due = (!all).then(|| Instant::now() + ANSWER);
+                    let count = *pongs.borrow_and_update();
+                    while answered < count {
+                        open.pop_front();
+                        answered += 1;
+                    }
                     continue;
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
@@ -129,8 +139,7 @@ impl Visit {
                 _ = ticks.tick() => {}
             }
             say(&mut writer, &Request::Ping).await?;
-            asked += 1;
-            due.get_or_insert_with(|| Instant::now() + ANSWER);
+            open.push_back(Instant::now() + patience);
         }
     }
 
@@ -304,6 +313,6 @@ mod tests {
             () = serve => String::new(),
         };
         assert_eq!(end, "it does not answer");
-        assert_eq!(begun.elapsed().as_secs(), (3 * KEEPALIVE + ANSWER).as_secs());
+        assert_eq!(begun.elapsed().as_secs(), (3 * KEEPALIVE + PROMPT_ANSWER).as_secs());
     }
 }

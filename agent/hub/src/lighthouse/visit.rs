@@ -18,6 +18,8 @@ const PAUSES: [Duration; 3] =
     [Duration::from_millis(250), Duration::from_secs(2), Duration::from_secs(15)];
 /// How long a hub is thought to be back any moment.
 const SHORTLY: Duration = Duration::from_secs(60);
+/// A connection that lasted so long was one: the next failure is the first.
+const STEADY: Duration = Duration::from_secs(5);
 /// How often QUIC is tried to a hub that is reached over TCP: at first and at most.
 const UPGRADE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 
@@ -46,7 +48,7 @@ impl Visit {
             let begun = Instant::now();
             let Err(reason) = self.once().await;
             self.report(Report::Down(reason)).await;
-            if begun.elapsed() > SHORTLY {
+            if begun.elapsed() > STEADY {
                 (pause, lost) = (PAUSES[0], Instant::now());
             }
             tokio::select! {

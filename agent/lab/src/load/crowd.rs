@@ -18,8 +18,8 @@ use super::seat::{Line, Seat};
 
 /// The size of a roster.
 const ROSTER: usize = 5;
-/// Parties at one address.
-const NEIGHBOURS: usize = 100;
+/// Parties at one address: fewer than may be undecided at once.
+const NEIGHBOURS: usize = 50;
 
 /// One party.
 pub(super) struct Member {

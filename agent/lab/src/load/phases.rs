@@ -16,10 +16,12 @@ use tokio::time::{interval, sleep, timeout};
 use super::crowd::Crowd;
 use super::report::{Limit, Report, Times};
 use super::seat::Seat;
-use super::{Hub, Over};
+use super::{Hub, Over, progress};
 
-/// Parties that arrive at the same time, except after the restart.
+/// Parties that arrive at the same time, and after the restart. All of them at once would be more
+/// than this one process can speak for: each waits for the others, and the hub for each.
 const AT_ONCE: usize = 64;
+const RUSH: usize = 1000;
 /// How often a party tries to arrive.
 const ATTEMPTS: usize = 5;
 /// Look-ups and moves in a second at work.
@@ -42,19 +44,24 @@ pub(super) async fn all(
     let over = if crowd.over == Over::Udp { "QUIC" } else { "TLS on TCP" };
     let mut report = Report { parties: count, over, ..Report::default() };
     report.hub_mb_empty = hub.process.peak_megabytes()?;
+    progress("the parties arrive");
     let seats = arrive(&hub, &crowd, &mut report).await?;
     report.hub_mb_full = hub.process.peak_megabytes()?;
     report.hub_kb_per_party = (report.hub_mb_full - report.hub_mb_empty) * 1000.0 / count as f64;
     let (begun, cpu) = (Instant::now(), hub.process.cpu_seconds()?);
+    progress("all rest");
     sleep(phase).await;
     let used = |since: Instant, before: f64| -> Result<f64> {
         Ok((hub.process.cpu_seconds()? - before) / since.elapsed().as_secs_f64())
     };
     report.hub_cpu_at_rest = used(begun, cpu)?;
     let (begun, cpu) = (Instant::now(), hub.process.cpu_seconds()?);
-    (report.look_up, report.push) = work(&crowd, &seats, phase).await?;
+    progress("they look each other up and move");
+    (report.look_up, report.push, report.unanswered) = work(&crowd, &seats, phase).await?;
     report.hub_cpu_at_work = used(begun, cpu)?;
+    progress("strangers come");
     report.connect_among_strangers = among_strangers(&crowd, hub.port).await?;
+    progress("one party and one address want too much");
     limits(&crowd, hub.port, &mut report).await;
     for (member, seat) in seats.iter().enumerate().step_by(97) {
         let peer = &crowd.members[crowd.peer(member)].name;
@@ -63,6 +70,7 @@ pub(super) async fn all(
     let port = hub.port;
     drop(hub);
     drop(seats);
+    progress("the hub is killed, and all come back");
     hub = Hub::start(state, port)?;
     come_back(&crowd, port, &mut report).await?;
     report.hub_mb_in_the_end = hub.process.peak_megabytes()?;
@@ -107,8 +115,9 @@ async fn patiently(crowd: &Crowd, member: usize, port: u16) -> (Result<Seat>, us
     }
 }
 
-/// Look-ups and moves at a steady pace, whether the answers come in time or not.
-async fn work(crowd: &Arc<Crowd>, seats: &Seats, phase: Duration) -> Result<(Times, Times)> {
+/// Look-ups and moves at a steady pace, whether the answers come in time or not; what came to
+/// nothing is counted.
+async fn work(crowd: &Arc<Crowd>, seats: &Seats, phase: Duration) -> Result<(Times, Times, usize)> {
     let steps = u32::try_from(phase.as_millis())? * (LOOK_UPS + MOVES) / 1000;
     let mut ticks = interval(phase / steps);
     let mut running = JoinSet::new();
@@ -133,10 +142,11 @@ async fn work(crowd: &Arc<Crowd>, seats: &Seats, phase: Duration) -> Result<(Tim
             Ok((moves, timeout(Duration::from_secs(30), told).await?? - begun))
         });
     }
-    let done = running.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+    let done: Vec<_> = running.join_all().await.into_iter().flatten().collect();
     let of =
         |kind: bool| done.iter().filter(move |(moves, _)| *moves == kind).map(|(_, time)| *time);
-    Ok((Times::new(of(false).collect()), Times::new(of(true).collect())))
+    let unanswered = steps as usize - done.len();
+    Ok((Times::new(of(false).collect()), Times::new(of(true).collect()), unanswered))
 }
 
 /// Parties that arrive while strangers do what they can.
@@ -197,19 +207,23 @@ async fn fill(
     limit
 }
 
-/// All parties at once, each again and again until it is there.
+/// All parties, as many at once as can be, each again and again until it is there.
 async fn come_back(crowd: &Arc<Crowd>, port: u16, report: &mut Report) -> Result<()> {
     let (begun, attempts) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let places = Arc::new(Semaphore::new(RUSH));
     let mut coming = JoinSet::new();
     for member in 0..crowd.members.len() {
         let (crowd, attempts) = (Arc::clone(crowd), Arc::clone(&attempts));
+        let places = Arc::clone(&places);
         coming.spawn(async move {
             let mut pause = Duration::from_millis(250);
             loop {
                 attempts.fetch_add(1, Ordering::Relaxed);
+                let place = places.acquire().await;
                 if let Ok(seat) = crowd.arrive(member, port).await {
                     return seat;
                 }
+                drop(place);
                 // As different as the parties are.
                 sleep(pause / 2 + pause * u32::try_from(member % 1000).unwrap_or(0) / 2000).await;
                 pause = (pause * 2).min(Duration::from_secs(2));

@@ -28,6 +28,7 @@ pub(super) struct Report {
     pub(super) look_up: Times,
     /// From a party's announcement of another address to a watcher being told.
     pub(super) push: Times,
+    pub(super) unanswered: usize,
     /// Arrivals while strangers hold half-open connections and come back as often as they are cut.
     pub(super) connect_among_strangers: Times,
     /// Connections of one party, and from one address: how many were let in, and why no more.
@@ -35,7 +36,7 @@ pub(super) struct Report {
     pub(super) one_address: Limit,
     /// Parties that no longer answered after all that.
     pub(super) lost: usize,
-    /// The hub is killed and started again, and everybody comes back at once.
+    /// The hub is killed and started again, and everybody comes back, 1000 at the same time.
     pub(super) seconds_until_all_are_back: f64,
     pub(super) attempts_until_all_are_back: usize,
     pub(super) hub_mb_in_the_end: f64,
@@ -103,6 +104,7 @@ impl fmt::Display for Report {
         row("processors used at work", format!("{:.3}", self.hub_cpu_at_work))?;
         row("look-up at work", self.look_up.to_string())?;
         row("push of a move at work", self.push.to_string())?;
+        row("unanswered", self.unanswered.to_string())?;
         row("connected among strangers", self.connect_among_strangers.to_string())?;
         row("connections of one party", self.one_party.to_string())?;
         row("connections from one address", self.one_address.to_string())?;

@@ -25,6 +25,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// A connection of which nothing was heard for so long is over, in milliseconds. Whoever needs a
 /// link has made another by then.
 const IDLE: u32 = 12_000;
+/// The same for a connection to a hub, which answers pings where it matters: it may be busy with
+/// thousands, and they shall not be more work than need be.
+const HUB_KEEP_ALIVE: Duration = Duration::from_secs(5);
+const HUB_IDLE: u32 = 30_000;
 /// Bytes of one stream that may wait to be read: 1 Gbit/s over 25 ms.
 const STREAM_WINDOW: u32 = 3 << 20;
 /// Streams that a peer may have open: a control link, and a few MPyC connections that end or
@@ -37,6 +41,8 @@ const HUB_WINDOW: u32 = 64 << 10;
 /// First packets that wait for a decision, and bytes that wait with them: one, and all together.
 const MOST_INCOMING: usize = 256;
 const INCOMING_BYTES: [u64; 2] = [16 << 10, 1 << 20];
+/// Bytes that wait with one on average: one packet of a handshake, or two.
+pub(super) const WAITING_BYTES: u64 = 4 << 10;
 
 /// Shows the certificate to none but those who ask for the right name.
 #[derive(Debug)]
@@ -123,6 +129,10 @@ fn transport(protocol: Protocol) -> TransportConfig {
         Protocol::Peer => (STREAMS, STREAM_WINDOW, WINDOW),
         _ => (1, HUB_WINDOW, HUB_WINDOW),
     };
+    let (keep_alive, idle) = match protocol {
+        Protocol::Peer => (KEEP_ALIVE, IDLE),
+        _ => (HUB_KEEP_ALIVE, HUB_IDLE),
+    };
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(streams.into())
@@ -132,8 +142,8 @@ fn transport(protocol: Protocol) -> TransportConfig {
         .receive_window(window.into())
         .send_window(window.into())
         .initial_rtt(INITIAL_RTT)
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE))))
+        .keep_alive_interval(Some(keep_alive))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle))))
         // Observers need not be told the round trip.
         .allow_spin(false);
     config

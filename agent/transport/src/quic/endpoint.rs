@@ -81,6 +81,11 @@ impl Endpoint {
     #[must_use]
     pub fn with_room(mut self, limits: Limits) -> Self {
         self.gate = Gate::new(limits);
+        // As many may wait for a place as have one.
+        Arc::make_mut(&mut self.reception)
+            .max_incoming(limits.most)
+            .incoming_buffer_size_total(limits.most as u64 * config::WAITING_BYTES);
+        self.quic.set_server_config(Some((*self.reception).clone()));
         self
     }
 

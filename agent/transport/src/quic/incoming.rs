@@ -65,6 +65,11 @@ impl QuicIncoming {
         ticket.decide(bounded(address, PATIENCE, work)).await
     }
 
+    /// Forgets it: it will send its first packet again, after a longer pause each time.
+    pub fn ignore(self) {
+        self.incoming.ignore();
+    }
+
     /// Turns it away, and says so.
     pub fn refuse(self) {
         self.incoming.refuse();
