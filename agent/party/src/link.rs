@@ -7,6 +7,8 @@
 
 mod accept;
 mod dial;
+pub mod handover;
+pub mod packets;
 mod pipe;
 
 use std::collections::BTreeSet;
@@ -21,12 +23,12 @@ use mpyc_party_core::roster::Roster;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::verdict::Remark;
 use mpyc_party_transport::{Expect, Identity, Secure};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use accept::bind;
+pub use accept::{bind, bind_exactly};
 pub use dial::{StreamError, inquire};
+use handover::Entrance;
 use pipe::Pipe;
 
 /// What the runner hears from its links.
@@ -83,7 +85,8 @@ impl Circle {
     }
 
     /// The peers as the handshake expects them.
-    fn expect(&self, only: Option<usize>) -> Expect {
+    #[must_use]
+    pub fn expect(&self, only: Option<usize>) -> Expect {
         let peers = (0..self.roster.len()).filter(|&i| i != self.me && only.is_none_or(|o| o == i));
         Expect::Parties(peers.map(|i| (self.name(i).clone(), self.pins[i])).collect())
     }
@@ -184,12 +187,12 @@ pub struct Links {
 }
 
 impl Links {
-    /// Accepts on `listener` and dials every candidate that [`Links::candidates`] tells.
+    /// Accepts at `entrance` and dials every candidate that [`Links::candidates`] tells.
     /// `entry` is what an inquiring peer is shown.
     #[must_use]
     pub fn open(
         circle: Circle,
-        listener: TcpListener,
+        entrance: Entrance,
         entry: watch::Receiver<Option<Entry>>,
     ) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (events, received) = mpsc::channel(64);
@@ -202,7 +205,7 @@ impl Links {
         let shared = Arc::new(Shared { circle, slots, choosing, changes, closing, events, entry });
         let (mut seekers, mut carrier) = (JoinSet::new(), JoinSet::new());
         carrier.spawn(pipe::carry_all(shared.clone(), new_pipes));
-        seekers.spawn(accept::serve(shared.clone(), listener, pipes.clone()));
+        seekers.spawn(accept::serve(shared.clone(), entrance, pipes.clone()));
         let candidates: Vec<_> = (0..size).map(|_| watch::Sender::new(Vec::new())).collect();
         for peer in (0..size).filter(|&peer| peer != me) {
             let known = candidates[peer].subscribe();

@@ -13,6 +13,7 @@ mod launch;
 mod output;
 pub mod python;
 mod rehearse;
+pub mod report;
 pub mod sandbox;
 mod streams;
 pub mod view;

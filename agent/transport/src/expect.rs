@@ -19,13 +19,17 @@ pub enum Protocol {
     Hub,
     /// Two parties of a session: agreement, barrier, heartbeats.
     Control,
+    /// Two parties of a session: what would the other run? Not a control link, so that it starts
+    /// nothing where nobody is yet.
+    Check,
     /// Two parties of a session: one MPyC connection.
     Stream,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 5] = [Self::Enrol, Self::Renew, Self::Hub, Self::Control, Self::Stream];
+    pub const ALL: [Self; 6] =
+        [Self::Enrol, Self::Renew, Self::Hub, Self::Control, Self::Check, Self::Stream];
 
     /// The ALPN; the number rises when two versions cannot talk to each other.
     #[must_use]
@@ -35,6 +39,7 @@ impl Protocol {
             Self::Renew => b"mpyc-renew/1",
             Self::Hub => b"mpyc-hub/1",
             Self::Control => b"mpyc-control/1",
+            Self::Check => b"mpyc-check/1",
             Self::Stream => b"mpyc-stream/1",
         }
     }

@@ -13,6 +13,7 @@ pub mod forward;
 pub mod frame;
 pub mod gate;
 mod identity;
+pub mod peek;
 mod provider;
 mod secure;
 mod verify;

@@ -1,12 +1,14 @@
-//! What the one who waits for a run is shown: lines for people, or events for scripts.
+//! What the one who waits for a run is shown: lines for people, events for scripts, or entries in
+//! the journal.
 
 use std::time::Duration;
 
+use log::Level;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::verdict::Verdict;
+use mpyc_party_core::verdict::{Stage, Verdict};
 use serde_json::{Value, json};
 
-use super::output;
+use super::{logging, output};
 use crate::runner::view::{Channel, Notice, View};
 
 /// Lines for people: steps on standard error, the program's output on standard output.
@@ -21,28 +23,92 @@ fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 
+/// A notice in words.
+fn words(notice: &Notice<'_>) -> String {
+    match notice {
+        Notice::Preparing(text) | Notice::Warning(text) | Notice::Line(_, text) => {
+            (*text).to_owned()
+        }
+        Notice::Waiting(port, missing) => {
+            format!("listening on port {port}, looking for {}", names(missing))
+        }
+        Notice::Linked(peer, []) => format!("linked to {peer}: all are here"),
+        Notice::Linked(peer, missing) => {
+            format!("linked to {peer}, still missing: {}", names(missing))
+        }
+        Notice::Unlinked(peer) => format!("{peer} has gone again"),
+        Notice::Agreed(run) => format!("agreed on run {run}"),
+        Notice::Running(after) => format!("running after {}", seconds(*after)),
+        Notice::Connected(after) => format!("MPyC connected after {}", seconds(*after)),
+        Notice::Ended(verdict) => verdict.to_string(),
+    }
+}
+
 impl View for Lines {
     fn show(&mut self, notice: Notice<'_>) {
+        let words = words(&notice);
         match notice {
-            Notice::Preparing(text) => output::step(text),
-            Notice::Warning(text) => output::warn(text),
-            Notice::Waiting(port, missing) => {
-                output::step(format!("listening on port {port}, looking for {}", names(missing)));
+            Notice::Warning(_) | Notice::Unlinked(_) => output::warn(words),
+            Notice::Line(Channel::Output, _) => output::line(words),
+            Notice::Line(Channel::Log, _) => output::dim(words),
+            Notice::Ended(Verdict::Completed) => output::good(words),
+            Notice::Ended(_) => output::bad(words),
+            _ => output::step(words),
+        }
+    }
+}
+
+/// Entries in the journal, whose fields tell session, run, peer and stage.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// Whether the program's output is among them.
+    pub(super) output: bool,
+}
+
+/// The stage in which a notice is given.
+fn stage(notice: &Notice<'_>) -> Option<Stage> {
+    Some(match notice {
+        Notice::Preparing(_) => Stage::Prepare,
+        Notice::Waiting(..) | Notice::Linked(..) | Notice::Unlinked(_) => Stage::Find,
+        Notice::Agreed(_) => Stage::Agree,
+        Notice::Running(_) | Notice::Connected(_) => Stage::Run,
+        Notice::Ended(Verdict::Failed(failure)) => failure.stage,
+        Notice::Ended(_) => Stage::End,
+        Notice::Warning(_) | Notice::Line(..) => return None,
+    })
+}
+
+/// The peers whom a notice is about.
+fn peers(notice: &Notice<'_>) -> String {
+    match notice {
+        Notice::Linked(peer, _) | Notice::Unlinked(peer) => peer.to_string(),
+        Notice::Ended(Verdict::Failed(failure)) => names(&failure.who),
+        Notice::Ended(Verdict::Unconfirmed(who)) => names(who),
+        _ => String::new(),
+    }
+}
+
+impl View for Journal {
+    fn show(&mut self, notice: Notice<'_>) {
+        if let Some(stage) = stage(&notice) {
+            logging::about("MPYC_STAGE", stage);
+        }
+        let level = match &notice {
+            Notice::Line(..) if !self.output => return,
+            Notice::Agreed(run) => {
+                logging::about("MPYC_RUN", run);
+                Level::Info
             }
-            Notice::Linked(peer, []) => output::step(format!("linked to {peer}: all are here")),
-            Notice::Linked(peer, missing) => {
-                output::step(format!("linked to {peer}, still missing: {}", names(missing)));
-            }
-            Notice::Unlinked(peer) => output::warn(format!("{peer} has gone again")),
-            Notice::Agreed(run) => output::step(format!("agreed on run {run}")),
-            Notice::Running(after) => output::step(format!("running after {}", seconds(after))),
-            Notice::Connected(after) => {
-                output::step(format!("MPyC connected after {}", seconds(after)));
-            }
-            Notice::Line(Channel::Output, line) => output::line(line),
-            Notice::Line(Channel::Log, line) => output::dim(line),
-            Notice::Ended(Verdict::Completed) => output::good("completed"),
-            Notice::Ended(verdict) => output::bad(verdict),
+            Notice::Ended(Verdict::Completed) => Level::Info,
+            Notice::Ended(_) => Level::Error,
+            Notice::Warning(_) | Notice::Unlinked(_) => Level::Warn,
+            _ => Level::Info,
+        };
+        let (words, peers) = (words(&notice), peers(&notice));
+        if peers.is_empty() {
+            log::log!(level, "{words}");
+        } else {
+            log::log!(level, MPYC_PEER = peers.as_str(); "{words}");
         }
     }
 }

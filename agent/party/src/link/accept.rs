@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::control::{LARGEST_CONTROL, LARGEST_OPENING, StreamOpening};
-use mpyc_party_transport::gate::{self, Gate, Limits};
+use mpyc_party_transport::gate::{Gate, Limits};
 use mpyc_party_transport::{Incoming, Protocol, TransportError, frame};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::handover::Entrance;
 use super::{Control, LinkEvent, Pipe, Purpose, Secure, Shared};
 
 /// How long a peer may take for its first message.
@@ -25,23 +26,30 @@ const MOST_GUESTS: usize = 512;
 /// # Errors
 /// What the system says when no port can be had at all.
 pub async fn bind(port: u16) -> io::Result<TcpListener> {
-    let on = async |port: u16| match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+    match bind_exactly(port).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => bind_exactly(0).await,
+        bound => bound,
+    }
+}
+
+/// Listens on `port` on all addresses.
+///
+/// # Errors
+/// What the system says.
+pub async fn bind_exactly(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
         }
-        bound => bound,
-    };
-    match on(port).await {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => on(0).await,
         bound => bound,
     }
 }
 
 /// Accepts control links and streams for ever.
-pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, pipes: mpsc::Sender<Pipe>) {
+pub(super) async fn serve(shared: Arc<Shared>, mut entrance: Entrance, pipes: mpsc::Sender<Pipe>) {
     let (gate, mut guests) = (Gate::new(Limits::default()), JoinSet::new());
     loop {
-        let (tcp, from) = gate::next(&listener).await;
+        let (tcp, from) = entrance.next().await;
         while guests.try_join_next().is_some() {}
         if guests.len() >= MOST_GUESTS {
             log::warn!("too many connections at once: the one from {from} is closed");
@@ -89,7 +97,7 @@ async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<Secure, TransportE
         return Err(incoming.refuse_name().await);
     }
     match incoming.protocol() {
-        Some(protocol @ (Protocol::Control | Protocol::Stream)) => {
+        Some(protocol @ (Protocol::Control | Protocol::Check | Protocol::Stream)) => {
             let identity = shared.circle.identity();
             incoming.accept(&identity, protocol, &shared.circle.expect(None)).await
         }

@@ -69,8 +69,12 @@ async fn race(
     let mut last = BoxError::from("none of its addresses can be found");
     for address in resolve(candidates).await {
         let (circle, expect) = (circle.clone(), circle.expect(Some(peer)));
+        let protocol = match purpose {
+            Purpose::Run => Protocol::Control,
+            Purpose::Check => Protocol::Check,
+        };
         attempts.spawn(async move {
-            let secure = connect(&circle, address, Protocol::Control, &expect).await;
+            let secure = connect(&circle, address, protocol, &expect).await;
             (address, secure)
         });
     }

@@ -16,8 +16,10 @@ use super::output::{self, Kept, Line};
 use super::sandbox;
 use super::streams::{Delivery, StreamEvent, Streams};
 use super::view::{Channel, Notice, View};
+use crate::config::Start;
 use crate::discovery::Finder;
-use crate::link::{self, Circle, LinkEvent, Links};
+use crate::link::handover::Entrance;
+use crate::link::{Circle, LinkEvent, Links};
 use crate::session::record::{Cycle, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, Versions};
 
@@ -52,6 +54,8 @@ struct Conductor<'a> {
     nonce: [u8; 32],
     /// Why this party cannot run what all agree on, once that is known.
     unmet: Option<Reason>,
+    /// Whether this run is in the session's tally.
+    counted: bool,
     exited: bool,
     mute: bool,
     verdict: Option<Verdict>,
@@ -59,23 +63,22 @@ struct Conductor<'a> {
 }
 
 /// Runs what was prepared, with the other parties of `circle`, to a verdict. `stop` is told when
-/// somebody wants the run to end.
+/// somebody wants the run to end. Peers come in at `entrance`.
 ///
 /// # Errors
 /// Where this machine cannot do its part at all: no port, no randomness, a full disk.
 pub async fn conduct(
     launch: Launch,
     circle: Circle,
-    port: u16,
+    entrance: Entrance,
     mut finder: Finder,
     stop: mpsc::Receiver<()>,
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
-    let listener = link::bind(port).await?;
-    let port = listener.local_addr()?.port();
+    let port = entrance.port()?;
     let (entry, shown_entry) = watch::channel(None);
-    let (links, link_events) = Links::open(circle.clone(), listener, shown_entry);
+    let (links, link_events) = Links::open(circle.clone(), entrance, shown_entry);
     let (stream_sender, stream_events) = mpsc::channel(64);
     let (line_sender, lines) = mpsc::channel(256);
     tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
@@ -102,6 +105,7 @@ pub async fn conduct(
         entry,
         nonce,
         unmet: None,
+        counted: false,
         exited: false,
         mute: false,
         verdict: None,
@@ -342,8 +346,14 @@ impl Conductor<'_> {
         }
     }
 
-    /// Hands connections to the launcher.
+    /// Hands connections to the launcher. With the first one the run counts, if it is of a session
+    /// that others may start.
     async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
+        let proposable = self.definition.settings.start == Start::OnProposal;
+        if proposable && !self.counted && !deliveries.is_empty() {
+            self.directory.count().map_err(io::Error::other)?;
+            self.counted = true;
+        }
         for Delivery { peer, descriptor } in deliveries {
             let order = match peer < self.circle.me {
                 true => Order::Accepted { peer },

@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use super::tally;
 use crate::config::Place;
 use crate::config::files::{self, FileError, at};
 
@@ -130,6 +131,7 @@ pub struct RunDirectory {
     pub path: PathBuf,
     /// What is to be kept.
     pub record: Record,
+    tally: PathBuf,
     /// Tells that this process is there, as long as it is.
     _alive: File,
     _lock: File,
@@ -161,7 +163,8 @@ impl RunDirectory {
         let alive = files::create_private(&path.join(ALIVE))?;
         at(&path, flock(&alive, FlockOperation::NonBlockingLockExclusive).map_err(Into::into))?;
         let record = Record::new(session.clone());
-        let run = Self { path, record, _alive: alive, _lock: lock };
+        let tally = tally::path(place, session);
+        let run = Self { path, record, tally, _alive: alive, _lock: lock };
         run.write()?;
         Ok(run)
     }
@@ -178,6 +181,15 @@ impl RunDirectory {
 }
 
 impl RunDirectory {
+    /// Counts this run for good: from here on it is one of those that the session may have.
+    ///
+    /// # Errors
+    /// What the system says. The run must then not go on.
+    pub fn count(&self) -> Result<(), FileError> {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        tally::Tally::count(&self.tally, now.try_into().unwrap_or_default())
+    }
+
     /// Removes the copies of program and launcher: what remains is the record and the output.
     pub fn clear_copies(&self) {
         for name in ["program", "launcher"] {
