@@ -5,10 +5,55 @@
 //! bounded. Loopback is the one exception, for several parties on one machine: it passes only
 //! between parties that all reach the hub over loopback, which nobody elsewhere can pretend.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The most candidates that one instance of a party may announce.
-pub const MOST: usize = 16;
+use serde::{Deserialize, Serialize};
+
+/// The most candidates that one instance of a party may announce: both kinds for sixteen addresses.
+pub const MOST: usize = 32;
+
+/// One way to try a party: an address, and what to send there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Candidate {
+    /// Accepts TLS over TCP.
+    Tcp(SocketAddr),
+    /// Speaks QUIC; behind a NAT only to whom it speaks at the same time.
+    Udp(SocketAddr),
+}
+
+impl Candidate {
+    /// The address.
+    #[must_use]
+    pub fn address(self) -> SocketAddr {
+        match self {
+            Self::Tcp(address) | Self::Udp(address) => address,
+        }
+    }
+
+    /// An IPv4 address that was written as an IPv6 one (RFC 4291, 2.5.5.2) as what it is.
+    fn canonical(self) -> Self {
+        match self {
+            Self::Tcp(address) => Self::Tcp(canonical(address)),
+            Self::Udp(address) => Self::Udp(canonical(address)),
+        }
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "tcp {address}"),
+            Self::Udp(address) => write!(f, "udp {address}"),
+        }
+    }
+}
+
+/// `address` without IPv4 in an IPv6 disguise, and without a flow label or a scope.
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
 
 /// From where a connection reached the hub, as both its ends see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +117,12 @@ fn unwrap(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Checks one address, announced or received at `vantage`.
+/// Checks one candidate, announced or received at `vantage`.
 ///
 /// # Errors
 /// Says why the address may not be dialled.
-pub fn check(candidate: SocketAddr, vantage: Vantage) -> Result<(), Refusal> {
-    let address = unwrap(candidate.ip());
+pub fn check(candidate: Candidate, vantage: Vantage) -> Result<(), Refusal> {
+    let address = unwrap(candidate.address().ip());
     let (metadata, unspecified, link_local, no_single) = match address {
         IpAddr::V4(v4) => (
             METADATA_V4.contains(&v4),
@@ -93,7 +138,7 @@ pub fn check(candidate: SocketAddr, vantage: Vantage) -> Result<(), Refusal> {
         ),
     };
     match () {
-        () if candidate.port() == 0 => Err(Refusal::NoPort),
+        () if candidate.address().port() == 0 => Err(Refusal::NoPort),
         () if unspecified => Err(Refusal::Unspecified),
         () if address.is_loopback() && vantage == Vantage::Elsewhere => Err(Refusal::Loopback),
         () if link_local => Err(Refusal::LinkLocal),
@@ -106,10 +151,10 @@ pub fn check(candidate: SocketAddr, vantage: Vantage) -> Result<(), Refusal> {
 /// The candidates among `announced` that may be passed on or dialled at `vantage`: in their order,
 /// each once, at most [`MOST`].
 #[must_use]
-pub fn admit(announced: &[SocketAddr], vantage: Vantage) -> Vec<SocketAddr> {
+pub fn admit(announced: &[Candidate], vantage: Vantage) -> Vec<Candidate> {
     let mut admitted = Vec::new();
     for candidate in announced {
-        let candidate = SocketAddr::new(candidate.ip().to_canonical(), candidate.port());
+        let candidate = candidate.canonical();
         if check(candidate, vantage).is_ok() && !admitted.contains(&candidate) {
             admitted.push(candidate);
         }
@@ -123,6 +168,12 @@ pub fn admit(announced: &[SocketAddr], vantage: Vantage) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Both kinds of candidate at an address.
+    fn both(text: &str) -> [Candidate; 2] {
+        let address = text.parse().unwrap();
+        [Candidate::Tcp(address), Candidate::Udp(address)]
+    }
 
     #[test]
     fn addresses_that_lead_astray_are_refused() {
@@ -144,10 +195,14 @@ mod tests {
             ("255.255.255.255:1", Refusal::Multicast),
             ("[ff02::1]:1", Refusal::Multicast),
         ] {
-            assert_eq!(check(text.parse().unwrap(), Vantage::Elsewhere), Err(why), "{text}");
+            for candidate in both(text) {
+                assert_eq!(check(candidate, Vantage::Elsewhere), Err(why), "{candidate}");
+            }
         }
         for text in ["203.0.113.7:4747", "192.168.1.2:4747", "[2001:db8::1]:4747", "[fd01::1]:1"] {
-            assert_eq!(check(text.parse().unwrap(), Vantage::Elsewhere), Ok(()), "{text}");
+            for candidate in both(text) {
+                assert_eq!(check(candidate, Vantage::Elsewhere), Ok(()), "{candidate}");
+            }
         }
     }
 
@@ -159,7 +214,9 @@ mod tests {
             ("127.0.0.1:0", Err(Refusal::NoPort)),
             ("169.254.169.254:80", Err(Refusal::LinkLocal)),
         ] {
-            assert_eq!(check(text.parse().unwrap(), Vantage::SameHost), expected, "{text}");
+            for candidate in both(text) {
+                assert_eq!(check(candidate, Vantage::SameHost), expected, "{candidate}");
+            }
         }
         assert_eq!(Vantage::of("::ffff:127.0.0.1".parse().unwrap()), Vantage::SameHost);
         assert_eq!(Vantage::of("192.168.1.2".parse().unwrap()), Vantage::Elsewhere);
@@ -167,12 +224,21 @@ mod tests {
 
     #[test]
     fn the_number_is_bounded_and_repeats_do_not_count() {
-        let mut list: Vec<SocketAddr> = vec!["127.0.0.1:9".parse().unwrap()];
-        for port in 1..=40u16 {
-            list.extend([SocketAddr::from(([203, 0, 113, 7], port)); 2]);
+        let mut list = both("127.0.0.1:9").to_vec();
+        for port in 1..=40 {
+            list.extend(both(&format!("203.0.113.7:{port}")));
+            list.extend(both(&format!("[::ffff:203.0.113.7]:{port}")));
         }
         let admitted = admit(&list, Vantage::Elsewhere);
         assert_eq!(admitted.len(), MOST);
-        assert_eq!(admitted[1].port(), 2);
+        assert_eq!(admitted[..3], [list[2], list[3], both("203.0.113.7:2")[0]]);
+    }
+
+    #[test]
+    fn a_candidate_says_what_it_is() {
+        assert_eq!(
+            both("192.0.2.1:5").map(|c| c.to_string()),
+            ["tcp 192.0.2.1:5", "udp 192.0.2.1:5"]
+        );
     }
 }

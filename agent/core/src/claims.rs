@@ -106,13 +106,13 @@ pub enum ClaimsError {
     #[error("its validity makes no sense")]
     Validity,
     /// Past its validity.
-    #[error("it expired {} ago", ago(*.seconds))]
+    #[error("it expired {} ago", about(*.seconds))]
     Expired {
         /// How long ago, in seconds.
         seconds: u64,
     },
     /// Before its validity.
-    #[error("it is valid only in {}; check the clocks of both machines", ago(*.seconds))]
+    #[error("it is valid only in {}; check the clocks of both machines", about(*.seconds))]
     NotYetValid {
         /// How far ahead, in seconds.
         seconds: u64,
@@ -120,7 +120,8 @@ pub enum ClaimsError {
 }
 
 /// A length of time in one rounded unit: what a person wants to know about a certificate.
-fn ago(seconds: u64) -> String {
+#[must_use]
+pub fn about(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

@@ -18,6 +18,8 @@ pub enum Purpose {
     Run,
     /// To compare entries and leave again.
     Check,
+    /// To see who is there and how long an answer takes: every [`Control::Beat`] is sent back.
+    Ping,
 }
 
 /// A message on a control link.

@@ -11,7 +11,9 @@
 //! A *session* is a named, declared computation among an ordered [`roster`] of parties. Its
 //! [tag](sni::Tag) stands for it in public: the [`lighthouse`] of a hub lets the parties of a
 //! session find each other by it, and tells nobody else. Of the [candidates](candidate) that a
-//! party announces, those that could make others probe addresses of its choice are dropped.
+//! party announces, those that could make others probe addresses of its choice are dropped. Parties
+//! that cannot reach each other meet at the [`relay`]. A local network needs no hub: there a party
+//! shows itself under an [alias] that only its session can read.
 //!
 //! When the parties meet, they exchange [`control`] messages. Each says what it would run, cut into
 //! [`component`]s; the [`agreement`] holds only if all were told the same by all. Then, and only
@@ -19,6 +21,7 @@
 //! in a [`verdict`]: completed, or failed with who, where and why.
 
 pub mod agreement;
+pub mod alias;
 pub mod candidate;
 pub mod claims;
 pub mod component;
@@ -26,6 +29,7 @@ pub mod control;
 mod key;
 pub mod lighthouse;
 pub mod name;
+pub mod relay;
 pub mod role;
 mod root;
 pub mod roster;

@@ -56,14 +56,12 @@ impl Tag {
         label: &'a str,
         texts: impl Iterator<Item = &'a str>,
     ) -> Self {
-        // HMAC takes keys of any length, so this arm is never taken.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&root.0) else { return Self([0; 16]) };
-        for text in std::iter::once(label).chain(texts) {
-            mac.update(&(text.len() as u64).to_be_bytes());
-            mac.update(text.as_bytes());
-        }
-        let digest = mac.finalize().into_bytes();
-        Self(std::array::from_fn(|i| digest[i]))
+        Self(keyed(root, std::iter::once(label).chain(texts).map(str::as_bytes)))
+    }
+
+    /// The bytes that a value derived from this tag covers.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The TLS server name of this tag: 32 hexadecimal digits under `mpyc.internal`.
@@ -80,6 +78,19 @@ impl Tag {
         let label = name.strip_suffix(SUFFIX).and_then(|rest| rest.strip_suffix('.'));
         label.ok_or(TagError)?.parse()
     }
+}
+
+/// HMAC-SHA256 keyed by the root's fingerprint over `parts`, each with its length before it; the
+/// first half of it.
+pub(crate) fn keyed<'a>(root: &Fingerprint, parts: impl Iterator<Item = &'a [u8]>) -> [u8; 16] {
+    // HMAC takes keys of any length, so this arm is never taken.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&root.0) else { return [0; 16] };
+    for part in parts {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    let digest = mac.finalize().into_bytes();
+    std::array::from_fn(|i| digest[i])
 }
 
 impl fmt::Display for Tag {

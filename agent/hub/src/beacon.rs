@@ -7,24 +7,60 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mpyc_party_core::lighthouse::{
-    Action, Answer, ConnectionId, Full, LONGEST, Lighthouse, Limits, Request,
+    Action, Answer, ConnectionId, LONGEST, Lighthouse, Limits, Over, Reason, Request,
 };
 use mpyc_party_core::name::PartyName;
-use mpyc_party_transport::{Secure, frame};
-use tokio::io::{AsyncRead, AsyncWrite, split};
+use mpyc_party_core::relay::CallId;
+use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::{Secure, frame, quic};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink, split};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::authority::now;
 
-/// How often each side speaks when there is nothing to say.
+/// How often a party speaks when there is nothing to say.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(10);
 /// After how much silence a connection is taken for dead.
-pub(crate) const SILENCE: Duration = Duration::from_secs(30);
-/// The least time between two requests of one connection that are looked at.
-const PACE: Duration = Duration::from_millis(10);
+const SILENCE: Duration = Duration::from_secs(30);
 /// How many answers may wait for a connection that does not read.
 const QUEUE: usize = 256;
+/// How long the other end may take to hang up when it has been told to go.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How fast the messages of one connection are looked at: some at once, then one in 10 ms.
+#[derive(Debug)]
+pub(crate) struct Pace(Instant);
+
+impl Pace {
+    const EACH: Duration = Duration::from_millis(10);
+    const AT_ONCE: u32 = 32;
+
+    /// Waits as long as the message before has used up more than its time.
+    pub(crate) async fn keep(&mut self) {
+        let saved = Instant::now().checked_sub(Self::EACH * Self::AT_ONCE);
+        self.0 = saved.map_or(self.0, |saved| self.0.max(saved)) + Self::EACH;
+        sleep_until(self.0).await;
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+/// The connection of a party, and where it is QUIC, the connection of its one stream.
+pub(crate) struct Visitor {
+    pub(crate) secure: Secure,
+    pub(crate) quic: Option<quic::Connection>,
+}
+
+impl Visitor {
+    fn over(&self) -> Over {
+        if self.quic.is_some() { Over::Udp } else { Over::Tcp }
+    }
+}
 
 #[derive(Debug)]
 struct State {
@@ -50,10 +86,11 @@ impl Beacon {
         &self,
         party: PartyName,
         observed: SocketAddr,
-    ) -> Result<(ConnectionId, mpsc::Receiver<Answer>), Full> {
+        over: Over,
+    ) -> Result<(ConnectionId, mpsc::Receiver<Answer>), Reason> {
         let (queue, answers) = mpsc::channel(QUEUE);
         self.with(|state| {
-            let (id, actions) = state.lighthouse.connect(party, observed)?;
+            let (id, actions) = state.lighthouse.connect(party, observed, over)?;
             state.queues.insert(id, queue);
             state.perform(actions);
             Ok((id, answers))
@@ -62,31 +99,49 @@ impl Beacon {
 
     /// Serves the connection of a party until either side ends it, the party goes silent or its
     /// certificate expires.
-    pub(crate) async fn serve(&self, secure: Secure) {
-        let Some(party) = secure.peer.party().cloned() else { return };
-        let (id, answers) = match self.enter(party.clone(), secure.address) {
+    pub(crate) async fn serve(&self, visitor: Visitor) {
+        let (over, Visitor { secure, quic }) = (visitor.over(), visitor);
+        let (address, peer) = (secure.address, secure.peer);
+        let Some(party) = peer.party().cloned() else { return };
+        let (mut reader, mut writer) = split(secure.stream);
+        let (id, answers) = match self.enter(party.clone(), address, over) {
             Ok(entered) => entered,
-            Err(full) => {
-                log::warn!("{party} at {} was turned away: {full}", secure.address);
+            Err(reason) => {
+                log::warn!("{party} at {address} was turned away: {reason}");
+                let goodbye = Answer::Goodbye(reason);
+                let farewell = frame::write(&mut writer, &goodbye, LONGEST);
+                if matches!(timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
+                    see_off(&mut reader, &mut writer).await;
+                }
                 return;
             }
         };
-        let _leave = Leave { beacon: self, id };
-        log::debug!("{party} at {} is here", secure.address);
-        let left = Duration::from_secs(secure.peer.not_after.saturating_sub(now()));
-        let (reader, writer) = split(secure.stream);
+        let leave = Leave { beacon: self, id };
+        log::debug!("{party} at {address} is here over {over}");
+        let left = Duration::from_secs(peer.not_after.saturating_sub(now()));
         let why = tokio::select! {
-            why = self.read(id, reader) => why,
-            why = write(answers, writer) => why,
+            why = self.read(id, &mut reader, quic.as_ref()) => why,
+            why = write(answers, &mut writer) => why,
             () = sleep(left) => "its certificate expired".to_owned(),
         };
-        log::debug!("{party} at {} left: {why}", secure.address);
+        drop(leave);
+        log::debug!("{party} at {address} left: {why}");
+        see_off(&mut reader, &mut writer).await;
     }
 
-    async fn read(&self, id: ConnectionId, mut reader: impl AsyncRead + Unpin) -> String {
+    async fn read(
+        &self,
+        id: ConnectionId,
+        mut reader: impl AsyncRead + Unpin,
+        quic: Option<&quic::Connection>,
+    ) -> String {
+        let mut pace = Pace::default();
         loop {
             match timeout(SILENCE, frame::read::<Request>(&mut reader, LONGEST)).await {
                 Ok(Ok(Some(request))) => self.with(|state| {
+                    // Its packets may come from elsewhere since it was heard last.
+                    let moved = quic.map(|quic| state.lighthouse.moved(id, quic.address()));
+                    state.perform(moved.unwrap_or_default());
                     let actions = state.lighthouse.hear(id, request);
                     state.perform(actions);
                 }),
@@ -94,8 +149,17 @@ impl Beacon {
                 Ok(Err(error)) => return error.to_string(),
                 Err(_) => return "it went silent".to_owned(),
             }
-            sleep(PACE).await;
+            pace.keep().await;
         }
+    }
+
+    /// Tells `to` that `from` calls; whether there is somebody to tell whom `from` may call.
+    pub(crate) fn call(&self, from: PartyName, tag: Tag, to: &PartyName, call: CallId) -> bool {
+        self.with(|state| {
+            let Some(callee) = state.lighthouse.callee(&from, tag, to) else { return false };
+            let queue = state.queues.get(&callee);
+            queue.is_some_and(|queue| queue.try_send(Answer::Call { from, tag, call }).is_ok())
+        })
     }
 }
 
@@ -107,8 +171,10 @@ impl State {
                     let sent = self.queues.get(&id).map(|queue| queue.try_send(answer));
                     (id, matches!(sent, Some(Err(_))))
                 }
-                Action::Close(id, why) => {
-                    log::warn!("the lighthouse closes {id:?}: {why}");
+                Action::Close(id, reason) => {
+                    log::debug!("the lighthouse closes {id:?}: {reason}");
+                    // Who does not read is not told.
+                    let _ = self.queues.get(&id).map(|q| q.try_send(Answer::Goodbye(reason)));
                     (id, true)
                 }
             };
@@ -138,14 +204,24 @@ impl Drop for Leave<'_> {
 
 async fn write(mut answers: mpsc::Receiver<Answer>, mut writer: impl AsyncWrite + Unpin) -> String {
     while let Some(answer) = answers.recv().await {
-        let deadline = Instant::now() + SILENCE;
-        match timeout_at(deadline, frame::write(&mut writer, &answer, LONGEST)).await {
+        match timeout(SILENCE, frame::write(&mut writer, &answer, LONGEST)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return "it does not read".to_owned(),
         }
     }
     "it was told to go".to_owned()
+}
+
+/// Ends the connection so that the last message arrives: whoever closes a socket with something
+/// unread in it cuts off what is still on its way.
+async fn see_off(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) {
+    let farewell = async {
+        writer.shutdown().await?;
+        copy(reader, &mut sink()).await
+    };
+    // It has had its time.
+    let _ = timeout(FAREWELL, farewell).await;
 }
 
 #[cfg(test)]
@@ -155,7 +231,7 @@ mod tests {
 
     fn enter(beacon: &Beacon, party: &str) -> (ConnectionId, mpsc::Receiver<Answer>) {
         let from = SocketAddr::from(([203, 0, 113, 1], 5));
-        beacon.enter(party.parse().unwrap(), from).unwrap()
+        beacon.enter(party.parse().unwrap(), from, Over::Tcp).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -172,7 +248,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let why = tokio::select! {
-            why = beacon.read(id, near) => why,
+            why = beacon.read(id, near, None) => why,
             () = speak => unreachable!(),
         };
         assert_eq!(why, "it went silent");

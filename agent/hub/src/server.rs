@@ -1,21 +1,26 @@
-//! The hub's one TCP port: the ALPN decides what a connection is for, before any certificate is
-//! shown.
+//! The hub's one port, for TCP and for UDP: the ALPN decides what a connection is for, before any
+//! certificate is shown.
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mpyc_party_core::lighthouse::Limits;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
+use mpyc_party_core::{lighthouse, relay};
 use mpyc_party_transport::gate::{self, Gate};
-use mpyc_party_transport::{Expect, Identity, Incoming, Protocol, Secure, TransportError};
+use mpyc_party_transport::{
+    Expect, Identity, Incoming, PATIENCE, Protocol, Secure, TransportError, quic,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::authority::{Authority, now};
-use crate::beacon::Beacon;
+use crate::beacon::{Beacon, Visitor};
+use crate::exchange::Relay;
 use crate::refusal::AuthorityError;
 use crate::{enrol, renew};
 
@@ -27,6 +32,20 @@ pub enum HubConfig {
     /// A hub of this number beside the authority, which makes its certificates.
     WithAuthority(Arc<Authority>, u16),
 }
+
+/// What a hub holds and forwards at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Of the lighthouse.
+    pub lighthouse: lighthouse::Limits,
+    /// Of the relay.
+    pub relay: relay::Limits,
+    /// Bytes per second that the relay forwards for all together; no ceiling where there is none.
+    pub relay_rate: Option<NonZeroU64>,
+}
+
+/// Undecided TCP connections: when thousands come back at once, they shall not evict each other.
+const UNDECIDED: gate::Limits = gate::Limits { most: 1024, most_per_address: 64 };
 
 /// An identity that the authority beside makes anew in time.
 struct Own {
@@ -79,17 +98,30 @@ struct Hub {
     name: String,
     identities: Identities,
     beacon: Beacon,
+    relay: Relay,
 }
 
 /// What is left to do once a connection is decided.
 enum Decided {
     Nothing,
     Lighthouse(Secure),
+    Relay(Secure),
     Renewal(Secure, Arc<Authority>),
 }
 
 impl Hub {
-    async fn lighthouse_identity(&self) -> Option<Identity> {
+    fn new(config: HubConfig, limits: Limits) -> io::Result<Self> {
+        let identities = identities(config)?;
+        let root = match &identities {
+            Identities::Alone(identity) => identity.borrow().root().fingerprint,
+            Identities::WithAuthority { authority, .. } => authority.root().fingerprint,
+        };
+        let beacon = Beacon::new(limits.lighthouse);
+        let relay = Relay::new(limits.relay, beacon.clone());
+        Ok(Self { name: Tag::hub(&root).server_name(), identities, beacon, relay })
+    }
+
+    async fn identity(&self) -> Option<Identity> {
         match &self.identities {
             Identities::Alone(identity) => Some(identity.borrow().clone()),
             Identities::WithAuthority { hub, .. } => hub.identity().await,
@@ -108,12 +140,15 @@ impl Hub {
             Identities::Alone(_) => (None, None),
         };
         match (protocol, authority, server) {
-            (Some(Protocol::Hub), ..) => {
-                let Some(identity) = self.lighthouse_identity().await else {
+            (Some(protocol @ (Protocol::Hub | Protocol::Relay)), ..) => {
+                let Some(identity) = self.identity().await else {
                     return Ok(Decided::Nothing);
                 };
-                let secure = incoming.accept(&identity, Protocol::Hub, &Expect::AnyParty).await?;
-                Ok(Decided::Lighthouse(secure))
+                let secure = incoming.accept(&identity, protocol, &Expect::AnyParty).await?;
+                Ok(match protocol {
+                    Protocol::Relay => Decided::Relay(secure),
+                    _ => Decided::Lighthouse(secure),
+                })
             }
             (Some(Protocol::Enrol), Some(authority), Some(server)) => {
                 if let Some(identity) = server.identity().await {
@@ -154,25 +189,83 @@ impl Hub {
             Ok(Decided::Renewal(secure, authority)) => renew::serve(secure, authority).await,
             Ok(Decided::Lighthouse(secure)) => {
                 if self.admits(&secure).await {
-                    self.beacon.serve(secure).await;
+                    self.beacon.serve(Visitor { secure, quic: None }).await;
+                }
+            }
+            Ok(Decided::Relay(secure)) => {
+                if self.admits(&secure).await {
+                    self.relay.serve(secure).await;
                 }
             }
             Err(error) => log::info!("{error}"),
         }
     }
+
+    /// Serves the lighthouse to one who dials over QUIC.
+    async fn serve_quic(&self, incoming: quic::QuicIncoming) {
+        let address = incoming.address();
+        let Some(identity) = self.identity().await else { return incoming.refuse() };
+        let accepted =
+            incoming.accept(&identity, Protocol::Hub, &self.name, &Expect::AnyParty).await;
+        let connection = match accepted {
+            Ok(connection) => connection,
+            Err(error) => return log::info!("{error}"),
+        };
+        match timeout(PATIENCE, connection.accept()).await {
+            Ok(Ok(secure)) if self.admits(&secure).await => {
+                self.beacon.serve(Visitor { secure, quic: Some(connection) }).await;
+            }
+            Ok(Ok(_)) => connection.close("not a member any more"),
+            Ok(Err(error)) => log::info!("{error}"),
+            Err(_) => {
+                log::info!("{address} opened no stream in time");
+                connection.close("no stream came in time");
+            }
+        }
+    }
 }
 
-/// Serves a hub on `listener` until `shutdown` completes; then every connection ends.
+/// Serves a hub on `listener` and `endpoint`, which should have the same port, until `shutdown`
+/// completes; then every connection ends.
 ///
 /// # Errors
 /// When the identity is not a hub's, or the authority beside cannot make one.
 pub async fn serve(
     listener: TcpListener,
+    endpoint: quic::Endpoint,
     config: HubConfig,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let identities = match config {
+    let hub = Arc::new(Hub::new(config, limits)?);
+    let gate = Gate::new(UNDECIDED);
+    // Dropping the set ends its tasks.
+    let mut connections = JoinSet::new();
+    let relay = hub.relay.clone();
+    connections.spawn(async move { relay.drive(limits.relay_rate).await });
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            (tcp, address) = gate::next(&listener) => {
+                let (hub, gate) = (Arc::clone(&hub), gate.clone());
+                connections.spawn(async move { hub.serve(&gate, tcp, address).await });
+            }
+            Some(incoming) = endpoint.next() => {
+                let hub = Arc::clone(&hub);
+                connections.spawn(async move { hub.serve_quic(incoming).await });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    endpoint.close("the hub stops");
+    connections.shutdown().await;
+    endpoint.wait_idle().await;
+    Ok(())
+}
+
+fn identities(config: HubConfig) -> io::Result<Identities> {
+    Ok(match config {
         HubConfig::Alone(identity) => {
             let role = identity.borrow().claims().role.clone();
             if !matches!(role, Role::Hub(_)) {
@@ -187,27 +280,7 @@ pub async fn serve(
             hub.get(now()).map_err(io::Error::other)?;
             Identities::WithAuthority { authority, server, hub }
         }
-    };
-    let root = match &identities {
-        Identities::Alone(identity) => identity.borrow().root().fingerprint,
-        Identities::WithAuthority { authority, .. } => authority.root().fingerprint,
-    };
-    let name = Tag::hub(&root).server_name();
-    let hub = Arc::new(Hub { name, identities, beacon: Beacon::new(limits) });
-    let gate = Gate::new(gate::Limits::default());
-    // Dropping the set ends its tasks.
-    let mut connections = JoinSet::new();
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => return Ok(()),
-            (tcp, address) = gate::next(&listener) => {
-                let (hub, gate) = (Arc::clone(&hub), gate.clone());
-                connections.spawn(async move { hub.serve(&gate, tcp, address).await });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
+    })
 }
 
 #[cfg(test)]

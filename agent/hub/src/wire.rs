@@ -1,15 +1,21 @@
-//! What enrolment and renewal have in common on the wire: one request, one reply, bounded sizes
-//! and times.
+//! What all requests to a hub or an authority have in common on the wire: connections, one request,
+//! one reply, bounded sizes and times.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mpyc_party_core::relay::Refusal;
+use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::frame::{self, FrameError};
-use mpyc_party_transport::{IdentityError, PATIENCE, TransportError};
+use mpyc_party_transport::{
+    Expect, Identity, IdentityError, PATIENCE, Protocol, Secure, TransportError, connect,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::signer::SignerError;
@@ -20,6 +26,8 @@ pub(crate) const REQUEST: usize = 16 * 1024;
 pub(crate) const REPLY: usize = 256 * 1024;
 /// How long a connection attempt may take: system retries after 1 and 3 seconds included.
 const DIAL: Duration = Duration::from_secs(5);
+/// How many addresses of one name are tried.
+const MOST_ADDRESSES: usize = 8;
 
 /// The server's answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +47,7 @@ pub enum RequestError {
         /// The place, «host:port».
         hub: String,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The connection did not come about.
     #[error(transparent)]
@@ -58,6 +66,14 @@ pub enum RequestError {
     /// Refused, with the other end's reason.
     #[error("the authority refused: {0}")]
     Refused(String),
+    /// A hub's relay does not connect.
+    #[error("{hub}: {refusal}")]
+    Relay {
+        /// The place, «host:port».
+        hub: String,
+        /// Why.
+        refusal: Refusal,
+    },
     /// There is no place to ask.
     #[error("no hub is known to ask")]
     NoHub,
@@ -72,23 +88,52 @@ pub enum RequestError {
     Rcgen(#[from] rcgen::Error),
 }
 
-/// Connects to `hub`, «host:port», trying each of its addresses.
-pub(crate) async fn dial(hub: &str) -> Result<TcpStream, RequestError> {
-    let attempt = async {
-        let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-        for address in lookup_host(hub).await? {
-            match timeout(DIAL, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => return Ok(tcp),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = std::io::ErrorKind::TimedOut.into(),
-            }
-        }
-        Err(last)
-    };
+/// The addresses of `hub`, «host:port», as the resolver has them now.
+pub(crate) async fn resolve(hub: &str) -> Result<Vec<SocketAddr>, RequestError> {
+    let unreachable = |source| RequestError::Unreachable { hub: hub.to_owned(), source };
     // The resolver has no limit of its own.
-    let bounded = timeout(4 * DIAL, attempt).await;
-    let outcome = bounded.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    let found = timeout(DIAL, lookup_host(hub)).await;
+    let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    Ok(found.map_err(unreachable)?.take(MOST_ADDRESSES).collect())
+}
+
+/// The first of `attempts` to succeed, all made at once; else the last error. None without any.
+pub(crate) async fn first<T: Send + 'static, E: Send + 'static>(
+    attempts: impl Iterator<Item = impl Future<Output = Result<T, E>> + Send + 'static>,
+) -> Option<Result<T, E>> {
+    let mut running: JoinSet<_> = attempts.collect();
+    let mut last = None;
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok(Ok(won)) => return Some(Ok(won)),
+            Ok(Err(error)) => last = Some(Err(error)),
+            // Nobody cancels them, and what panicked has said so.
+            Err(_) => {}
+        }
+    }
+    last
+}
+
+/// Connects to `hub`, «host:port», over TCP, trying all its addresses at once.
+pub(crate) async fn dial(hub: &str) -> Result<TcpStream, RequestError> {
+    let attempts = resolve(hub).await?.into_iter().map(|address| async move {
+        let bounded = timeout(DIAL, TcpStream::connect(address)).await;
+        bounded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    });
+    let nowhere = || Err(io::ErrorKind::AddrNotAvailable.into());
+    let outcome = first(attempts).await.unwrap_or_else(nowhere);
     outcome.map_err(|source| RequestError::Unreachable { hub: hub.to_owned(), source })
+}
+
+/// Opens a connection of a member to `hub`, «host:port», over TCP.
+pub(crate) async fn open(
+    hub: &str,
+    identity: &Identity,
+    protocol: Protocol,
+) -> Result<Secure, RequestError> {
+    let tcp = dial(hub).await?;
+    let name = Tag::hub(&identity.root().fingerprint).server_name();
+    Ok(connect(tcp, identity, protocol, &Expect::Hub, &name).await?)
 }
 
 /// Sends a request and waits for the reply.

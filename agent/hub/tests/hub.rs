@@ -1,17 +1,21 @@
 //! A hub over real sockets: enrolment, renewal, the lighthouse, and those who mean no good.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::lighthouse::{Answer, LONGEST, Limits, Request};
+use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::token::Token;
 use mpyc_party_hub::lighthouse::{Client, Event, Presence};
-use mpyc_party_hub::{Authority, HubConfig, RequestError, enrol, generate_key, now, renew, serve};
+use mpyc_party_hub::{
+    Authority, HubConfig, Limits, RequestError, enrol, generate_key, now, renew, serve,
+};
+use mpyc_party_transport::quic::Endpoint;
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, TransportError, connect, frame};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,9 +40,16 @@ impl Drop for Harbour {
     }
 }
 
+/// The UDP half of a hub's port.
+fn udp(listener: &TcpListener) -> Endpoint {
+    Endpoint::on(UdpSocket::bind(listener.local_addr().unwrap()).unwrap()).unwrap()
+}
+
 fn run(listener: TcpListener, config: HubConfig) -> JoinHandle<()> {
+    let endpoint = udp(&listener);
     tokio::spawn(async move {
-        serve(listener, config, Limits::default(), std::future::pending()).await.unwrap();
+        let forever = std::future::pending();
+        serve(listener, endpoint, config, Limits::default(), forever).await.unwrap();
     })
 }
 
@@ -92,7 +103,7 @@ fn tag() -> Tag {
 
 fn presence(port: u16, roster: &[&str]) -> Presence {
     let roster: Vec<PartyName> = roster.iter().map(|party| name(party)).collect();
-    let candidates = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+    let candidates = vec![Candidate::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))];
     Presence { tag: tag(), candidates, allow: roster.clone(), watch: roster }
 }
 
@@ -102,7 +113,7 @@ fn start(
     presence: Presence,
 ) -> (Client, mpsc::Receiver<Event>, watch::Sender<Identity>) {
     let (sender, receiver) = watch::channel(identity);
-    let (client, events) = Client::start(hubs, &receiver, presence);
+    let (client, events) = Client::start(hubs, &receiver, presence, None);
     (client, events, sender)
 }
 
@@ -217,8 +228,8 @@ async fn parties_find_each_other_and_notice_who_leaves() {
     until(&mut at_alice, |event| matches!(event, Event::Connected { .. })).await;
     let (client, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2222, &roster));
     let seen = |party, port| {
-        let candidates = vec![SocketAddr::from(([127, 0, 0, 1], port))];
-        Event::Present { party: name(party), candidates }
+        let candidates = vec![Candidate::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))];
+        Event::Present { party: name(party), candidates, hubs: harbour.hubs() }
     };
     // A party is in its own roster, and so hears of itself too.
     until(&mut at_alice, |event| *event == seen("bob", 2222)).await;
@@ -239,6 +250,9 @@ async fn a_bystander_hears_nothing() {
     until(&mut at_alice, |event| matches!(event, Event::Present { .. })).await;
     // Eve asks the same question by hand; the answer to a later ping shows that none came.
     let mut secure = harbour.visit(&eve).await.unwrap();
+    let (instance, candidates, allow) = (Instance([1; 16]), Vec::new(), Vec::new());
+    let announce = Request::Announce { tag: tag(), instance, candidates, allow };
+    frame::write(&mut secure.stream, &announce, LONGEST).await.unwrap();
     let watch = Request::Watch { tag: tag(), parties: vec![name("alice"), name("nobody")] };
     frame::write(&mut secure.stream, &watch, LONGEST).await.unwrap();
     frame::write(&mut secure.stream, &Request::Ping, LONGEST).await.unwrap();
@@ -262,7 +276,8 @@ async fn a_client_outlives_its_hub() {
     let (_hub, identity) = watch::channel(hub);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let config = HubConfig::Alone(identity.clone());
-    let first = tokio::spawn(serve(listener, config, Limits::default(), async {
+    let endpoint = udp(&listener);
+    let first = tokio::spawn(serve(listener, endpoint, config, Limits::default(), async {
         let _ = stopped.await;
     }));
     let (_alice, mut at_alice, _a) = start(&hubs, alice, presence(1111, &roster));
@@ -321,7 +336,8 @@ async fn a_party_is_no_hub() {
     let (_sender, identity) = watch::channel(harbour.party("alice").await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let forever = std::future::pending();
-    let outcome = serve(listener, HubConfig::Alone(identity), Limits::default(), forever).await;
+    let (endpoint, config) = (udp(&listener), HubConfig::Alone(identity));
+    let outcome = serve(listener, endpoint, config, Limits::default(), forever).await;
     assert_eq!(outcome.unwrap_err().to_string(), "a hub's identity is needed, not alice's");
 }
 

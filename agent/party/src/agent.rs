@@ -105,7 +105,8 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
     if let Some(at) = &config.agent.metrics {
         let inlet = metrics::Inlet::open(at).await;
         let inlet = inlet.map_err(|source| AgentError::Metrics { place: at.clone(), source })?;
-        tokio::spawn(metrics::serve(inlet, status.subscribe(), counts.clone()));
+        let (place, status, counts) = (place.clone(), status.subscribe(), counts.clone());
+        tokio::spawn(metrics::serve(inlet, metrics::Page { place, status, counts }));
     }
     let (sender, mut wishes) = mpsc::channel(16);
     let (news, told) = mpsc::channel(64);

@@ -3,17 +3,21 @@
 mod agent;
 mod authority;
 mod demo;
-
 mod enroll;
 mod hub;
 mod logging;
 mod output;
+mod peers;
+mod ping;
 mod python;
 mod reference;
+mod running;
 mod session;
 mod settings;
+mod status;
 mod stop;
 mod view;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -92,6 +96,12 @@ enum Command {
     /// Sessions: run, check, list, show, share
     #[command(subcommand)]
     Session(session::Session),
+    /// Show who this party is, what runs here, and how the last runs ended
+    Status(status::Status),
+    /// Show the other parties of running sessions: the path to each, how fast it is, why not direct
+    Peers(peers::Peers),
+    /// Look for another party, connect to it, and measure how long an answer takes
+    Ping(ping::Ping),
     /// Make ready the Python that runs MPyC, and print its path
     Python,
     /// The configuration
@@ -126,6 +136,9 @@ pub fn main() -> ExitCode {
         Command::Agent(agent) => agent.run(common),
         Command::Enroll(enroll) => enroll.run(common),
         Command::Session(session) => session.run(common),
+        Command::Status(status) => status.run(common),
+        Command::Peers(peers) => peers.run(common),
+        Command::Ping(ping) => ping.run(common),
         Command::Python => python::run(common),
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),

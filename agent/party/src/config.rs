@@ -7,10 +7,12 @@ pub mod runtime;
 mod session;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_core::relay;
 use serde::{Deserialize, Serialize};
 
 pub use agent::{Agent, Bus};
@@ -41,11 +43,20 @@ pub struct Config {
 }
 
 /// The network.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Network {
     /// Hubs as «host:port»; those of the enrolment token where none is given.
     pub hubs: Vec<String>,
+    /// Whether parties in the same local network find each other without a hub. It shows everybody
+    /// there that mpyc-party runs on this machine, while it does, and nothing else.
+    pub local_discovery: bool,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { hubs: Vec::new(), local_discovery: true }
+    }
 }
 
 /// Where a party accepts connections.
@@ -85,13 +96,23 @@ pub struct Python {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Hub {
-    /// Address and port to serve on.
+    /// Address and port to serve on, over TCP and over UDP.
     pub listen: std::net::SocketAddr,
+    /// Bytes per second that the relay forwards for all parties together; a little less than what
+    /// the line carries, so that it is this hub that divides it among them, fairly, and not the
+    /// line. No ceiling where there is none.
+    pub relay_rate: Option<NonZeroU64>,
+    /// Relayed connections that one party may have at once.
+    pub relay_pairs: usize,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { listen: (std::net::Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into() }
+        Self {
+            listen: (std::net::Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into(),
+            relay_rate: None,
+            relay_pairs: relay::Limits::default().per_party,
+        }
     }
 }
 

@@ -136,11 +136,19 @@ impl Store {
     /// # Errors
     /// Where there is no identity, its certificate is damaged, or it is not a party's.
     pub fn party(&self) -> Result<PartyName, IdentityError> {
+        let claims = self.claims()?;
+        claims.party().cloned().ok_or_else(|| IdentityError::NotAParty(claims.role.to_string()))
+    }
+
+    /// What the certificate claims; the key is not read.
+    ///
+    /// # Errors
+    /// Where there is no identity, or its certificate is damaged.
+    pub fn claims(&self) -> Result<Claims, IdentityError> {
         self.demand()?;
         let certificate = self.read("certificate.pem", "CERTIFICATE")?;
-        let claims = Claims::from_der(&certificate)
-            .map_err(|error| self.damaged("certificate.pem", error.to_string()))?;
-        claims.party().cloned().ok_or_else(|| IdentityError::NotAParty(claims.role.to_string()))
+        Claims::from_der(&certificate)
+            .map_err(|error| self.damaged("certificate.pem", error.to_string()))
     }
 
     /// The hubs of the token with which this party enrolled.

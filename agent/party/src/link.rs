@@ -9,7 +9,9 @@ mod accept;
 mod dial;
 pub mod handover;
 pub mod packets;
+pub mod ping;
 mod pipe;
+pub mod report;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -30,6 +32,7 @@ pub use accept::{bind, bind_exactly};
 pub use dial::{StreamError, inquire};
 use handover::Entrance;
 use pipe::Pipe;
+use report::{PathKind, PathReport, PeerReport};
 
 /// What the runner hears from its links.
 #[derive(Debug)]
@@ -115,6 +118,7 @@ struct Slot {
     key: PublicKey,
     /// Where it was dialled; none if the peer dialled.
     address: Option<SocketAddr>,
+    path: PathReport,
     messages: mpsc::Sender<Control>,
 }
 
@@ -237,6 +241,21 @@ impl Links {
     pub fn unlink(&self, peer: usize) {
         self.shared.slots()[peer] = None;
         self.shared.changes.send_modify(|n| *n += 1);
+    }
+
+    /// What is known of each peer's link, in roster order.
+    #[must_use]
+    pub fn reports(&self) -> Vec<PeerReport> {
+        let (circle, slots) = (&self.shared.circle, self.shared.slots());
+        let peers = (0..slots.len()).filter(|&peer| peer != circle.me);
+        let report = |peer: usize| PeerReport {
+            party: circle.name(peer).clone(),
+            path: slots[peer].as_ref().map(|slot| slot.path.clone()),
+            sent: 0,
+            received: 0,
+            attempts: Vec::new(),
+        };
+        peers.map(report).collect()
     }
 
     /// A handle that opens streams.

@@ -9,6 +9,7 @@
 
 mod child;
 mod conduct;
+pub mod inspect;
 mod launch;
 mod output;
 pub mod python;

@@ -300,7 +300,9 @@ fn a_party_does_not_pass_for_a_hub() -> Result<()> {
         Ok::<_, anyhow::Error>(accepted.is_ok())
     });
     let alice = network.party("alice");
-    alice.configure(&format!("[listen]\nport = 0\n[network]\nhubs = [\"{hub}\"]\n"))?;
+    alice.configure(&format!(
+        "[listen]\nport = 0\n[network]\nlocal-discovery = false\nhubs = [\"{hub}\"]\n"
+    ))?;
     alice.declare(&demo(SUM).deadline(std::time::Duration::from_secs(2)))?;
     let mut run = alice.run("demo")?;
     common::blames(&mut run, std::time::Instant::now() + LIMIT, &["bob", "carol"], "missing")?;

@@ -168,7 +168,8 @@ fn parties_with_known_addresses_need_no_hub() -> Result<()> {
     let mut network = three()?;
     network.declare(&demo(SUM))?;
     network.kill_hub();
-    let (mut runs, mut known) = (Vec::new(), String::from("[listen]\nport = 0\n"));
+    let (mut runs, mut known) =
+        (Vec::new(), String::from("network.local-discovery = false\n[listen]\nport = 0\n"));
     for party in network.parties() {
         party.configure(&known)?;
         let run = party.run("demo")?;

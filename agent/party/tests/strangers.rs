@@ -209,7 +209,9 @@ fn a_pinned_key_holds_against_the_authority() -> Result<()> {
     let rogue = Rogue::new(network.party("carol"))?;
     let forge = Forge::of(&network, rogue.identity.claims().clone())?;
     let pinned = format!("[peers.carol]\nkey = \"{}\"\n", rogue.identity.claims().key);
-    network.party("alice").configure(&format!("[listen]\nport = 0\n{pinned}"))?;
+    network
+        .party("alice")
+        .configure(&format!("network.local-discovery = false\n[listen]\nport = 0\n{pinned}"))?;
     let run = network.party("alice").run("demo")?;
     let (at, name) = (address(&run)?, rogue.tag.server_name());
     let forged = forge.sign(&forge.carol("example")?)?;

@@ -4,27 +4,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mpyc_party_core::claims::Claims;
-use rustls::server::{Acceptor, NoServerSessionStorage};
+use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
 use rustls::{AlertDescription, ServerConfig, version::TLS13};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream as ServerStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsStream};
 
+use crate::carrier::Carrier;
 use crate::error::TransportError;
 use crate::expect::{Expect, Protocol};
 use crate::identity::Identity;
 use crate::provider::{has_aes, provider};
 use crate::secure::{
-    ACCEPTED, Enrolment, FIRST_MESSAGE, PATIENCE, Secure, bounded, exporter, prepare, wrong,
+    ACCEPTED, Enrolment, FIRST_MESSAGE, PATIENCE, Secure, SecureStream, bounded, exporter, wrong,
 };
 use crate::verify::{Trust, Verified, Verifier};
 
 /// A connection whose first message has been read and nothing been answered: the caller sees what
 /// it is for before a certificate is shown to anybody.
 pub struct Incoming {
-    start: StartHandshake<TcpStream>,
+    start: StartHandshake<Carrier>,
     address: SocketAddr,
 }
 
@@ -33,10 +33,11 @@ impl Incoming {
     ///
     /// # Errors
     /// When it is not TLS or does not come in time.
-    pub async fn read(tcp: TcpStream) -> Result<Self, TransportError> {
-        let address = prepare(&tcp)?;
+    pub async fn read(carrier: impl Into<Carrier>) -> Result<Self, TransportError> {
+        let carrier = carrier.into();
+        let address = carrier.prepare()?;
         let explain = |source| TransportError::handshake(address, source, None);
-        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), tcp);
+        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), carrier);
         let work = async { acceptor.await.map_err(explain) };
         Ok(Self { start: bounded(address, FIRST_MESSAGE, work).await?, address })
     }
@@ -56,7 +57,7 @@ impl Incoming {
         self.start.client_hello().server_name().map(str::to_owned)
     }
 
-    /// The other end's address.
+    /// The other end's address, or the relaying hub's.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -80,6 +81,7 @@ impl Incoming {
             return Err(TransportError::HungUp { address });
         };
         let Verified { claims: peer, certificate: peer_certificate, .. } = verified;
+        let stream = SecureStream::Tls(stream);
         Ok(Secure { stream, peer, protocol, peer_certificate, address })
     }
 
@@ -115,6 +117,7 @@ impl Incoming {
         let address = self.address;
         let stream = self.finish(authority, Protocol::Enrol, None).await?;
         let exporter = exporter(&stream).map_err(wrong(address))?;
+        let stream = SecureStream::Tls(stream);
         Ok(Enrolment { stream, exporter, address })
     }
 
@@ -143,14 +146,14 @@ impl Incoming {
         identity: &Identity,
         protocol: Protocol,
         verifier: Option<Arc<Verifier>>,
-    ) -> Result<TlsStream<TcpStream>, TransportError> {
+    ) -> Result<Box<TlsStream<Carrier>>, TransportError> {
         let address = self.address;
         let work = async {
             let mut stream = self.handshake(identity, protocol, verifier.clone()).await?;
             let explain = |source| TransportError::handshake(address, source, verifier.as_deref());
             stream.write_u8(ACCEPTED).await.map_err(explain)?;
             stream.flush().await.map_err(explain)?;
-            Ok(TlsStream::Server(stream))
+            Ok(Box::new(TlsStream::Server(stream)))
         };
         bounded(address, PATIENCE, work).await
     }
@@ -160,9 +163,11 @@ impl Incoming {
         identity: &Identity,
         protocol: Protocol,
         verifier: Option<Arc<Verifier>>,
-    ) -> Result<ServerStream<TcpStream>, TransportError> {
+    ) -> Result<ServerStream<Carrier>, TransportError> {
         let address = self.address;
-        let config = server_config(identity, protocol, verifier.clone()).map_err(wrong(address))?;
+        let certificate = identity.resolver(verifier.is_none());
+        let config =
+            server_config(certificate, protocol, verifier.clone()).map_err(wrong(address))?;
         let stream = self.start.into_stream(Arc::new(config)).await;
         let stream = stream
             .map_err(|source| TransportError::handshake(address, source, verifier.as_deref()))?;
@@ -173,19 +178,19 @@ impl Incoming {
     }
 }
 
-fn server_config(
-    identity: &Identity,
+/// What a TLS server is, over TCP and over QUIC: no tickets, no early data, one protocol.
+pub(crate) fn server_config(
+    certificate: Arc<dyn ResolvesServerCert>,
     protocol: Protocol,
     verifier: Option<Arc<Verifier>>,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder =
         ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
-    let newcomer = verifier.is_none();
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(identity.resolver(newcomer));
+    let mut config = builder.with_cert_resolver(certificate);
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -199,11 +204,11 @@ fn server_config(
 /// # Errors
 /// Says who is there instead, or that the protocol is not among them.
 pub async fn accept(
-    tcp: TcpStream,
+    carrier: impl Into<Carrier>,
     identity: &Identity,
     expects: &[(Protocol, Expect)],
 ) -> Result<Secure, TransportError> {
-    let incoming = Incoming::read(tcp).await?;
+    let incoming = Incoming::read(carrier).await?;
     let asked = incoming.protocol();
     match expects.iter().find(|(protocol, _)| Some(*protocol) == asked) {
         Some((protocol, expect)) => incoming.accept(identity, *protocol, expect).await,

@@ -9,17 +9,20 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, version::TLS13};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use crate::carrier::Carrier;
 use crate::error::TransportError;
 use crate::expect::{Expect, Protocol};
 use crate::identity::Identity;
 use crate::provider::provider;
-use crate::secure::{ACCEPTED, Enrolment, PATIENCE, Secure, bounded, exporter, prepare, wrong};
+use crate::secure::{
+    ACCEPTED, Enrolment, PATIENCE, Secure, SecureStream, bounded, exporter, wrong,
+};
 use crate::verify::{Trust, Verified, Verifier};
 
-fn client_config(
+/// What a TLS client is, over TCP and over QUIC: no resumption, no early data, one protocol.
+pub(crate) fn client_config(
     verifier: Arc<Verifier>,
     identity: Option<&Identity>,
     protocol: Protocol,
@@ -38,65 +41,71 @@ fn client_config(
 }
 
 async fn dial(
-    tcp: TcpStream,
+    carrier: Carrier,
     address: SocketAddr,
     verifier: Arc<Verifier>,
     identity: Option<&Identity>,
     protocol: Protocol,
     server_name: &str,
-) -> Result<(TlsStream<TcpStream>, Verified), TransportError> {
+) -> Result<(Box<TlsStream<Carrier>>, Verified), TransportError> {
     let explain = |source| TransportError::handshake(address, source, Some(&verifier));
     let config =
         client_config(Arc::clone(&verifier), identity, protocol).map_err(wrong(address))?;
     let name = ServerName::try_from(server_name.to_owned())
         .map_err(|_| wrong(address)(rustls::Error::General("no server name".to_owned())))?;
     let connector = TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect(name, tcp).await.map_err(explain)?;
+    let mut stream = connector.connect(name, carrier).await.map_err(explain)?;
     if stream.get_ref().1.alpn_protocol() != Some(protocol.alpn()) {
         return Err(TransportError::Protocol { address });
     }
     let answer = stream.read_u8().await.map_err(explain)?;
     match verifier.found() {
-        Some(Ok(verified)) if answer == ACCEPTED => Ok((TlsStream::Client(stream), verified)),
+        Some(Ok(verified)) if answer == ACCEPTED => {
+            Ok((Box::new(TlsStream::Client(stream)), verified))
+        }
         Some(Err(reason)) => Err(TransportError::Peer { address, reason }),
         _ => Err(TransportError::Protocol { address }),
     }
 }
 
-/// Makes `tcp` a connection to one whom `expect` admits.
+/// Makes `carrier` a connection to one whom `expect` admits.
 ///
 /// `server_name` is that of a session's or a hub's [`Tag`].
 ///
 /// # Errors
 /// Says who is there instead, or why the other end refuses.
 pub async fn connect(
-    tcp: TcpStream,
+    carrier: impl Into<Carrier>,
     identity: &Identity,
     protocol: Protocol,
     expect: &Expect,
     server_name: &str,
 ) -> Result<Secure, TransportError> {
-    let address = prepare(&tcp)?;
+    let carrier = carrier.into();
+    let address = carrier.prepare()?;
     let verifier = Arc::new(Verifier::new(Trust::Root(identity.root().clone()), expect.clone()));
-    let work = dial(tcp, address, verifier, Some(identity), protocol, server_name);
+    let work = dial(carrier, address, verifier, Some(identity), protocol, server_name);
     let (stream, Verified { claims: peer, certificate: peer_certificate, .. }) =
         bounded(address, PATIENCE, work).await?;
+    let stream = SecureStream::Tls(stream);
     Ok(Secure { stream, peer, protocol, peer_certificate, address })
 }
 
-/// Makes `tcp` a connection to the authority of which only the root's fingerprint is known.
+/// Makes `carrier` a connection to the authority of which only the root's fingerprint is known.
 ///
 /// # Errors
 /// Says who is there instead: another root, or another role under the right one.
 pub async fn connect_to_enrol(
-    tcp: TcpStream,
+    carrier: impl Into<Carrier>,
     root: Fingerprint,
 ) -> Result<(Enrolment, Root), TransportError> {
-    let address = prepare(&tcp)?;
+    let carrier = carrier.into();
+    let address = carrier.prepare()?;
     let verifier = Arc::new(Verifier::new(Trust::Fingerprint(root), Expect::Authority));
     let name = Tag::hub(&root).server_name();
-    let work = dial(tcp, address, verifier, None, Protocol::Enrol, &name);
+    let work = dial(carrier, address, verifier, None, Protocol::Enrol, &name);
     let (stream, verified) = bounded(address, PATIENCE, work).await?;
     let exporter = exporter(&stream).map_err(wrong(address))?;
+    let stream = SecureStream::Tls(stream);
     Ok((Enrolment { stream, exporter, address }, verified.root))
 }

@@ -64,6 +64,14 @@ pub enum TransportError {
         /// What rustls says.
         source: rustls::Error,
     },
+    /// The connection is over, or the other end takes no more on it.
+    #[error("{address}: {reason}")]
+    Over {
+        /// The other end.
+        address: SocketAddr,
+        /// Why, in words.
+        reason: String,
+    },
     /// The connection failed below TLS.
     #[error("{address}: {source}")]
     Io {
@@ -75,7 +83,7 @@ pub enum TransportError {
 }
 
 /// What an alert in answer to our certificate means.
-fn refusal(alert: AlertDescription) -> &'static str {
+pub(crate) fn refusal(alert: AlertDescription) -> &'static str {
     match alert {
         AlertDescription::CertificateExpired => {
             "it finds this certificate expired or not yet valid; check the clocks, or renew"

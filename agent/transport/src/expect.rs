@@ -19,17 +19,29 @@ pub enum Protocol {
     Hub,
     /// Two parties of a session: agreement, barrier, heartbeats.
     Control,
-    /// Two parties of a session: what would the other run? Not a control link, so that it starts
-    /// nothing where nobody is yet.
+    /// Two parties of a session: is the other there, and what would it run? Not a control link, so
+    /// that asking starts nothing where no runner is yet.
     Check,
     /// Two parties of a session: one MPyC connection.
     Stream,
+    /// Two parties of a session over QUIC: control links and MPyC connections as streams.
+    Peer,
+    /// A party and a hub: a pipe to another party, inside which the two speak what they will.
+    Relay,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 6] =
-        [Self::Enrol, Self::Renew, Self::Hub, Self::Control, Self::Check, Self::Stream];
+    pub const ALL: [Self; 8] = [
+        Self::Enrol,
+        Self::Renew,
+        Self::Hub,
+        Self::Control,
+        Self::Check,
+        Self::Stream,
+        Self::Peer,
+        Self::Relay,
+    ];
 
     /// The ALPN; the number rises when two versions cannot talk to each other.
     #[must_use]
@@ -41,6 +53,8 @@ impl Protocol {
             Self::Control => b"mpyc-control/1",
             Self::Check => b"mpyc-check/1",
             Self::Stream => b"mpyc-stream/1",
+            Self::Peer => b"mpyc-peer/1",
+            Self::Relay => b"mpyc-relay/1",
         }
     }
 

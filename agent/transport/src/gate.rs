@@ -114,6 +114,11 @@ impl Gate {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many connections are undecided now.
+    pub(crate) fn undecided(&self) -> usize {
+        self.places().taken.len()
+    }
+
     /// Lets `handshake` of the connection from `address` run while it holds a place.
     ///
     /// # Errors

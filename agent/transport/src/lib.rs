@@ -6,6 +6,7 @@
 //! early data, one ALPN per [`Protocol`].
 
 mod accept;
+mod carrier;
 mod dial;
 mod error;
 mod expect;
@@ -15,13 +16,15 @@ pub mod gate;
 mod identity;
 pub mod peek;
 mod provider;
+pub mod quic;
 mod secure;
 mod verify;
 
 pub use accept::{Incoming, accept};
+pub use carrier::Carrier;
 pub use dial::{connect, connect_to_enrol};
 pub use error::TransportError;
 pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
-pub use secure::{Enrolment, PATIENCE, Secure};
+pub use secure::{Enrolment, PATIENCE, Path, Secure, SecureStream};
 pub use verify::{PeerError, certified, verify_issued};

@@ -1,20 +1,26 @@
-//! Connections: TLS 1.3 over TCP, both ends certified, one protocol each.
+//! Connections: TLS 1.3 or QUIC, both ends certified, one protocol each.
 //!
 //! A TLS 1.3 client finishes its handshake before the server has looked at its certificate. So the
 //! server's first byte of application data says that it accepts, and the client waits for it: what
 //! [`connect`](crate::connect) returns is accepted by both ends, and a refusal is reported there
 //! and nowhere later.
 
+use std::fmt;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mpyc_party_core::claims::Claims;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 
+use crate::carrier::{Carrier, reads_and_writes};
 use crate::error::TransportError;
 use crate::expect::Protocol;
+use crate::quic::QuicStream;
 
 /// How long a handshake may take: some five round trips around the world and a slow processor.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,43 +34,77 @@ pub(crate) const ACCEPTED: u8 = 1;
 /// An established connection to a verified other end.
 #[derive(Debug)]
 pub struct Secure {
-    /// The encrypted stream.
-    pub stream: TlsStream<TcpStream>,
+    /// The encrypted stream. Shut down, it ends at the other end; dropped without, it breaks there.
+    pub stream: SecureStream,
     /// What the other end's certificate claims.
     pub peer: Claims,
     /// What the connection is for.
     pub protocol: Protocol,
     /// The other end's certificate in DER.
     pub peer_certificate: Vec<u8>,
-    /// The other end's address.
+    /// The other end's address, or the relaying hub's.
     pub address: SocketAddr,
 }
+
+impl Secure {
+    /// The way it takes.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        match &self.stream {
+            SecureStream::Quic(_) => Path::Quic,
+            SecureStream::Tls(tls) => match tls.get_ref().0 {
+                Carrier::Tcp(_) => Path::Tcp,
+                Carrier::Relayed(_) => Path::Relay,
+            },
+        }
+    }
+}
+
+/// The ways to reach a peer, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Path {
+    /// TLS over a direct TCP connection.
+    Tcp,
+    /// QUIC, through NATs where they let it.
+    Quic,
+    /// End-to-end TLS through a hub.
+    Relay,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "direct TLS over TCP",
+            Self::Quic => "direct QUIC",
+            Self::Relay => "relayed",
+        })
+    }
+}
+
+/// Encrypted bytes in both directions, each of which ends by itself.
+#[derive(Debug)]
+pub enum SecureStream {
+    /// A TLS connection of its own.
+    Tls(Box<TlsStream<Carrier>>),
+    /// One stream of a QUIC connection.
+    Quic(QuicStream),
+}
+
+reads_and_writes!(SecureStream: Self::Tls(tls) => **tls, Self::Quic(quic) => *quic);
 
 /// A connection on which a newcomer enrols: it knows the authority, which does not know it yet.
 #[derive(Debug)]
 pub struct Enrolment {
     /// The encrypted stream.
-    pub stream: TlsStream<TcpStream>,
+    pub stream: SecureStream,
     /// A value that only the two ends of this connection know (RFC 9266).
     pub exporter: [u8; 32],
     /// The other end's address.
     pub address: SocketAddr,
 }
 
-fn failed(address: SocketAddr, source: std::io::Error) -> TransportError {
-    TransportError::Io { address, source }
-}
-
 pub(crate) fn wrong(address: SocketAddr) -> impl Fn(rustls::Error) -> TransportError {
     move |source| TransportError::Tls { address, source }
-}
-
-/// Sets up a fresh socket; returns the other end's address.
-pub(crate) fn prepare(tcp: &TcpStream) -> Result<SocketAddr, TransportError> {
-    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    let address = tcp.peer_addr().map_err(|source| failed(unknown, source))?;
-    tcp.set_nodelay(true).map_err(|source| failed(address, source))?;
-    Ok(address)
 }
 
 pub(crate) async fn bounded<T>(
@@ -76,7 +116,7 @@ pub(crate) async fn bounded<T>(
 }
 
 /// The value of RFC 9266, section 2: the same at both ends of one connection and nowhere else.
-pub(crate) fn exporter(stream: &TlsStream<TcpStream>) -> Result<[u8; 32], rustls::Error> {
+pub(crate) fn exporter(stream: &TlsStream<Carrier>) -> Result<[u8; 32], rustls::Error> {
     let label = b"EXPORTER-Channel-Binding";
     match stream {
         TlsStream::Client(tls) => tls.get_ref().1.export_keying_material([0; 32], label, Some(b"")),

@@ -8,8 +8,8 @@ use mpyc_party_core::claims::{ClaimsError, PublicKey, RootError};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::{
-    Expect, Identity, Incoming, PeerError, Protocol, Secure, TransportError, accept, connect,
-    connect_to_enrol,
+    Carrier, Expect, Identity, Incoming, Path, PeerError, Protocol, Secure, SecureStream,
+    TransportError, accept, connect, connect_to_enrol,
 };
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, SanType};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
@@ -140,14 +140,16 @@ async fn two_parties_that_expect_each_other_talk() {
     let mut heard = [0; 5];
     server.stream.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard, b"hello");
-    let tls = client.stream.get_ref().1;
-    assert_eq!(tls.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
-    assert!(client.stream.get_ref().0.nodelay().unwrap());
     server.stream.write_all(b"!").await.unwrap();
     server.stream.flush().await.unwrap();
     client.stream.read_u8().await.unwrap();
-    let tokio_rustls::TlsStream::Client(client) = client.stream else { panic!("a server") };
-    assert_eq!(client.get_ref().1.tls13_tickets_received(), 0, "nothing to resume with");
+    assert_eq!(client.path(), Path::Tcp);
+    let SecureStream::Tls(stream) = client.stream else { panic!("QUIC") };
+    let tokio_rustls::TlsStream::Client(client) = *stream else { panic!("a server") };
+    let (Carrier::Tcp(tcp), tls) = client.get_ref() else { panic!("relayed") };
+    assert!(tcp.nodelay().unwrap());
+    assert_eq!(tls.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    assert_eq!(tls.tls13_tickets_received(), 0, "nothing to resume with");
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::key::Fingerprint;
-use proptest::prelude::*;
 
 fn name(text: &str) -> PartyName {
     text.parse().unwrap()
@@ -14,6 +17,19 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+fn tcp(text: &str) -> Candidate {
+    Candidate::Tcp(at(text))
+}
+
+/// «u» in front of an address means UDP.
+fn candidates(texts: &[&str]) -> Vec<Candidate> {
+    let candidate = |text: &&str| match text.strip_prefix('u') {
+        Some(address) => Candidate::Udp(at(address)),
+        None => tcp(text),
+    };
+    texts.iter().map(candidate).collect()
+}
+
 struct Sea(Lighthouse);
 
 impl Sea {
@@ -22,23 +38,43 @@ impl Sea {
     }
 
     fn connect(&mut self, party: &str, from: &str) -> ConnectionId {
-        self.0.connect(name(party), at(from)).unwrap().0
+        self.0.connect(name(party), at(from), Over::Tcp).unwrap().0
     }
 
-    fn announce(&mut self, id: ConnectionId, candidates: &[&str], allow: &[&str]) -> Vec<Action> {
-        let candidates = candidates.iter().map(|c| at(c)).collect();
+    fn connect_udp(&mut self, party: &str, from: &str) -> ConnectionId {
+        self.0.connect(name(party), at(from), Over::Udp).unwrap().0
+    }
+
+    /// Announces under «demo», as an instance of its own.
+    fn announce(&mut self, id: ConnectionId, announced: &[&str], allow: &[&str]) -> Vec<Action> {
+        self.announce_as(id, u8::try_from(id.0).unwrap(), announced, allow)
+    }
+
+    fn announce_as(
+        &mut self,
+        id: ConnectionId,
+        instance: u8,
+        announced: &[&str],
+        allow: &[&str],
+    ) -> Vec<Action> {
         let allow = allow.iter().map(|a| name(a)).collect();
-        self.0.hear(id, Request::Announce { tag: tag("demo"), candidates, allow })
+        let (tag, instance) = (tag("demo"), Instance([instance; 16]));
+        let candidates = candidates(announced);
+        self.0.hear(id, Request::Announce { tag, instance, candidates, allow })
     }
 
+    /// Watches under «demo»; one that has announced nothing announces that first.
     fn watch(&mut self, id: ConnectionId, parties: &[&str]) -> Vec<Action> {
+        if self.0.connections[&id].instance().is_none() {
+            assert_eq!(self.announce(id, &[], &[]), []);
+        }
         let parties = parties.iter().map(|p| name(p)).collect();
         self.0.hear(id, Request::Watch { tag: tag("demo"), parties })
     }
 }
 
-fn present(to: ConnectionId, party: &str, candidates: &[&str]) -> Action {
-    let candidates = candidates.iter().map(|c| at(c)).collect();
+fn present(to: ConnectionId, party: &str, seen: &[&str]) -> Action {
+    let candidates = candidates(seen);
     Action::Send(to, Answer::Present { party: name(party), tag: tag("demo"), candidates })
 }
 
@@ -79,6 +115,7 @@ fn a_bystander_learns_nothing_whatever_happens() {
 fn another_tag_is_another_world() {
     let mut sea = Sea::new();
     let (alice, bob) = (sea.connect("alice", "203.0.113.1:5"), sea.connect("bob", "203.0.113.2:6"));
+    sea.announce(alice, &[], &[]);
     let parties = vec![name("bob")];
     sea.0.hear(alice, Request::Watch { tag: tag("other"), parties });
     assert_eq!(sea.announce(bob, &["192.168.1.2:4747"], &["alice"]), []);
@@ -124,76 +161,219 @@ fn loopback_stays_on_the_machine() {
 }
 
 #[test]
+fn an_instance_that_comes_back_replaces_its_older_connection_at_once() {
+    let mut sea = Sea::new();
+    let (alice, old) = (sea.connect("alice", "203.0.113.1:5"), sea.connect("bob", "203.0.113.2:6"));
+    sea.watch(alice, &["bob"]);
+    sea.announce_as(old, 7, &["192.168.1.2:1"], &["alice"]);
+    let new = sea.connect_udp("bob", "203.0.113.2:9");
+    let told = sea.announce_as(new, 7, &["192.168.1.2:1"], &["alice"]);
+    let seen = ["u203.0.113.2:9", "203.0.113.2:1", "192.168.1.2:1"];
+    assert_eq!(told, [Action::Close(old, Reason::Replaced), present(alice, "bob", &seen)]);
+    assert_eq!(sea.announce_as(old, 7, &["192.168.1.9:1"], &["alice"]), [], "it is over");
+    assert_eq!(sea.0.disconnect(old), []);
+    // What another party calls its instance is its own affair.
+    let eve = sea.connect("eve", "203.0.113.6:6");
+    assert_eq!(sea.announce_as(eve, 7, &["192.168.1.2:1"], &["alice"]), []);
+}
+
+#[test]
+fn a_delayed_announcement_on_the_older_connection_replaces_nothing() {
+    let mut sea = Sea::new();
+    let old = sea.connect("bob", "203.0.113.2:6");
+    let new = sea.connect("bob", "203.0.113.3:6");
+    sea.announce_as(new, 7, &["192.168.1.2:1"], &["alice"]);
+    let told = sea.announce_as(old, 7, &["192.168.1.2:1"], &["alice"]);
+    assert_eq!(told, [Action::Close(old, Reason::Replaced)]);
+    let other = sea.announce_as(new, 8, &["192.168.1.2:1"], &["alice"]);
+    assert_eq!(other, [Action::Close(new, Reason::Instance)]);
+}
+
+#[test]
+fn a_migrated_address_is_pushed() {
+    let mut sea = Sea::new();
+    let alice = sea.connect("alice", "203.0.113.1:5");
+    let bob = sea.connect_udp("bob", "203.0.113.2:6");
+    sea.watch(alice, &["bob"]);
+    let told = sea.announce(bob, &["u192.168.1.2:6"], &["alice"]);
+    assert_eq!(told, [present(alice, "bob", &["u203.0.113.2:6", "u192.168.1.2:6"])]);
+    let observed = at("198.51.100.9:77");
+    let told = sea.0.moved(bob, at("[::ffff:198.51.100.9]:77"));
+    let seen = present(alice, "bob", &["u198.51.100.9:77", "u192.168.1.2:6"]);
+    assert_eq!(told, [Action::Send(bob, Answer::Welcome { observed }), seen]);
+    assert_eq!(sea.0.moved(bob, observed), []);
+}
+
+#[test]
+fn who_leaves_the_machine_sees_no_loopback_any_more() {
+    let mut sea = Sea::new();
+    let (alice, bob) = (sea.connect_udp("alice", "127.0.0.1:5"), sea.connect("bob", "127.0.0.1:6"));
+    sea.announce(bob, &["127.0.0.1:4747", "192.168.1.2:4747"], &["alice"]);
+    let told = sea.watch(alice, &["bob"]);
+    assert_eq!(told, [present(alice, "bob", &["127.0.0.1:4747", "192.168.1.2:4747"])]);
+    let told = sea.0.moved(alice, at("203.0.113.1:5"));
+    assert_eq!(told[1..], [present(alice, "bob", &["192.168.1.2:4747"])]);
+}
+
+#[test]
+fn a_call_reaches_only_whom_one_may_look_up() {
+    let mut sea = Sea::new();
+    let (old, new) = (sea.connect("bob", "203.0.113.2:6"), sea.connect("bob", "203.0.113.3:6"));
+    sea.announce(old, &["192.168.1.2:1"], &["alice", "carol"]);
+    sea.announce(new, &["192.168.1.2:2"], &["alice"]);
+    let callee = |from| sea.0.callee(&name(from), tag("demo"), &name("bob"));
+    assert_eq!([callee("alice"), callee("carol"), callee("eve")], [Some(new), Some(old), None]);
+    assert_eq!(sea.0.callee(&name("alice"), tag("other"), &name("bob")), None);
+}
+
+#[test]
 fn everything_is_bounded() {
     let limits = Limits { connections: 5, per_party: 2, per_address: 4, tags: 1, parties: 1 };
     let mut sea = Sea(Lighthouse::new(limits));
+    let connect =
+        |sea: &mut Sea, party, from| sea.0.connect(name(party), at(from), Over::Tcp).err();
     let first = sea.connect("alice", "203.0.113.1:1");
     sea.connect("alice", "203.0.113.1:2");
-    let (_, actions) = sea.0.connect(name("alice"), at("203.0.113.1:3")).unwrap();
-    assert!(matches!(actions[0], Action::Close(oldest, _) if oldest == first));
-    sea.connect("bob", "203.0.113.1:4");
-    assert_eq!(sea.0.connect(name("carol"), at("203.0.113.1:5")).unwrap_err(), Full);
+    sea.connect("bob", "203.0.113.1:3");
+    sea.connect("dave", "203.0.113.1:4");
+    assert_eq!(connect(&mut sea, "carol", "203.0.113.1:5"), Some(Reason::AddressFull));
     let bob = sea.connect("bob", "203.0.113.2:1");
-    assert_eq!(sea.0.connect(name("carol"), at("203.0.113.3:1")).unwrap_err(), Full);
-    assert!(matches!(sea.watch(bob, &["a", "b"])[..], [Action::Close(..)]));
-    assert!(matches!(sea.announce(bob, &[], &["a", "b"])[..], [Action::Close(..)]));
+    assert_eq!(connect(&mut sea, "carol", "203.0.113.3:1"), Some(Reason::Full));
+    assert_eq!(sea.announce_as(bob, 1, &[], &["a", "b"]), [Action::Close(bob, Reason::TooMuch)]);
+    assert!(sea.announce_as(bob, 1, &[], &["a"]).is_empty());
+    assert_eq!(sea.watch(bob, &["a", "b"]), [Action::Close(bob, Reason::TooMuch)]);
     assert_eq!(sea.watch(bob, &["a"]), []);
     let parties = vec![name("a")];
     let second = sea.0.hear(bob, Request::Watch { tag: tag("other"), parties });
-    assert!(matches!(second[..], [Action::Close(..)]));
+    assert_eq!(second, [Action::Close(bob, Reason::TooMuch)]);
+    // One of alice's that comes back is let in to replace itself, and for nothing else.
+    assert!(sea.announce_as(first, 1, &[], &[]).is_empty());
+    let back = sea.connect("alice", "203.0.113.1:6");
+    assert_eq!(connect(&mut sea, "alice", "203.0.113.1:7"), Some(Reason::Full));
+    assert_eq!(sea.announce_as(back, 1, &[], &[]), [Action::Close(first, Reason::Replaced)]);
+    let more = sea.connect("alice", "203.0.113.1:8");
+    assert_eq!(sea.announce_as(more, 3, &[], &[]), [Action::Close(more, Reason::Full)]);
+    sea.0.disconnect(more);
+    sea.0.disconnect(bob);
+    assert_eq!(connect(&mut sea, "erin", "203.0.113.3:1"), None);
 }
 
-/// Any event of the two instances of alice, bob and eve.
+#[test]
+fn a_party_has_its_bound_and_one_customer_is_one_address() {
+    let limits = Limits { per_party: 2, per_address: 3, ..Limits::default() };
+    let mut sea = Sea(Lighthouse::new(limits));
+    let connect =
+        |sea: &mut Sea, party, from| sea.0.connect(name(party), at(from), Over::Tcp).err();
+    sea.connect("alice", "[2001:db8::1]:1");
+    sea.connect("alice", "[2001:db8::2]:1");
+    let third = sea.connect("alice", "[2001:db8:0:1::1]:1");
+    let told = sea.announce(third, &[], &[]);
+    assert_eq!(told, [Action::Close(third, Reason::PartyFull)]);
+    sea.connect("bob", "[2001:db8::3]:1");
+    assert_eq!(connect(&mut sea, "carol", "[2001:db8::4]:1"), Some(Reason::AddressFull));
+    assert_eq!(connect(&mut sea, "carol", "[2001:db8:0:2::4]:1"), None);
+}
+
+#[test]
+fn who_watches_says_first_who_it_is() {
+    let mut sea = Sea::new();
+    let alice = sea.connect("alice", "203.0.113.1:1");
+    let told = sea.0.hear(alice, Request::Watch { tag: tag("demo"), parties: vec![name("bob")] });
+    assert_eq!(told, [Action::Close(alice, Reason::Instance)]);
+}
+
+/// Any event of the two connections of alice, bob and eve.
 fn event() -> impl Strategy<Value = (usize, u8, u16)> {
-    (0usize..6, 0u8..5, 1u16..4)
+    (0usize..6, 0u8..7, 1u16..4)
+}
+
+/// What everybody has been told so far.
+#[derive(Default)]
+struct Known(BTreeMap<ConnectionId, BTreeMap<PartyName, Vec<Candidate>>>);
+
+impl Known {
+    /// Takes in what was sent; returns who was told to go.
+    fn take(&mut self, actions: Vec<Action>) -> Vec<ConnectionId> {
+        let mut closed = Vec::new();
+        for action in actions {
+            match action {
+                Action::Send(to, Answer::Present { party, candidates, .. }) => {
+                    self.0.entry(to).or_default().insert(party, candidates);
+                }
+                Action::Send(to, Answer::Gone { party, .. }) => {
+                    assert!(self.0.entry(to).or_default().remove(&party).is_some());
+                }
+                Action::Send(..) => {}
+                Action::Close(id, reason) => {
+                    assert_eq!(reason, Reason::Replaced, "nothing is over a limit");
+                    closed.push(id);
+                }
+            }
+        }
+        closed
+    }
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
     /// Whatever happens, a watcher that adds up what it was told knows exactly what it may
-    /// see, and eve, whom nobody allows, is told nothing.
+    /// see, eve, whom nobody allows, is told nothing, and nothing is kept of who has gone.
     #[test]
     fn what_was_told_is_what_is(events in proptest::collection::vec(event(), 1..60)) {
         let names = ["alice", "bob", "eve"];
         let mut sea = Sea::new();
         let mut ids: Vec<Option<ConnectionId>> = vec![None; 6];
-        let mut known: BTreeMap<ConnectionId, BTreeMap<PartyName, Vec<SocketAddr>>> = BTreeMap::new();
+        let mut known = Known::default();
         for (who, what, port) in events {
+            // The two connections of a party are one instance when the port says so.
+            let instance = u8::try_from(if port == 1 { who % 3 } else { who }).unwrap();
+            let announced = [&*format!("192.0.2.1:{port}"), "u192.0.2.1:9"];
             let actions = match (ids[who], what) {
                 (None, _) => {
                     let from = SocketAddr::from(([203, 0, 113, u8::try_from(who).unwrap()], 9));
-                    let (id, actions) = sea.0.connect(name(names[who % 3]), from).unwrap();
+                    let over = if port == 1 { Over::Tcp } else { Over::Udp };
+                    let (id, actions) = sea.0.connect(name(names[who % 3]), from, over).unwrap();
                     ids[who] = Some(id);
                     actions
                 }
-                (Some(id), 0) => { ids[who] = None; known.remove(&id); sea.0.disconnect(id) }
-                (Some(id), 1) => sea.announce(id, &[&format!("192.0.2.1:{port}")], &["alice", "bob"]),
-                (Some(id), 2) => sea.announce(id, &[&format!("192.0.2.1:{port}")], &["bob"]),
-                (Some(id), _) => sea.watch(id, &["alice", "bob", "eve"]),
-            };
-            for action in actions {
-                match action {
-                    Action::Send(to, Answer::Present { party, candidates, .. }) => {
-                        known.entry(to).or_default().insert(party, candidates);
+                (Some(id), 0) => { ids[who] = None; known.0.remove(&id); sea.0.disconnect(id) }
+                (Some(id), 1) => sea.0.moved(id, SocketAddr::from(([198, 51, 100, 7], port))),
+                (Some(id), _) => {
+                    let instance = sea.0.connections[&id].instance().map_or(instance, |i| i.0[0]);
+                    let allow: &[&str] = if what == 2 { &["alice", "bob"] } else { &["bob"] };
+                    match what {
+                        2 | 3 => sea.announce_as(id, instance, &announced, allow),
+                        _ => {
+                            let mut actions = sea.announce_as(id, instance, &[], &[]);
+                            // It may have been told that it is the older one.
+                            if sea.0.connections[&id].instance().is_some() {
+                                actions.extend(sea.watch(id, &["alice", "bob", "eve"]));
+                            }
+                            actions
+                        }
                     }
-                    Action::Send(to, Answer::Gone { party, .. }) => {
-                        prop_assert!(known.entry(to).or_default().remove(&party).is_some());
-                    }
-                    Action::Send(..) => {}
-                    Action::Close(..) => prop_assert!(false, "nothing is over a limit"),
                 }
+            };
+            for closed in known.take(actions) {
+                let actions = sea.0.disconnect(closed);
+                prop_assert!(known.take(actions).is_empty());
+                known.0.remove(&closed);
+                ids.iter_mut().filter(|id| **id == Some(closed)).for_each(|id| *id = None);
             }
             for id in ids.iter().flatten() {
                 let connection = &sea.0.connections[id];
-                let watching = connection.watched.get(&tag("demo"));
-                for party in watching.into_iter().flatten() {
+                for party in connection.watched.get(&tag("demo")).into_iter().flatten() {
                     let seen = sea.0.visible(connection, tag("demo"), party);
-                    let told = known.get(id).and_then(|k| k.get(party)).cloned();
+                    let told = known.0.get(id).and_then(|k| k.get(party)).cloned();
                     prop_assert_eq!(seen, told);
                 }
                 if connection.party == name("eve") {
-                    prop_assert!(known.get(id).is_none_or(BTreeMap::is_empty));
+                    prop_assert!(known.0.get(id).is_none_or(BTreeMap::is_empty));
                 }
             }
         }
+        ids.iter().flatten().for_each(|id| drop(sea.0.disconnect(*id)));
+        prop_assert!(sea.0.connections.is_empty() && sea.0.index.is_empty());
     }
 }

@@ -118,6 +118,18 @@ impl Party {
         self.configure(&format!("{LISTEN}[python]\ninterpreter = {interpreter:?}\n"))
     }
 
+    /// Looks for the others on the local network of its host.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn look_nearby(&self) -> Result<(), LabError> {
+        self.configure(&usual_head().replacen(
+            "local-discovery = false",
+            "local-discovery = true",
+            1,
+        ))
+    }
+
     /// Declares `session`, or declares it anew.
     ///
     /// # Errors
@@ -156,9 +168,10 @@ impl Party {
     }
 }
 
-const LISTEN: &str = "[listen]\nport = 0\n";
+/// Any port, and no looking around on this machine's real network.
+const LISTEN: &str = "network.local-discovery = false\n[listen]\nport = 0\n";
 
-/// Any port; the tests' interpreter where one is set, else the private environment.
+/// As [`LISTEN`]; the tests' interpreter where one is set, else the private environment.
 fn usual_head() -> String {
     match std::env::var_os("MPYC_PARTY_TEST_PYTHON") {
         Some(python) => format!("{LISTEN}[python]\ninterpreter = {python:?}\n"),

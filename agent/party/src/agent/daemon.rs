@@ -292,7 +292,6 @@ impl Daemon {
     fn progress(&mut self, session: SessionName, progress: Progress) {
         // What is told first may be from before this agent was started.
         if let Some(before) = &self.entry(&session).progress.clone() {
-            self.outputs.counts.moved(before, &progress);
             if before.run != progress.run
                 && let Some(run) = &progress.run
             {
@@ -310,7 +309,7 @@ impl Daemon {
         entry.tally = tally;
         let by_itself = entry.declared.as_ref().map(|d| d.definition.settings.start);
         entry.seat.went(counted || by_itself != Some(Start::OnProposal), Instant::now());
-        self.outputs.counts.ended(&progress);
+        self.outputs.counts.ended(&self.place, &session, progress.verdict.as_ref());
         let verdict = progress.verdict.map(|verdict| verdict.to_string());
         let verdict = verdict.unwrap_or_else(|| "no verdict: its runner was ended".to_owned());
         let run = progress.run.unwrap_or_default();
@@ -351,13 +350,11 @@ impl Daemon {
                     status.hubs.insert(hub, Err(reason));
                 });
             }
-            // Who is nowhere to be met is no runner.
-            (Some(session), Event::Present { party, candidates }) if !candidates.is_empty() => {
+            // Agents tell nobody that they are there: whoever is seen is a runner.
+            (Some(session), Event::Present { party, candidates, .. }) => {
                 self.entry(&session).seat.present(party, format!("{candidates:?}"), now);
             }
-            (Some(session), Event::Present { party, .. } | Event::Gone { party }) => {
-                self.entry(&session).seat.gone(&party);
-            }
+            (Some(session), Event::Gone { party }) => self.entry(&session).seat.gone(&party),
             _ => {}
         }
     }
@@ -416,7 +413,6 @@ impl Daemon {
                 waits: entry.seat.waits(),
                 runs: entry.tally.runs,
                 here: entry.seat.here(instant),
-                paths: entry.progress.as_ref().map(|p| p.paths.clone()).unwrap_or_default(),
             };
             Some((name.clone(), session))
         });

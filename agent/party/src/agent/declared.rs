@@ -88,7 +88,7 @@ impl Ear {
         hearsay: mpsc::Sender<Hearsay>,
     ) -> Self {
         let presence = Presence { tag, candidates: Vec::new(), allow: Vec::new(), watch: others };
-        let (client, mut events) = Client::start(hubs, identity, presence);
+        let (client, mut events) = Client::start(hubs, identity, presence, None);
         let mut task = JoinSet::new();
         task.spawn(async move {
             let _client = client;

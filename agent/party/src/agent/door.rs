@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mpyc_party_core::control::{LARGEST_OPENING, Purpose};
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::gate::{self, Gate, Limits};
-use mpyc_party_transport::{Incoming, Protocol, TransportError, peek};
+use mpyc_party_transport::{Incoming, Protocol, Secure, TransportError, frame, peek};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::runners::Runners;
-use crate::link::Circle;
+use crate::link::{Circle, ping};
 
+/// How long a party may take to say what it asks.
+const OPENING: Duration = Duration::from_secs(5);
 /// Connections that may be coming in at once.
 const MOST_GUESTS: usize = 512;
 
@@ -56,7 +61,12 @@ impl Door {
             guests.spawn(async move {
                 match gate.decide(from, door.admit(tcp, from)).await {
                     // One that finds the queue full comes again.
-                    Ok(Some(knock)) => drop(door.knocks.try_send(knock)),
+                    Ok(Some(Guest::Knocks(knock))) => drop(door.knocks.try_send(knock)),
+                    Ok(Some(Guest::Asks(mut secure))) => {
+                        if let Err(error) = answer(&mut secure).await {
+                            log::debug!("the question from {from} is not answered: {error}");
+                        }
+                    }
                     Ok(None) => {}
                     Err(error) => log::debug!("connection from {from} refused: {error}"),
                 }
@@ -70,7 +80,7 @@ impl Door {
         &self,
         tcp: TcpStream,
         from: SocketAddr,
-    ) -> Result<Option<Knock>, TransportError> {
+    ) -> Result<Option<Guest>, TransportError> {
         let name = peek::server_name(&tcp, from).await?;
         let tag = name.and_then(|name| Tag::from_server_name(&name).ok());
         let Some(tcp) = self.runners.hand_over(tag.as_ref(), tcp) else { return Ok(None) };
@@ -80,9 +90,31 @@ impl Door {
         let Some(protocol @ (Protocol::Control | Protocol::Check)) = incoming.protocol() else {
             return Err(incoming.refuse_protocol().await);
         };
+        let (identity, expect) = (circle.identity(), circle.expect(None));
+        if protocol == Protocol::Check {
+            let secure = incoming.accept(&identity, protocol, &expect).await?;
+            return Ok(Some(Guest::Asks(Box::new(secure))));
+        }
         // Not accepted, or the peer would take this for the link to a runner: it comes again.
-        let peer = incoming.identify(&circle.identity(), protocol, &circle.expect(None)).await?;
-        let party = peer.party().filter(|_| protocol == Protocol::Control).cloned();
-        Ok(party.map(|party| Knock { session, party }))
+        let peer = incoming.identify(&identity, protocol, &expect).await?;
+        let knock = |party: &PartyName| Guest::Knocks(Knock { session, party: party.clone() });
+        Ok(peer.party().map(knock))
+    }
+}
+
+/// A party of a session's roster, where no runner is.
+enum Guest {
+    /// It wants to run the session.
+    Knocks(Knock),
+    /// It only asks.
+    Asks(Box<Secure>),
+}
+
+/// Answers a ping. What would be run, only a runner can tell.
+async fn answer(secure: &mut Secure) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let purpose = frame::read::<Purpose>(&mut secure.stream, LARGEST_OPENING);
+    match timeout(OPENING, purpose).await?? {
+        Some(Purpose::Ping) => ping::answer(secure).await,
+        _ => Ok(()),
     }
 }

@@ -1,11 +1,10 @@
 //! Metrics in OpenMetrics text, on a loopback port or a Unix socket.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::Verdict;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -18,23 +17,30 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::status::Status;
-use crate::link::handover::Progress;
+use crate::config::Place;
+use crate::link::report::PathKind::{Quic, Relay, Tcp};
+use crate::link::report::PeerReport;
+use crate::runner::inspect::inspect;
+use crate::session::record;
 
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause after a failure.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Largest request in bytes.
 const LARGEST: usize = 8 * 1024;
 /// What the answer is (OpenMetrics 1.0).
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels = Vec<(String, String)>;
+type Bytes = Counter<u64, AtomicU64>;
 
 /// What was counted, since the agent began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     runs: Family<Labels, Counter>,
-    sent: Counter<u64, AtomicU64>,
-    received: Counter<u64, AtomicU64>,
+    sent: Bytes,
+    received: Bytes,
 }
 
 fn label(name: &str, value: impl ToString) -> Labels {
@@ -42,28 +48,33 @@ fn label(name: &str, value: impl ToString) -> Labels {
 }
 
 impl Counts {
-    /// A run of which this was told last has ended.
-    pub(super) fn ended(&self, progress: &Progress) {
-        let verdict = match &progress.verdict {
+    /// A run of `session` has ended with this verdict; its record says what was carried.
+    pub(super) fn ended(&self, place: &Place, session: &SessionName, verdict: Option<&Verdict>) {
+        let verdict = match verdict {
             Some(Verdict::Completed) => "completed",
             Some(Verdict::Unconfirmed(_)) => "unconfirmed",
             Some(Verdict::Failed(_)) => "failed",
             None => "none",
         };
         self.runs.get_or_create(&label("verdict", verdict)).inc();
-    }
-
-    /// What a run has told after `before`.
-    pub(super) fn moved(&self, before: &Progress, now: &Progress) {
-        self.sent.inc_by(now.sent.saturating_sub(before.sent));
-        self.received.inc_by(now.received.saturating_sub(before.received));
+        // A run without a readable record carried nothing that is known.
+        let newest = record::of(place, session).ok().and_then(|mut runs| runs.pop());
+        let (sent, received) = newest.map(|(_, record)| carried(&record.peers)).unwrap_or_default();
+        self.sent.inc_by(sent);
+        self.received.inc_by(received);
     }
 
     /// Everything in OpenMetrics text.
-    fn text(&self, status: &Status) -> Result<String, std::fmt::Error> {
+    fn text(&self, status: &Status, peers: &[PeerReport]) -> Result<String, std::fmt::Error> {
         let (mut registry, runs) = (Registry::with_prefix("mpyc_party"), self.runs.clone());
         registry.register("runs", "Runs that ended, by verdict", runs);
-        let (sent, received) = (self.sent.clone(), self.received.clone());
+        let total = |ended: &Bytes, running: u64| {
+            let total = Bytes::default();
+            total.inc_by(ended.get() + running);
+            total
+        };
+        let now = carried(peers);
+        let (sent, received) = (total(&self.sent, now.0), total(&self.received, now.1));
         let bytes = Unit::Bytes;
         registry.register_with_unit("sent", "Sent to peers", bytes.clone(), sent);
         registry.register_with_unit("received", "Received from peers", bytes, received);
@@ -80,8 +91,10 @@ impl Counts {
         let running = status.sessions.values().filter(|s| s.state() == "running").count();
         gauge(&mut registry, "sessions_running", "Sessions that run now", running);
         let links = Family::<Labels, Gauge>::default();
-        for (path, count) in links_by_path(status) {
-            links.get_or_create(&label("path", path)).set(i64::from(count));
+        for (name, kind) in [("tcp", Tcp), ("quic", Quic), ("relay", Relay)] {
+            let over = peers.iter().filter(|p| p.path.as_ref().is_some_and(|p| p.kind == kind));
+            let count = i64::try_from(over.count()).unwrap_or(i64::MAX);
+            links.get_or_create(&label("path", name)).set(count);
         }
         registry.register("links", "Links to peers of running sessions, by path", links);
         let mut text = String::new();
@@ -90,11 +103,18 @@ impl Counts {
     }
 }
 
-fn links_by_path(status: &Status) -> BTreeMap<&str, u32> {
-    let mut all = BTreeMap::from([("tcp", 0), ("quic", 0), ("relay", 0)]);
-    let paths = status.sessions.values().flat_map(|session| &session.paths);
-    paths.for_each(|(path, count)| *all.entry(path).or_default() += count);
-    all
+/// Bytes sent to and received from all of these.
+fn carried(peers: &[PeerReport]) -> (u64, u64) {
+    (peers.iter().map(|peer| peer.sent).sum(), peers.iter().map(|peer| peer.received).sum())
+}
+
+/// The peers of all runs that go on here.
+async fn peers(place: &Place) -> Vec<PeerReport> {
+    let mut peers = Vec::new();
+    for directory in record::running(place).unwrap_or_default() {
+        peers.extend(inspect(&directory).await.into_iter().flat_map(|now| now.peers));
+    }
+    peers
 }
 
 /// Who wants metrics comes in here.
@@ -120,33 +140,42 @@ impl Inlet {
     }
 }
 
+/// What is shown.
+pub(super) struct Page {
+    pub(super) place: Place,
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) counts: Counts,
+}
+
+impl Page {
+    async fn text(&self) -> String {
+        let (peers, status) = (peers(&self.place).await, self.status.borrow().clone());
+        self.counts.text(&status, &peers).unwrap_or_default()
+    }
+}
+
 /// Answers whoever asks at `inlet`, one after the other, for ever.
-pub(super) async fn serve(inlet: Inlet, status: watch::Receiver<Status>, counts: Counts) {
-    let counts = Arc::new(counts);
+pub(super) async fn serve(inlet: Inlet, page: Page) {
     loop {
-        let text = || counts.text(&status.borrow().clone()).unwrap_or_default();
-        let outcome = match &inlet {
+        let answered = match &inlet {
             Inlet::Port(listener) => match listener.accept().await {
-                Ok((stream, _)) => timeout(PATIENCE, answer(stream, text)).await,
+                Ok((stream, _)) => timeout(PATIENCE, answer(stream, &page)).await,
                 Err(error) => Ok(Err(error)),
             },
             Inlet::Socket(listener) => match listener.accept().await {
-                Ok((stream, _)) => timeout(PATIENCE, answer(stream, text)).await,
+                Ok((stream, _)) => timeout(PATIENCE, answer(stream, &page)).await,
                 Err(error) => Ok(Err(error)),
             },
         };
-        if let Ok(Err(error)) = outcome {
+        if let Ok(Err(error)) = answered {
             log::debug!("metrics: {error}");
-            sleep(Duration::from_millis(10)).await;
+            sleep(PAUSE).await;
         }
     }
 }
 
 /// One request and its answer (HTTP/1.0, RFC 1945): whatever is asked, it is the metrics.
-async fn answer(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    text: impl Fn() -> String,
-) -> io::Result<()> {
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, page: &Page) -> io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 1024];
@@ -157,7 +186,7 @@ async fn answer(
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
-    let text = text();
+    let text = page.text().await;
     let head = format!(
         "HTTP/1.0 200 OK\r\nContent-Type: {TYPE}\r\nContent-Length: {}\r\n\r\n",
         text.len()

@@ -22,8 +22,6 @@ pub(super) struct SessionStatus {
     pub(super) runs: u32,
     /// Whose runners are there now.
     pub(super) here: Vec<PartyName>,
-    /// How many peers are linked over each kind of path.
-    pub(super) paths: BTreeMap<String, u32>,
 }
 
 impl SessionStatus {

@@ -1,14 +1,17 @@
 //! `mpyc-party hub`.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
-use mpyc_party_core::lighthouse::Limits;
-use mpyc_party_hub::{Authority, HubConfig, serve};
+use mpyc_party_core::relay;
+use mpyc_party_hub::{Authority, HubConfig, Limits, serve};
+use mpyc_party_transport::quic::Endpoint;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use super::{Common, Outcome, output, runtime, stop};
@@ -26,7 +29,7 @@ Examples:
   mpyc-party hub
   mpyc-party hub --listen 203.0.113.7:443")]
 pub(super) struct Hub {
-    /// Address and port to serve on [default: that of the configuration, else [::]:4747]
+    /// Address and port to serve on, over TCP and UDP [default: that of the configuration, else [::]:4747]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     /// Write the port that is served on into this file as soon as it is
@@ -53,17 +56,46 @@ impl Hub {
                 })?;
                 HubConfig::Alone(keep_fresh(store, hubs, identity))
             };
-            let listener = TcpListener::bind(address)
+            let (listener, endpoint) = bind(address)
                 .await
                 .with_context(|| format!("the hub cannot serve on {address}"))?;
             let address = listener.local_addr()?;
+            raise_limit();
             if let Some(path) = &self.port_file {
                 files::replace_private(path, address.port().to_string().as_bytes())?;
             }
             output::good(format!("the hub serves on {address}"));
-            serve(listener, served, Limits::default(), stop::asked()).await?;
+            let defaults = relay::Limits::default();
+            let limits = Limits {
+                relay: relay::Limits { per_party: config.hub.relay_pairs, ..defaults },
+                relay_rate: config.hub.relay_rate,
+                ..Limits::default()
+            };
+            serve(listener, endpoint, served, limits, stop::asked()).await?;
             output::step("the hub has stopped");
             Ok(ExitCode::SUCCESS)
         })
+    }
+}
+
+/// Takes the same port for TCP and UDP; where any will do, one that is free for both.
+async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, Endpoint)> {
+    const ATTEMPTS: usize = 16;
+    for _ in 1..ATTEMPTS {
+        let listener = TcpListener::bind(address).await.context("over TCP")?;
+        match UdpSocket::bind(listener.local_addr()?) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && address.port() == 0 => {}
+            bound => return Ok((listener, Endpoint::on(bound.context("over UDP")?)?)),
+        }
+    }
+    bail!("no port is free for both TCP and UDP")
+}
+
+/// Lets this process have as many connections as the system allows it: a soft limit is for programs
+/// that could not cope with more.
+fn raise_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        log::warn!("there will be no more than {current:?} connections: {error}");
     }
 }

@@ -28,6 +28,11 @@ pub(super) fn line(text: impl Display) {
     println!("{text}");
 }
 
+/// One named value of an answer, below a heading.
+pub(super) fn field(name: &str, value: impl Display) {
+    line(format!("  {name:11} {value}"));
+}
+
 /// An answer in columns, the first row above them.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
     let longest = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);

@@ -7,7 +7,7 @@ mod list;
 mod logs;
 mod remove;
 mod run;
-mod runs;
+pub(super) mod runs;
 mod show;
 
 use clap::Subcommand;

@@ -25,6 +25,13 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
+fn a_section_leaves_the_other_defaults_alone() {
+    let hubs = load("[network]\nhubs = [\"hub.example.org:4747\"]").unwrap().network;
+    assert!(hubs.local_discovery, "three laptops in one room need no configuration");
+    assert!(!load("[network]\nlocal-discovery = false").unwrap().network.local_discovery);
+}
+
+#[test]
 fn mistakes_are_named() {
     let demo = "[sessions.demo]\nprogram = \"p.py\"\n";
     let cases = [

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::handover::Entrance;
-use super::{Control, LinkEvent, Pipe, Purpose, Secure, Shared};
+use super::{Control, LinkEvent, Pipe, Purpose, Secure, Shared, ping};
 
 /// How long a peer may take for its first message.
 const OPENING: Duration = Duration::from_secs(5);
@@ -83,6 +83,7 @@ async fn welcome(
             match timeout(OPENING, purpose).await??.ok_or("closed before it began")? {
                 Purpose::Run => settle(shared, peer, secure, None, pipes).await?,
                 Purpose::Check => show_entry(shared, &mut secure).await?,
+                Purpose::Ping => ping::answer(&mut secure).await?,
             }
         }
     }

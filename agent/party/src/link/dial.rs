@@ -15,10 +15,10 @@ use tokio::time::timeout;
 use super::accept::settle;
 use super::{Circle, Pipe, Shared, Streams};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a connection attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(5);
+pub(super) const ATTEMPT: Duration = Duration::from_secs(5);
 /// Pause between two rounds of attempts, at first and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// Addresses that are tried in one round.
@@ -59,7 +59,7 @@ pub(super) async fn keep_linked(
 
 /// Dials all `candidates` at once; the first that passes the handshake wins. The error is that of
 /// the last to fail.
-async fn race(
+pub(super) async fn race(
     circle: &Circle,
     peer: usize,
     candidates: &[String],
@@ -71,7 +71,7 @@ async fn race(
         let (circle, expect) = (circle.clone(), circle.expect(Some(peer)));
         let protocol = match purpose {
             Purpose::Run => Protocol::Control,
-            Purpose::Check => Protocol::Check,
+            Purpose::Check | Purpose::Ping => Protocol::Check,
         };
         attempts.spawn(async move {
             let secure = connect(&circle, address, protocol, &expect).await;

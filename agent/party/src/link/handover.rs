@@ -5,7 +5,6 @@
 //! goes, and ends it when it is told to. When the agent ends, the run goes on without it; the runner
 //! registers again as soon as there is an agent.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -50,12 +49,6 @@ pub struct Registration {
 pub struct Progress {
     /// The run's id, once all have agreed.
     pub run: Option<String>,
-    /// How many peers are linked over each kind of path.
-    pub paths: BTreeMap<String, u32>,
-    /// Bytes sent to all peers.
-    pub sent: u64,
-    /// Bytes received from all peers.
-    pub received: u64,
     /// How it ended.
     pub verdict: Option<Verdict>,
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Choice, LinkEvent, Shared, Slot};
+use super::{Choice, LinkEvent, PathKind, PathReport, Shared, Slot};
 
 /// How long a link that is being closed may take to say goodbye.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
@@ -52,7 +52,15 @@ async fn carry(shared: Arc<Shared>, pipe: Pipe, number: u64) {
     let Pipe { peer, secure, address, choice } = pipe;
     let key = secure.peer.key;
     let (messages, queue) = mpsc::channel(QUEUE);
-    let slot = Slot { number, key, address, messages };
+    let path = PathReport {
+        kind: PathKind::Tcp,
+        address: secure.address,
+        via: None,
+        since: mpyc_party_hub::now(),
+        round_trip: None,
+        epoch: number,
+    };
+    let slot = Slot { number, key, address, path, messages };
     let before = shared.slots()[peer].replace(slot);
     drop(choice);
     shared.changes.send_modify(|n| *n += 1);

@@ -11,13 +11,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::child::{Launcher, Order, Report};
+use super::inspect::{Inspector, Snapshot};
 use super::launch::Launch;
 use super::output::{self, Kept, Line};
 use super::sandbox;
 use super::streams::{Delivery, StreamEvent, Streams};
 use super::view::{Channel, Notice, View};
 use crate::config::Start;
-use crate::discovery::Finder;
+use crate::discovery::{Finder, Found};
 use crate::link::handover::Entrance;
 use crate::link::{Circle, LinkEvent, Links};
 use crate::session::record::{Cycle, RunDirectory, timestamp};
@@ -111,9 +112,11 @@ pub async fn conduct(
         verdict: None,
         view,
     };
-    finder.announce(Some(port));
+    finder.announce(Some(port), None);
     conductor.view.show(Notice::Waiting(port, &conductor.machine.missing()));
-    let mut inlets = Inlets { links: link_events, streams: stream_events, lines, stop, finder };
+    let inspector = Inspector::open(&conductor.directory.path);
+    let streams = stream_events;
+    let mut inlets = Inlets { links: link_events, streams, lines, stop, finder, inspector };
     if let Err(error) = conductor.drive(&mut inlets).await {
         conductor.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
     }
@@ -127,12 +130,13 @@ struct Inlets {
     lines: mpsc::Receiver<Line>,
     stop: mpsc::Receiver<()>,
     finder: Finder,
+    inspector: Inspector,
 }
 
 impl Conductor<'_> {
     /// Takes events until there is a verdict.
     async fn drive(&mut self, inlets: &mut Inlets) -> io::Result<()> {
-        let Inlets { links, streams, lines, stop, finder } = inlets;
+        let Inlets { links, streams, lines, stop, finder, inspector } = inlets;
         self.begin().await?;
         while self.verdict.is_none() {
             let tick = self.began + self.machine.next_tick();
@@ -147,12 +151,44 @@ impl Conductor<'_> {
                 Some(event) = links.recv() => self.link(event).await?,
                 Some(event) = streams.recv() => self.stream(event).await?,
                 Some(line) = lines.recv() => self.line(&line).await?,
-                (peer, addresses) = finder.next() => self.links.candidates(peer, addresses),
+                found = finder.next() => if let Found::Peer(peer, at) = found {
+                    self.links.candidates(peer, at.tcp());
+                },
+                asked = inspector.next() => {
+                    // Whoever asked may have gone.
+                    let _ = asked.send(self.snapshot(finder));
+                }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
                 () = tokio::time::sleep_until(tick.into()) => self.happen(Event::Tick).await?,
             }
         }
         Ok(())
+    }
+
+    /// The run as it is now, for those who look on.
+    fn snapshot(&self, finder: &Finder) -> Snapshot {
+        let (record, settings) = (&self.directory.record, &self.definition.settings);
+        let (now, stage) = (self.began.elapsed(), self.machine.stage());
+        let entered = record.stages.last().map_or(0.0, |(_, at)| *at);
+        let left = settings.deadline.saturating_sub(now).as_secs_f64();
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: std::process::id(),
+            session: self.definition.name.clone(),
+            party: self.circle.roster.as_slice()[self.circle.me].clone(),
+            run: record.run.clone(),
+            started: record.started.clone(),
+            stage,
+            in_stage_s: now.as_secs_f64() - entered,
+            deadline_s: (stage < Stage::Run).then_some(left),
+            grace_s: settings.grace.as_secs_f64(),
+            roster: self.circle.roster.clone(),
+            peers: self.links.reports(),
+            hubs: finder.reports(),
+            nat: finder.nat(),
+            candidates: finder.candidates().iter().map(ToString::to_string).collect(),
+            versions: record.versions.clone(),
+        }
     }
 
     async fn begin(&mut self) -> io::Result<()> {
@@ -393,6 +429,7 @@ impl Conductor<'_> {
         self.drain(lines).await?;
         self.view.show(Notice::Ended(&verdict));
         let record = &mut self.directory.record;
+        record.peers = self.links.reports();
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         let written = self.directory.write();
         // Last, for a peer that does not hang up may hold this up for a moment.

@@ -19,6 +19,7 @@ use time::macros::format_description;
 use super::tally;
 use crate::config::Place;
 use crate::config::files::{self, FileError, at};
+use crate::link::report::PeerReport;
 
 /// Largest record in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -58,6 +59,9 @@ pub struct Record {
     pub took_s: Option<f64>,
     /// MPyC's statistics.
     pub mpyc: Vec<Cycle>,
+    /// The links as they were at the end, and what they carried.
+    #[serde(default)]
+    pub peers: Vec<PeerReport>,
     /// What ran it.
     pub versions: Option<String>,
     /// What was not as it should be.
@@ -85,6 +89,7 @@ impl Record {
             stages: Vec::new(),
             took_s: None,
             mpyc: Vec::new(),
+            peers: Vec::new(),
             versions: None,
             warnings: Vec::new(),
             output_bytes: 0,
@@ -220,6 +225,16 @@ fn lock(place: &Place, session: &SessionName) -> Result<File, BeginError> {
 pub fn is_running(path: &Path) -> bool {
     let file = File::open(path.join(ALIVE));
     file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+}
+
+/// The directories of the runs that are going on.
+///
+/// # Errors
+/// Where the directory cannot be read.
+pub fn running(place: &Place) -> Result<Vec<PathBuf>, FileError> {
+    let runs = runs_dir(place);
+    let all = files::list(&runs)?.into_iter().map(|name| runs.join(name));
+    Ok(all.filter(|path| is_running(path)).collect())
 }
 
 /// The record in the run directory `path`.

@@ -136,8 +136,14 @@ impl Party {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Writes the configuration: ports that nobody else has, the tests' Python, and `more`.
+    /// Writes the configuration: ports that nobody else has, the tests' Python, and `more`. This
+    /// machine's real network is left alone.
     pub(crate) fn configure(&self, more: &str) {
+        let quiet = "[network]\nlocal-discovery = false\n";
+        let more = match more.contains("[network]\n") {
+            true => more.replace("[network]\n", quiet),
+            false => format!("{more}\n{quiet}"),
+        };
         let python = std::env::var("MPYC_PARTY_TEST_PYTHON");
         let python = python.map(|path| format!("[python]\ninterpreter = {path:?}\n"));
         let python = python.unwrap_or_default();

@@ -84,6 +84,8 @@ impl Site {
             .map_err(|message| ConfigError::Session { session: self.session.clone(), message })?;
         let mut own = Config { listen: Listen { port: 0 }, ..Config::default() };
         own.python.clone_from(&config.python);
+        // All are on this machine, which nobody else needs to know.
+        own.network.local_discovery = false;
         own.sessions.insert(self.session.clone(), session);
         let text = own.to_toml()?;
         for party in &self.parties {

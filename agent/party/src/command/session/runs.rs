@@ -13,16 +13,16 @@ use crate::session::words::visible;
 
 /// One run on record.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(in crate::command) struct Run {
     /// Its place among the session's runs on record, from 1.
-    pub(super) number: usize,
+    pub(in crate::command) number: usize,
     pub(super) directory: PathBuf,
     pub(super) record: Record,
     running: bool,
 }
 
 /// The runs of `session`, oldest first.
-pub(super) fn of(place: &Place, session: &SessionName) -> Result<Vec<Run>, FileError> {
+pub(in crate::command) fn of(place: &Place, session: &SessionName) -> Result<Vec<Run>, FileError> {
     let runs = record::of(place, session)?.into_iter().enumerate();
     let run = |(at, (directory, record)): (usize, (PathBuf, Record))| {
         let running = record.verdict.is_none() && record::is_running(&directory);
@@ -44,7 +44,7 @@ impl Run {
     }
 
     /// How it ended, for people.
-    pub(super) fn verdict(&self) -> String {
+    pub(in crate::command) fn verdict(&self) -> String {
         match &self.record.verdict {
             Some(verdict) => visible(&verdict.to_string()),
             None if self.running => "running".to_owned(),
@@ -53,7 +53,7 @@ impl Run {
     }
 
     /// When it began, to the second.
-    pub(super) fn started(&self) -> String {
+    pub(in crate::command) fn started(&self) -> String {
         let seconds = self.record.started.get(..19).unwrap_or(&self.record.started);
         format!("{} UTC", visible(seconds).replace('T', " "))
     }
@@ -82,7 +82,7 @@ impl Run {
     }
 
     /// Everything, for scripts.
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::command) fn json(&self) -> Value {
         let times = self.record.times().into_iter();
         let times: Vec<_> =
             times.map(|(stage, time)| json!({"stage": stage, "seconds": time})).collect();

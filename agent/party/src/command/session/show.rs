@@ -63,16 +63,12 @@ pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
         }
         Some(Err(error)) => format!("imported; the bundle cannot be checked again: {error}"),
     };
-    field("from", from);
+    output::field("from", from);
     what(settings);
     who(&definition, &config, me);
     limits(settings);
     show_runs(&runs);
     Ok(ExitCode::SUCCESS)
-}
-
-fn field(name: &str, value: impl std::fmt::Display) {
-    output::line(format!("  {name:10} {value}"));
 }
 
 fn digest(path: &Path) -> Result<String, files::FileError> {
@@ -81,28 +77,28 @@ fn digest(path: &Path) -> Result<String, files::FileError> {
 
 fn file(path: &Path) -> String {
     let digest = digest(path).map_or_else(|error| error.to_string(), |d| format!("SHA-256 {d}"));
-    format!("{}\n  {:10} {}", visible(&path.display().to_string()), "", visible(&digest))
+    format!("{}\n  {:11} {}", visible(&path.display().to_string()), "", visible(&digest))
 }
 
 fn what(settings: &Session) {
-    field("program", file(&settings.program));
+    output::field("program", file(&settings.program));
     for path in &settings.files {
-        field("file", file(path));
+        output::field("file", file(path));
     }
     let texts = |texts: &[String]| match texts {
         [] => "none".to_owned(),
         texts => texts.iter().map(|t| format!("«{}»", visible(t))).collect::<Vec<_>>().join(" "),
     };
-    field("arguments", texts(&settings.arguments));
+    output::field("arguments", texts(&settings.arguments));
     if !settings.options.is_empty() {
-        field("options", format!("{}, for MPyC itself", texts(&settings.options)));
+        output::field("options", format!("{}, for MPyC itself", texts(&settings.options)));
     }
     match &settings.input {
         Some(path) => {
             let path = visible(&path.display().to_string());
-            field("input", format!("{path}, which the program finds in $MPYC_PARTY_INPUT"));
+            output::field("input", format!("{path}, which the program finds in $MPYC_PARTY_INPUT"));
         }
-        None => field("input", "no file"),
+        None => output::field("input", "no file"),
     }
 }
 
@@ -119,14 +115,14 @@ fn who(definition: &Definition, config: &Config, me: Option<(&PartyName, PublicK
             (None, Some(pin)) => format!("{pin}"),
             (None, None) => "no key is pinned: whoever the authority calls so".to_owned(),
         };
-        field(if index == 0 { "parties" } else { "" }, format!("{index}  {party}: {key}"));
+        output::field(if index == 0 { "parties" } else { "" }, format!("{index}  {party}: {key}"));
     }
     let (t, m) = (settings.threshold(), settings.parties.len());
-    field("threshold", format!("{t}: {}", threshold(t, m)));
+    output::field("threshold", format!("{t}: {}", threshold(t, m)));
 }
 
 fn limits(settings: &Session) {
-    field(
+    output::field(
         "start",
         match settings.start {
             Start::Manual => "manual: it runs here only when somebody starts it here".to_owned(),
@@ -140,12 +136,12 @@ fn limits(settings: &Session) {
             ),
         },
     );
-    field("deadline", format!("waits {} for all parties", duration(settings.deadline)));
-    field("grace", format!("outlasts outages of {}", duration(settings.grace)));
+    output::field("deadline", format!("waits {} for all parties", duration(settings.deadline)));
+    output::field("grace", format!("outlasts outages of {}", duration(settings.grace)));
     if let Some(python) = &settings.python {
-        field("python", format!("{}, at all parties", String::from(python.clone())));
+        output::field("python", format!("{}, at all parties", String::from(python.clone())));
     }
-    field(
+    output::field(
         "sandbox",
         match settings.sandbox {
             Policy::Required => "required",
@@ -156,7 +152,7 @@ fn limits(settings: &Session) {
         Some(mib) => format!("{mib} MiB"),
         None => "half of this machine's".to_owned(),
     };
-    field("limits", format!("memory {memory}, output {} MiB", settings.output));
+    output::field("limits", format!("memory {memory}, output {} MiB", settings.output));
 }
 
 fn show_runs(runs: &[runs::Run]) {

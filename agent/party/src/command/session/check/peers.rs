@@ -7,7 +7,7 @@ use mpyc_party_core::component::{Component, Components};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::discovery::Finder;
+use crate::discovery::{Finder, Found};
 use crate::link::{Circle, inquire};
 use crate::session::words::visible;
 use crate::session::{Copied, Definition, Versions};
@@ -34,7 +34,7 @@ pub(super) async fn ask(
     let mut answers: Vec<Answer> = vec![None; circle.roster.len()];
     let mut known: Vec<Vec<String>> = vec![Vec::new(); circle.roster.len()];
     let mut asked = JoinSet::new();
-    finder.announce(None);
+    finder.announce(None, None);
     loop {
         let answered = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
         if answered + 1 == answers.len() && finder.hubs().len() == hubs.len() {
@@ -42,7 +42,9 @@ pub(super) async fn ask(
         }
         tokio::select! {
             () = sleep_until(end) => break,
-            (peer, addresses) = finder.next() => {
+            found = finder.next() => {
+                let Found::Peer(peer, at) = found else { continue };
+                let addresses = at.tcp();
                 known[peer].clone_from(&addresses);
                 if !addresses.is_empty() {
                     asked.spawn(inquire_once(circle.clone(), peer, addresses, Duration::ZERO));
@@ -61,7 +63,10 @@ pub(super) async fn ask(
         }
     }
     let silent = || Err("no answer".to_owned());
-    let heard = |hub: &String| finder.hubs().get(hub).cloned().unwrap_or_else(silent);
+    let heard = |hub: &String| match finder.hubs().get(hub) {
+        Some(heard) => heard.clone().map(|_| ()),
+        None => silent(),
+    };
     let heard = hubs.iter().map(|hub| (hub.clone(), heard(hub))).collect();
     (answers, heard)
 }

@@ -1,0 +1,311 @@
+//! The state of a lighthouse: events in, actions out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use super::index::Index;
+use super::{Action, Answer, ConnectionId, Instance, Limits, Over, Reason, Request};
+use crate::candidate::{self, Candidate, MOST, Vantage, canonical};
+use crate::name::PartyName;
+use crate::sni::Tag;
+
+#[derive(Debug)]
+struct Announcement {
+    /// As they came, except that there are not too many.
+    announced: Vec<Candidate>,
+    /// Those that may be passed on, with what is seen from here.
+    candidates: Vec<Candidate>,
+    allow: BTreeSet<PartyName>,
+    /// Of two instances of a party under one tag, the one that announced last counts.
+    sequence: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) party: PartyName,
+    observed: SocketAddr,
+    over: Over,
+    instance: Option<Instance>,
+    /// Let in above this limit, for it may be there to replace an older connection.
+    surplus: Option<Reason>,
+    announced: BTreeMap<Tag, Announcement>,
+    pub(super) watched: BTreeMap<Tag, BTreeSet<PartyName>>,
+    /// What this connection was told last about each party it watches.
+    told: BTreeMap<(Tag, PartyName), Vec<Candidate>>,
+}
+
+impl Connection {
+    #[cfg(test)]
+    pub(super) fn instance(&self) -> Option<Instance> {
+        self.instance
+    }
+
+    fn vantage(&self) -> Vantage {
+        Vantage::of(self.observed.ip())
+    }
+
+    /// What may be passed on of `announced`, after what is seen from here: the address itself where
+    /// it is that of the socket that speaks to peers, and that address with the TCP port announced
+    /// first, which is what a forwarded port or a public address looks like.
+    fn candidates(&self, announced: &[Candidate]) -> Vec<Candidate> {
+        let seen = (self.over == Over::Udp).then_some(Candidate::Udp(self.observed));
+        let port = announced.iter().find_map(|candidate| match candidate {
+            Candidate::Tcp(address) => Some(address.port()),
+            Candidate::Udp(_) => None,
+        });
+        let forwarded = port.map(|port| Candidate::Tcp(SocketAddr::new(self.observed.ip(), port)));
+        let all: Vec<_> = match announced {
+            // Who announces nothing does not want to be dialled.
+            [] => Vec::new(),
+            _ => seen.into_iter().chain(forwarded).chain(announced.iter().copied()).collect(),
+        };
+        candidate::admit(&all, self.vantage())
+    }
+}
+
+/// The state of a lighthouse. All of it is soft: it goes with the connections.
+#[derive(Debug)]
+pub struct Lighthouse {
+    limits: Limits,
+    pub(super) connections: HashMap<ConnectionId, Connection>,
+    pub(super) index: Index,
+    next: u64,
+}
+
+impl Lighthouse {
+    /// An empty lighthouse.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, connections: HashMap::new(), index: Index::default(), next: 0 }
+    }
+
+    /// A new instance of `party`, whose other end is seen as `observed`.
+    ///
+    /// # Errors
+    /// When there is no room for it. A party that is here already has one connection above every
+    /// limit: it may be there to replace another, and its first announcement decides.
+    pub fn connect(
+        &mut self,
+        party: PartyName,
+        observed: SocketAddr,
+        over: Over,
+    ) -> Result<(ConnectionId, Vec<Action>), Reason> {
+        let observed = canonical(observed);
+        let surplus = self.full(&party, observed);
+        if let Some(reason) = surplus {
+            let mut own = self.index.of_party(&party).filter_map(|id| self.connections.get(&id));
+            if own.clone().next().is_none() || own.any(|c| c.surplus.is_some()) {
+                return Err(reason);
+            }
+        }
+        let id = ConnectionId(self.bump());
+        self.index.enter(id, &party, observed.ip());
+        let (instance, announced, watched, told) = Default::default();
+        let connection =
+            Connection { party, observed, over, instance, surplus, announced, watched, told };
+        self.connections.insert(id, connection);
+        Ok((id, vec![Action::Send(id, Answer::Welcome { observed })]))
+    }
+
+    fn full(&self, party: &PartyName, observed: SocketAddr) -> Option<Reason> {
+        match self.limits {
+            limits if self.connections.len() >= limits.connections => Some(Reason::Full),
+            limits if self.index.of_party(party).count() >= limits.per_party => {
+                Some(Reason::PartyFull)
+            }
+            limits if self.index.count_from(observed.ip()) >= limits.per_address => {
+                Some(Reason::AddressFull)
+            }
+            _ => None,
+        }
+    }
+
+    fn bump(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// What follows from `request` of connection `id`.
+    pub fn hear(&mut self, id: ConnectionId, request: Request) -> Vec<Action> {
+        let outcome = match request {
+            Request::Announce { tag, instance, candidates, allow } => {
+                self.announce(id, tag, instance, candidates, allow)
+            }
+            Request::Watch { tag, parties } => self.watch(id, tag, parties),
+            Request::Ping => Ok(vec![Action::Send(id, Answer::Pong)]),
+        };
+        outcome.unwrap_or_else(|reason| vec![Action::Close(id, reason)])
+    }
+
+    fn announce(
+        &mut self,
+        id: ConnectionId,
+        tag: Tag,
+        instance: Instance,
+        mut announced: Vec<Candidate>,
+        allow: Vec<PartyName>,
+    ) -> Result<Vec<Action>, Reason> {
+        let (limits, sequence) = (self.limits, self.bump());
+        let Some(connection) = self.connections.get(&id) else { return Ok(Vec::new()) };
+        let full = connection.announced.len() >= limits.tags;
+        if full && !connection.announced.contains_key(&tag) || allow.len() > limits.parties {
+            return Err(Reason::TooMuch);
+        }
+        if connection.instance.is_some_and(|known| known != instance) {
+            return Err(Reason::Instance);
+        }
+        let older = self.older_connection(id, instance)?;
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(Vec::new()) };
+        (connection.instance, connection.surplus) = (Some(instance), None);
+        announced.truncate(MOST);
+        let candidates = connection.candidates(&announced);
+        let allow = allow.into_iter().collect();
+        let announcement = Announcement { announced, candidates, allow, sequence };
+        connection.announced.insert(tag, announcement);
+        let party = connection.party.clone();
+        let mut changed = BTreeSet::from([tag]);
+        let mut actions = Vec::new();
+        if let Some(older) = older {
+            actions.push(Action::Close(older, Reason::Replaced));
+            let forgotten = self.forget(older).into_iter();
+            changed.extend(forgotten.flat_map(|connection| connection.announced.into_keys()));
+        }
+        actions.extend(changed.into_iter().flat_map(|tag| self.tell(tag, &party)));
+        Ok(actions)
+    }
+
+    /// The other connection of the same instance, which `id` replaces.
+    fn older_connection(
+        &self,
+        id: ConnectionId,
+        instance: Instance,
+    ) -> Result<Option<ConnectionId>, Reason> {
+        let Some(connection) = self.connections.get(&id) else { return Ok(None) };
+        let same = |other: &ConnectionId| {
+            self.connections.get(other).is_some_and(|c| c.instance == Some(instance))
+        };
+        match self.index.of_party(&connection.party).filter(|other| *other != id).find(same) {
+            Some(newer) if newer > id => Err(Reason::Replaced),
+            None => connection.surplus.map_or(Ok(None), Err),
+            older => Ok(older),
+        }
+    }
+
+    fn watch(
+        &mut self,
+        id: ConnectionId,
+        tag: Tag,
+        parties: Vec<PartyName>,
+    ) -> Result<Vec<Action>, Reason> {
+        let limits = self.limits;
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(Vec::new()) };
+        if connection.instance.is_none() {
+            return Err(Reason::Instance);
+        }
+        let full = connection.watched.len() >= limits.tags;
+        if full && !connection.watched.contains_key(&tag) || parties.len() > limits.parties {
+            return Err(Reason::TooMuch);
+        }
+        let parties: BTreeSet<_> = parties.into_iter().collect();
+        connection.told.retain(|(of, party), _| *of != tag || parties.contains(party));
+        let before = connection.watched.insert(tag, parties.clone()).unwrap_or_default();
+        before.difference(&parties).for_each(|party| self.index.unwatch(id, tag, party));
+        parties.difference(&before).for_each(|party| self.index.watch(id, tag, party));
+        Ok(parties.iter().filter_map(|party| self.update(id, tag, party)).collect())
+    }
+
+    /// Connection `id` is now seen as `observed`: its packets come from elsewhere.
+    pub fn moved(&mut self, id: ConnectionId, observed: SocketAddr) -> Vec<Action> {
+        let observed = canonical(observed);
+        let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
+        if connection.observed == observed {
+            return Vec::new();
+        }
+        self.index.move_address(connection.observed.ip(), observed.ip());
+        connection.observed = observed;
+        let (party, watched) = (connection.party.clone(), connection.watched.clone());
+        let mut announced = std::mem::take(&mut connection.announced);
+        for announcement in announced.values_mut() {
+            announcement.candidates = connection.candidates(&announcement.announced);
+        }
+        let tags: Vec<Tag> = announced.keys().copied().collect();
+        connection.announced = announced;
+        let mut actions = vec![Action::Send(id, Answer::Welcome { observed })];
+        actions.extend(tags.into_iter().flat_map(|tag| self.tell(tag, &party)));
+        // What it may see depends on where it is.
+        let seen = watched.iter().flat_map(|(tag, parties)| parties.iter().map(|p| (*tag, p)));
+        actions.extend(seen.filter_map(|(tag, party)| self.update(id, tag, party)));
+        actions
+    }
+
+    /// Forgets connection `id`; reporting it twice does no harm.
+    pub fn disconnect(&mut self, id: ConnectionId) -> Vec<Action> {
+        let Some(gone) = self.forget(id) else { return Vec::new() };
+        gone.announced.keys().flat_map(|tag| self.tell(*tag, &gone.party)).collect()
+    }
+
+    fn forget(&mut self, id: ConnectionId) -> Option<Connection> {
+        let gone = self.connections.remove(&id)?;
+        self.index.leave(id, &gone.party, gone.observed.ip());
+        for (tag, parties) in &gone.watched {
+            parties.iter().for_each(|party| self.index.unwatch(id, *tag, party));
+        }
+        Some(gone)
+    }
+
+    /// The connection at which `from` may call `to`: where it would be told that `to` is.
+    #[must_use]
+    pub fn callee(&self, from: &PartyName, tag: Tag, to: &PartyName) -> Option<ConnectionId> {
+        self.latest(from, tag, to).map(|(id, _)| id)
+    }
+
+    /// Tells every watcher of `party` under `tag` what has changed for it.
+    fn tell(&mut self, tag: Tag, party: &PartyName) -> Vec<Action> {
+        let watchers = self.index.watchers(tag, party);
+        watchers.into_iter().filter_map(|id| self.update(id, tag, party)).collect()
+    }
+
+    /// The difference between what `watcher` was told and what it may see.
+    fn update(&mut self, watcher: ConnectionId, tag: Tag, party: &PartyName) -> Option<Action> {
+        let seen = self.visible(self.connections.get(&watcher)?, tag, party);
+        let told = &mut self.connections.get_mut(&watcher)?.told;
+        let (key, party) = ((tag, party.clone()), party.clone());
+        let answer = match seen {
+            Some(candidates) if told.get(&key) == Some(&candidates) => return None,
+            Some(candidates) => {
+                told.insert(key, candidates.clone());
+                Answer::Present { party, tag, candidates }
+            }
+            None => {
+                told.remove(&key)?;
+                Answer::Gone { party, tag }
+            }
+        };
+        Some(Action::Send(watcher, answer))
+    }
+
+    /// Where `asker` may be told that `party` is, without loopback unless both are on this machine.
+    pub(super) fn visible(
+        &self,
+        asker: &Connection,
+        tag: Tag,
+        party: &PartyName,
+    ) -> Option<Vec<Candidate>> {
+        let (_, latest) = self.latest(&asker.party, tag, party)?;
+        Some(candidate::admit(&latest.candidates, asker.vantage()))
+    }
+
+    /// The latest announcement of `party` under `tag` that allows `asker`, and whose it is.
+    fn latest(
+        &self,
+        asker: &PartyName,
+        tag: Tag,
+        party: &PartyName,
+    ) -> Option<(ConnectionId, &Announcement)> {
+        let instances = self.index.of_party(party);
+        let announcements =
+            instances.filter_map(|id| Some((id, self.connections.get(&id)?.announced.get(&tag)?)));
+        let allowing = announcements.filter(|(_, a)| a.allow.contains(asker));
+        allowing.max_by_key(|(_, a)| a.sequence)
+    }
+}

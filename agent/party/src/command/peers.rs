@@ -1,0 +1,130 @@
+//! `mpyc-party peers`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use mpyc_party_core::claims::about;
+use mpyc_party_core::name::SessionName;
+use mpyc_party_hub::now;
+use serde_json::{Value, json};
+
+use super::running::{self, Running};
+use super::{Common, Outcome, output, runtime, why};
+use crate::link::report::{PathKind, PathReport, PeerReport};
+use crate::runner::inspect::Snapshot;
+use crate::session;
+use crate::session::words::visible;
+
+/// Show the other parties of running sessions: the path to each, how fast it is, why not direct
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks nobody but the runners on this machine. Bytes are those that MPyC sent and received in this
+run.
+
+Examples:
+  mpyc-party peers
+  mpyc-party peers demo --json | jq '.[].peers[] | {party, path}'")]
+pub(super) struct Peers {
+    /// Only this session
+    session: Option<SessionName>,
+}
+
+impl Peers {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        if let Some(name) = &self.session {
+            session::find(&config, &place, name)?;
+        }
+        let all = running::all(&place, self.session.as_ref());
+        let all = runtime()?.block_on(all)?;
+        if common.json {
+            output::json(&all.iter().map(json).collect::<Vec<_>>())?;
+        } else if all.is_empty() {
+            output::step("nothing runs here now: mpyc-party session run NAME meets the others");
+        } else {
+            all.iter().for_each(show);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What a script is told of a run: each peer's report, and why it is not reached directly.
+fn json(run: &Running) -> Value {
+    let peers = run.now.iter().flat_map(|now| now.peers.iter().map(move |peer| (peer, now)));
+    let peer = |(peer, now): (&PeerReport, &Snapshot)| {
+        json!({
+            "party": peer.party, "path": peer.path, "sent": peer.sent, "received": peer.received,
+            "attempts": peer.attempts, "why_not_direct": why::not_direct(peer, now),
+        })
+    };
+    let now = run.now.as_ref();
+    json!({
+        "session": run.record.session, "run": now.and_then(|now| now.run.clone()),
+        "stage": now.map(|now| now.stage), "peers": peers.map(peer).collect::<Vec<_>>(),
+    })
+}
+
+fn show(run: &Running) {
+    output::line(format!("{}: {}", run.record.session, run.doing()));
+    let Some(now) = &run.now else { return };
+    let rows: Vec<_> = now.peers.iter().map(row).collect();
+    output::table(["PARTY", "PATH", "ADDRESS", "ROUND TRIP", "SENT", "RECEIVED", "SINCE"], &rows);
+    for peer in &now.peers {
+        if let Some(why) = why::not_direct(peer, now) {
+            output::line(format!("{}: {}", peer.party, visible(&why)));
+        }
+    }
+}
+
+fn row(peer: &PeerReport) -> [String; 7] {
+    let none = || "-".to_owned();
+    let path = peer.path.as_ref();
+    [
+        peer.party.to_string(),
+        path.map_or_else(|| "away".to_owned(), kind),
+        path.map_or_else(none, |path| path.address.to_string()),
+        path.and_then(|path| path.round_trip).map_or_else(none, milliseconds),
+        bytes(peer.sent),
+        bytes(peer.received),
+        path.map_or_else(none, |path| format!("{} ago", about(now().saturating_sub(path.since)))),
+    ]
+}
+
+/// What carries a path, for people.
+pub(super) fn kind(path: &PathReport) -> String {
+    match (path.kind, &path.via) {
+        (PathKind::Tcp, _) => "direct, TCP".to_owned(),
+        (PathKind::Quic, _) => "direct, UDP".to_owned(),
+        (PathKind::Relay, Some(hub)) => format!("relayed by {}", visible(hub)),
+        (PathKind::Relay, None) => "relayed".to_owned(),
+    }
+}
+
+/// A time of so many seconds, in milliseconds.
+pub(super) fn milliseconds(seconds: f64) -> String {
+    format!("{:.2} ms", seconds * 1000.0)
+}
+
+/// A number of bytes in the unit that suits it.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let Some(power) = (1..=UNITS.len()).rev().find(|power| count >> (10 * power) > 0) else {
+        return format!("{count} B");
+    };
+    let tenths = (u128::from(count) * 10) >> (10 * power);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_in_the_unit_that_suits_them() {
+        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_900_000, "1.8 MiB")];
+        for (count, text) in cases {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(bytes(u64::MAX), "16777215.9 TiB");
+    }
+}

@@ -1,0 +1,239 @@
+//! `mpyc-party ping`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use mpyc_party_core::name::{PartyName, SessionName};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::peers::milliseconds;
+use super::{Common, Outcome, output, runtime, why};
+use crate::config::{Config, Place};
+use crate::discovery::{Finder, Found, HubReport, Whereabouts};
+use crate::identity::{Store, keep_fresh};
+use crate::link::Circle;
+use crate::link::ping::{Echo, MOST};
+use crate::session::words::visible;
+use crate::session::{self, Definition};
+
+/// Pause before the next round trip, and before a party that was not reached is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Look for another party, connect to it, and measure how long an answer takes
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A party answers while it waits in a run of a session that you share, or takes part in one: it is
+told nothing else, and the run is not disturbed. Who answers has shown the certificate of that
+party.
+
+Exit status: 0 when it answers, else 1.
+
+Examples:
+  mpyc-party ping bob
+  mpyc-party ping bob --count 100 --json")]
+pub(super) struct Ping {
+    /// The party
+    party: PartyName,
+    /// Round trips
+    #[arg(long, short, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
+    count: u32,
+    /// How long to look for it
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+impl Ping {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        let store = Store::new(&place.state);
+        let me = store.party()?;
+        if me == self.party {
+            bail!("«{me}» is this party itself: name another one");
+        }
+        let shared = shared(&config, &place, &me, &self.party)?;
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        runtime()?.block_on(self.ask(common, &config, store, shared))
+    }
+
+    async fn ask(
+        &self,
+        common: &Common,
+        config: &Config,
+        store: Store,
+        shared: Vec<Definition>,
+    ) -> Outcome {
+        let (identity, me) = store.load_party()?;
+        identity.claims().check_validity(mpyc_party_hub::now())?;
+        let hubs = config.hubs(store.hubs()?);
+        let identity = keep_fresh(store, hubs.clone(), identity);
+        let mut searches = JoinSet::new();
+        for definition in shared {
+            let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
+            let (me, peer) = (definition.index_of(&me)?, definition.index_of(&self.party)?);
+            let name = definition.name;
+            let circle = Circle::new(identity.clone(), &name, roster.clone(), me, pins);
+            let tag = circle.tag;
+            let finder = Finder::new(config, roster, me, tag, hubs.clone(), identity.clone());
+            searches.spawn(search(name, circle, finder, peer, self.wait));
+        }
+        let mut missed = Vec::new();
+        while let Some(found) = searches.join_next().await {
+            match found? {
+                Ok((session, echo)) => return self.measure(common, &session, echo).await,
+                Err(miss) => missed.push(miss),
+            }
+        }
+        missed.sort_by(|a, b| a.session.cmp(&b.session));
+        self.tell(common, &missed)
+    }
+
+    /// Measures round trips to the party that answers in `session`.
+    async fn measure(&self, common: &Common, session: &SessionName, mut echo: Echo) -> Outcome {
+        let (party, address, key) = (&self.party, echo.address(), echo.key());
+        if !common.json {
+            output::good(format!(
+                "{party} answers in session {session} at {address}, direct, TCP ({key})"
+            ));
+        }
+        let mut times = Vec::new();
+        for at in 0..self.count {
+            if at > 0 {
+                sleep(PAUSE).await;
+            }
+            let time = echo.round_trip().await.map_err(|error| {
+                anyhow::anyhow!("{party} answered {at} times, and then not any more: {error}")
+            })?;
+            times.push(time.as_secs_f64());
+            if !common.json {
+                output::line(format!("{}: {}", at + 1, milliseconds(time.as_secs_f64())));
+            }
+        }
+        if common.json {
+            output::json(&json!({
+                "party": party, "there": true, "session": session, "key": key,
+                "path": "tcp", "address": address, "round_trips_s": times,
+            }))?;
+        } else {
+            let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = times.iter().copied().fold(0.0, f64::max);
+            output::line(format!("{} to {}", milliseconds(least), milliseconds(most)));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says where it was looked for.
+    fn tell(&self, common: &Common, missed: &[Miss]) -> Outcome {
+        let party = &self.party;
+        if common.json {
+            let missed =
+                missed.iter().map(|miss| json!({"session": miss.session, "why": miss.why}));
+            output::json(&json!({
+                "party": party, "there": false, "sessions": missed.collect::<Vec<_>>(),
+            }))?;
+        } else {
+            output::bad(format!("{party} does not answer"));
+            for Miss { session, why } in missed {
+                output::line(format!("  session {session}: {}", visible(why)));
+            }
+            output::line(
+                "A party can be reached only while it runs a session: ask it to start the same one, and look again.",
+            );
+        }
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// The sessions that this party and `other` are both in.
+fn shared(
+    config: &Config,
+    place: &Place,
+    me: &PartyName,
+    other: &PartyName,
+) -> anyhow::Result<Vec<Definition>> {
+    let mut shared = Vec::new();
+    for name in session::names(config, place)? {
+        // One that is damaged is told of where it is to be run.
+        let Ok(definition) = session::find(config, place, &name) else { continue };
+        let parties = &definition.settings.parties;
+        if [me, other].iter().all(|party| parties.index_of(party).is_some()) {
+            shared.push(definition);
+        }
+    }
+    if shared.is_empty() {
+        bail!(
+            "no session that is declared here has both this party, «{me}», and «{other}» in it: parties find each other by the sessions they share (mpyc-party session list)"
+        );
+    }
+    Ok(shared)
+}
+
+/// Why a party was not found in a session.
+struct Miss {
+    session: SessionName,
+    why: String,
+}
+
+/// Looks for `peer` until it answers, or the time is over.
+async fn search(
+    session: SessionName,
+    circle: Circle,
+    mut finder: Finder,
+    peer: usize,
+    wait: Duration,
+) -> Result<(SessionName, Echo), Miss> {
+    let end = Instant::now() + wait.min(Duration::from_secs(86_400));
+    let (mut known, mut last) = (Whereabouts::default(), None);
+    let mut attempts = JoinSet::new();
+    finder.announce(None, None);
+    loop {
+        tokio::select! {
+            () = sleep_until(end) => break,
+            found = finder.next() => if let Found::Peer(index, at) = found && index == peer {
+                known = at;
+                if !known.tcp().is_empty() {
+                    attempts.spawn(attempt(circle.clone(), peer, known.tcp(), Duration::ZERO));
+                }
+            },
+            Some(Ok((tried, outcome))) = attempts.join_next() => match outcome {
+                Ok(echo) => return Ok((session, echo)),
+                Err(why) => {
+                    last = Some(why);
+                    // At most one goes on: the one that looks where it is now.
+                    if tried == known.tcp() {
+                        attempts.spawn(attempt(circle.clone(), peer, tried, PAUSE));
+                    }
+                }
+            },
+        }
+    }
+    Err(Miss { session, why: missed(&known, last, &finder.reports()) })
+}
+
+async fn attempt(
+    circle: Circle,
+    peer: usize,
+    candidates: Vec<String>,
+    pause: Duration,
+) -> (Vec<String>, Result<Echo, String>) {
+    sleep(pause).await;
+    let echo = Echo::open(&circle, peer, &candidates).await;
+    (candidates, echo.map_err(|error| error.to_string()))
+}
+
+/// Why it was not found, as far as that can be told.
+fn missed(known: &Whereabouts, last: Option<String>, hubs: &[HubReport]) -> String {
+    let tried = known.tcp();
+    let problems =
+        hubs.iter().filter_map(|hub| Some(format!("{}: {}", hub.hub, hub.problem.as_ref()?)));
+    let problems = problems.collect::<Vec<_>>().join("; ");
+    match (tried.as_slice(), last) {
+        ([], _) if problems.is_empty() => why::unknown(hubs).to_owned(),
+        ([], _) => format!("{} ({problems})", why::unknown(hubs)),
+        (tried, Some(last)) => format!("not reached at {}: {last}", tried.join(", ")),
+        (tried, None) => format!("no answer yet from {}", tried.join(", ")),
+    }
+}

@@ -1,0 +1,62 @@
+//! The runs that are going on here, as their runners tell.
+
+use std::path::PathBuf;
+
+use mpyc_party_core::name::SessionName;
+use mpyc_party_core::verdict::Stage;
+use tokio::task::JoinSet;
+
+use crate::config::Place;
+use crate::runner::inspect::{Snapshot, inspect};
+use crate::session::record::{self, Record};
+
+/// A run that is going on.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) directory: PathBuf,
+    pub(super) record: Record,
+    /// What its runner tells; none while it is making ready or just ending.
+    pub(super) now: Option<Snapshot>,
+}
+
+/// All of them, or those of one session, oldest first.
+pub(super) async fn all(place: &Place, only: Option<&SessionName>) -> anyhow::Result<Vec<Running>> {
+    let mut asked = JoinSet::new();
+    for directory in record::running(place)? {
+        // One that ends in this moment is none any more.
+        let Ok(record) = record::read(&directory) else { continue };
+        if only.is_none_or(|only| record.session == *only) {
+            asked.spawn(async move {
+                let now = inspect(&directory).await;
+                Running { directory, record, now }
+            });
+        }
+    }
+    let mut found = asked.join_all().await;
+    found.sort_by(|a, b| a.directory.cmp(&b.directory));
+    Ok(found)
+}
+
+impl Running {
+    /// What it does, for people.
+    pub(super) fn doing(&self) -> String {
+        let Some(now) = &self.now else { return "making ready, or just ending".to_owned() };
+        let away = now.peers.iter().filter(|peer| peer.path.is_none());
+        let away: Vec<&str> = away.map(|peer| peer.party.as_str()).collect();
+        let missing = if away.is_empty() {
+            "all are linked".to_owned()
+        } else {
+            format!("no link to {}", away.join(", "))
+        };
+        let what = match now.stage {
+            Stage::Prepare => "makes ready",
+            Stage::Find => "looks for the others",
+            Stage::Agree => "compares what will run",
+            Stage::Start => "waits for all to be ready",
+            Stage::Run => "runs",
+            Stage::End => "waits for the others to end",
+        };
+        let left = now.deadline_s.map(|left| format!(" (gives up in {left:.0} s)"));
+        format!("{what} since {:.0} s{}, {missing}", now.in_stage_s, left.unwrap_or_default())
+    }
+}

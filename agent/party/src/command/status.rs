@@ -1,0 +1,119 @@
+//! `mpyc-party status`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use mpyc_party_core::claims::{Claims, about};
+use mpyc_party_hub::now;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::running::{self, Running};
+use super::session::runs;
+use super::{Common, Outcome, output, runtime};
+use crate::config::{Config, Place};
+use crate::identity::Store;
+use crate::session;
+use crate::session::bundle::minute;
+use crate::session::words::visible;
+
+/// Show who this party is, what runs here, and how the last runs ended
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks nobody but the runners on this machine. mpyc-party doctor looks further.
+
+Examples:
+  mpyc-party status
+  mpyc-party status --json | jq '.running[].now.stage'")]
+pub(super) struct Status {}
+
+impl Status {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        let store = Store::new(&place.state);
+        let (claims, party) = (store.claims()?, store.party()?);
+        let hubs = config.hubs(store.hubs()?);
+        let running = runtime()?.block_on(running::all(&place, None))?;
+        let last = last_runs(&config, &place)?;
+        if common.json {
+            output::json(&json!({
+                "party": party, "network": claims.network, "address": claims.address,
+                "certificate": {
+                    "not_before": claims.not_before, "not_after": claims.not_after,
+                    "valid": claims.check_validity(now()).is_ok(),
+                },
+                "hubs": hubs, "local_discovery": config.network.local_discovery,
+                "running": running.iter().map(json).collect::<Vec<_>>(),
+                "sessions": last.iter().map(|(name, run)| json!({
+                    "name": name, "last": run.as_ref().map(runs::Run::json),
+                })).collect::<Vec<_>>(),
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        output::line(format!("{party}, a party of the network {}", claims.network));
+        output::field("address", claims.address);
+        output::field("certificate", validity(&claims));
+        output::field("hubs", if hubs.is_empty() { "none".to_owned() } else { hubs.join(", ") });
+        let nearby =
+            if config.network.local_discovery { "are found" } else { "are not looked for" };
+        output::field("nearby", format!("parties in the same local network {nearby}"));
+        show_running(&running);
+        show_last(&last);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Every declared session with its last run.
+type Last = Vec<(String, Option<runs::Run>)>;
+
+fn last_runs(config: &Config, place: &Place) -> anyhow::Result<Last> {
+    let last = |name| Ok((format!("{name}"), runs::of(place, &name)?.pop()));
+    session::names(config, place)?.into_iter().map(last).collect()
+}
+
+/// What a script is told of a run that goes on.
+fn json(run: &Running) -> Value {
+    let Running { directory, record, now } = run;
+    json!({
+        "session": record.session, "started": record.started, "directory": directory, "now": now,
+    })
+}
+
+/// How long a certificate is good, for people.
+pub(super) fn validity(claims: &Claims) -> String {
+    match claims.check_validity(now()) {
+        Ok(()) => {
+            let until = i64::try_from(claims.not_after).unwrap_or(i64::MAX);
+            let until = OffsetDateTime::from_unix_timestamp(until).map(minute).unwrap_or_default();
+            let left = about(claims.not_after.saturating_sub(now()));
+            format!("valid until {until}, for {left}; the next run renews it when that is due")
+        }
+        Err(problem) => format!("cannot be used: {problem}"),
+    }
+}
+
+fn show_running(running: &[Running]) {
+    output::line("\nRunning");
+    if running.is_empty() {
+        output::line("  nothing");
+    }
+    for run in running {
+        let id = run.now.as_ref().and_then(|now| now.run.as_deref());
+        let id = id.map(|id| format!(", run {}", visible(id))).unwrap_or_default();
+        output::line(format!("  {}{id}: {}", run.record.session, run.doing()));
+    }
+}
+
+fn show_last(last: &Last) {
+    output::line("\nSessions");
+    if last.is_empty() {
+        output::line("  none is declared here");
+    }
+    for (name, run) in last {
+        let text = match run {
+            Some(run) => format!("{}  {}", run.started(), run.verdict()),
+            None => "never run".to_owned(),
+        };
+        output::line(format!("  {name}: {text}"));
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a peer is not reached as well as it might be, in words for people.
+
+use crate::discovery::HubReport;
+use crate::discovery::nat::Nat;
+use crate::link::report::{Attempt, PathKind, PeerReport};
+use crate::runner::inspect::Snapshot;
+
+/// Failed attempts that are told of one peer.
+const MOST_ATTEMPTS: usize = 4;
+
+/// Why the peer of `report` is away or not on a direct TCP connection; none where it is on one.
+pub(super) fn not_direct(report: &PeerReport, run: &Snapshot) -> Option<String> {
+    match report.path.as_ref().map(|path| path.kind) {
+        Some(PathKind::Tcp) => None,
+        Some(PathKind::Quic) => {
+            Some(format!("no TCP connection gets through{}", tried(report, "tcp ")))
+        }
+        Some(PathKind::Relay) => Some(format!("{}{}", udp(run), tried(report, "udp "))),
+        None if report.attempts.is_empty() => Some(unknown(&run.hubs).to_owned()),
+        None => {
+            Some(format!("it is known where it was, but not reached there{}", tried(report, "")))
+        }
+    }
+}
+
+/// Why nothing is known of a peer.
+pub(super) fn unknown(hubs: &[HubReport]) -> &'static str {
+    if hubs.iter().any(|hub| hub.seen.is_some()) {
+        "no hub, no neighbour and no configuration says where it is: it has not started the session, or reaches no hub of these"
+    } else {
+        "no hub can be asked where it is, and neither a neighbour nor the configuration says so"
+    }
+}
+
+/// What keeps QUIC from getting through, as far as this side of it is known.
+fn udp(run: &Snapshot) -> &'static str {
+    match run.nat {
+        Nat::NoUdp => "UDP does not get out of this network, so there is no way through a NAT",
+        Nat::Symmetric => {
+            "UDP answers come from another port: symmetric NAT here, so nobody outside can be told where to knock"
+        }
+        Nat::None | Nat::Easy => {
+            "nothing gets through from the other side: a firewall there, or a symmetric NAT"
+        }
+        Nat::Unclear => {
+            "neither end gets through to the other: a symmetric NAT on one side, or a firewall"
+        }
+    }
+}
+
+/// The newest failures among the candidates that begin with `kind`.
+fn tried(report: &PeerReport, kind: &str) -> String {
+    let mut failed: Vec<&Attempt> =
+        report.attempts.iter().filter(|attempt| attempt.candidate.starts_with(kind)).collect();
+    let more = failed.len().saturating_sub(MOST_ATTEMPTS);
+    failed.truncate(MOST_ATTEMPTS);
+    if failed.is_empty() {
+        return String::new();
+    }
+    let told = failed.iter().map(|a| format!("{}: {}", a.candidate, a.outcome));
+    let told = told.collect::<Vec<_>>().join("; ");
+    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    format!(" ({told}{more})")
+}

@@ -1,0 +1,59 @@
+//! What is known of each peer's link, for those who look on: plain values, as text or JSON.
+
+use std::net::SocketAddr;
+
+use mpyc_party_core::name::PartyName;
+use serde::{Deserialize, Serialize};
+
+/// A peer and the way to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// Who it is.
+    pub party: PartyName,
+    /// The path its link takes; none while it is away.
+    pub path: Option<PathReport>,
+    /// Bytes of streams sent to it in this run.
+    pub sent: u64,
+    /// Bytes of streams received from it in this run.
+    pub received: u64,
+    /// What became of the ways that were tried last.
+    pub attempts: Vec<Attempt>,
+}
+
+/// A path in use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathReport {
+    /// What carries it.
+    pub kind: PathKind,
+    /// The other end as this machine sees it: the peer, or the relaying hub.
+    pub address: SocketAddr,
+    /// The hub that relays, «host:port».
+    pub via: Option<String>,
+    /// Since when, in Unix seconds.
+    pub since: u64,
+    /// The newest round trip in seconds.
+    pub round_trip: Option<f64>,
+    /// The how-manieth link to this peer it is.
+    pub epoch: u64,
+}
+
+/// What carries a path, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PathKind {
+    /// Direct TLS over TCP.
+    Tcp,
+    /// Direct QUIC, through NATs where need be.
+    Quic,
+    /// Through a hub.
+    Relay,
+}
+
+/// One way that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Where, as in «tcp 192.0.2.1:4747».
+    pub candidate: String,
+    /// What came of it, in words for people.
+    pub outcome: String,
+}

@@ -1,0 +1,136 @@
+//! One UDP socket that dials and accepts.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{EndpointConfig, ServerConfig, TokioRuntime, VarInt};
+use tokio::time::timeout;
+
+use super::config;
+use super::connection::Connection;
+use super::error::{self, Side};
+use super::incoming::QuicIncoming;
+use crate::error::TransportError;
+use crate::expect::{Expect, Protocol};
+use crate::gate::{Gate, Limits};
+use crate::identity::Identity;
+use crate::secure::{ACCEPTED, PATIENCE, bounded, wrong};
+use crate::verify::{Trust, Verifier};
+
+/// How long the others are given to hear that this endpoint closes.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Undecided handshakes from which on a stranger must show that its address is its own: a flood
+/// from invented addresses takes no place from anybody.
+const BUSY: usize = 16;
+
+/// A UDP socket for any number of connections in both directions. Cloning shares it.
+#[derive(Clone)]
+pub struct Endpoint {
+    quic: quinn::Endpoint,
+    reception: Arc<ServerConfig>,
+    gate: Gate,
+    port: u16,
+}
+
+impl Endpoint {
+    /// Binds `port` on all addresses, or any free one where that is taken. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says when no port can be had at all.
+    pub fn bind(port: u16) -> io::Result<Self> {
+        let on = |port: u16| match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)) {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))
+            }
+            bound => bound,
+        };
+        let socket = match on(port) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => on(0)?,
+            bound => bound?,
+        };
+        Self::on(socket)
+    }
+
+    /// An endpoint on a bound socket. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says when the socket cannot be used.
+    pub fn on(socket: UdpSocket) -> io::Result<Self> {
+        let port = socket.local_addr()?.port();
+        let reception = config::reception().map_err(io::Error::other)?;
+        let (server, runtime) = (Some(reception.clone()), Arc::new(TokioRuntime));
+        let quic = quinn::Endpoint::new(EndpointConfig::default(), server, socket, runtime)?;
+        let gate = Gate::new(Limits::default());
+        Ok(Self { quic, reception: Arc::new(reception), gate, port })
+    }
+
+    /// The port it is bound to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Connects to one whom `expect` admits at `address`; several addresses may be dialled at once.
+    ///
+    /// `server_name` is that of a session's or a hub's [`Tag`](mpyc_party_core::sni::Tag).
+    ///
+    /// # Errors
+    /// Says who is there instead, or why the other end refuses.
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        identity: &Identity,
+        protocol: Protocol,
+        expect: &Expect,
+        server_name: &str,
+    ) -> Result<Connection, TransportError> {
+        let trust = Trust::Root(identity.root().clone());
+        let verifier = Arc::new(Verifier::new(trust, expect.clone()));
+        let config = config::client(Arc::clone(&verifier), identity, protocol);
+        let config = config.map_err(wrong(address))?;
+        let explain = |error| error::handshake(address, &error, &verifier, Side::Dialling);
+        let dialled = self.quic.connect_with(config, address, server_name);
+        let dialled = dialled.map_err(|error| error::dial(address, &error))?;
+        let work = async {
+            let quic = dialled.await.map_err(explain)?;
+            let mut word = quic.accept_uni().await.map_err(explain)?;
+            let mut answer = [0];
+            if word.read_exact(&mut answer).await.is_err() || answer != [ACCEPTED] {
+                return Err(quic
+                    .close_reason()
+                    .map_or(TransportError::HungUp { address }, explain));
+            }
+            quic.set_max_concurrent_uni_streams(VarInt::from_u32(0));
+            Connection::new(quic, protocol, &verifier)
+        };
+        bounded(address, PATIENCE, work).await
+    }
+
+    /// The next one who dials this endpoint; none once it is closed.
+    ///
+    /// Cancel-safe. Whoever takes it should let each be decided in a task of its own.
+    pub async fn next(&self) -> Option<QuicIncoming> {
+        loop {
+            let incoming = self.quic.accept().await?;
+            if self.gate.undecided() < BUSY || incoming.remote_address_validated() {
+                let (gate, reception) = (self.gate.clone(), Arc::clone(&self.reception));
+                return Some(QuicIncoming { incoming, gate, reception });
+            }
+            // Fails only for those whose address is validated already.
+            let _ = incoming.retry();
+        }
+    }
+
+    /// Closes all connections, tells the other ends `reason`, and accepts no more.
+    pub fn close(&self, reason: &str) {
+        self.quic.close(VarInt::from_u32(0), reason.as_bytes());
+    }
+
+    /// Waits until the other ends have been told of everything that was closed, for 2 s at most.
+    pub async fn wait_idle(&self) {
+        // Who has not heard of it by then notices the silence.
+        let _ = timeout(FAREWELL, self.quic.wait_idle()).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! One who dials this endpoint, before anything is decided.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::{Incoming, ServerConfig};
+
+use super::config;
+use super::connection::Connection;
+use super::error::{self, Side};
+use crate::error::TransportError;
+use crate::expect::{Expect, Protocol};
+use crate::gate::Gate;
+use crate::identity::Identity;
+use crate::secure::{ACCEPTED, PATIENCE, bounded, wrong};
+use crate::verify::{Trust, Verifier};
+
+/// One who dials; nothing has been answered yet. Dropped, it is refused.
+pub struct QuicIncoming {
+    pub(super) incoming: Incoming,
+    pub(super) gate: Gate,
+    pub(super) reception: Arc<ServerConfig>,
+}
+
+impl QuicIncoming {
+    /// The other end's address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        canonical(self.incoming.remote_address())
+    }
+
+    /// Completes the handshake with one whom `expect` admits.
+    ///
+    /// Nobody who does not name `server_name` and `protocol` is shown a certificate. Until it is
+    /// decided it holds a place in the endpoint's [`Gate`].
+    ///
+    /// # Errors
+    /// Says who is there instead, or why the other end refuses.
+    pub async fn accept(
+        self,
+        identity: &Identity,
+        protocol: Protocol,
+        server_name: &str,
+        expect: &Expect,
+    ) -> Result<Connection, TransportError> {
+        let address = self.address();
+        let trust = Trust::Root(identity.root().clone());
+        let verifier = Arc::new(Verifier::new(trust, expect.clone()));
+        let (kept, known) = (&self.reception, Arc::clone(&verifier));
+        let config = config::server(kept, known, identity, protocol, server_name);
+        let config = config.map_err(wrong(address))?;
+        let explain = |error| error::handshake(address, &error, &verifier, Side::Accepting);
+        let work = async {
+            let quic =
+                self.incoming.accept_with(config).map_err(explain)?.await.map_err(explain)?;
+            let mut word = quic.open_uni().await.map_err(explain)?;
+            let said = word.write_all(&[ACCEPTED]).await.is_ok() && word.finish().is_ok();
+            if !said {
+                return Err(quic
+                    .close_reason()
+                    .map_or(TransportError::HungUp { address }, explain));
+            }
+            Connection::new(quic, protocol, &verifier)
+        };
+        self.gate.decide(address, bounded(address, PATIENCE, work)).await
+    }
+
+    /// Turns it away, and says so.
+    pub fn refuse(self) {
+        self.incoming.refuse();
+    }
+}
+
+/// The address as people and the other modules write it: a socket for both families sees IPv4 as
+/// a part of IPv6.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
