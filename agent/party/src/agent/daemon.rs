@@ -389,6 +389,12 @@ impl Daemon {
                 self.start(session.clone(), None);
                 None
             }
+            Decision::Later(party, due) => {
+                let left = due.saturating_duration_since(instant).as_secs();
+                log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
+                    "{party} proposes session {session}, which does not start again before {left} s");
+                Some(due)
+            }
             Decision::Ask(party) => {
                 let why = match start {
                     Start::Manual => "a person starts it here",

@@ -42,6 +42,8 @@ pub(super) enum Decision {
     Start(PartyName),
     /// Ask a person: this party proposes it. Told once for each proposal.
     Ask(PartyName),
+    /// Start it at that time, if this party proposes it then still. Told once for each proposal.
+    Later(PartyName, Instant),
 }
 
 /// A party's runner, seen.
@@ -78,6 +80,7 @@ pub(super) struct Seat {
     fruitless: u32,
     approved: bool,
     asked: bool,
+    deferred: bool,
 }
 
 impl Seat {
@@ -134,13 +137,13 @@ impl Seat {
     /// The runner is being started.
     pub(super) fn starting(&mut self) {
         self.activity = Activity::Starting;
-        (self.approved, self.asked) = (false, false);
+        (self.approved, self.asked, self.deferred) = (false, false, false);
     }
 
     /// The runner is there.
     pub(super) fn came(&mut self) {
         self.activity = Activity::Running;
-        (self.approved, self.asked) = (false, false);
+        (self.approved, self.asked, self.deferred) = (false, false, false);
     }
 
     /// The runner has gone, or could not be started. `ran` says whether a run came of it.
@@ -181,7 +184,7 @@ impl Seat {
             return Decision::Nothing(None);
         }
         let Some(party) = self.proposer(now) else {
-            (self.approved, self.asked) = (false, false);
+            (self.approved, self.asked, self.deferred) = (false, false, false);
             let from = self.seen.values().filter_map(|seen| seen.from).filter(|from| *from > now);
             return Decision::Nothing(from.min());
         };
@@ -198,7 +201,13 @@ impl Seat {
             (Start::OnProposal, Allowance::Now) => now,
         };
         match self.rested.map_or(allowed, |rested| rested.max(allowed)) {
-            due if due > now => Decision::Nothing(ends.chain([due]).min()),
+            due if due > now => {
+                let first = !std::mem::replace(&mut self.deferred, true);
+                if first {
+                    return Decision::Later(party, due);
+                }
+                Decision::Nothing(ends.chain([due]).min())
+            }
             _ => Decision::Start(party),
         }
     }

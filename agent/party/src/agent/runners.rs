@@ -74,8 +74,9 @@ impl Runners {
     pub(super) fn hand_over(&self, tag: Option<&Tag>, tcp: TcpStream) -> Option<TcpStream> {
         let registry = self.registry();
         let Some(runner) = tag.and_then(|tag| registry.runners.get(tag)) else { return Some(tcp) };
-        if runner.errands.try_send(Errand::Connection(tcp)).is_err() {
-            log::warn!("the runner of session {} takes no connections", runner.session);
+        match runner.errands.try_send(Errand::Connection(tcp)) {
+            Ok(()) => log::debug!("a connection goes to the runner of session {}", runner.session),
+            Err(_) => log::warn!("the runner of session {} takes no connections", runner.session),
         }
         None
     }

@@ -58,7 +58,9 @@ fn limits_hold_and_a_person_may_go_beyond_them() {
     seat.present(alice(), "a".into(), now);
     let later = Allowance::In(9 * SECOND);
     let decision = seat.decide(now, Start::OnProposal, later);
-    assert_eq!(decision, Decision::Nothing(Some(now + 9 * SECOND)));
+    assert_eq!(decision, Decision::Later(alice(), now + 9 * SECOND));
+    let again = seat.decide(now, Start::OnProposal, later);
+    assert_eq!(again, Decision::Nothing(Some(now + 9 * SECOND)), "told once");
     let decision = seat.decide(now, Start::OnProposal, Allowance::Never);
     assert_eq!(decision, Decision::Ask(alice()));
     let again = seat.decide(now, Start::OnProposal, Allowance::Never);
@@ -108,7 +110,7 @@ fn starts_that_lead_to_no_run_come_ever_more_seldom() {
         seat.starting();
         seat.went(false, now);
         seat.present(alice(), format!("{now:?}"), now);
-        let Decision::Nothing(Some(next)) = free(&mut seat, now) else { panic!("started at once") };
+        let Decision::Later(_, next) = free(&mut seat, now) else { panic!("started at once") };
         pauses.push((next - now).as_secs());
         now = next;
     }
