@@ -7,6 +7,8 @@ mod common;
 mod bus;
 #[path = "agent/enrolment.rs"]
 mod enrolment;
+#[path = "agent/journal.rs"]
+mod journal;
 #[path = "agent/machine.rs"]
 mod machine;
 #[path = "agent/port.rs"]
