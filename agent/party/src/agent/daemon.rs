@@ -2,6 +2,7 @@
 //! other.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,11 @@ use super::{AgentError, Order, notify};
 use crate::config::{Config, Place, Start};
 use crate::identity::{Store, keep_fresh};
 use crate::link::handover::Progress;
+use crate::session::record;
 use crate::session::tally::{self, Allowance, Tally};
+
+/// How soon a runner that has not registered is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is asked of the agent.
 pub(super) struct Inputs {
@@ -172,7 +177,7 @@ impl Daemon {
                 }
                 Some((session, event)) = self.hearsay.1.recv() => self.hear(session, event),
                 Some(Ok(ending)) = self.starting.join_next() => self.started(ending),
-                _ = identity.changed() => log::info!("the certificate was renewed"),
+                Ok(()) = identity.changed() => log::info!("the certificate was renewed"),
                 () = beat(&mut heartbeat) => notify::alive(),
                 () = until(wake) => {}
             }
@@ -290,13 +295,12 @@ impl Daemon {
     }
 
     fn progress(&mut self, session: SessionName, progress: Progress) {
+        let before = self.entry(&session).progress.take();
         // What is told first may be from before this agent was started.
-        if let Some(before) = &self.entry(&session).progress.clone() {
-            if before.run != progress.run
-                && let Some(run) = &progress.run
-            {
-                self.tell(News::Started(session.clone(), run.clone()));
-            }
+        if let (Some(before), Some(run)) = (before, &progress.run)
+            && before.run.is_none()
+        {
+            self.tell(News::Started(session.clone(), run.clone()));
         }
         self.entry(&session).progress = Some(progress);
     }
@@ -380,7 +384,12 @@ impl Daemon {
         if entry.seat.activity() == Activity::Idle {
             entry.tally = tally;
         }
-        match entry.seat.decide(instant, start, allowance) {
+        let idle = entry.seat.activity() == Activity::Idle;
+        if idle && !entry.seat.here(instant).is_empty() && self.runs_here(session) {
+            // Its runner has not registered with this agent yet, or does not want to.
+            return Some(instant + LOOK_AGAIN);
+        }
+        match self.entry(session).seat.decide(instant, start, allowance) {
             Decision::Nothing(again) => again,
             Decision::Start(party) => {
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
@@ -406,6 +415,13 @@ impl Daemon {
                 None
             }
         }
+    }
+
+    /// Whether a runner of `session` is at work, as its run directory shows.
+    fn runs_here(&self, session: &SessionName) -> bool {
+        let running = record::running(&self.place).unwrap_or_default();
+        let of = |directory: &PathBuf| record::read(directory).ok().map(|record| record.session);
+        running.iter().any(|directory| of(directory).as_ref() == Some(session))
     }
 
     /// Shows how things stand.

@@ -134,7 +134,7 @@ impl Inlet {
             return TcpListener::bind(place).await.map(Self::Port);
         }
         match std::fs::remove_file(place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => UnixListener::bind(place).map(Self::Socket),
         }
     }

@@ -13,12 +13,17 @@ fn tell(states: &[NotifyState<'_>]) {
 
 /// What the agent is doing, for `systemctl status`.
 pub(super) fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    tell(&[NotifyState::Status(&line(text))]);
+}
+
+/// In the protocol a line is an assignment.
+fn line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// The agent does its work.
 pub(super) fn ready(text: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(text)]);
+    tell(&[NotifyState::Ready, NotifyState::Status(&line(text))]);
 }
 
 /// The configuration is being read again; [`ready`] follows.

@@ -1,10 +1,12 @@
 //! Packets between processes of this machine: a Unix socket that keeps their boundaries and takes
 //! one descriptor along with each.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
@@ -26,6 +28,24 @@ fn socket() -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
+/// A way to a socket that is short enough for a socket's address (108 bytes, unix(7)), however deep
+/// its directory lies.
+struct Way<'a>(File, &'a OsStr);
+
+impl<'a> Way<'a> {
+    fn to(path: &'a Path) -> io::Result<Self> {
+        let (directory, name) =
+            path.parent().zip(path.file_name()).ok_or(io::ErrorKind::NotFound)?;
+        let here = directory.as_os_str().is_empty();
+        Ok(Self(File::open(if here { Path::new(".") } else { directory })?, name))
+    }
+
+    fn address(&self) -> io::Result<SocketAddrUnix> {
+        let directory = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        Ok(SocketAddrUnix::new(directory.join(self.1))?)
+    }
+}
+
 /// One end of a connection. Packets keep their boundaries, which is all that this type of tokio's
 /// needs of a socket.
 #[derive(Debug)]
@@ -39,7 +59,7 @@ impl Packets {
     pub fn connect(path: &Path) -> io::Result<Self> {
         let socket = socket()?;
         // On Unix sockets this never waits: where nobody can accept now, it fails.
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+        rustix::net::connect(&socket, &Way::to(path)?.address()?)?;
         Self::new(socket)
     }
 
@@ -132,7 +152,7 @@ impl PacketListener {
             _ => {}
         }
         let socket = socket()?;
-        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        rustix::net::bind(&socket, &Way::to(path)?.address()?)?;
         rustix::net::listen(&socket, BACKLOG)?;
         UnixListener::from_std(socket.into()).map(Self)
     }

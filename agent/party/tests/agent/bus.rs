@@ -90,6 +90,7 @@ impl Manager {
     }
 }
 
+#[expect(clippy::unwrap_used, reason = "a mistake in the test, not an outcome of it")]
 fn path(end: &str) -> OwnedObjectPath {
     OwnedObjectPath::try_from(format!("/org/freedesktop/systemd1/{end}")).unwrap()
 }
