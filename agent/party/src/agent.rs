@@ -21,6 +21,7 @@ mod userdata;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use mpyc_party_transport::Identity;
@@ -75,8 +76,10 @@ pub struct Setup {
     pub config: Config,
     /// Where a token may be, beside the usual places.
     pub token_file: Option<PathBuf>,
-    /// The socket that the service manager holds.
+    /// The public port, where the service manager holds it.
     pub listener: Option<std::net::TcpListener>,
+    /// Where runners register, where the service manager holds that.
+    pub desk: Option<OwnedFd>,
     /// The arguments with which runners of this party are started.
     pub party: Vec<OsString>,
 }
@@ -95,7 +98,7 @@ pub enum Order {
 /// # Errors
 /// Where it cannot do its work at all. What may come right is waited for.
 pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
-    let Setup { place, config, token_file, listener, party } = setup;
+    let Setup { place, config, token_file, listener, desk, party } = setup;
     notify::status("starting");
     let listener = listen(listener, config.listen.port).await?;
     let port =
@@ -111,25 +114,23 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
     let (sender, mut wishes) = mpsc::channel(16);
     let (news, told) = mpsc::channel(64);
     let connection = watch::Sender::new(None);
-    let starter = start::Starter {
-        bus: connection.subscribe(),
-        party,
-        agent: runtime::agent_socket(&place),
-        children: Default::default(),
-    };
+    let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&place))?;
+    let starter =
+        start::Starter { bus: connection.subscribe(), party, agent, children: Default::default() };
     if config.agent.bus != Bus::None {
         let bus = config.agent.bus;
         let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
         tokio::spawn(bus::Presence { bus, status, wishes, news, connection }.keep());
     }
     let store = Store::new(&place.state);
-    let enrolling = enrol::identity(&store, token_file.as_deref(), &config.agent);
+    let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
+    let enrolling = enrol::identity(&store, &sources);
     let Some(identity) = until_enrolled(enrolling, &mut orders, &mut wishes).await? else {
         return Ok(());
     };
-    let inputs = daemon::Inputs { orders, wishes };
+    let inputs = daemon::Inputs { orders, wishes, listener, desk };
     let outputs = daemon::Outputs { status, counts, news };
-    daemon::Daemon::begin(place, config, identity, starter, outputs)?.work(listener, inputs).await
+    daemon::Daemon::begin(place, config, identity, starter, outputs)?.work(inputs).await
 }
 
 /// The socket that the service manager holds, else one of one's own on `port`.
@@ -176,8 +177,7 @@ pub async fn take_token(
     if Store::new(&place.state).is_there() || target.exists() {
         return Ok(None);
     }
-    let mut files = token::sources(None, &config.agent);
-    files.retain(|source| matches!(source, token::Source::File(_)));
+    let files: Vec<_> = config.agent.token_files.iter().cloned().map(token::Source::File).collect();
     let Some(source) = token::take(&files, target).await? else { return Ok(None) };
     if let Err(why) = source.clear() {
         log::warn!("the token stays in {source}: {why}");

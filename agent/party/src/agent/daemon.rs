@@ -27,6 +27,7 @@ use super::{AgentError, Order, notify};
 use crate::config::{Config, Place, Start};
 use crate::identity::{Store, keep_fresh};
 use crate::link::handover::Progress;
+use crate::link::packets::PacketListener;
 use crate::session::record;
 use crate::session::tally::{self, Allowance, Tally};
 
@@ -37,6 +38,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Inputs {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) wishes: mpsc::Receiver<Wish>,
+    pub(super) listener: TcpListener,
+    pub(super) desk: PacketListener,
 }
 
 /// Where the agent shows what it does.
@@ -146,18 +149,14 @@ impl Daemon {
     }
 
     /// Works until it is told to stop.
-    pub(super) async fn work(
-        mut self,
-        listener: TcpListener,
-        inputs: Inputs,
-    ) -> Result<(), AgentError> {
-        let Inputs { mut orders, mut wishes } = inputs;
+    pub(super) async fn work(mut self, inputs: Inputs) -> Result<(), AgentError> {
+        let Inputs { mut orders, mut wishes, listener, desk: socket } = inputs;
         let port = self.outputs.status.borrow().port;
         let (runner_sender, mut runner_events) = mpsc::channel(64);
         let (knocks, mut knocking) = mpsc::channel(16);
         let (runners, identity) = (self.runners.clone(), self.identity.clone());
         let desk = Desk { runners: runners.clone(), identity, port, events: runner_sender };
-        tokio::spawn(runners::serve(runners::listen(&self.starter.agent)?, desk));
+        tokio::spawn(runners::serve(socket, desk));
         let door = Door { runners, circles: self.circles.subscribe(), knocks };
         tokio::spawn(door.serve(listener));
         let mut heartbeat = notify::heartbeat().map(tokio::time::interval);

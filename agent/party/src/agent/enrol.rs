@@ -1,7 +1,6 @@
 //! A machine becomes a party at its first boot, with a token that was left for it.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::Duration;
 
 use mpyc_party_core::token::Token;
@@ -11,22 +10,16 @@ use tokio::time::sleep;
 
 use super::token::{self, Source};
 use super::{clock, notify};
-use crate::config::Agent;
 use crate::identity::{IdentityError, Store};
 
 /// Pauses between two attempts to find a token or to enrol with it, at first and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
-/// The identity in `store`; where there is none, a token is waited for and used.
+/// The identity in `store`; where there is none, a token in one of `sources` is waited for and used.
 ///
 /// # Errors
 /// Where there is an identity that cannot be used.
-pub(super) async fn identity(
-    store: &Store,
-    told: Option<&Path>,
-    config: &Agent,
-) -> Result<Identity, IdentityError> {
-    let sources = token::sources(told, config);
+pub(super) async fn identity(store: &Store, sources: &[Source]) -> Result<Identity, IdentityError> {
     if store.is_there() {
         let (identity, _) = store.load_party()?;
         sources.iter().for_each(|source| clear_leftover(source, &identity));
@@ -37,7 +30,7 @@ pub(super) async fn identity(
     clock::wait(0, now, waiting_for_the_time).await;
     let (mut pause, mut told) = (PAUSES[0], HashMap::new());
     loop {
-        match attempt(store, &sources, &mut told).await {
+        match attempt(store, sources, &mut told).await {
             Ok(Some(())) => return store.load_party().map(|(identity, _)| identity),
             Ok(None) => {}
             Err(error) => {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -152,18 +154,26 @@ pub(super) struct Desk {
     pub(super) events: mpsc::Sender<RunnerEvent>,
 }
 
-/// Opens the socket at `path`, for this user alone (and root, whom nothing stops).
+/// Takes the socket `held` by the service manager, else opens one at `path`, for this user alone (and
+/// root, whom nothing stops). Where it is, comes with it.
 ///
 /// # Errors
 /// What the system says.
-pub(super) fn listen(path: &Path) -> Result<PacketListener, FileError> {
-    use std::os::unix::fs::PermissionsExt;
+pub(super) fn listen(
+    held: Option<OwnedFd>,
+    path: &Path,
+) -> Result<(PacketListener, PathBuf), FileError> {
+    if let Some(held) = held {
+        let listener = at(path, PacketListener::from_held(held))?;
+        let place = at(path, listener.path())?;
+        return Ok((listener, place.unwrap_or_else(|| path.to_owned())));
+    }
     if let Some(directory) = path.parent() {
         files::private_dir(directory)?;
     }
     let listener = at(path, PacketListener::bind(path))?;
     at(path, std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)))?;
-    Ok(listener)
+    Ok((listener, path.to_owned()))
 }
 
 /// Registers whoever may, for ever.
@@ -255,7 +265,6 @@ impl Desk {
 }
 
 async fn pass(packets: &Packets, errand: Errand) -> io::Result<()> {
-    use std::os::fd::AsFd;
     match errand {
         Errand::Stop => packets.send(&FromAgent::Stop, None).await,
         Errand::Connection(tcp) => {

@@ -51,18 +51,18 @@ pub(super) struct Found {
     pub(super) text: Zeroizing<String>,
 }
 
-/// The places in which a token is looked for, best first: the file that was `told`, and those of
-/// the configuration.
+/// The places in which a token is looked for, best first: the file that was `told` (else `token` in
+/// the directory `state`), and those of the configuration.
 #[must_use]
-pub(super) fn sources(told: Option<&Path>, config: &Agent) -> Vec<Source> {
+pub(super) fn sources(told: Option<&Path>, state: &Path, config: &Agent) -> Vec<Source> {
     let credential = std::env::var_os("CREDENTIALS_DIRECTORY");
     let credential = credential.map(|dir| Source::Credential(Path::new(&dir).join("token")));
     let vendor = || fs::read_to_string(VENDOR).unwrap_or_default();
     let cloud = || (vendor().trim() == DIGITALOCEAN).then(|| USER_DATA.to_owned());
     let user_data = config.metadata.clone().or_else(cloud).map(Source::UserData);
     let files = config.token_files.iter().cloned().map(Source::File);
-    let told = told.map(|path| Source::File(path.to_owned()));
-    told.into_iter().chain(credential).chain(files).chain(user_data).collect()
+    let told = Source::File(told.map_or_else(|| state.join("token"), Path::to_owned));
+    std::iter::once(told).chain(credential).chain(files).chain(user_data).collect()
 }
 
 /// The first token in `sources`. One that cannot be looked at is told to `complain`, with why.

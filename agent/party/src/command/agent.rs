@@ -1,6 +1,8 @@
 //! `mpyc-party agent`.
 
 use std::ffi::OsString;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,14 +49,10 @@ impl Agent {
         if let Ok(party) = Store::new(&place.state).party() {
             logging::about("MPYC_PARTY", party);
         }
-        let listener = ListenFd::from_env().take_tcp_listener(0)?;
-        if let Some(listener) = &listener {
-            // Runners that are children have no use for it.
-            rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::CLOEXEC)?;
-        }
+        let (listener, desk) = held();
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
         let party = arguments(&place);
-        let setup = Setup { place, config, token_file: self.token_file, listener, party };
+        let setup = Setup { place, config, token_file: self.token_file, listener, desk, party };
         runtime()?.block_on(async {
             let (sender, orders) = mpsc::channel(4);
             let mut reloads = signal(SignalKind::hangup())?;
@@ -74,6 +72,22 @@ impl Agent {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// The sockets that the service manager holds: the public port, and where runners register.
+fn held() -> (Option<TcpListener>, Option<OwnedFd>) {
+    let mut held = ListenFd::from_env();
+    let (mut port, mut desk) = (None, None);
+    for at in 0..held.len() {
+        let (family, kind) = (libc::AF_UNIX, libc::SOCK_SEQPACKET);
+        // What is none of the two is nobody's, and stays.
+        if let Ok(Some(listener)) = held.take_tcp_listener(at) {
+            port.get_or_insert(listener);
+        } else if let Ok(Some(socket)) = held.take_custom(at, family, kind, "packet socket") {
+            desk.get_or_insert(socket);
+        }
+    }
+    (port, desk)
 }
 
 /// The arguments with which runners find the same files.

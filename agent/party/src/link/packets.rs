@@ -157,6 +157,23 @@ impl PacketListener {
         UnixListener::from_std(socket.into()).map(Self)
     }
 
+    /// Listens at a socket that somebody else has bound; inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn from_held(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        UnixListener::from_std(socket.into()).map(Self)
+    }
+
+    /// Where this is, if it has a name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn path(&self) -> io::Result<Option<PathBuf>> {
+        Ok(self.0.local_addr()?.as_pathname().map(Path::to_owned))
+    }
+
     /// The next connection.
     ///
     /// # Errors

@@ -104,12 +104,10 @@ fn a_token_that_outlived_its_use_is_removed_at_the_next_start() -> Result<()> {
     let (network, party, token) = newcomer("")?;
     let done = party.enroll(&token)?;
     ensure!(done.status.success());
-    let file = party.directory().join("token");
+    // Where it is looked for without being told.
+    let file = party.state().join("token");
     fs::write(&file, &token)?;
-    let machine = Machine::start_with(&party, |command| {
-        command.args(["agent", "--token-file"]).arg(&file);
-    })?
-    .ready()?;
+    let machine = Machine::start(&party)?.ready()?;
     ensure!(!file.exists(), "the token is still there");
     drop(machine);
     Ok(network.end()?)

@@ -58,20 +58,21 @@ impl Machine {
     pub(crate) fn start_with(party: &Party, change: impl FnOnce(&mut Command)) -> Result<Self> {
         let mut command = party.command();
         change(&mut command);
-        Self::spawn(party, command.stdin(Stdio::null()))
+        Self::spawn(party, command.stdin(Stdio::null()).stdout(Stdio::null()))
     }
 
-    /// Starts the agent of `party` with a listening socket, as a service manager would.
-    pub(crate) fn start_on(party: &Party, listener: &TcpListener) -> Result<Self> {
+    /// Starts the agent of `party` with sockets that outlive it, as a service manager would: the
+    /// public port, and where runners register.
+    pub(crate) fn start_on(party: &Party, port: &TcpListener, desk: &OwnedFd) -> Result<Self> {
         let plain = party.command();
         let mut command = Command::new("sh");
-        let script = r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&0 0</dev/null"#;
+        let script = r#"LISTEN_FDS=2 LISTEN_PID=$$ exec "$@" 3<&0 4<&1 0</dev/null 1>/dev/null"#;
         command.args(["-c", script, "sh"]).arg(plain.get_program()).args(plain.get_args());
         for (name, value) in plain.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
-        let socket = OwnedFd::from(listener.try_clone()?);
-        Self::spawn(party, command.args(["agent", "-vv"]).stdin(socket))
+        command.args(["agent", "-vv"]).stdin(OwnedFd::from(port.try_clone()?));
+        Self::spawn(party, command.stdout(desk.try_clone()?))
     }
 
     fn spawn(party: &Party, command: &mut Command) -> Result<Self> {
@@ -79,7 +80,7 @@ impl Machine {
         let path = party.directory().join("notify");
         let _ = fs::remove_file(&path);
         let notices = UnixDatagram::bind(&path)?;
-        command.env("NOTIFY_SOCKET", &path).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env("NOTIFY_SOCKET", &path).stderr(Stdio::piped());
         let mut child = command.spawn().context("the agent does not start")?;
         let log = BufReader::new(child.stderr.take().context("its log")?);
         let (lines, told) = (Arc::clone(&said), Arc::clone(&said));

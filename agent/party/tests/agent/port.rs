@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,6 +17,7 @@ use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Network, Session};
 use mpyc_party_transport::{Expect, Protocol};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::common::{BOUND, LIMIT, NAMES, PATIENT, SUM, completes, demo, running, three};
 use crate::machine::{Machine, at, free_port, head};
@@ -52,25 +54,38 @@ fn two_sessions_at_once_share_one_port() -> Result<()> {
     Ok(network.end()?)
 }
 
+/// A socket at which runners register, in this directory.
+fn desk(directory: &Path) -> Result<OwnedFd> {
+    fs::create_dir_all(directory)?;
+    let flags = SocketFlags::CLOEXEC;
+    let kind = SocketType::SEQPACKET;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(directory.join("agent.sock"))?)?;
+    rustix::net::listen(&socket, 64)?;
+    Ok(socket)
+}
+
 #[test]
 fn an_agent_that_is_killed_disturbs_no_run() -> Result<()> {
     let (network, port) = (three()?, free_port()?);
     network.party("bob").configure(&head(port, ""))?;
-    // The listening socket outlives the agent, as systemd's does.
+    // These sockets outlive the agent, as systemd's do.
     let listener = TcpListener::bind(at(port))?;
-    let machine = Machine::start_on(network.party("bob"), &listener)?.ready()?;
+    let desk = desk(&network.party("bob").state().join("run"))?;
+    let start = || Machine::start_on(network.party("bob"), &listener, &desk);
+    let machine = start()?.ready()?;
     let mut runs = running(&network, &demo(PATIENT))?;
     machine.kill()?;
     runs.iter_mut().try_for_each(|run| run.feed("1\n"))?;
     runs.into_iter().try_for_each(completes)?;
 
-    let machine = Machine::start_on(network.party("bob"), &listener)?.ready()?;
+    let machine = start()?.ready()?;
     network.declare(&demo(SUM))?;
     let bob = network.party("bob").run("demo")?;
     bob.wait_for("waiting", LIMIT)?;
     machine.kill()?;
     let (alice, carol) = (network.party("alice").run("demo")?, network.party("carol").run("demo")?);
-    let machine = Machine::start_on(network.party("bob"), &listener)?;
+    let machine = start()?;
     machine.tells("the runner of session demo is here")?;
     [alice, bob, carol].into_iter().try_for_each(completes)?;
     handed(&machine, "demo")?;
