@@ -118,6 +118,12 @@ impl Agreement {
         self.confirmed[from] = false;
     }
 
+    /// The entry of the party at `index`, if it is there.
+    #[must_use]
+    pub fn entry(&self, index: usize) -> Option<&Entry> {
+        self.entries[index].as_ref()
+    }
+
     /// Whether the entry of the peer at `index` is there.
     #[must_use]
     pub fn has(&self, index: usize) -> bool {

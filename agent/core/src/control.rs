@@ -3,56 +3,83 @@
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::{Entry, RunId};
+use crate::stream::Epoch;
 use crate::verdict::Failure;
 
 /// Largest control message in bytes: the list of [`crate::roster::MOST_PARTIES`] entries fits.
 pub const LARGEST_CONTROL: usize = 128 * 1024;
 
 /// Largest first message of a control link or a stream in bytes.
-pub const LARGEST_OPENING: usize = 64;
+pub const LARGEST_OPENING: usize = 96;
 
-/// The first message on a control link, sent by the party that dialled.
+/// The first message on a connection that may become a control link, sent by the end that dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// To take part in a run.
-    Run,
+    Run {
+        /// Links up to this epoch are of no use to the sender; 0 where it has one or never had.
+        lost: u64,
+    },
     /// To compare entries and leave again.
     Check,
-    /// To see who is there and how long an answer takes: every [`Control::Beat`] is sent back.
+    /// To see who is there and how long an answer takes: every [`Control::Beat`] is answered.
     Ping,
 }
 
 /// A message on a control link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
-    /// The controlling end (the one whose name sorts first) takes this link for the run. It takes
-    /// one at a time; the others that the two parties dialled at once are closed.
-    Use,
+    /// The controlling end (the one whose name sorts first) takes this connection as the link from
+    /// now on, in place of the one there may have been.
+    Use {
+        /// Drawn at random by each runner.
+        instance: u64,
+        /// Rises with every link that the sender takes.
+        epoch: u64,
+    },
     /// What this party would run.
     Entry(Entry),
     /// All entries as this party received them, in roster order.
     List(Vec<Entry>),
     /// This party holds the agreement, and its MPyC process waits for the start.
     Ready(RunId),
-    /// The sender asks its peer to dial a stream that the sender's MPyC opens.
+    /// The sender, who did not dial this link, asks its peer for a carrier of this stream.
     Dial {
         /// The how-manieth connection to this peer it is, from 0.
         cycle: u32,
+        /// The newest carrier that the sender knows; one that is newer is on its way already.
+        newest: Epoch,
     },
     /// The program ended with success here.
     Done,
     /// The run has failed.
     Abort(Failure),
-    /// Nothing new.
-    Beat,
+    /// The sender has heard [`Control::Done`] or [`Control::Abort`]: it need not be said again.
+    Noted,
+    /// «Are you there?»
+    Beat(u32),
+    /// The answer to the beat of this number.
+    Echo(u32),
 }
 
-/// The first message on a stream, sent by the party that dialled. Which of the two MPyC processes
-/// opened the connection needs no telling: it is always the one with the lower index.
+/// The first message on a carrier of a stream, sent by the end that dialled the link. Which of the
+/// two MPyC processes opened the connection needs no telling: it is always the one with the lower
+/// index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamOpening {
     /// The run this stream belongs to.
     pub run: RunId,
     /// The how-manieth MPyC connection of this pair it is, from 0.
     pub cycle: u32,
+    /// Which carrier of the stream it is.
+    pub epoch: Epoch,
+    /// All before this position has been received by the sender.
+    pub received: u64,
+}
+
+/// The answer to [`StreamOpening`]; there is none to a carrier that is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamAnswer {
+    /// All before this position has been received by the sender.
+    pub received: u64,
 }

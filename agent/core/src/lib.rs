@@ -15,10 +15,12 @@
 //! that cannot reach each other meet at the [`relay`]. A local network needs no hub: there a party
 //! shows itself under an [alias] that only its session can read.
 //!
-//! When the parties meet, they exchange [`control`] messages. Each says what it would run, cut into
-//! [`component`]s; the [`agreement`] holds only if all were told the same by all. Then, and only
-//! then, the [`run`] starts: one execution of the session, with an id that is never reused. It ends
-//! in a [`verdict`]: completed, or failed with who, where and why.
+//! Of all the [paths](path) to a peer the best that opens becomes the link, and another when that
+//! dies. Over their links the parties exchange [`control`] messages. Each says what it would run,
+//! cut into [`component`]s; the [`agreement`] holds only if all were told the same by all. Then, and
+//! only then, the [`run`] starts: one execution of the session, with an id that is never reused. Each
+//! connection of its MPyC processes is a [`stream`], which outlives the link that carries it. The
+//! run ends in a [`verdict`]: completed, or failed with who, where and why.
 
 pub mod agreement;
 pub mod alias;
@@ -29,11 +31,13 @@ pub mod control;
 mod key;
 pub mod lighthouse;
 pub mod name;
+pub mod path;
 pub mod relay;
 pub mod role;
 mod root;
 pub mod roster;
 pub mod run;
 pub mod sni;
+pub mod stream;
 pub mod token;
 pub mod verdict;

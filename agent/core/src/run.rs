@@ -6,10 +6,16 @@
 //!
 //! [`Run`] is the machine behind it. The runner feeds it events and the time, and carries out the
 //! actions it returns; every wait in it is bounded by the deadline (until the program starts) or by
-//! the grace time (from then on), so that a party that is missing, silent, different or gone always
-//! ends in a verdict that names it.
+//! the grace time, so that a party that is missing, silent, different or gone always ends in a
+//! verdict that names it.
+//!
+//! From *agree* on a peer whose link is lost is only *away*. On each new link both ends say their
+//! entry; from the one that it knew each end hears it all again that may have been lost. What
+//! counts is what was said, never that a link was cut: a run fails by a message that says so or by
+//! a silence of the grace time.
 
 mod fail;
+mod part;
 mod peer;
 mod start;
 
@@ -21,6 +27,7 @@ use crate::component::Components;
 use crate::control::Control;
 use crate::name::PartyName;
 use crate::roster::Roster;
+use crate::stream::Epoch;
 use crate::verdict::{Exit, Failure, Reason, Remark, Stage, Verdict};
 use peer::Peer;
 
@@ -28,15 +35,13 @@ use peer::Peer;
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long a known difference waits for the other entries, so that the odd one out can be named.
 const DIFFERENCE_SETTLE: Duration = Duration::from_secs(3);
-/// Longest time between two messages to a peer.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// How long this party waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// From the start until all parties run the program.
     pub deadline: Duration,
-    /// How long a peer may be silent.
+    /// How long a peer may be silent or away.
     pub grace: Duration,
 }
 
@@ -45,7 +50,8 @@ pub struct Patience {
 pub enum Event {
     /// The MPyC process is ready in its sandbox and this is what it would run.
     Prepared(Box<Components>, Entry),
-    /// A control link to this peer is up; its certificate shows this key.
+    /// A control link to this peer is up, in place of the one there may have been; its certificate
+    /// shows this key.
     Linked(usize, PublicKey),
     /// The control link to this peer has ended.
     Unlinked(usize, Remark),
@@ -53,8 +59,6 @@ pub enum Event {
     Received(usize, Control),
     /// A stream from this peer ended as streams should.
     StreamEnded(usize),
-    /// A stream to this peer was cut.
-    StreamCut(usize, Remark),
     /// This peer did what it may not.
     Faulty(usize, Reason),
     /// Something failed here.
@@ -76,10 +80,13 @@ pub enum Action {
     Agreed(RunId),
     /// Let the program start.
     Start,
-    /// Dial the stream that this peer's MPyC opens.
-    Dial(usize, u32),
-    /// The run is over: end the MPyC process, write the record, close the links.
+    /// Open a carrier of this stream to this peer, unless one newer than this is there.
+    Dial(usize, u32, Epoch),
+    /// The run is over: end the MPyC process, write the record. Events are still taken, for the
+    /// peers have to hear of it.
     End(Verdict),
+    /// Nobody has to be told any more: close the links.
+    Leave,
 }
 
 /// The state of a run at one party.
@@ -92,9 +99,12 @@ pub struct Run {
     stage: Stage,
     agreement: Option<Agreement>,
     peers: Vec<Peer>,
+    now: Duration,
     done: bool,
-    over: bool,
-    next_beat: Duration,
+    verdict: Option<Verdict>,
+    /// How long this party stays after its verdict.
+    farewell: Duration,
+    left: bool,
     difference_due: Option<Duration>,
     pending: Option<(Duration, Failure)>,
     actions: Vec<Action>,
@@ -113,9 +123,11 @@ impl Run {
             stage: Stage::Find,
             agreement: None,
             peers,
+            now: Duration::ZERO,
             done: false,
-            over: false,
-            next_beat: Duration::ZERO,
+            verdict: None,
+            farewell: Duration::ZERO,
+            left: false,
             difference_due: None,
             pending: None,
             actions: Vec::new(),
@@ -131,88 +143,98 @@ impl Run {
     /// The peers without a control link.
     #[must_use]
     pub fn missing(&self) -> Vec<PartyName> {
-        self.names(|peer| !peer.linked())
+        self.names(|peer| !peer.linked)
     }
 
-    /// When [`Event::Tick`] is due at the latest, in the time that `handle` is given.
+    /// The key that this peer has in the agreement, as far as that has come.
     #[must_use]
-    pub fn next_tick(&self) -> Duration {
+    pub fn key(&self, peer: usize) -> Option<PublicKey> {
+        self.agreement.as_ref().and_then(|agreement| Some(agreement.entry(peer)?.key))
+    }
+
+    /// When [`Event::Tick`] is due at the latest, in the time that `handle` is given; never where
+    /// only others can bring news.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Duration> {
+        if self.verdict.is_some() {
+            let owed = self.others().filter_map(|i| self.owed_until(i));
+            return owed.filter(|at| *at > self.now).min();
+        }
         let silent = self.others().filter_map(|i| self.peers[i].silent_at(self.patience.grace));
         let deadline = (self.stage < Stage::Run).then_some(self.patience.deadline);
         let pending = self.pending.as_ref().map(|(at, _)| *at);
         let more = [deadline, self.difference_due, pending].into_iter().flatten();
-        silent.chain(more).fold(self.next_beat, Duration::min)
+        silent.chain(more).min()
     }
 
     /// Takes one event at time `now` (since the start of this run) and says what to do.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
-        if !self.over {
-            self.take(now, event);
+        self.now = now;
+        if self.verdict.is_some() {
+            self.part(event);
+        } else {
+            self.take(event);
+            if self.verdict.is_none() {
+                self.advance();
+            }
+            if self.verdict.is_none() {
+                self.watch();
+            }
         }
-        if !self.over {
-            self.advance(now);
-        }
-        if !self.over {
-            self.watch(now);
+        if self.verdict.is_some() {
+            self.leave();
         }
         std::mem::take(&mut self.actions)
     }
 
-    fn take(&mut self, now: Duration, event: Event) {
+    fn take(&mut self, event: Event) {
         match event {
             Event::Prepared(components, own) => self.prepared(*components, own),
-            Event::Linked(peer, key) => {
-                if self.peers[peer].linked() {
-                    self.gone(peer, Reason::Lost("the peer opened another".into()));
-                }
-                self.peers[peer] = Peer::linked_at(now, key);
-                self.greet(peer);
-            }
-            Event::Unlinked(peer, why) => self.gone(peer, Reason::Lost(why)),
-            Event::Received(peer, _) if !self.peers[peer].linked() => {}
+            Event::Linked(peer, key) => self.linked_anew(peer, key),
+            Event::Unlinked(peer, why) => self.unlinked(peer, why),
+            Event::Received(peer, _) if !self.peers[peer].linked => {}
             Event::Received(peer, message) => {
-                self.peers[peer].heard = now;
+                self.peers[peer].heard = self.now;
                 self.receive(peer, message);
             }
             Event::StreamEnded(peer) => self.peers[peer].stream_ended = true,
-            Event::StreamCut(peer, why) => {
-                self.peers[peer].stream_ended = true;
-                if !self.done && !self.peers[peer].done {
-                    let failure = self.failure(vec![peer], Reason::Lost(why));
-                    self.pending.get_or_insert((now + SETTLE, failure));
-                }
-            }
             Event::Faulty(peer, reason) => self.blame(vec![peer], reason),
+            // The program has done its part: others may still count on that.
+            Event::Failed(Reason::Stopped) if self.done => self.unconfirmed(),
             Event::Failed(reason) => self.blame(vec![self.me], reason),
             Event::Exited(Exit::Status(0)) if self.stage == Stage::Run => {
                 self.stage = Stage::End;
                 self.done = true;
                 self.send_all(&Control::Done);
             }
-            Event::Exited(exit) => self.exited(now, exit),
+            Event::Exited(exit) => self.exited(exit),
             Event::Tick => {}
         }
     }
 
+    /// A message that comes again is no news: each link begins with all that was said before.
     fn receive(&mut self, peer: usize, message: Control) {
+        let known = &mut self.peers[peer];
         match message {
-            Control::Beat => {}
+            Control::Beat(_) => {}
             Control::Entry(entry) if self.agreement.is_some() => self.on_entry(peer, entry),
-            Control::Entry(entry)
-                if self.peers[peer].early_entry.as_ref().is_none_or(|known| *known == entry) =>
-            {
-                self.peers[peer].early_entry = Some(entry);
+            Control::Entry(entry) if known.early_entry.as_ref().is_none_or(|e| *e == entry) => {
+                known.early_entry = Some(entry);
             }
-            Control::List(list) if self.peers[peer].list.is_none() => {
-                self.peers[peer].list = Some(list);
+            Control::List(list) if known.list.as_ref().is_none_or(|l| *l == list) => {
+                known.list = Some(list);
             }
-            Control::Ready(id) if self.peers[peer].ready.is_none() => {
-                self.peers[peer].ready = Some(id);
+            Control::Ready(id) if known.ready.is_none_or(|ready| ready == id) => {
+                known.ready = Some(id);
             }
-            Control::Dial { cycle } if self.stage >= Stage::Start => {
-                self.actions.push(Action::Dial(peer, cycle));
+            Control::Dial { cycle, newest } if self.stage >= Stage::Start => {
+                self.actions.push(Action::Dial(peer, cycle, newest));
             }
-            Control::Done if self.stage >= Stage::Start => self.peers[peer].done = true,
+            Control::Done if self.stage >= Stage::Start => {
+                known.done = true;
+                self.note(peer);
+            }
+            Control::Noted if self.done => known.parted = true,
             Control::Abort(failure) => self.aborted(peer, failure),
             _ => self.blame(vec![peer], Reason::Protocol("sent a message out of turn".into())),
         }
@@ -222,9 +244,12 @@ impl Run {
         self.actions.push(Action::Send(to, message));
     }
 
+    /// To all that are there. Who is away, or not known to be the same again, hears it later.
     fn send_all(&mut self, message: &Control) {
-        for peer in self.linked() {
-            self.send(peer, message.clone());
+        for peer in self.others() {
+            if self.peers[peer].introduced {
+                self.send(peer, message.clone());
+            }
         }
     }
 
@@ -234,7 +259,7 @@ impl Run {
     }
 
     fn linked(&self) -> Vec<usize> {
-        self.others().filter(|&i| self.peers[i].linked()).collect()
+        self.others().filter(|&i| self.peers[i].linked).collect()
     }
 
     fn names(&self, which: impl Fn(&Peer) -> bool) -> Vec<PartyName> {

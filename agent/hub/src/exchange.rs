@@ -238,3 +238,65 @@ async fn standstill(moved: &AtomicU64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::{ReadBuf, duplex};
+
+    /// A sender that never tires, and counts.
+    struct Endless<'a>(&'a AtomicU64);
+
+    impl AsyncRead for Endless<'_> {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let length = buffer.remaining();
+            buffer.initialize_unfilled().fill(7);
+            buffer.advance(length);
+            self.0.fetch_add(length as u64, Ordering::Relaxed);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_costs_one_buffer() {
+        let (read, moved) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (mut near, mut far) = duplex(1000);
+        let (turns, alice) = (Fair::default(), "alice".parse().unwrap());
+        let mut endless = Endless(&read);
+        let pump = pump(&mut endless, &mut near, &turns, &alice, &moved);
+        let slow = async {
+            sleep(Duration::from_secs(3600)).await;
+            assert_eq!(read.load(Ordering::Relaxed), BUFFER as u64);
+            far.read_exact(&mut vec![0; 3 * BUFFER]).await.unwrap();
+        };
+        tokio::select! {
+            ended = pump => panic!("{ended:?}"),
+            () = turns.give(None) => {}
+            () = slow => {}
+        }
+        assert!(read.load(Ordering::Relaxed) <= 5 * BUFFER as u64);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pair_ends_when_nothing_moves_and_not_before() {
+        let (moved, begun) = (AtomicU64::new(0), Instant::now());
+        let busy = async {
+            for _ in 0..3 {
+                sleep(IDLE - Duration::from_secs(1)).await;
+                moved.fetch_add(1, Ordering::Relaxed);
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = standstill(&moved) => {}
+            () = busy => {}
+        }
+        assert!((4 * IDLE..=5 * IDLE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    }
+}

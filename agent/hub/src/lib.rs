@@ -13,6 +13,7 @@ mod exchange;
 mod files;
 pub mod lighthouse;
 mod pool;
+pub mod probe;
 mod profile;
 mod records;
 mod refusal;
@@ -25,7 +26,7 @@ mod wire;
 
 pub use authority::{Authority, Member, TOKEN_LIFETIME, now};
 pub use pool::random_pool;
-pub use profile::{LIFETIME, ProfileError};
+pub use profile::{LIFETIME, ProfileError, SET_BACK};
 pub use records::TrailEntry;
 pub use refusal::AuthorityError;
 pub use server::{HubConfig, Limits, serve};

@@ -21,7 +21,7 @@ pub(crate) const ROOT_LIFETIME: u64 = 10 * 365 * 86_400;
 /// within one.
 pub const LIFETIME: u64 = 86_400;
 /// How far validity is set back, in seconds: machines without a clock of their own start late.
-pub(crate) const SET_BACK: u64 = 3600;
+pub const SET_BACK: u64 = 3600;
 
 /// Why a certificate cannot be made.
 #[derive(Debug, thiserror::Error)]

@@ -44,7 +44,8 @@ pub struct Limits {
     pub relay_rate: Option<NonZeroU64>,
 }
 
-/// Undecided TCP connections: when thousands come back at once, they shall not evict each other.
+/// Undecided connections over TCP, and as many over QUIC: when thousands come back at once, they
+/// shall not evict each other.
 const UNDECIDED: gate::Limits = gate::Limits { most: 1024, most_per_address: 64 };
 
 /// An identity that the authority beside makes anew in time.
@@ -238,6 +239,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let hub = Arc::new(Hub::new(config, limits)?);
+    let endpoint = endpoint.with_room(UNDECIDED);
     let gate = Gate::new(UNDECIDED);
     // Dropping the set ends its tasks.
     let mut connections = JoinSet::new();

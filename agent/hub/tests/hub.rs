@@ -1,144 +1,27 @@
 //! A hub over real sockets: enrolment, renewal, the lighthouse, and those who mean no good.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+mod harbour;
+
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use harbour::{Harbour, SOON, about_parties, name, presence, start, tag, udp, until};
 use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
-use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_core::token::Token;
-use mpyc_party_hub::lighthouse::{Client, Event, Presence};
-use mpyc_party_hub::{
-    Authority, HubConfig, Limits, RequestError, enrol, generate_key, now, renew, serve,
-};
-use mpyc_party_transport::quic::Endpoint;
-use mpyc_party_transport::{Expect, Identity, Protocol, Secure, TransportError, connect, frame};
-use tempfile::TempDir;
+use mpyc_party_hub::lighthouse::Event;
+use mpyc_party_hub::{HubConfig, Limits, RequestError, enrol, generate_key, now, renew, serve};
+use mpyc_party_transport::{Expect, Identity, Protocol, TransportError, connect, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio::time::timeout;
-
-/// Nothing here takes long; whoever waits longer has hung.
-const SOON: Duration = Duration::from_secs(20);
-
-struct Harbour {
-    authority: Arc<Authority>,
-    hub: SocketAddr,
-    task: JoinHandle<()>,
-    _dir: TempDir,
-}
-
-impl Drop for Harbour {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// The UDP half of a hub's port.
-fn udp(listener: &TcpListener) -> Endpoint {
-    Endpoint::on(UdpSocket::bind(listener.local_addr().unwrap()).unwrap()).unwrap()
-}
-
-fn run(listener: TcpListener, config: HubConfig) -> JoinHandle<()> {
-    let endpoint = udp(&listener);
-    tokio::spawn(async move {
-        let forever = std::future::pending();
-        serve(listener, endpoint, config, Limits::default(), forever).await.unwrap();
-    })
-}
-
-async fn harbour() -> Harbour {
-    let dir = TempDir::new().unwrap();
-    let network = "example".parse().unwrap();
-    let authority = Arc::new(Authority::init(dir.path(), &network, None, now()).unwrap());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let hub = listener.local_addr().unwrap();
-    let task = run(listener, HubConfig::WithAuthority(Arc::clone(&authority), 1));
-    Harbour { authority, hub, task, _dir: dir }
-}
-
-fn name(text: &str) -> PartyName {
-    text.parse().unwrap()
-}
-
-impl Harbour {
-    fn hubs(&self) -> Vec<String> {
-        vec![self.hub.to_string()]
-    }
-
-    fn token_for(&self, role: &Role) -> Token {
-        self.authority.new_token(role, &[], 3600, self.hubs(), now()).unwrap()
-    }
-
-    fn token(&self, party: &str) -> Token {
-        self.token_for(&Role::party(name(party)).unwrap())
-    }
-
-    async fn enrol(&self, token: &Token) -> Identity {
-        let key = generate_key().unwrap();
-        let enrolled = enrol::request(token, &key).await.unwrap();
-        Identity::new(enrolled.certificate, key, enrolled.root).unwrap()
-    }
-
-    async fn party(&self, party: &str) -> Identity {
-        self.enrol(&self.token(party)).await
-    }
-
-    async fn visit(&self, identity: &Identity) -> Result<Secure, TransportError> {
-        let tcp = TcpStream::connect(self.hub).await.unwrap();
-        let name = Tag::hub(&identity.root().fingerprint).server_name();
-        connect(tcp, identity, Protocol::Hub, &Expect::Hub, &name).await
-    }
-}
-
-fn tag() -> Tag {
-    Tag::new(&mpyc_party_core::claims::Fingerprint([1; 32]), &"demo".parse().unwrap(), &[])
-}
-
-fn presence(port: u16, roster: &[&str]) -> Presence {
-    let roster: Vec<PartyName> = roster.iter().map(|party| name(party)).collect();
-    let candidates = vec![Candidate::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))];
-    Presence { tag: tag(), candidates, allow: roster.clone(), watch: roster }
-}
-
-fn start(
-    hubs: &[String],
-    identity: Identity,
-    presence: Presence,
-) -> (Client, mpsc::Receiver<Event>, watch::Sender<Identity>) {
-    let (sender, receiver) = watch::channel(identity);
-    let (client, events) = Client::start(hubs, &receiver, presence, None);
-    (client, events, sender)
-}
-
-/// The next event that is not about a hub.
-async fn about_parties(events: &mut mpsc::Receiver<Event>) -> Event {
-    loop {
-        match timeout(SOON, events.recv()).await.unwrap().unwrap() {
-            Event::Connected { .. } | Event::Disconnected { .. } => {}
-            event => return event,
-        }
-    }
-}
-
-async fn until(events: &mut mpsc::Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
-    loop {
-        let event = timeout(SOON, events.recv()).await.unwrap().unwrap();
-        if wanted(&event) {
-            return event;
-        }
-    }
-}
 
 #[tokio::test]
 async fn a_newcomer_enrols_and_is_a_party() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let (token, key) = (harbour.token("alice"), generate_key().unwrap());
     let first = enrol::request(&token, &key).await.unwrap();
     assert_eq!(first.claims.role, Role::Party(name("alice")));
@@ -153,7 +36,7 @@ async fn a_newcomer_enrols_and_is_a_party() {
 
 #[tokio::test]
 async fn an_unreachable_hub_is_passed_over() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut token = harbour.token("alice");
     token.hubs.insert(0, closed.to_string());
@@ -165,7 +48,7 @@ async fn an_unreachable_hub_is_passed_over() {
 
 #[tokio::test]
 async fn a_token_of_another_network_is_told_apart_before_anything_is_sent() {
-    let (home, abroad) = (harbour().await, harbour().await);
+    let (home, abroad) = (Harbour::open().await, Harbour::open().await);
     let mut token = abroad.token("alice");
     token.hubs = home.hubs();
     let outcome = enrol::request(&token, &generate_key().unwrap()).await;
@@ -177,7 +60,7 @@ async fn a_token_of_another_network_is_told_apart_before_anything_is_sent() {
 
 #[tokio::test]
 async fn strangers_who_probe_the_hub_see_no_certificate() {
-    let (home, abroad) = (harbour().await, harbour().await);
+    let (home, abroad) = (Harbour::open().await, Harbour::open().await);
     let stranger = abroad.party("alice").await;
     for protocol in Protocol::ALL {
         for name in [Tag::hub(&stranger.root().fingerprint), tag()] {
@@ -192,7 +75,7 @@ async fn strangers_who_probe_the_hub_see_no_certificate() {
 
 #[tokio::test]
 async fn members_renew_and_look_each_other_up() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
     let renewed = renew::renew(&harbour.hubs(), &alice).await.unwrap();
     assert_eq!(renewed, alice.certificate());
@@ -208,7 +91,7 @@ async fn members_renew_and_look_each_other_up() {
 
 #[tokio::test]
 async fn the_lighthouse_beside_the_authority_turns_the_revoked_away() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let alice = harbour.party("alice").await;
     let mut secure = harbour.visit(&alice).await.unwrap();
     let welcome: Option<Answer> = frame::read(&mut secure.stream, LONGEST).await.unwrap();
@@ -221,7 +104,7 @@ async fn the_lighthouse_beside_the_authority_turns_the_revoked_away() {
 
 #[tokio::test]
 async fn parties_find_each_other_and_notice_who_leaves() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let roster = ["alice", "bob"];
     let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
     let (_alice, mut at_alice, _a) = start(&harbour.hubs(), alice, presence(1111, &roster));
@@ -242,7 +125,7 @@ async fn parties_find_each_other_and_notice_who_leaves() {
 
 #[tokio::test]
 async fn a_bystander_hears_nothing() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let (alice, eve) = (harbour.party("alice").await, harbour.party("eve").await);
     let (_eve, mut at_eve, _e) = start(&harbour.hubs(), eve.clone(), presence(1, &["alice"]));
     until(&mut at_eve, |event| matches!(event, Event::Connected { .. })).await;
@@ -266,40 +149,26 @@ async fn a_bystander_hears_nothing() {
 
 #[tokio::test]
 async fn a_client_outlives_its_hub() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let roster = ["alice", "bob"];
     let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let hubs = vec![address.to_string()];
-    let hub = harbour.enrol(&harbour.token_for(&Role::Hub(2))).await;
-    let (_hub, identity) = watch::channel(hub);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let config = HubConfig::Alone(identity.clone());
-    let endpoint = udp(&listener);
-    let first = tokio::spawn(serve(listener, endpoint, config, Limits::default(), async {
-        let _ = stopped.await;
-    }));
+    let mut second = harbour.second_hub().await;
+    let hubs = second.hubs();
     let (_alice, mut at_alice, _a) = start(&hubs, alice, presence(1111, &roster));
     until(&mut at_alice, |event| matches!(event, Event::Connected { .. })).await;
-    stop.send(()).unwrap();
-    timeout(SOON, first).await.unwrap().unwrap().unwrap();
+    second.stop().await;
     until(&mut at_alice, |event| matches!(event, Event::Disconnected { .. })).await;
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    let second = run(socket.listen(64).unwrap(), HubConfig::Alone(identity));
+    second.start();
     let (_bob, mut at_bob, _b) = start(&hubs, bob, presence(2222, &roster));
     until(&mut at_alice, |e| matches!(e, Event::Present { party, .. } if *party == name("bob")))
         .await;
     until(&mut at_bob, |e| matches!(e, Event::Present { party, .. } if *party == name("alice")))
         .await;
-    second.abort();
 }
 
 #[tokio::test]
 async fn two_hubs_are_as_good_as_one() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let roster = ["bob"];
     let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -312,27 +181,22 @@ async fn two_hubs_are_as_good_as_one() {
 
 #[tokio::test]
 async fn a_hub_without_the_authority_enrols_nobody() {
-    let harbour = harbour().await;
-    let hub = harbour.enrol(&harbour.token_for(&Role::Hub(2))).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (_sender, identity) = watch::channel(hub);
-    let task = run(listener, HubConfig::Alone(identity));
+    let harbour = Harbour::open().await;
+    let second = harbour.second_hub().await;
     let mut token = harbour.token("alice");
-    token.hubs = vec![address.to_string()];
+    token.hubs = second.hubs();
     let outcome = enrol::request(&token, &generate_key().unwrap()).await;
     let Err(RequestError::Transport(TransportError::Refused { .. })) = outcome else {
         panic!("{outcome:?}")
     };
     let alice = harbour.party("alice").await;
-    let outcome = renew::renew(&[address.to_string()], &alice).await;
+    let outcome = renew::renew(&second.hubs(), &alice).await;
     assert!(matches!(outcome, Err(RequestError::Transport(_))), "{outcome:?}");
-    task.abort();
 }
 
 #[tokio::test]
 async fn a_party_is_no_hub() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let (_sender, identity) = watch::channel(harbour.party("alice").await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let forever = std::future::pending();
@@ -343,7 +207,7 @@ async fn a_party_is_no_hub() {
 
 #[tokio::test]
 async fn half_open_handshakes_keep_nobody_out() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let alice = harbour.party("alice").await;
     let mut flood = Vec::new();
     for _ in 0..200 {
@@ -365,7 +229,7 @@ async fn half_open_handshakes_keep_nobody_out() {
 
 #[tokio::test]
 async fn oversized_and_foreign_messages_end_the_connection() {
-    let harbour = harbour().await;
+    let harbour = Harbour::open().await;
     let alice = harbour.party("alice").await;
     let long = (u32::try_from(LONGEST).unwrap() + 1).to_be_bytes();
     for bytes in [&long[..], &[0, 0, 0, 0], &[0, 0, 0, 1, 99], &[0, 0, 0, 2, 2, 0]] {

@@ -3,13 +3,17 @@
 //! The child itself moves, not a helper in between, so the process that was spawned is the program
 //! that was asked for. This is the only unsafe module: code after a fork may not allocate or lock.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::{Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::ioctl::{Opcode, Setter};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, getgid, getpid, getppid, getuid};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
 
@@ -34,13 +38,7 @@ pub(crate) enum Rights {
 pub(crate) fn join(command: &mut Command, place: Place, rights: Rights) {
     let owner = getpid();
     before_exec(command, move || {
-        if let Some(user) = &place.user {
-            rustix::thread::move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
-        }
-        rustix::thread::move_into_link_name_space(
-            place.net.as_fd(),
-            Some(LinkNameSpaceType::Network),
-        )?;
+        enter(&place)?;
         if let Rights::SetUp(passed) = &rights {
             keep_net_admin()?;
             if let Some(passed) = passed {
@@ -71,6 +69,73 @@ pub(crate) fn isolate(command: &mut Command, user: Option<Arc<OwnedFd>>, fresh_u
         unshare(UnshareFlags::NEWNET)?;
         die_with(owner)
     });
+}
+
+/// Makes `command` open something in `place` and send its descriptor through `socket`: devices and
+/// sockets belong to the namespace in which they are opened.
+pub(crate) fn open_there(
+    command: &mut Command,
+    place: Place,
+    socket: OwnedFd,
+    open: impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static,
+) {
+    before_exec(command, move || {
+        enter(&place)?;
+        let opened = open()?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut messages = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [opened.as_fd()];
+        messages.push(SendAncillaryMessage::ScmRights(&descriptors));
+        sendmsg(&socket, &[IoSlice::new(&[0])], &mut messages, SendFlags::empty())?;
+        Ok(())
+    });
+}
+
+/// Opens a TAP device of this name, whose reads and writes do not wait.
+pub(crate) fn tap(name: &str) -> impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static {
+    let mut wanted = TapRequest { name: [0; 16], flags: IFF_TAP | IFF_NO_PI, unused: [0; 22] };
+    // The last byte stays the zero that ends the name.
+    wanted.name[..15].iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    move || {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let tap = rustix::fs::open(c"/dev/net/tun", flags, Mode::empty())?;
+        name_tap(&tap, &wanted)?;
+        Ok(tap)
+    }
+}
+
+/// Opens a UDP socket on this port, for both families.
+pub(crate) fn udp(port: u16) -> impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static {
+    move || Ok(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?.into())
+}
+
+/// `struct ifreq` as `TUNSETIFF` reads it (linux/if_tun.h).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TapRequest {
+    name: [u8; 16],
+    flags: u16,
+    unused: [u8; 22],
+}
+
+const IFF_TAP: u16 = 0x0002;
+const IFF_NO_PI: u16 = 0x1000;
+const TUNSETIFF: Opcode = rustix::ioctl::opcode::write::<std::ffi::c_int>(b'T', 202);
+
+#[expect(unsafe_code, reason = "there is no safe way to name a TAP device")]
+fn name_tap(tap: &OwnedFd, wanted: &TapRequest) -> io::Result<()> {
+    // SAFETY: TUNSETIFF reads a `struct ifreq`, which `TapRequest` is laid out like.
+    let request = unsafe { Setter::<TUNSETIFF, TapRequest>::new(*wanted) };
+    // SAFETY: as above; the descriptor is that of /dev/net/tun.
+    Ok(unsafe { rustix::ioctl::ioctl(tap, request) }?)
+}
+
+fn enter(place: &Place) -> io::Result<()> {
+    if let Some(user) = &place.user {
+        rustix::thread::move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
+    }
+    let network = Some(LinkNameSpaceType::Network);
+    Ok(rustix::thread::move_into_link_name_space(place.net.as_fd(), network)?)
 }
 
 /// Lets the program keep `CAP_NET_ADMIN` through exec although it is not root in its namespace.
@@ -108,7 +173,7 @@ fn before_exec(
     command: &mut Command,
     steps: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) {
-    // SAFETY: the two callers above make plain system calls on data prepared before the fork; they
+    // SAFETY: the callers above make plain system calls on data prepared before the fork; they
     // neither allocate nor take locks.
     unsafe { command.pre_exec(steps) };
 }

@@ -31,9 +31,21 @@ pub enum LabError {
         /// What it answered.
         output: String,
     },
-    /// The switch has no port left.
-    #[error("a lab has at most 254 hosts")]
+    /// A switch has no number left.
+    #[error("a switch has 253 numbers for hosts and changes of address, and all are used")]
     Full,
+    /// Nothing to shape.
+    #[error(
+        "only a WAN line can be changed: give the host or router a «link» in the topology that has \
+         more than a rate, or nothing at all"
+    )]
+    NoWan,
+    /// Hosts that have nothing in common.
+    #[error("{0} and {1} are not in the same lab")]
+    Apart(String, String),
+    /// A description that cannot be built.
+    #[error("the topology: {0}")]
+    Topology(String),
     /// Nothing listened in time.
     #[error("nothing listens on port {port} of {host} after {waited:?}")]
     NotListening {

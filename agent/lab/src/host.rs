@@ -1,16 +1,17 @@
-//! A lab and its hosts.
+//! A host: a network namespace in which ordinary programs run.
 
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::namespace::Namespace;
-use crate::switch::{Port, Switch};
-use crate::tool::IP;
+use crate::switch::{Port, Switch, meeting};
+use crate::tool::SH;
+use crate::uplink::{Families, Uplink};
+use crate::wan::Wan;
 use crate::{LabError, leftovers};
 
 /// Where [`Host::free_port`] starts: above the usual services, below the ports that the kernel
@@ -20,104 +21,48 @@ const FIRST_FREE_PORT: u16 = 20_000;
 /// How often [`Host::wait_for`] looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A switch and the hosts on it.
-pub struct Lab {
-    switch: Arc<Switch>,
-}
-
-impl Lab {
-    /// A lab without hosts.
-    ///
-    /// # Errors
-    /// If namespaces are not allowed here or a tool is missing; the message says what to do.
-    pub fn new() -> Result<Self, LabError> {
-        Ok(Self { switch: Arc::new(Switch::new()?) })
-    }
-
-    /// Whether labs work on this machine, for this user; if not, why.
-    ///
-    /// # Errors
-    /// The reason and the remedy.
-    pub fn available() -> Result<(), String> {
-        Self::new().and_then(|lab| lab.host("probe")).map(drop).map_err(|e| e.to_string())
-    }
-
-    /// Adds a host with addresses 10.77.0.n and fd77::n, n counting from 1. Its name is for people.
-    ///
-    /// # Errors
-    /// If the system refuses, or there are 254 hosts.
-    pub fn host(&self, name: &str) -> Result<Host, LabError> {
-        let (namespace, port) = self.switch.plug()?;
-        let host = Host {
-            name: name.to_owned(),
-            namespace,
-            port,
-            switch: Arc::clone(&self.switch),
-            next_port: AtomicU16::new(FIRST_FREE_PORT),
-        };
-        let (v4, v6) = (host.ip(), host.ipv6());
-        // Without duplicate address detection the address works at once.
-        let script = format!(
-            "addr add {v4}/24 dev eth0\naddr add {v6}/64 dev eth0 nodad\nlink set eth0 up\n"
-        );
-        IP.run(&host.namespace, &script, None)?;
-        Ok(host)
-    }
-
-    /// Drops everything between two hosts, silently, in both directions.
-    ///
-    /// # Errors
-    /// If the packet filter refuses.
-    pub fn cut(&self, a: &Host, b: &Host) -> Result<(), LabError> {
-        a.drop_to(b)?;
-        b.drop_to(a)
-    }
-
-    /// Lets two hosts talk again in both directions.
-    ///
-    /// # Errors
-    /// If the packet filter refuses.
-    pub fn heal(&self, a: &Host, b: &Host) -> Result<(), LabError> {
-        self.switch.pass(a.port, b.port)?;
-        self.switch.pass(b.port, a.port)
-    }
-
-    /// Lets all hosts talk again. Hosts that are [`Host::down`] stay so.
-    ///
-    /// # Errors
-    /// If the packet filter refuses.
-    pub fn heal_all(&self) -> Result<(), LabError> {
-        self.switch.pass_all()
-    }
-}
-
 /// A host: a network namespace with its own addresses. When it is dropped, whatever still runs in
 /// it is killed.
 pub struct Host {
     name: String,
-    namespace: Namespace,
-    port: Port,
-    switch: Arc<Switch>,
+    uplink: Uplink,
     next_port: AtomicU16,
 }
 
 impl Host {
+    pub(crate) fn new(
+        name: &str,
+        switch: &Arc<Switch>,
+        families: Families,
+        wan: Option<&Wan>,
+    ) -> Result<Self, LabError> {
+        let uplink = Uplink::new(switch, "eth0", families, wan)?;
+        Ok(Self { name: name.to_owned(), uplink, next_port: AtomicU16::new(FIRST_FREE_PORT) })
+    }
+
     /// The name it was given.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its IPv4 address.
+    /// Its IPv4 address; the unspecified one where it has none.
     #[must_use]
     pub fn ip(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 77, 0, self.port.0)
+        self.uplink.ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
-    /// Its IPv6 address.
+    /// Its IPv6 address; the unspecified one where it has none.
     #[must_use]
     pub fn ipv6(&self) -> Ipv6Addr {
-        Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, self.port.0.into())
+        self.uplink.ipv6().unwrap_or(Ipv6Addr::UNSPECIFIED)
+    }
+
+    /// The addresses that it has.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let v4 = self.uplink.ipv4().map(IpAddr::from);
+        v4.into_iter().chain(self.uplink.ipv6().map(IpAddr::from)).collect()
     }
 
     /// Its IPv4 address with a port.
@@ -133,21 +78,33 @@ impl Host {
     /// the death of its parent: spawn from a thread that outlives it.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        self.namespace.command(program)
+        self.uplink.namespace.command(program)
+    }
+
+    /// A UDP socket of this host, bound to `port` (0 takes any) for both families, to be used from
+    /// here.
+    ///
+    /// # Errors
+    /// If the port is taken or the system refuses.
+    pub fn udp_socket(&self, port: u16) -> Result<UdpSocket, LabError> {
+        let what = || format!("cannot open UDP port {port} of {}", self.name);
+        self.uplink.namespace.udp(port).map_err(|e| LabError::io(what())(e))
     }
 
     /// How a person gets into this host from another terminal while this process lives.
     #[must_use]
     pub fn enter_with(&self) -> String {
-        self.namespace.enter_with()
+        self.uplink.namespace.enter_with()
     }
 
-    /// Drops everything from this host to the other, silently; the other direction still works.
+    /// Drops everything from this host to the other, silently; the other direction still works. Where
+    /// one is behind a router, this happens to all behind it.
     ///
     /// # Errors
-    /// If the packet filter refuses.
+    /// If the packet filter refuses, or they are of different labs.
     pub fn drop_to(&self, other: &Self) -> Result<(), LabError> {
-        self.switch.block(self.port, other.port)
+        let (switch, from, to) = self.meeting(other)?;
+        switch.block(from, to, true)
     }
 
     /// Drops everything from the other host to this one, silently.
@@ -163,7 +120,7 @@ impl Host {
     /// # Errors
     /// If the system refuses.
     pub fn down(&self) -> Result<(), LabError> {
-        self.switch.connect(self.port, false)
+        self.uplink.connect(false)
     }
 
     /// Puts the plug back.
@@ -171,7 +128,43 @@ impl Host {
     /// # Errors
     /// If the system refuses.
     pub fn up(&self) -> Result<(), LabError> {
-        self.switch.connect(self.port, true)
+        self.uplink.connect(true)
+    }
+
+    /// Drops whatever passes to and from this host, silently, until it is told otherwise.
+    ///
+    /// # Errors
+    /// If the packet filter refuses.
+    pub fn silence(&self, silent: bool) -> Result<(), LabError> {
+        self.uplink.silence(silent)
+    }
+
+    /// Takes the interface down and up again with addresses that nobody has had.
+    ///
+    /// # Errors
+    /// If the system refuses, or no address is left.
+    pub fn renumber(&self) -> Result<(), LabError> {
+        self.uplink.renumber()
+    }
+
+    /// Changes its WAN line.
+    ///
+    /// # Errors
+    /// If the topology gave it none.
+    pub fn set_link(&self, wan: &Wan) -> Result<(), LabError> {
+        self.uplink.change(wan)
+    }
+
+    /// The switch where the ways to another host meet, and the ports there.
+    pub(crate) fn meeting(&self, other: &Self) -> Result<(Arc<Switch>, Port, Port), LabError> {
+        let apart = || LabError::Apart(self.name.clone(), other.name.clone());
+        meeting(self.uplink.place(), &other.uplink.place()).ok_or_else(apart)
+    }
+
+    /// Lets ordinary users serve on every port.
+    pub(crate) fn open_low_ports(&self) -> Result<(), LabError> {
+        let script = "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start\n";
+        SH.run(&self.uplink.namespace, script, None)
     }
 
     /// A TCP port on which nothing listens here; no two calls return the same one.
@@ -194,7 +187,7 @@ impl Host {
     /// If the socket table cannot be read.
     pub fn listens(&self, port: u16) -> Result<bool, LabError> {
         let what = || format!("cannot read the socket table of {}", self.name);
-        self.namespace.sockets().contain(port).map_err(|e| LabError::io(what())(e))
+        self.uplink.namespace.sockets().contain(port).map_err(|e| LabError::io(what())(e))
     }
 
     /// Waits until a program listens on TCP port `port`.
@@ -216,6 +209,6 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        leftovers::kill(self.namespace.descriptor());
+        leftovers::kill(self.uplink.namespace.descriptor());
     }
 }

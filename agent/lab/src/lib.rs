@@ -4,6 +4,10 @@
 //! its own, in which [`Host::command`] starts ordinary programs. Links fail on demand: one way
 //! ([`Host::drop_to`]), both ways ([`Lab::cut`]), or by pulling the plug ([`Host::down`]).
 //!
+//! A [`Topology`] is data: an internet with public hosts, and [`Router`]s with NATs and firewalls
+//! that have others behind them, over cables or WAN lines with delay, jitter, loss and a rate. What
+//! is built from it can be cut, slowed, renumbered and rebound while programs run.
+//!
 //! Namespaces have no names and no mounts: an open descriptor of this process keeps each alive.
 //! When the process ends, however it ends, the kernel closes the descriptors and takes namespaces,
 //! interfaces and rules away, and the parent-death signal takes the programs started there. So
@@ -15,14 +19,26 @@
 mod child;
 mod error;
 mod host;
+mod lab;
 mod leftovers;
 mod namespace;
 pub mod party;
+pub mod programs;
+pub mod reach;
+mod router;
 mod setting;
 mod sockets;
 mod switch;
 mod tool;
+pub mod topology;
+mod uplink;
+mod wan;
 
 pub use error::LabError;
-pub use host::{Host, Lab};
+pub use host::Host;
+pub use lab::Lab;
+pub use router::{Firewall, Nat, Router};
 pub use setting::{TempState, mpyc_party, python};
+pub use topology::Topology;
+pub use uplink::Families;
+pub use wan::Wan;

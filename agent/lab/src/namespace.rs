@@ -2,11 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+    recvmsg, socketpair,
+};
 use rustix::thread::CapabilitySet;
 
 use crate::LabError;
@@ -68,6 +74,31 @@ impl Namespace {
         command
     }
 
+    /// A new TAP device of this name: whoever holds the descriptor is the other end of its cable.
+    /// Reads and writes of it do not wait.
+    pub(crate) fn tap(&self, name: &str) -> Result<OwnedFd, LabError> {
+        let cannot = LabError::io("cannot make a TAP device (/dev/net/tun has to be accessible)");
+        self.open(child::tap(name)).map_err(cannot)
+    }
+
+    /// A UDP socket there, bound to `port` for both families.
+    pub(crate) fn udp(&self, port: u16) -> io::Result<UdpSocket> {
+        self.open(child::udp(port)).map(UdpSocket::from)
+    }
+
+    /// What a short-lived child opens there.
+    fn open(
+        &self,
+        open: impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static,
+    ) -> io::Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+        let mut opener = Command::new("true");
+        child::open_there(&mut opener, self.place.clone(), theirs, open);
+        opener.spawn()?.wait()?;
+        receive_descriptor(&ours)
+    }
+
     /// The descriptor that stands for this namespace.
     pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.place.net)
@@ -85,4 +116,17 @@ impl Namespace {
     pub(crate) fn sockets(&self) -> &ListeningSockets {
         &self.sockets
     }
+}
+
+/// The descriptor that has come through `socket`.
+fn receive_descriptor(socket: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut messages = RecvAncillaryBuffer::new(&mut space);
+    let (mut byte, flags) = ([0], RecvFlags::CMSG_CLOEXEC);
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut messages, flags)?;
+    let mut descriptors = messages.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    descriptors.next().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }

@@ -1,6 +1,7 @@
 //! Networks of parties for end-to-end tests: a real authority, a real hub and real runners, each a
-//! process of the real binary, on loopback or on hosts of their own.
+//! process of the real binary, on loopback, on hosts of their own, or in a topology.
 
+mod ground;
 mod member;
 mod processes;
 mod run;
@@ -8,7 +9,7 @@ mod session;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,19 +18,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use ground::Ground;
 pub use member::Party;
 pub use processes::Process;
 pub use run::{Outcome, Run};
 pub use session::Session;
 
-use crate::{Host, Lab, LabError, TempState, mpyc_party};
+use crate::{Host, Lab, LabError, Router, TempState, Topology, mpyc_party};
 
 /// Far longer than a hub needs to start, or a killed process to be gone.
 const SOON: Duration = Duration::from_secs(20);
 /// How often a file or process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// The hub's port on a host of its own.
-const HUB_PORT: u16 = 4747;
 
 /// A network: an authority with a hub beside it, and parties. Everything it started is killed when
 /// it is dropped; [`Network::end`] also checks that nothing is left.
@@ -40,7 +40,7 @@ pub struct Network {
     parties: Vec<Party>,
     mark: String,
     state: TempState,
-    lab: Option<Lab>,
+    ground: Ground,
 }
 
 impl Network {
@@ -49,7 +49,7 @@ impl Network {
     /// # Errors
     /// If something cannot be made; the message says what.
     pub fn on_loopback(names: &[&str]) -> Result<Self, LabError> {
-        Self::new(names, None)
+        Self::new(names, Ground::Loopback)
     }
 
     /// A network whose hub and parties have a host each.
@@ -57,28 +57,37 @@ impl Network {
     /// # Errors
     /// If something cannot be made; the message says what.
     pub fn on_hosts(names: &[&str]) -> Result<Self, LabError> {
-        Self::new(names, Some(Lab::new()?))
+        Self::new(names, Ground::Neighbours(Lab::new()?))
     }
 
-    fn new(names: &[&str], lab: Option<Lab>) -> Result<Self, LabError> {
+    /// A network whose hub and parties are on the hosts of these names in a topology; the hub's is
+    /// called «hub». All serve on port 443.
+    ///
+    /// # Errors
+    /// If something cannot be made; the message says what.
+    pub fn in_topology(topology: &Topology, names: &[&str]) -> Result<Self, LabError> {
+        Self::new(names, Ground::topology(topology)?)
+    }
+
+    fn new(names: &[&str], ground: Ground) -> Result<Self, LabError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         processes::keep_orphans().map_err(LabError::io("cannot keep orphans"))?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}={}-{count}", processes::MARK, std::process::id());
-        let hub_host = lab.as_ref().map(|lab| lab.host("hub")).transpose()?;
-        let hub_address = hub_host.as_ref().map(|host| host.socket(HUB_PORT));
-        let hub_address = hub_address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+        let hub_host = ground.host("hub")?;
+        let hub_ip = hub_host.as_ref().map_or(Ipv4Addr::LOCALHOST, Host::ip);
+        let hub_address = (hub_ip, ground.hub_port()).into();
         let state = TempState::new()?;
         for directory in ["tmp", "hub"] {
             state.of(directory)?;
         }
         let (hub, parties) = (None, Vec::new());
-        let mut network = Self { hub, hub_host, hub_address, parties, mark, state, lab };
+        let mut network = Self { hub, hub_host, hub_address, parties, mark, state, ground };
         network.authority(&["ca", "init", "--network", "example"])?;
         network.start_hub()?;
         for name in names {
             let party = network.newcomer(name)?;
-            let token = network.token(&["--name", name])?;
+            let token = network.token_by(network.hub_for(&party), &["--name", name])?;
             done(party.name(), party.enroll(&token)?)?;
             network.parties.push(party);
         }
@@ -88,13 +97,32 @@ impl Network {
     /// The lab, for networks on hosts.
     #[must_use]
     pub fn lab(&self) -> Option<&Lab> {
-        self.lab.as_ref()
+        self.ground.lab()
+    }
+
+    /// The router of this name, for networks in a topology.
+    #[must_use]
+    pub fn router(&self, name: &str) -> Option<&Router> {
+        self.ground.router(name)
     }
 
     /// Where the hub is reached.
     #[must_use]
     pub fn hub_address(&self) -> SocketAddr {
         self.hub_address
+    }
+
+    /// The hub's host, where it has one.
+    #[must_use]
+    pub fn hub_host(&self) -> Option<&Host> {
+        self.hub_host.as_ref()
+    }
+
+    /// Where `party` reaches the hub: over IPv6 if it has no IPv4 address.
+    fn hub_for(&self, party: &Party) -> SocketAddr {
+        let lonely = party.host().filter(|host| host.ip().is_unspecified()).is_some();
+        let v6 = self.hub_host.as_ref().filter(|_| lonely).map(Host::ipv6);
+        v6.map_or(self.hub_address, |ip| (ip, self.hub_address.port()).into())
     }
 
     /// The state directory of hub and authority.
@@ -112,7 +140,9 @@ impl Network {
         // There is none the first time.
         let _ = fs::remove_file(&port_file);
         let mut command = self.hub_command();
-        command.args(["hub", "--listen", &self.hub_address.to_string(), "--port-file"]);
+        let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.hub_address.port()));
+        let listen = if self.hub_host.is_some() { everywhere } else { self.hub_address };
+        command.args(["hub", "--listen", &listen.to_string(), "--port-file"]);
         command.arg(&port_file).stdin(Stdio::null()).stdout(Stdio::null());
         let log = fs::File::options().create(true).append(true).open(self.hub_log());
         command.stderr(log.map_err(LabError::io("cannot open the hub's log"))?);
@@ -192,8 +222,9 @@ impl Network {
     /// # Errors
     /// If its directory or host cannot be made.
     pub fn newcomer(&self, name: &str) -> Result<Party, LabError> {
-        let host = self.lab.as_ref().map(|lab| lab.host(name)).transpose()?;
-        Party::new(name, self.state.of(name)?, self.mark.clone(), host)
+        let host = self.ground.host(name)?;
+        let state = self.state.of(name)?;
+        Party::new(name, state, self.mark.clone(), host, self.ground.party_port())
     }
 
     /// Counts `party`, which has enrolled, among the parties.

@@ -1,4 +1,4 @@
-//! Running `ip` and `nft`, and saying which package is missing.
+//! Running `ip`, `tc` and `nft`, and saying which package is missing.
 
 use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
@@ -24,6 +24,12 @@ pub(crate) const IP: Tool = Tool { name: "ip", package: "iproute2", arguments: &
 
 /// Packet filter.
 pub(crate) const NFT: Tool = Tool { name: "nft", package: "nftables", arguments: &["-f", "-"] };
+
+/// Queues of interfaces.
+pub(crate) const TC: Tool = Tool { name: "tc", package: "iproute2", arguments: &["-batch", "-"] };
+
+/// Files of the kernel.
+pub(crate) const SH: Tool = Tool { name: "sh", package: "dash", arguments: &["-e"] };
 
 impl Tool {
     /// Runs `script` in `namespace`; `passed` stays open for it.

@@ -2,19 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not their helpers")]
 
-use std::fs;
+mod scene;
+
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mpyc_party_lab::{Host, Lab};
+use scene::{LIMIT, PROGRAM, eventually, holders, namespace_of};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mpyc-party-lab");
-/// Far longer than anything here takes.
-const LIMIT: Duration = Duration::from_secs(20);
 /// What passes, passes within a thousandth of this.
 const SILENCE: Duration = Duration::from_millis(400);
 
@@ -58,14 +57,6 @@ fn start(host: &Host, end: &str, address: SocketAddr) -> (Child, Lines<BufReader
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, lines)
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < LIMIT, "not {what} after {LIMIT:?}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn pair() -> (Lab, Host, Host) {
@@ -193,30 +184,6 @@ fn the_spawned_process_is_the_program() {
     let pid = child.id();
     let printed = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     assert_eq!(printed.trim(), pid.to_string());
-}
-
-/// Everything that keeps a network namespace alive: processes in it, descriptors, mounts.
-fn holders(namespace: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for process in fs::read_dir("/proc").unwrap().flatten() {
-        let path = process.path();
-        let links = fs::read_dir(path.join("fd")).into_iter().flatten().flatten();
-        let links = links.map(|fd| fd.path()).chain([path.join("ns/net")]);
-        for link in links {
-            if fs::read_link(&link).is_ok_and(|to| to.to_string_lossy() == namespace) {
-                found.push(link.display().to_string());
-            }
-        }
-        let mounts = fs::read_to_string(path.join("mountinfo")).unwrap_or_default();
-        if mounts.contains(namespace) {
-            found.push(path.join("mountinfo").display().to_string());
-        }
-    }
-    found
-}
-
-fn namespace_of(pid: u32) -> String {
-    fs::read_link(format!("/proc/{pid}/ns/net")).unwrap().to_string_lossy().into_owned()
 }
 
 #[test]

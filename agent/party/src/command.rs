@@ -3,6 +3,7 @@
 mod agent;
 mod authority;
 mod demo;
+mod doctor;
 mod enroll;
 mod hub;
 mod logging;
@@ -12,6 +13,7 @@ mod ping;
 mod python;
 mod reference;
 mod running;
+mod seek;
 mod session;
 mod settings;
 mod status;
@@ -38,6 +40,7 @@ Examples:
   mpyc-party enroll < token                become a party of a network
   mpyc-party session import demo.bundle    look at a proposed session, and accept it
   mpyc-party session run demo              meet the others and run it
+  mpyc-party doctor                        what is wrong here, and what to do
 
 Exit status: 0 completed, 1 failed run or operation, 2 wrong usage or configuration."
 )]
@@ -87,7 +90,7 @@ enum Command {
     /// The certificate authority of a network
     #[command(subcommand)]
     Ca(authority::Ca),
-    /// Serve as a hub: lighthouse, and enrolment where the authority is
+    /// Serve as a hub: lighthouse and relay, and enrolment where the authority is
     Hub(hub::Hub),
     /// Take part in sessions by itself: the daemon of a machine
     Agent(agent::Agent),
@@ -102,6 +105,8 @@ enum Command {
     Peers(peers::Peers),
     /// Look for another party, connect to it, and measure how long an answer takes
     Ping(ping::Ping),
+    /// Look at everything that a run needs, and say what is wrong and what to do
+    Doctor(doctor::Doctor),
     /// Make ready the Python that runs MPyC, and print its path
     Python,
     /// The configuration
@@ -139,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Status(status) => status.run(common),
         Command::Peers(peers) => peers.run(common),
         Command::Ping(ping) => ping.run(common),
+        Command::Doctor(doctor) => doctor.run(common),
         Command::Python => python::run(common),
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),

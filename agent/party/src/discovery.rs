@@ -56,6 +56,16 @@ pub struct Whereabouts {
 }
 
 impl Whereabouts {
+    /// What can be dialled over UDP, «host:port».
+    #[must_use]
+    pub fn udp(&self) -> Vec<String> {
+        let udp = |candidate: &Candidate| match candidate {
+            Candidate::Udp(address) => Some(address.to_string()),
+            Candidate::Tcp(_) => None,
+        };
+        self.candidates.iter().filter_map(udp).collect()
+    }
+
     /// What can be dialled over TCP, «host:port».
     #[must_use]
     pub fn tcp(&self) -> Vec<String> {
@@ -99,8 +109,9 @@ pub struct Finder {
     local: Option<Local>,
     fresh: Vec<usize>,
     heard: BTreeMap<String, Result<Seen, String>>,
-    /// Where this party says that it is reached.
+    /// Where this party says that it is reached, and on which TCP and UDP ports.
     own: Vec<Candidate>,
+    ports: Option<(u16, Option<u16>)>,
     /// Whoever only asks tells by itself which hubs answer.
     only_asks: bool,
 }
@@ -137,6 +148,7 @@ impl Finder {
             fresh,
             heard: BTreeMap::new(),
             own: Vec::new(),
+            ports: None,
             only_asks: false,
         }
     }
@@ -148,26 +160,42 @@ impl Finder {
     pub fn announce(&mut self, port: Option<u16>, quic: Option<quic::Endpoint>) {
         self.only_asks = port.is_none();
         let udp = quic.as_ref().map(quic::Endpoint::port);
-        self.own = port.map(|port| own_candidates(port, udp)).unwrap_or_default();
+        self.ports = port.map(|port| (port, udp));
+        self.own = self.ports.map(own_candidates).unwrap_or_default();
         if self.looks_nearby {
             let root = self.identity.borrow().root().fingerprint;
             let nearby = Nearby::new(root, self.tag, self.roster.clone(), self.me);
             self.local = Some(Local::start(nearby, port, port.and(udp)));
         }
         if !self.hubs.is_empty() {
-            let presence = self.presence(port);
+            let presence = self.presence();
             self.lighthouse = Some(Client::start(&self.hubs, &self.identity, presence, quic));
         }
     }
 
-    fn presence(&self, port: Option<u16>) -> Presence {
+    /// The addresses of this machine have changed: the hubs are told, and asked again.
+    pub fn moved(&mut self) {
+        self.own = self.ports.map(own_candidates).unwrap_or_default();
+        if let Some((client, _)) = &self.lighthouse {
+            client.set(self.presence());
+        }
+    }
+
+    /// A peer was lost: the hubs are asked where it is now.
+    pub fn nudge(&self) {
+        if let Some((client, _)) = &self.lighthouse {
+            client.nudge();
+        }
+    }
+
+    fn presence(&self) -> Presence {
         let me = self.roster.get(self.me);
         let others: Vec<PartyName> =
             self.roster.iter().filter(|name| Some(*name) != me).cloned().collect();
         Presence {
             tag: self.tag,
             candidates: self.own.clone(),
-            allow: if port.is_some() { others.clone() } else { Vec::new() },
+            allow: if self.ports.is_some() { others.clone() } else { Vec::new() },
             watch: others,
         }
     }
@@ -287,7 +315,7 @@ async fn news(local: &mut Option<Local>) -> local::News {
 
 /// The addresses of this machine with these ports. Loopback is among them: hubs pass it on only
 /// where both parties are on the hub's own machine.
-fn own_candidates(tcp: u16, udp: Option<u16>) -> Vec<Candidate> {
+fn own_candidates((tcp, udp): (u16, Option<u16>)) -> Vec<Candidate> {
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let both = |ip| {
         let udp = udp.map(|port| Candidate::Udp(SocketAddr::new(ip, port)));

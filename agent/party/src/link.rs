@@ -1,280 +1,267 @@
-//! Control links and streams to the other parties of a session.
+//! Control links and carriers of streams to the other parties of a session, over whatever path
+//! there is.
 //!
-//! Every pair keeps one control link. Both ends dial whatever candidates they know, at once; of the
-//! connections that come up, the *controlling* end (whose name sorts first) takes one by saying
-//! [`Control::Use`] on it and closes the others. A stream is one more connection to the address that
-//! carried the control link, so it is dialled by the end that dialled the link.
+//! Each peer has a task of its own (`keep`), which feeds the machine of
+//! [`mpyc_party_core::path`] and does what that says. What is dialled (`dial`) and what comes in
+//! (`accept`) ends there as a connection, and the machine makes one of them the link. A link that
+//! is lost, or grows silent, is replaced by the next, under a higher epoch; the run above is told
+//! and goes on. A carrier of a stream (`carry`) is one more connection over the path of the link,
+//! so it is opened by the end that dialled the link.
 
 mod accept;
+mod carry;
+mod circle;
+mod connection;
 mod dial;
 pub mod handover;
+mod keep;
+pub mod moves;
 pub mod packets;
 pub mod ping;
-mod pipe;
+mod reach;
 pub mod report;
+mod serve;
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::claims::{Claims, Fingerprint, PublicKey};
-use mpyc_party_core::control::{Control, Purpose, StreamOpening};
-use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_core::roster::Roster;
-use mpyc_party_core::sni::Tag;
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::control::{Control, StreamOpening};
+use mpyc_party_core::path::{Kind, Target};
+use mpyc_party_core::relay::CallId;
 use mpyc_party_core::verdict::Remark;
-use mpyc_party_transport::{Expect, Identity, Secure};
+use mpyc_party_transport::resume::Traffic;
+use mpyc_party_transport::{Expect, Secure, quic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 pub use accept::{bind, bind_exactly};
-pub use dial::{StreamError, inquire};
+pub use carry::{CarrierError, Carriers};
+pub use circle::Circle;
+use connection::Way;
+pub use dial::inquire;
 use handover::Entrance;
-use pipe::Pipe;
-use report::{PathKind, PathReport, PeerReport};
+use report::{Attempt, PathReport, PeerReport};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long links that are being closed may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the runner hears from its links.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// A control link to this peer is up.
-    Linked(usize, PublicKey),
-    /// It has ended.
+    /// A control link to this peer is up, in place of the one there may have been.
+    Linked(usize, Box<Linked>),
+    /// There is none any more.
     Unlinked(usize, Remark),
+    /// It does not answer; another is looked for.
+    Suspect(usize),
+    /// It does again.
+    Well(usize),
     /// A message came.
     Received(usize, Control),
-    /// A peer opened a stream.
+    /// A peer opened a carrier of a stream.
     Stream(usize, StreamOpening, Box<Secure>),
 }
 
-/// Who meets in a session, and as whom this party is there.
+/// A link that is up.
 #[derive(Clone, Debug)]
-pub struct Circle {
-    identity: watch::Receiver<Identity>,
-    /// The parties.
-    pub roster: Roster,
-    /// This party's index.
-    pub me: usize,
-    /// The keys that peers must have, by index.
-    pub pins: Vec<Option<PublicKey>>,
-    /// What stands for this session in public.
-    pub tag: Tag,
+pub struct Linked {
+    /// The peer's key.
+    pub key: PublicKey,
+    /// Its path and epoch.
+    pub path: PathReport,
+    /// This end dialled, so it opens the carriers of streams.
+    pub opener: bool,
 }
 
-impl Circle {
-    /// The circle of the session `name`; new connections use the newest identity.
-    #[must_use]
-    pub fn new(
-        identity: watch::Receiver<Identity>,
-        name: &SessionName,
-        roster: Roster,
-        me: usize,
-        pins: Vec<Option<PublicKey>>,
-    ) -> Self {
-        let tag = Tag::new(&identity.borrow().root().fingerprint, name, roster.as_slice());
-        Self { identity, roster, me, pins, tag }
-    }
-
-    /// This party's identity as it is now.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.identity.borrow().clone()
-    }
-
-    /// What the network is known by.
-    #[must_use]
-    pub fn root(&self) -> Fingerprint {
-        self.identity.borrow().root().fingerprint
-    }
-
-    /// The peers as the handshake expects them.
-    #[must_use]
-    pub fn expect(&self, only: Option<usize>) -> Expect {
-        let peers = (0..self.roster.len()).filter(|&i| i != self.me && only.is_none_or(|o| o == i));
-        Expect::Parties(peers.map(|i| (self.name(i).clone(), self.pins[i])).collect())
-    }
-
-    fn name(&self, index: usize) -> &PartyName {
-        &self.roster.as_slice()[index]
-    }
-
-    /// The index of the peer with these claims.
-    fn index_of(&self, claims: &Claims) -> Option<usize> {
-        let name = claims.party()?;
-        self.roster.index_of(name).filter(|&i| i != self.me)
-    }
-
-    /// Whether this party decides which connection to `peer` becomes the link.
-    fn controls(&self, peer: usize) -> bool {
-        self.name(self.me) < self.name(peer)
-    }
+/// What all tasks know of one peer.
+#[derive(Debug, Default)]
+struct Slot {
+    link: Option<Link>,
+    attempts: Vec<Attempt>,
+    traffic: Arc<Traffic>,
 }
 
 /// A control link that is in use.
-#[derive(Debug)]
-struct Slot {
-    /// Tells this link from its predecessor to the same peer.
-    number: u64,
-    key: PublicKey,
-    /// Where it was dialled; none if the peer dialled.
-    address: Option<SocketAddr>,
+#[derive(Clone, Debug)]
+struct Link {
+    way: Way,
     path: PathReport,
-    messages: mpsc::Sender<Control>,
 }
 
 /// What all tasks of the links share.
 #[derive(Debug)]
 struct Shared {
     circle: Circle,
-    slots: Mutex<Vec<Option<Slot>>>,
-    /// Peers to whom a connection is just becoming the link.
-    choosing: Mutex<BTreeSet<usize>>,
-    /// Counts the changes to `slots`, so that the dialling tasks notice.
-    changes: watch::Sender<u64>,
-    /// Turns true when no further link shall come up.
-    closing: watch::Sender<bool>,
+    quic: Option<quic::Endpoint>,
+    slots: Mutex<Vec<Slot>>,
+    /// The keys that peers must have: what is pinned, and from the agreement on what was agreed.
+    keys: Mutex<Vec<Option<PublicKey>>>,
     events: mpsc::Sender<LinkEvent>,
     entry: watch::Receiver<Option<Entry>>,
+    /// Where each peer's task takes connections; closed at this party's own index.
+    doors: Vec<mpsc::Sender<keep::News>>,
+    /// Draws numbers for connections.
+    next: std::sync::atomic::AtomicU64,
+    /// Tells this runner from an earlier one of the same party.
+    instance: u64,
 }
 
 impl Shared {
-    fn slots(&self) -> std::sync::MutexGuard<'_, Vec<Option<Slot>>> {
+    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn choosing(&self) -> std::sync::MutexGuard<'_, BTreeSet<usize>> {
-        self.choosing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keys(&self) -> MutexGuard<'_, Vec<Option<PublicKey>>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn linked(&self, peer: usize) -> bool {
-        self.slots()[peer].is_some()
-    }
-
-    /// The right to make a connection the link to `peer`; none while there is a link, or another
-    /// connection is becoming it. Connections come up side by side, and only one may win.
-    fn choose(self: &Arc<Self>, peer: usize) -> Option<Choice> {
-        let free = self.choosing().insert(peer);
-        let choice = free.then(|| Choice { shared: self.clone(), peer });
-        choice.filter(|_| !self.linked(peer))
-    }
-
-    /// Ends the control link to `peer` if it is still the one with this number.
-    async fn unlink(&self, peer: usize, number: u64, why: Remark) {
-        let gone = self.slots()[peer].take_if(|slot| slot.number == number);
-        if gone.is_some() {
-            self.changes.send_modify(|n| *n += 1);
-            let _ = self.events.send(LinkEvent::Unlinked(peer, why)).await;
-        }
+    fn expect(&self, only: Option<usize>) -> Expect {
+        self.circle.expect(only, &self.keys())
     }
 }
 
-/// The right of one connection to become the link to a peer, given back when dropped.
-#[derive(Debug)]
-struct Choice {
-    shared: Arc<Shared>,
-    peer: usize,
-}
-
-impl Drop for Choice {
-    fn drop(&mut self) {
-        self.shared.choosing().remove(&self.peer);
-    }
-}
-
-/// All control links of one session at this party.
+/// All links of one session at this party.
 #[derive(Debug)]
 pub struct Links {
     shared: Arc<Shared>,
-    candidates: Vec<watch::Sender<Vec<String>>>,
-    seekers: JoinSet<()>,
-    carrier: JoinSet<()>,
+    orders: Vec<mpsc::UnboundedSender<keep::Order>>,
+    /// Whoever lets others in, or joins them.
+    doors: JoinSet<()>,
+    keepers: JoinSet<()>,
 }
 
 impl Links {
-    /// Accepts at `entrance` and dials every candidate that [`Links::candidates`] tells.
-    /// `entry` is what an inquiring peer is shown.
-    #[must_use]
+    /// Accepts at `entrance` and the UDP socket of `quic`, and dials everything that
+    /// [`Links::targets`] tells. `entry` is what an inquiring peer is shown.
+    ///
+    /// # Errors
+    /// Without randomness.
     pub fn open(
         circle: Circle,
         entrance: Entrance,
+        quic: Option<quic::Endpoint>,
         entry: watch::Receiver<Option<Entry>>,
-    ) -> (Self, mpsc::Receiver<LinkEvent>) {
-        let (events, received) = mpsc::channel(64);
-        let (pipes, new_pipes) = mpsc::channel(64);
+    ) -> std::io::Result<(Self, mpsc::Receiver<LinkEvent>)> {
+        let (events, received) = mpsc::channel(256);
         let size = circle.roster.len();
-        let slots = Mutex::new((0..size).map(|_| None).collect());
-        let changes = watch::Sender::new(0);
-        let (me, closing) = (circle.me, watch::Sender::new(false));
-        let choosing = Mutex::default();
-        let shared = Arc::new(Shared { circle, slots, choosing, changes, closing, events, entry });
-        let (mut seekers, mut carrier) = (JoinSet::new(), JoinSet::new());
-        carrier.spawn(pipe::carry_all(shared.clone(), new_pipes));
-        seekers.spawn(accept::serve(shared.clone(), entrance, pipes.clone()));
-        let candidates: Vec<_> = (0..size).map(|_| watch::Sender::new(Vec::new())).collect();
-        for peer in (0..size).filter(|&peer| peer != me) {
-            let known = candidates[peer].subscribe();
-            seekers.spawn(dial::keep_linked(shared.clone(), peer, known, pipes.clone()));
+        let (doors, mut inboxes): (Vec<_>, Vec<_>) = (0..size).map(|_| mpsc::channel(64)).unzip();
+        let shared = Arc::new(Shared {
+            slots: Mutex::new((0..size).map(|_| Slot::default()).collect()),
+            keys: Mutex::new(circle.pins.clone()),
+            circle,
+            quic: quic.clone(),
+            events,
+            entry,
+            doors,
+            next: std::sync::atomic::AtomicU64::new(1),
+            instance: getrandom::u64().map_err(std::io::Error::other)?,
+        });
+        let mut doors = JoinSet::new();
+        doors.spawn(serve::tcp(shared.clone(), entrance));
+        if let Some(quic) = quic {
+            doors.spawn(serve::quic(shared.clone(), quic));
         }
-        (Self { shared, candidates, seekers, carrier }, received)
+        let (mut orders, mut keepers) = (Vec::new(), JoinSet::new());
+        for (peer, inbox) in inboxes.drain(..).enumerate() {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            orders.push(sender);
+            if peer != shared.circle.me {
+                keepers.spawn(keep::keep(shared.clone(), peer, inbox, receiver));
+            }
+        }
+        Ok((Self { shared, orders, doors, keepers }, received))
     }
 
-    /// Tells where `peer` may be reached.
-    pub fn candidates(&self, peer: usize, addresses: Vec<String>) {
-        self.candidates[peer].send_if_modified(|known| {
-            let changed = *known != addresses;
-            *known = addresses;
-            changed
-        });
+    fn order(&self, peer: usize, order: keep::Order) {
+        // The task of a peer ends with this.
+        let _ = self.orders[peer].send(order);
+    }
+
+    /// Tells how `peer` may be reached.
+    pub fn targets(&self, peer: usize, targets: Vec<Target>) {
+        self.order(peer, keep::Order::Targets(targets));
+    }
+
+    /// Joins a call of a peer over a hub's relay.
+    pub fn join(&mut self, hub: String, call: CallId) {
+        while self.doors.try_join_next().is_some() {}
+        if self.doors.len() < serve::MOST_GUESTS {
+            self.doors.spawn(serve::called(self.shared.clone(), hub, call));
+        }
+    }
+
+    /// These addresses of this machine have gone, or others have come.
+    pub fn moved(&self, gone: &[IpAddr]) {
+        for peer in self.shared.circle.peers() {
+            self.order(peer, keep::Order::Moved(gone.to_vec()));
+        }
     }
 
     /// Sends `message` to `peer`. A peer that does not read for long loses its link.
     pub fn send(&self, peer: usize, message: Control) {
-        let mut slots = self.shared.slots();
-        let Some(slot) = &mut slots[peer] else { return };
-        if slot.messages.try_send(message).is_err() {
-            // The writing task finds its queue closed, and ends the link.
-            slot.messages = mpsc::channel(1).0;
-        }
+        self.order(peer, keep::Order::Send(message));
     }
 
     /// Closes the link to `peer`; another may come up.
     pub fn unlink(&self, peer: usize) {
-        self.shared.slots()[peer] = None;
-        self.shared.changes.send_modify(|n| *n += 1);
+        self.order(peer, keep::Order::Unlink);
+    }
+
+    /// From now on `peer` must have this key, whatever certificate it shows.
+    pub fn pin(&self, peer: usize, key: PublicKey) {
+        self.shared.keys()[peer] = Some(key);
+    }
+
+    /// A handle that opens carriers.
+    #[must_use]
+    pub fn carriers(&self) -> Carriers {
+        Carriers(self.shared.clone())
+    }
+
+    /// Counts the bytes of all streams of `peer`.
+    #[must_use]
+    pub fn traffic(&self, peer: usize) -> Arc<Traffic> {
+        self.shared.slots()[peer].traffic.clone()
     }
 
     /// What is known of each peer's link, in roster order.
     #[must_use]
     pub fn reports(&self) -> Vec<PeerReport> {
         let (circle, slots) = (&self.shared.circle, self.shared.slots());
-        let peers = (0..slots.len()).filter(|&peer| peer != circle.me);
         let report = |peer: usize| PeerReport {
             party: circle.name(peer).clone(),
-            path: slots[peer].as_ref().map(|slot| slot.path.clone()),
-            sent: 0,
-            received: 0,
-            attempts: Vec::new(),
+            path: slots[peer].link.as_ref().map(|link| link.path.clone()),
+            sent: slots[peer].traffic.sent(),
+            received: slots[peer].traffic.received(),
+            attempts: slots[peer].attempts.clone(),
         };
-        peers.map(report).collect()
-    }
-
-    /// A handle that opens streams.
-    #[must_use]
-    pub fn streams(&self) -> Streams {
-        Streams(self.shared.clone())
+        circle.peers().map(report).collect()
     }
 
     /// Sends what is queued, says goodbye, and waits for the peers to do the same, for a bounded
     /// time.
     pub async fn close(mut self) {
-        self.seekers.abort_all();
-        self.shared.closing.send_replace(true);
-        self.shared.slots().fill_with(|| None);
-        let farewell = async { while self.carrier.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(pipe::FAREWELL, farewell).await;
+        self.doors.abort_all();
+        self.orders.clear();
+        let farewell = async { while self.keepers.join_next().await.is_some() {} };
+        let _ = timeout(FAREWELL, farewell).await;
+        if let Some(quic) = &self.shared.quic {
+            quic.close("the run is over");
+            quic.wait_idle().await;
+        }
     }
 }
 
-/// Opens streams to peers.
-#[derive(Clone, Debug)]
-pub struct Streams(Arc<Shared>);
+/// What can be tried of a peer's whereabouts: addresses for each kind of path, and hubs that relay.
+#[must_use]
+pub fn targets(tcp: Vec<String>, udp: Vec<String>, hubs: Vec<String>) -> Vec<Target> {
+    let of = |kind: Kind| move |place: String| Target { kind, place };
+    let direct = tcp.into_iter().map(of(Kind::Tcp)).chain(udp.into_iter().map(of(Kind::Quic)));
+    direct.chain(hubs.into_iter().map(of(Kind::Relay))).collect()
+}

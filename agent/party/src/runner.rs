@@ -11,6 +11,7 @@ mod child;
 mod conduct;
 pub mod inspect;
 mod launch;
+mod outages;
 mod output;
 pub mod python;
 mod rehearse;

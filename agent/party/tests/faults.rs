@@ -59,11 +59,15 @@ fn a_killed_runner_takes_its_sandbox_along_and_is_named_by_the_others() -> Resul
     // Asleep, it does not notice by itself that its runner is gone.
     let asleep =
         ENDLESS.replace("while True:\n", "while True:\n    if mpc.pid == 1: time.sleep(600)\n");
-    let mut runs = running(&network, &demo(&asleep))?;
+    let mut runs = running(&network, &demo(&asleep).grace(GRACE))?;
     let mut bob = runs.remove(1);
     let payload = bob.payload()?;
+    let killed = Instant::now();
     bob.runner()?.signal(Signal::KILL)?;
-    all_blame(&mut runs, Instant::now(), &["bob"], "lost")?;
+    // It could have been an outage: the others wait for it to come back.
+    for outcome in all_blame(&mut runs, killed + GRACE, &["bob"], "lost")? {
+        ensure!(outcome.at - killed >= GRACE - Duration::from_secs(1), "{}", outcome.text);
+    }
     bob.exit(LIMIT)?;
     let begun = Instant::now();
     while payload.runs() {

@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use common::{SUM, all_blame, blames, demo, fails};
 use mpyc_party_core::agreement::RunId;
 use mpyc_party_core::control::{Control, LARGEST_CONTROL, StreamOpening};
+use mpyc_party_core::stream::Epoch;
 use mpyc_party_core::verdict::{Failure, Reason, Stage};
 use mpyc_party_lab::party::{Network, Run, Session};
 use mpyc_party_transport::Secure;
@@ -53,7 +54,7 @@ async fn among_honest(
 }
 
 fn first(run: RunId) -> StreamOpening {
-    StreamOpening { run, cycle: 0 }
+    StreamOpening { run, cycle: 0, epoch: Epoch { link: 1, attempt: 0 }, received: 0 }
 }
 
 #[tokio::test]
@@ -62,11 +63,10 @@ async fn an_mpyc_that_claims_another_index_reaches_nobody() -> Result<()> {
     for (claim, reaches) in [([2, 0], false), ([0, 1], false), ([0, 0], true)] {
         let (mut runs, rogue, mut links) = among_honest(&network, &session()).await?;
         let run = rogue.start(&mut links).await?;
-        let mut stream = rogue.stream(1, address(&runs[0])?, first(run)).await?;
+        let (mut stream, _) = rogue.carrier(1, address(&runs[0])?, first(run)).await?;
         let mut hello = claim.to_vec();
         hello.extend([7; 16]);
-        stream.stream.write_all(&hello).await?;
-        stream.stream.flush().await?;
+        rogue::send(&mut stream, 0, &hello).await?;
         if reaches {
             // The true index does reach it: the test would notice the others.
             runs[0].wait_for_line("received something from None", common::LIMIT)?;
@@ -107,13 +107,13 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
     let rogue = Rogue::new(network.party("carol"))?;
     let entry = rogue.entry([1; 32])?;
     let changed = rogue.entry([2; 32])?;
-    let list = Control::List(vec![entry.clone()]);
+    let (list, another_list) = (Control::List(vec![entry.clone()]), Control::List(Vec::new()));
     let another = Rogue::new(network.party("bob"))?.entry([1; 32])?;
     let wrongs: [&[Control]; 6] = [
         &[Control::Done],
-        &[Control::Dial { cycle: 0 }],
-        &[list.clone(), list],
-        &[Control::Use],
+        &[Control::Dial { cycle: 0, newest: Epoch::default() }],
+        &[list, another_list],
+        &[Control::Use { instance: 1, epoch: 9 }],
         &[Control::Entry(another)],
         &[Control::Entry(entry), Control::Entry(changed)],
     ];
@@ -134,10 +134,11 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
 
 /// A run that carol takes part in and then ends; returns its id.
 async fn former_run(network: &Network) -> Result<RunId> {
-    let (mut runs, rogue, mut links) = among_honest(network, &session()).await?;
+    let (mut runs, rogue, mut links) =
+        among_honest(network, &session().grace(Duration::from_secs(1))).await?;
     let run = rogue.start(&mut links).await?;
     drop(links);
-    all_blame(&mut runs, Instant::now(), &["carol"], "lost")?;
+    all_blame(&mut runs, Instant::now() + Duration::from_secs(1), &["carol"], "lost")?;
     Ok(run)
 }
 
@@ -209,7 +210,7 @@ async fn one_who_says_nothing_is_late_at_the_deadline() -> Result<()> {
     let beating = async {
         loop {
             for (_, link) in &mut links {
-                say(link, &Control::Beat).await?;
+                say(link, &Control::Beat(0)).await?;
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -246,8 +247,11 @@ impl Numbers {
             0 => self.bytes(200),
             1 => [vec![u8::try_from(self.next() % 8)?], self.bytes(64)].concat(),
             2 => postcard::to_stdvec(entry)?,
-            3 => postcard::to_stdvec(&Control::Dial { cycle: u32::try_from(self.next() >> 32)? })?,
-            _ => postcard::to_stdvec(&Control::Beat)?,
+            3 => postcard::to_stdvec(&Control::Dial {
+                cycle: u32::try_from(self.next() >> 32)?,
+                newest: Epoch::default(),
+            })?,
+            _ => postcard::to_stdvec(&Control::Beat(0))?,
         };
         Ok([&u32::try_from(body.len())?.to_be_bytes()[..], &body].concat())
     }

@@ -54,6 +54,7 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
         "grace_s",
         "hubs",
         "in_stage_s",
+        "nat",
         "party",
         "peers",
         "process",

@@ -3,7 +3,8 @@
 
 mod common;
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use common::{LIMIT, NAMES, SUM, completes, demo};
@@ -92,6 +93,23 @@ while True:
         s.sendto(packet[:random.randrange(len(packet))] + os.urandom(random.randrange(40)), GROUP)
 "#;
 
+/// Announces hundreds of parties in each packet, for ever.
+const FLOOD: &str = r#"
+import os, socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 5353))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[1]))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+service = b'\x0b_mpyc-party\x04_tcp\x05local\0'
+print('listening', flush=True)
+while True:
+    packet = struct.pack('!6H', 0, 0x8400, 0, 30, 0, 0)
+    for n in range(30):
+        alias = b'\x10' + os.urandom(8).hex().encode() + (service if n == 0 else b'\xc0' + bytes([12]))
+        packet += (service if n == 0 else b'\xc0\x0c') + struct.pack('!HHIH', 12, 1, 4500, len(alias)) + alias
+    s.sendto(packet, ('224.0.0.251', 5353))
+"#;
+
 /// A process of a host that ends with the test.
 struct Liar(Child);
 
@@ -105,9 +123,9 @@ impl Drop for Liar {
 
 impl Liar {
     /// Starts to lie, and is heard from now on.
-    fn start(host: &Host) -> Result<Self> {
+    fn start(host: &Host, how: &str) -> Result<Self> {
         let mut command = host.command(python());
-        command.args(["-c", LIAR, &host.ip().to_string()]).stdout(Stdio::piped());
+        command.args(["-c", how, &host.ip().to_string()]).stdout(Stdio::piped());
         let mut liar = Self(command.spawn()?);
         let mut first = [0; 9];
         let output = liar.0.stdout.as_mut().context("no output")?;
@@ -122,7 +140,7 @@ fn whoever_lies_about_where_parties_are_keeps_nobody_apart() -> Result<()> {
     let Some(network) = without_hub()? else { return Ok(()) };
     let lab = network.lab().context("no lab")?;
     let eve = lab.host("eve")?;
-    let mut liar = Liar::start(&eve)?;
+    let mut liar = Liar::start(&eve, LIAR)?;
     network.declare(&demo(SUM))?;
     let runs = network.run("demo")?;
     let mut said = String::new();
@@ -138,5 +156,46 @@ fn whoever_lies_about_where_parties_are_keeps_nobody_apart() -> Result<()> {
     for astray in ["127.0.0.1", "169.254.169.254", "203.0.113.7", "224.0.0.251"] {
         ensure!(!said.contains(&format!(" at {astray}:")), "{astray} was dialled:\n{said}");
     }
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_flood_is_thrown_away() -> Result<()> {
+    let Some(network) = without_hub()? else { return Ok(()) };
+    let lab = network.lab().context("no lab")?;
+    let eve = lab.host("eve")?;
+    network.declare(&demo(SUM).deadline(LIMIT))?;
+    let alice = network.party("alice").run("demo")?;
+    alice.wait_for("waiting", LIMIT)?;
+    let flood = Liar::start(&eve, FLOOD)?;
+    let (begun, told) = (Instant::now(), ["records were announced on it", "too much is announced"]);
+    while !told.iter().any(|text| alice.said().contains(text)) {
+        ensure!(begun.elapsed() < LIMIT, "nothing is thrown away: {}", alice.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let status = format!("/proc/{}/status", alice.runner()?.id());
+    let status = std::fs::read_to_string(status)?;
+    let memory =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no memory")?;
+    let memory: u64 = memory.trim().trim_end_matches(" kB").parse()?;
+    ensure!(memory < 100_000, "{memory} KiB for what a stranger says");
+    drop((flood, alice));
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_network_without_multicast_is_no_trouble() -> Result<()> {
+    let network = Network::on_loopback(&NAMES)?;
+    network.declare(&demo(SUM))?;
+    let alice = network.party("alice");
+    alice.look_nearby()?;
+    let mut ping = alice.command();
+    ping.args(["ping", "bob", "--wait", "1s"]);
+    let mut alone = Command::new("unshare");
+    alone.args(["--user", "--map-root-user", "--net"]).arg(ping.get_program());
+    alone.args(ping.get_args());
+    let said = alone.output()?;
+    let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+    ensure!(said.contains("bob does not answer") && !said.contains("panicked"), "{said}");
     Ok(network.end()?)
 }

@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use common::{ENDLESS, NAMES, SUM, completes, demo, fails, running};
+use common::{ENDLESS, LIMIT, NAMES, PATIENT, SUM, completes, demo, fails, running};
 use mpyc_party_lab::Lab;
 use mpyc_party_lab::party::{Network, Run};
 
@@ -49,8 +49,10 @@ fn hosts_of_their_own_meet() -> Result<()> {
 
 #[test]
 fn packets_dropped_in_both_directions() -> Result<()> {
-    let Some(network) = hosts()? else { return Ok(()) };
+    let Some(mut network) = hosts()? else { return Ok(()) };
     let runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+    // Its relay would be a way around.
+    network.kill_hub();
     let hosts = [network.party("alice").host(), network.party("bob").host()];
     let ([Some(alice), Some(bob)], Some(lab)) = (hosts, network.lab()) else { return Ok(()) };
     let since = Instant::now();
@@ -60,9 +62,35 @@ fn packets_dropped_in_both_directions() -> Result<()> {
 }
 
 #[test]
-fn packets_dropped_in_one_direction() -> Result<()> {
+fn a_relay_takes_over_where_two_do_not_reach_each_other_any_more() -> Result<()> {
     let Some(network) = hosts()? else { return Ok(()) };
+    let mut runs = running(&network, &demo(PATIENT))?;
+    let hosts = [network.party("alice").host(), network.party("bob").host()];
+    let ([Some(alice), Some(bob)], Some(lab)) = (hosts, network.lab()) else { return Ok(()) };
+    lab.cut(alice, bob)?;
+    for (run, peer) in [(&runs[0], "bob"), (&runs[1], "alice")] {
+        run.wait_until("a relayed link", LIMIT, |event| {
+            event["event"] == "link" && event["party"] == peer && event["path"] == "relay"
+        })?;
+    }
+    for (index, run) in runs.iter_mut().enumerate() {
+        run.feed(&format!("{index}\n"))?;
+    }
+    for run in &runs {
+        run.wait_for_line("sum 3", LIMIT)?;
+    }
+    runs.into_iter().try_for_each(completes)?;
+    let outages = &network.party("alice").record()["outages"];
+    ensure!(outages[0]["party"] == "bob" && outages[0]["count"] == 1, "{outages}");
+    Ok(network.end()?)
+}
+
+#[test]
+fn packets_dropped_in_one_direction() -> Result<()> {
+    let Some(mut network) = hosts()? else { return Ok(()) };
     let runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+    // Its relay would be a way around.
+    network.kill_hub();
     let hosts = [network.party("carol").host(), network.party("bob").host()];
     let [Some(carol), Some(bob)] = hosts else { return Ok(()) };
     let since = Instant::now();

@@ -6,7 +6,7 @@
 //! flood therefore evicts itself first, and a member's handshake, over in a few round trips, gets
 //! through.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,6 @@ impl Default for Limits {
 }
 
 struct Place {
-    number: u64,
     origin: IpAddr,
     evict: oneshot::Sender<()>,
 }
@@ -40,19 +39,33 @@ struct Place {
 #[derive(Default)]
 struct Places {
     next: u64,
-    // Oldest first.
-    taken: VecDeque<Place>,
+    // By number, and so by age.
+    taken: BTreeMap<u64, Place>,
+    // Kept beside, for a flood must not make every newcomer count them all.
+    counts: HashMap<IpAddr, usize>,
 }
 
 impl Places {
     fn count(&self, origin: IpAddr) -> usize {
-        self.taken.iter().filter(|place| place.origin == origin).count()
+        self.counts.get(&origin).copied().unwrap_or_default()
+    }
+
+    fn free(&mut self, number: u64) -> Option<Place> {
+        let place = self.taken.remove(&number)?;
+        if let Some(count) = self.counts.get_mut(&place.origin) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&place.origin);
+            }
+        }
+        Some(place)
     }
 
     /// Frees the oldest place of `origin`.
     fn evict(&mut self, origin: IpAddr) {
-        if let Some(at) = self.taken.iter().position(|place| place.origin == origin)
-            && let Some(place) = self.taken.remove(at)
+        let oldest = self.taken.iter().find(|(_, place)| place.origin == origin);
+        if let Some(number) = oldest.map(|(number, _)| *number)
+            && let Some(place) = self.free(number)
         {
             // Fails only if that connection has just been decided.
             let _ = place.evict.send(());
@@ -64,14 +77,15 @@ impl Places {
             self.evict(origin);
         }
         if self.taken.len() >= limits.most {
-            let greediest = self.taken.iter().rev().map(|place| place.origin);
+            let greediest = self.taken.values().rev().map(|place| place.origin);
             if let Some(greediest) = greediest.max_by_key(|origin| self.count(*origin)) {
                 self.evict(greediest);
             }
         }
         let (evict, evicted) = oneshot::channel();
         self.next += 1;
-        self.taken.push_back(Place { number: self.next, origin, evict });
+        self.taken.insert(self.next, Place { origin, evict });
+        *self.counts.entry(origin).or_default() += 1;
         (self.next, evicted)
     }
 }
@@ -84,14 +98,29 @@ pub struct Gate {
 }
 
 /// A place among the undecided; dropping it frees it.
-struct Ticket<'a> {
-    gate: &'a Gate,
+pub(crate) struct Ticket {
+    gate: Gate,
     number: u64,
+    address: SocketAddr,
+    evicted: oneshot::Receiver<()>,
 }
 
-impl Drop for Ticket<'_> {
+impl Ticket {
+    /// Lets `handshake` run until it is decided or loses the place to others.
+    pub(crate) async fn decide<T>(
+        mut self,
+        handshake: impl Future<Output = Result<T, TransportError>>,
+    ) -> Result<T, TransportError> {
+        tokio::select! {
+            outcome = handshake => outcome,
+            _ = &mut self.evicted => Err(TransportError::Evicted { address: self.address }),
+        }
+    }
+}
+
+impl Drop for Ticket {
     fn drop(&mut self) {
-        self.gate.places().taken.retain(|place| place.number != self.number);
+        self.gate.places().free(self.number);
     }
 }
 
@@ -119,6 +148,12 @@ impl Gate {
         self.places().taken.len()
     }
 
+    /// Takes a place for the connection from `address`.
+    pub(crate) fn enter(&self, address: SocketAddr) -> Ticket {
+        let (number, evicted) = self.places().take(origin(address.ip()), self.limits);
+        Ticket { gate: self.clone(), number, address, evicted }
+    }
+
     /// Lets `handshake` of the connection from `address` run while it holds a place.
     ///
     /// # Errors
@@ -128,12 +163,7 @@ impl Gate {
         address: SocketAddr,
         handshake: impl Future<Output = Result<T, TransportError>>,
     ) -> Result<T, TransportError> {
-        let (number, evicted) = self.places().take(origin(address.ip()), self.limits);
-        let _ticket = Ticket { gate: self, number };
-        tokio::select! {
-            outcome = handshake => outcome,
-            _ = evicted => Err(TransportError::Evicted { address }),
-        }
+        self.enter(address).decide(handshake).await
     }
 }
 
@@ -199,7 +229,7 @@ mod tests {
         for _ in 0..3 {
             gate.decide(from, async { Ok(()) }).await.unwrap();
         }
-        assert!(gate.places().taken.is_empty());
+        assert!(gate.places().taken.is_empty() && gate.places().counts.is_empty());
         let pending = gate.decide(from, std::future::pending::<Result<(), _>>());
         let both = tokio::join!(pending, gate.decide(from, async { Ok(()) }));
         assert!(matches!(both, (Err(TransportError::Evicted { .. }), Ok(()))));

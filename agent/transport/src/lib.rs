@@ -3,7 +3,8 @@
 //!
 //! An [`Identity`] and an [`Expect`] go in, a [`Secure`] connection comes out, and whoever is at
 //! its other end has been checked inside the handshake. TLS 1.3 only, no resumption, no tickets, no
-//! early data, one ALPN per [`Protocol`].
+//! early data, one ALPN per [`Protocol`]. What MPyC says goes over a succession of them, as [`resume`]
+//! carries it.
 
 mod accept;
 mod carrier;
@@ -17,6 +18,7 @@ mod identity;
 pub mod peek;
 mod provider;
 pub mod quic;
+pub mod resume;
 mod secure;
 mod verify;
 
@@ -26,5 +28,6 @@ pub use dial::{connect, connect_to_enrol};
 pub use error::TransportError;
 pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
-pub use secure::{Enrolment, PATIENCE, Path, Secure, SecureStream};
+pub use mpyc_party_core::path::Kind as Path;
+pub use secure::{Enrolment, PATIENCE, Secure, SecureStream};
 pub use verify::{PeerError, certified, verify_issued};

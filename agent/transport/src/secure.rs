@@ -5,7 +5,6 @@
 //! [`connect`](crate::connect) returns is accepted by both ends, and a refusal is reported there
 //! and nowhere later.
 
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mpyc_party_core::claims::Claims;
+use mpyc_party_core::path::Kind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
@@ -49,35 +49,14 @@ pub struct Secure {
 impl Secure {
     /// The way it takes.
     #[must_use]
-    pub fn path(&self) -> Path {
+    pub fn path(&self) -> Kind {
         match &self.stream {
-            SecureStream::Quic(_) => Path::Quic,
+            SecureStream::Quic(_) => Kind::Quic,
             SecureStream::Tls(tls) => match tls.get_ref().0 {
-                Carrier::Tcp(_) => Path::Tcp,
-                Carrier::Relayed(_) => Path::Relay,
+                Carrier::Tcp(_) => Kind::Tcp,
+                Carrier::Relayed(_) => Kind::Relay,
             },
         }
-    }
-}
-
-/// The ways to reach a peer, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Path {
-    /// TLS over a direct TCP connection.
-    Tcp,
-    /// QUIC, through NATs where they let it.
-    Quic,
-    /// End-to-end TLS through a hub.
-    Relay,
-}
-
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "direct TLS over TCP",
-            Self::Quic => "direct QUIC",
-            Self::Relay => "relayed",
-        })
     }
 }
 

@@ -292,6 +292,12 @@ fn event() -> impl Strategy<Value = (usize, u8, u16)> {
 struct Known(BTreeMap<ConnectionId, BTreeMap<PartyName, Vec<Candidate>>>);
 
 impl Known {
+    /// Connection `id` does not watch these any longer, and is not told so.
+    fn forget(&mut self, id: ConnectionId, parties: &[&str]) {
+        let known = self.0.entry(id).or_default();
+        known.retain(|party, _| !parties.contains(&party.as_str()));
+    }
+
     /// Takes in what was sent; returns who was told to go.
     fn take(&mut self, actions: Vec<Action>) -> Vec<ConnectionId> {
         let mut closed = Vec::new();
@@ -329,6 +335,7 @@ proptest! {
             // The two connections of a party are one instance when the port says so.
             let instance = u8::try_from(if port == 1 { who % 3 } else { who }).unwrap();
             let announced = [&*format!("192.0.2.1:{port}"), "u192.0.2.1:9"];
+            let mut unwatched = None;
             let actions = match (ids[who], what) {
                 (None, _) => {
                     let from = SocketAddr::from(([203, 0, 113, u8::try_from(who).unwrap()], 9));
@@ -348,14 +355,19 @@ proptest! {
                             let mut actions = sea.announce_as(id, instance, &[], &[]);
                             // It may have been told that it is the older one.
                             if sea.0.connections[&id].instance().is_some() {
-                                actions.extend(sea.watch(id, &["alice", "bob", "eve"]));
+                                actions.extend(sea.watch(id, &names[usize::from(what - 4)..]));
+                                unwatched = Some((id, usize::from(what - 4)));
                             }
                             actions
                         }
                     }
                 }
             };
-            for closed in known.take(actions) {
+            let closed = known.take(actions);
+            if let Some((id, first)) = unwatched {
+                known.forget(id, &names[..first]);
+            }
+            for closed in closed {
                 let actions = sea.0.disconnect(closed);
                 prop_assert!(known.take(actions).is_empty());
                 known.0.remove(&closed);

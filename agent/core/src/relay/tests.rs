@@ -167,6 +167,21 @@ fn one_that_asks_rarely_waits_for_one_piece_only() {
 }
 
 #[test]
+fn nobody_saves_up_for_later() {
+    let (steady, late) = (name("steady"), name("late"));
+    let mut turns = Turns::default();
+    turns.ask(&steady, "steady", 100);
+    for _ in 0..50 {
+        turns.ask(&steady, "steady", 100);
+        assert_eq!(turns.take(), Some(("steady", 100)));
+    }
+    (0..10).for_each(|_| turns.ask(&late, "late", 100));
+    (0..10).for_each(|_| turns.ask(&steady, "steady", 100));
+    let next: Vec<_> = (0..10).filter_map(|_| turns.take()).map(|(who, _)| who).collect();
+    assert!(next.iter().filter(|who| **who == "late").count() <= 6, "{next:?}");
+}
+
+#[test]
 fn who_gives_up_does_not_wait_and_nothing_is_kept_for_long() {
     let mut turns = Turns::default();
     turns.ask(&name("alice"), 1, 10);

@@ -1,19 +1,15 @@
-//! Ways to an end: what failed, who is named for it, and who is told.
+//! Ways to a failure: what happened, and who is named for it.
 
-use std::time::Duration;
-
-use super::peer::Peer;
-use super::{Action, BEAT, Run, SETTLE};
-use crate::control::Control;
-use crate::verdict::{Exit, Failure, Reason, Stage, Verdict};
+use super::{Action, Run, SETTLE};
+use crate::verdict::{Exit, Failure, Reason, Stage};
 
 impl Run {
     /// A program that fails right after a peer's stream ended may be a consequence: the peer's own
     /// explanation, if one comes, is the better verdict.
-    pub(super) fn exited(&mut self, now: Duration, exit: Exit) {
+    pub(super) fn exited(&mut self, exit: Exit) {
         let failure = self.failure(vec![self.me], Reason::Ended(exit));
         if self.stage == Stage::Run && self.others().any(|i| self.peers[i].stream_ended) {
-            self.pending.get_or_insert((now + SETTLE, failure));
+            self.pending.get_or_insert((self.now + SETTLE, failure));
         } else {
             self.fail(failure);
         }
@@ -24,26 +20,18 @@ impl Run {
         let Some(name) = self.roster.get(peer) else { return };
         failure.via = (failure.observer != *name).then(|| name.clone());
         failure.who.truncate(self.roster.len());
+        self.peers[peer].parted = true;
+        self.note(peer);
         self.fail(failure);
     }
 
-    /// The peer's link has ended or it is silent: before the agreement it may come back, later the
-    /// run cannot go on without it.
+    /// The run cannot go on without this peer, which is gone; unless it was done.
     pub(super) fn gone(&mut self, peer: usize, reason: Reason) {
-        let was_done = self.peers[peer].done;
-        self.peers[peer] = Peer { done: was_done, ..Peer::default() };
-        if was_done {
-            return;
-        }
-        if self.stage == Stage::Find {
-            if let Some(agreement) = &mut self.agreement {
-                agreement.forget(peer);
-            }
-            return;
-        }
         let failure = self.failure(vec![peer], reason);
-        if self.done {
-            self.unconfirmed(failure);
+        if self.peers[peer].done {
+            // Nothing more is expected from it.
+        } else if self.done {
+            self.unconfirmed();
         } else if let Some((_, earlier)) = self.pending.take_if(|(_, f)| f.who == failure.who) {
             self.fail(earlier);
         } else {
@@ -52,22 +40,30 @@ impl Run {
     }
 
     /// Looks at the clock.
-    pub(super) fn watch(&mut self, now: Duration) {
-        if let Some((_, failure)) = self.pending.take_if(|(at, _)| *at <= now) {
-            return self.fail(failure);
-        }
-        for peer in self.linked() {
-            if self.peers[peer].silent_at(self.patience.grace).is_some_and(|at| at <= now) {
-                self.actions.push(Action::Unlink(peer));
-                self.gone(peer, Reason::Silent(self.patience.grace));
+    pub(super) fn watch(&mut self) {
+        if let Some((_, failure)) = self.pending.take_if(|(at, _)| *at <= self.now) {
+            if self.others().any(|i| self.peers[i].stream_ended && !self.peers[i].linked) {
+                // The one who could explain it is away: it has the grace time to come back.
+                self.pending = Some((self.now + SETTLE, failure));
+            } else {
+                return self.fail(failure);
             }
         }
-        if !self.over && self.stage < Stage::Run && now >= self.patience.deadline {
-            return self.deadline();
+        let grace = self.patience.grace;
+        for peer in self.others() {
+            if self.peers[peer].silent_at(grace).is_none_or(|at| at > self.now) {
+                continue;
+            }
+            if self.stage == Stage::Find {
+                self.actions.push(Action::Unlink(peer));
+                self.forget(peer);
+            } else {
+                let reason = self.peers[peer].absence(grace);
+                self.gone(peer, reason);
+            }
         }
-        if !self.over && now >= self.next_beat {
-            self.next_beat = now + BEAT.min(self.patience.grace / 4);
-            self.send_all(&Control::Beat);
+        if self.verdict.is_none() && self.stage < Stage::Run && self.now >= self.patience.deadline {
+            self.deadline();
         }
     }
 
@@ -75,7 +71,7 @@ impl Run {
     fn deadline(&mut self) {
         let agreement = self.agreement.as_ref();
         let steps: [&dyn Fn(usize) -> bool; 4] = [
-            &|i| self.peers[i].linked(),
+            &|i| self.peers[i].linked,
             &|i| agreement.is_none_or(|a| a.has(i)),
             &|i| agreement.is_none_or(|a| a.confirmed(i)),
             &|i| agreement.is_none() || self.peers[i].ready.is_some(),
@@ -99,30 +95,5 @@ impl Run {
     pub(super) fn blame(&mut self, who: Vec<usize>, reason: Reason) {
         let failure = self.failure(who, reason);
         self.fail(failure);
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        self.tell(&failure);
-        self.end(Verdict::Failed(failure));
-    }
-
-    /// The program succeeded here, and a peer's last report is lost: the others hear of it.
-    fn unconfirmed(&mut self, failure: Failure) {
-        self.tell(&failure);
-        let who = self.names(|peer| !peer.done);
-        self.end(Verdict::Unconfirmed(who));
-    }
-
-    fn tell(&mut self, failure: &Failure) {
-        if !self.over {
-            self.send_all(&Control::Abort(Failure { via: None, ..failure.clone() }));
-        }
-    }
-
-    pub(super) fn end(&mut self, verdict: Verdict) {
-        if !self.over {
-            self.over = true;
-            self.actions.push(Action::End(verdict));
-        }
     }
 }

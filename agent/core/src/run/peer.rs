@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use crate::agreement::{Entry, RunId};
 use crate::claims::PublicKey;
+use crate::verdict::{Reason, Remark};
 
 /// One peer, as far as it has come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
-    /// Its key; none while there is no control link to it.
+    /// Its key; none before there was a control link to it.
     pub(super) key: Option<PublicKey>,
+    /// There is a control link to it; otherwise it is *away*.
+    pub(super) linked: bool,
+    /// It has said its entry over this link: it is the one it was.
+    pub(super) introduced: bool,
+    /// Why the last link to it was lost.
+    pub(super) lost: Option<Remark>,
     /// When something was last heard from it.
     pub(super) heard: Duration,
     /// Its entry, if it came before this party had one of its own.
@@ -22,19 +29,35 @@ pub(super) struct Peer {
     pub(super) done: bool,
     /// One of its streams has ended.
     pub(super) stream_ended: bool,
+    /// It has this party's last word, or needs none.
+    pub(super) parted: bool,
 }
 
 impl Peer {
-    pub(super) fn linked_at(now: Duration, key: PublicKey) -> Self {
-        Self { key: Some(key), heard: now, ..Self::default() }
+    /// A new link to it is up.
+    pub(super) fn link(&mut self, now: Duration, key: PublicKey) {
+        (self.key, self.linked, self.introduced) = (Some(key), true, false);
+        self.heard = now;
     }
 
-    pub(super) fn linked(&self) -> bool {
-        self.key.is_some()
+    /// Its link has gone.
+    pub(super) fn unlink(&mut self, why: Remark) {
+        (self.linked, self.introduced, self.lost) = (false, false, Some(why));
     }
 
-    /// When the silence of a linked peer has lasted for `grace`.
+    /// When its silence has lasted for `grace`; never where nothing more is expected from it.
     pub(super) fn silent_at(&self, grace: Duration) -> Option<Duration> {
-        self.linked().then(|| self.heard + grace)
+        (self.key.is_some() && !self.done).then(|| self.heard + grace)
+    }
+
+    /// Why it is not there, after `grace`.
+    pub(super) fn absence(&self, grace: Duration) -> Reason {
+        match &self.lost {
+            Some(why) if !self.linked => {
+                let time = grace.as_secs_f32();
+                Reason::Lost(format!("{why}; it was not back within {time} s").into())
+            }
+            _ => Reason::Silent(grace),
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! From the first entry to the start of the program: everything that has to be the same, and that
 //! all hold it to be.
 
-use std::time::Duration;
-
+use super::peer::Peer;
 use super::{Action, DIFFERENCE_SETTLE, Run};
 use crate::agreement::{Agreement, Entry, Fault, RunId};
+use crate::claims::PublicKey;
 use crate::component::Components;
 use crate::control::Control;
-use crate::verdict::{Reason, Stage, Verdict};
+use crate::verdict::{Reason, Remark, Stage, Verdict};
 
 impl Run {
     pub(super) fn prepared(&mut self, components: Components, own: Entry) {
@@ -21,26 +21,71 @@ impl Run {
         }
     }
 
+    /// A link to this peer is up, the first or another.
+    pub(super) fn linked_anew(&mut self, peer: usize, key: PublicKey) {
+        if self.stage == Stage::Find && self.verdict.is_none() {
+            self.forget(peer);
+        }
+        if self.peers[peer].key.is_some_and(|known| known != key) {
+            return self.actions.push(Action::Unlink(peer));
+        }
+        self.peers[peer].link(self.now, key);
+        self.greet(peer);
+    }
+
+    /// The link to this peer has ended. Before this party sent its list, another may come in the
+    /// peer's place; from then on the same one has to come back.
+    pub(super) fn unlinked(&mut self, peer: usize, why: Remark) {
+        if self.stage == Stage::Find {
+            self.forget(peer);
+        } else {
+            self.peers[peer].unlink(why);
+        }
+    }
+
+    pub(super) fn forget(&mut self, peer: usize) {
+        self.peers[peer] = Peer::default();
+        if let Some(agreement) = &mut self.agreement {
+            agreement.forget(peer);
+        }
+    }
+
     /// Sends this party's entry, if it has one yet.
-    pub(super) fn greet(&mut self, peer: usize) {
+    fn greet(&mut self, peer: usize) {
         let own = self.agreement.as_ref().and_then(|a| a.own().cloned());
         if let Some(entry) = own {
             self.send(peer, Control::Entry(entry));
         }
     }
 
+    /// Whether the peer is the one it was; before its first entry it may be anybody of that name.
+    pub(super) fn recognised(&self, peer: usize) -> bool {
+        self.peers[peer].introduced || !self.met(peer)
+    }
+
+    /// The first entry on each link tells whether the peer is the one it was: then it is told what
+    /// it may have missed. One that was started anew is of no use to this run, and this run none to it.
     pub(super) fn on_entry(&mut self, peer: usize, entry: Entry) {
         let Some(key) = self.peers[peer].key else { return };
         let Some(agreement) = &mut self.agreement else { return };
-        if let Err(fault) = agreement.on_entry(peer, &key, entry) {
-            self.blame(fault.who, fault.reason);
+        let first = !std::mem::replace(&mut self.peers[peer].introduced, true);
+        let known = agreement.entry(peer).cloned();
+        if first && known.as_ref().is_some_and(|known| *known != entry) {
+            self.actions.push(Action::Unlink(peer));
+            self.peers[peer].unlink("it was started anew".into());
+            return self.gone(peer, Reason::Lost("it was started anew".into()));
+        }
+        match agreement.on_entry(peer, &key, entry) {
+            Ok(()) if first && known.is_some() => self.restate(peer),
+            Ok(()) => {}
+            Err(fault) => self.blame(fault.who, fault.reason),
         }
     }
 
     /// Takes every step that what is known allows.
-    pub(super) fn advance(&mut self, now: Duration) {
+    pub(super) fn advance(&mut self) {
         if self.stage == Stage::Find {
-            self.compare(now);
+            self.compare();
         }
         if self.stage == Stage::Agree {
             self.confirm();
@@ -54,7 +99,7 @@ impl Run {
     }
 
     /// Compares the entries that are there; sends the list when all are.
-    fn compare(&mut self, now: Duration) {
+    fn compare(&mut self) {
         let Some(agreement) = &self.agreement else { return };
         let (list, differences) = (agreement.list(), agreement.differences());
         if differences.is_empty() {
@@ -65,8 +110,8 @@ impl Run {
             }
             return;
         }
-        let due = *self.difference_due.get_or_insert(now + DIFFERENCE_SETTLE);
-        if (list.is_some() || now >= due)
+        let due = *self.difference_due.get_or_insert(self.now + DIFFERENCE_SETTLE);
+        if (list.is_some() || self.now >= due)
             && let Some(fault) = agreement.verdict_on(&differences)
         {
             self.stage = Stage::Agree;
@@ -75,9 +120,12 @@ impl Run {
     }
 
     fn confirm(&mut self) {
-        for peer in self.linked() {
-            let Some(list) = self.peers[peer].list.take() else { continue };
+        for peer in self.others() {
+            let Some(list) = self.peers[peer].list.clone() else { continue };
             let Some(agreement) = &mut self.agreement else { return };
+            if agreement.confirmed(peer) {
+                continue;
+            }
             if let Err(Fault { who, reason }) = agreement.on_list(peer, &list) {
                 return self.blame(who, reason);
             }
@@ -91,21 +139,17 @@ impl Run {
 
     fn start(&mut self) {
         let Some(id) = self.run_id() else { return };
-        for peer in self.linked() {
-            match self.peers[peer].ready {
-                Some(theirs) if theirs != id => {
-                    let reason = Reason::Protocol("is ready for another run".into());
-                    return self.blame(vec![peer], reason);
-                }
-                Some(_) => {}
-                None => return,
-            }
+        let other = |&i: &usize| self.peers[i].ready.is_some_and(|theirs| theirs != id);
+        if let Some(peer) = self.others().find(other) {
+            return self.blame(vec![peer], Reason::Protocol("is ready for another run".into()));
         }
-        self.stage = Stage::Run;
-        self.actions.push(Action::Start);
+        if self.others().all(|i| self.peers[i].ready.is_some()) {
+            self.stage = Stage::Run;
+            self.actions.push(Action::Start);
+        }
     }
 
-    fn run_id(&self) -> Option<RunId> {
+    pub(super) fn run_id(&self) -> Option<RunId> {
         self.agreement.as_ref().and_then(Agreement::run_id)
     }
 }

@@ -150,3 +150,160 @@ async fn say(writer: &mut (impl AsyncWrite + Unpin), request: &Request) -> Resul
     let written = timeout(ANSWER, frame::write(writer, request, LONGEST)).await;
     written.map_err(|_| "it does not read".to_owned())?.map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::{Authority, now};
+    use crate::lighthouse::known::Reports;
+    use mpyc_party_core::candidate::Candidate;
+    use mpyc_party_core::claims::Fingerprint;
+    use mpyc_party_core::lighthouse::{Instance, Reason};
+    use mpyc_party_core::relay::CallId;
+    use mpyc_party_core::role::Role;
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::sync::mpsc;
+
+    fn name(text: &str) -> PartyName {
+        text.parse().unwrap()
+    }
+
+    fn tag(session: &str) -> Tag {
+        Tag::new(&Fingerprint([1; 32]), &session.parse().unwrap(), &[])
+    }
+
+    /// Watches bob and allows bob, under «demo».
+    fn visit(reports: Reports) -> (Visit, watch::Sender<Presence>) {
+        let dir = tempfile::TempDir::new().unwrap();
+        let authority = Authority::init(dir.path(), &"example".parse().unwrap(), None, now());
+        let role = Role::party(name("alice")).unwrap();
+        let identity = authority.unwrap().own_identity(&role, now()).unwrap();
+        let bob = vec![name("bob")];
+        let (tag, candidates) = (tag("demo"), Vec::new());
+        let presence = Presence { tag, candidates, allow: bob.clone(), watch: bob };
+        let (sender, wishes) = watch::channel(presence);
+        let (instance, hub) = (Instance([1; 16]), "hub.example:1".to_owned());
+        let identity = watch::channel(identity).1;
+        (Visit { hub, instance, identity, wishes, quic: None, reports }, sender)
+    }
+
+    fn present(party: &str, session: &str, addresses: &[&str]) -> Answer {
+        let both = |text: &&str| {
+            let address: SocketAddr = text.parse().unwrap();
+            [Candidate::Tcp(address), Candidate::Udp(address)]
+        };
+        let candidates = addresses.iter().flat_map(both).collect();
+        Answer::Present { party: name(party), tag: tag(session), candidates }
+    }
+
+    /// What gets through of what a hub elsewhere says.
+    async fn heard(said: Vec<Answer>) -> (Vec<Report>, String) {
+        let (reports, mut inbox) = mpsc::channel(1024);
+        let (visit, _presence) = visit(reports);
+        let (mut hub, party) = duplex(1 << 20);
+        for answer in said {
+            frame::write(&mut hub, &answer, LONGEST).await.unwrap();
+        }
+        hub.shutdown().await.unwrap();
+        let pongs = watch::Sender::new(0);
+        let Err(why) = visit.listen(party, Vantage::Elsewhere, Over::Udp, &pongs).await;
+        drop(visit);
+        let mut heard = Vec::new();
+        while let Some((_, report)) = inbox.recv().await {
+            heard.push(report);
+        }
+        (heard, why)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hostile_hub_makes_nobody_probe_what_it_likes() {
+        let forbidden = [
+            "127.0.0.1:22",
+            "[::1]:22",
+            "[::ffff:127.0.0.1]:22",
+            "[64:ff9b::7f00:1]:22",
+            "169.254.169.254:80",
+            "[fe80::1]:80",
+            "100.100.100.200:80",
+            "224.0.0.251:5353",
+            "255.255.255.255:9",
+            "0.0.0.0:22",
+            "203.0.113.7:0",
+        ];
+        let (reports, _) = heard(vec![present("bob", "demo", &forbidden)]).await;
+        let [Report::Present(_, candidates)] = &reports[..] else { panic!("{}", reports.len()) };
+        assert_eq!(candidates, &[]);
+        let many: Vec<String> = (1..200).map(|port| format!("203.0.113.7:{port}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (reports, _) = heard(vec![present("bob", "demo", &many)]).await;
+        let [Report::Present(_, candidates)] = &reports[..] else { panic!("{}", reports.len()) };
+        assert_eq!(candidates.len(), candidate::MOST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parties_nobody_asked_for_and_calls_of_strangers_are_not_heard() {
+        let call = |from, session| {
+            let (from, tag) = (name(from), tag(session));
+            Answer::Call { from, tag, call: CallId([3; 16]) }
+        };
+        let somewhere = ["203.0.113.7:1"];
+        let mut said = vec![
+            present("mallory", "demo", &somewhere),
+            present("bob", "other", &somewhere),
+            Answer::Gone { party: name("mallory"), tag: tag("demo") },
+            Answer::Gone { party: name("bob"), tag: tag("other") },
+            call("mallory", "demo"),
+            call("bob", "other"),
+        ];
+        said.extend((0..500).map(|n| present(&format!("p{n}"), "demo", &somewhere)));
+        said.push(call("bob", "demo"));
+        let (reports, _) = heard(said).await;
+        let [Report::Call(from, CallId([3, ..]))] = &reports[..] else {
+            panic!("{}", reports.len())
+        };
+        assert_eq!(*from, name("bob"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_talks_without_end_is_heard_slowly() {
+        let begun = Instant::now();
+        let (reports, _) = heard(vec![present("bob", "demo", &["203.0.113.7:1"]); 60]).await;
+        assert_eq!(reports.len(), 60);
+        assert!(begun.elapsed() > Duration::from_millis(250), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn why_a_hub_says_goodbye_is_told() {
+        let (_, why) = heard(vec![Answer::Goodbye(Reason::Full)]).await;
+        assert_eq!(why, "the hub is full");
+        assert_eq!(heard(Vec::new()).await.1, "it hung up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_does_not_answer_is_left() {
+        let (reports, _inbox) = mpsc::channel(64);
+        let (visit, presence) = visit(reports);
+        let (mut hub, party) = duplex(1 << 20);
+        let pongs = watch::Sender::new(0u64);
+        let answered = pongs.subscribe();
+        let begun = Instant::now();
+        let serve = async {
+            // It answers for a while, then is only there.
+            for count in 1..=4 {
+                while frame::read::<Request>(&mut hub, LONGEST).await.unwrap()
+                    != Some(Request::Ping)
+                {}
+                pongs.send_replace(count);
+            }
+            presence.send_modify(|_| {});
+            std::future::pending::<()>().await;
+        };
+        let end = tokio::select! {
+            Err(why) = visit.speak(party, answered) => why,
+            () = serve => String::new(),
+        };
+        assert_eq!(end, "it does not answer");
+        assert_eq!(begun.elapsed().as_secs(), (3 * KEEPALIVE + ANSWER).as_secs());
+    }
+}

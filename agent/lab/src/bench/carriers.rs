@@ -1,17 +1,23 @@
-//! What carries a connection from one host to another: nothing but TCP, our link, stunnel.
+//! What carries a connection from one host to another: nothing but TCP, our link over each path,
+//! stunnel, Nebula.
 //!
-//! A new candidate is a function here and a line in [`CARRIERS`].
+//! A new candidate is a function here and a line in a list of [`Candidate`]s.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use mpyc_party_hub::{Authority, now};
-use mpyc_party_lab::{Host, TempState};
+use mpyc_party_lab::topology::Built;
+use mpyc_party_lab::{Host, TempState, Topology};
 
 use super::certificates::{Signer, enrol};
+use super::ends::Over;
+use super::meeting::{FAR, NEAR};
 use super::process::{Process, pinned};
 use super::traffic::Address;
 
@@ -21,11 +27,35 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Debian's stunnel; on other systems the name has no number.
 const STUNNEL: [&str; 2] = ["/usr/bin/stunnel4", "/usr/bin/stunnel"];
 
-/// Two hosts and a place for files.
+/// Two hosts, one for a hub where there is one, and a place for files.
 pub(crate) struct Site {
     pub(crate) near: Host,
     pub(crate) far: Host,
+    pub(crate) hub: Host,
     pub(crate) state: TempState,
+    /// How many carriers were set up.
+    pub(crate) count: AtomicU32,
+}
+
+impl Site {
+    /// On these hosts.
+    pub(crate) fn new(near: Host, far: Host, hub: Host) -> Result<Self> {
+        Ok(Self { near, far, hub, state: TempState::new()?, count: AtomicU32::new(0) })
+    }
+
+    /// On the hosts of a topology that are called so.
+    pub(crate) fn of(topology: &Topology) -> Result<(Self, Built)> {
+        let mut built = topology.build()?;
+        let mut host = |name: &str| built.hosts.remove(name).context("the host is there");
+        let site = Self::new(host(NEAR)?, host(FAR)?, host("hub")?)?;
+        Ok((site, built))
+    }
+
+    /// An empty directory.
+    pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(self.state.of(&format!("{name}-{number}"))?)
+    }
 }
 
 /// A connection's way: the driver dials `dial` on the near host, and what `processes` there are
@@ -34,40 +64,87 @@ pub(crate) struct Carrier {
     pub(crate) dial: Address,
     pub(crate) serve: Address,
     pub(crate) processes: Vec<Process>,
+    /// When its two ends were started.
+    pub(crate) begun: Instant,
 }
 
-/// A candidate: its name, and how it is set up; `None` if it is not installed here.
-pub(crate) type Candidate = (&'static str, fn(&Site) -> Result<Option<Carrier>>);
+/// A candidate: its name, and how it is set up; `None` if it cannot be had here, for the reason in
+/// the list.
+pub(crate) struct Candidate {
+    pub(crate) name: &'static str,
+    pub(crate) set_up: fn(&Site) -> Result<Option<Carrier>>,
+    pub(crate) absent: &'static str,
+}
 
-/// Plain TCP comes first: the others are compared with it.
-pub(crate) const CARRIERS: [Candidate; 3] =
-    [("plain TCP", plain), ("our link", link), ("stunnel", stunnel)];
+/// A candidate that can always be had.
+pub(crate) const fn always(
+    name: &'static str,
+    set_up: fn(&Site) -> Result<Option<Carrier>>,
+) -> Candidate {
+    Candidate { name, set_up, absent: "" }
+}
+
+/// Plain TCP.
+pub(crate) const PLAIN: Candidate = always("plain TCP", plain);
+/// TLS over TCP, and nothing that outlives it.
+pub(crate) const BARE: Candidate = always("TLS alone", |site| ours(site, Over::Tcp, true));
+/// Our link over TCP.
+pub(crate) const LINK: Candidate = always("our link", |site| ours(site, Over::Tcp, false));
+/// Our link over QUIC, after an introduction.
+pub(crate) const QUIC: Candidate = always("our link, QUIC", |site| ours(site, Over::Quic, false));
+/// What is relayed, and nothing that outlives it.
+pub(crate) const BARE_RELAY: Candidate =
+    always("relayed TLS alone", |site| ours(site, Over::Relay, true));
+/// Our link through a hub.
+pub(crate) const RELAY: Candidate =
+    always("our link, relayed", |site| ours(site, Over::Relay, false));
+/// stunnel, as we are: mutual TLS 1.3.
+pub(crate) const STUNNEL_TLS: Candidate = Candidate {
+    name: "stunnel",
+    set_up: stunnel,
+    absent: "is not installed (apt-get install stunnel4)",
+};
 
 fn plain(site: &Site) -> Result<Option<Carrier>> {
     let address = Address::Tcp(site.far.socket(site.far.free_port()?));
-    Ok(Some(Carrier { dial: address.clone(), serve: address, processes: Vec::new() }))
+    let (dial, serve, begun) = (address.clone(), address, Instant::now());
+    Ok(Some(Carrier { dial, serve, processes: Vec::new(), begun }))
 }
 
-fn link(site: &Site) -> Result<Option<Carrier>> {
-    let directory = site.state.path().join("authority");
-    let authority = Authority::init(&directory, &"bench".parse()?, None, now())?;
-    let outside = site.far.socket(site.far.free_port()?).to_string();
-    let mut inside = Vec::new();
+/// A network with the two as parties; with a hub where the path needs one.
+fn ours(site: &Site, over: Over, bare: bool) -> Result<Option<Carrier>> {
+    let path = over.to_possible_value().context("every path has a name")?;
+    let home = site.fresh(path.get_name())?;
+    let authority = Authority::init(&home.join("ca"), &"bench".parse()?, None, now())?;
     let mut processes = Vec::new();
-    for (side, (host, end)) in [(&site.near, "near"), (&site.far, "far")].into_iter().enumerate() {
-        let directory = site.state.of(host.name())?;
-        enrol(&authority, host.name(), &directory)?;
+    let at = if matches!(over, Over::Tcp) {
+        site.far.socket(site.far.free_port()?)
+    } else {
+        let at = site.hub.socket(site.hub.free_port()?);
+        let mut command = site.hub.command(this_program()?);
+        command.arg("hub").arg(home.join("ca")).arg(at.to_string());
+        let hub = Process::start(command, "the hub")?;
+        hub.line(PATIENCE)?;
+        processes.push(hub);
+        at
+    };
+    let (mut inside, begun) = (Vec::new(), Instant::now());
+    for (side, (host, end)) in [(&site.near, NEAR), (&site.far, FAR)].into_iter().enumerate() {
+        let directory = home.join(end);
+        fs::create_dir(&directory)?;
+        enrol(&authority, end, &directory)?;
         let socket = directory.join("inside.sock");
         let mut command = pinned(host, side, &this_program()?);
-        command.args(["link", end]).arg(&socket).arg(&outside).arg(&directory);
-        processes.push(Process::start(command, format!("the {end} end of our link"))?);
+        command.args(["link", end]).arg(&socket).arg(&directory).args(["--at", &at.to_string()]);
+        command.args(["--over", path.get_name()]);
+        command.args(bare.then_some("--bare"));
+        let process = Process::start(command, format!("the {end} end of our link"))?;
+        process.line(PATIENCE)?;
+        processes.push(process);
         inside.push(Address::Unix(socket));
     }
-    for process in &processes {
-        process.line(PATIENCE)?;
-    }
     let [dial, serve] = <[Address; 2]>::try_from(inside).ok().context("a link has two ends")?;
-    Ok(Some(Carrier { dial, serve, processes }))
+    Ok(Some(Carrier { dial, serve, processes, begun }))
 }
 
 /// Mutual TLS 1.3 with the cipher that our link chooses on the same processor.
@@ -80,6 +157,7 @@ fn stunnel(site: &Site) -> Result<Option<Carrier>> {
     let (dial, serve) = (local(&site.near)?, local(&site.far)?);
     let middle = site.far.socket(site.far.free_port()?);
     let root = Signer::new()?;
+    let begun = Instant::now();
     let processes = [("yes", &site.near, dial, middle), ("no", &site.far, middle, serve)];
     let processes = processes.into_iter().enumerate().map(|(side, (client, host, from, to))| {
         let configuration = stunnel_configuration(site, &root, host, client, from, to)?;
@@ -90,7 +168,7 @@ fn stunnel(site: &Site) -> Result<Option<Carrier>> {
         Ok(process)
     });
     let processes = processes.collect::<Result<_>>()?;
-    Ok(Some(Carrier { dial: Address::Tcp(dial), serve: Address::Tcp(serve), processes }))
+    Ok(Some(Carrier { dial: Address::Tcp(dial), serve: Address::Tcp(serve), processes, begun }))
 }
 
 fn stunnel_configuration(

@@ -1,18 +1,29 @@
-//! Throughput, CPU time and round trips of every carrier, in interleaved blocks.
+//! Throughput, CPU time and round trips of every carrier, in interleaved blocks: between
+//! neighbours, and over a slow line.
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use mpyc_party_lab::{Lab, TempState};
+use anyhow::{Context, Result, bail};
+use mpyc_party_lab::topology::{HostPlace, Kind};
+use mpyc_party_lab::{Lab, Topology, Wan};
 
 use super::Effort;
-use super::carriers::{CARRIERS, Carrier, PATIENCE, Site, this_program};
+use super::carriers::{
+    BARE, BARE_RELAY, Candidate, Carrier, LINK, PATIENCE, PLAIN, QUIC, RELAY, STUNNEL_TLS, Site,
+    this_program,
+};
+use super::meeting::{FAR, NEAR};
+use super::nebula::NEBULA;
 use super::process::{Process, pinned};
 use super::report::{Measured, Section};
 use super::traffic::{Address, Report, Task};
 
 /// How long a block may take.
 const BLOCK: Duration = Duration::from_secs(60);
+/// The rate of the slow line, in Mbit/s.
+const BOTTLENECK: f64 = 100.0;
+/// Bytes in a block over the slow line: a few seconds' worth.
+const SLOW_BYTES: u64 = 32 << 20;
 
 const COLUMNS: [&str; 5] =
     ["MB/s", "CPU-s/GB, all", "CPU-s/GB, carrier", "64 B p50 µs", "64 B p99 µs"];
@@ -25,18 +36,86 @@ struct Loaded {
     measured: Measured,
 }
 
-/// Measures all that are installed.
+/// Between neighbours.
 pub(crate) fn measure(effort: Effort) -> Result<Section> {
     let lab = Lab::new()?;
-    let site = Site { near: lab.host("near")?, far: lab.host("far")?, state: TempState::new()? };
-    let mut loaded = Vec::new();
-    let mut notes = vec![
+    let [near, far, hub] = [lab.host(NEAR)?, lab.host(FAR)?, lab.host("hub")?];
+    let site = Site::new(near, far, hub)?;
+    let candidates = [PLAIN, BARE, LINK, QUIC, RELAY, STUNNEL_TLS];
+    let (measured, mut notes) = compare(&site, &candidates, effort)?;
+    notes.push(
         "«all» counts both traffic generators too, «carrier» only what is between them".to_owned(),
-    ];
-    for (name, set_up) in CARRIERS {
-        match set_up(&site)? {
-            Some(carrier) => loaded.push(Loaded::start(&site, name, carrier)?),
-            None => notes.push(format!("{name} is not installed (apt-get install stunnel4)")),
+    );
+    notes.push(resumption(&measured, LINK, BARE)?);
+    Ok(Section::new("Links between two hosts", &COLUMNS, &measured, notes))
+}
+
+/// Where the near host is on a slow line.
+pub(crate) fn measure_bottleneck(effort: Effort) -> Result<Section> {
+    let link = Some(Wan { rate_mbit: Some(BOTTLENECK), ..Wan::default() });
+    let slow = HostPlace { link, ..HostPlace::default() };
+    let topology = Topology::default().host(NEAR, slow).public(FAR).public("hub");
+    let (site, _built) = Site::of(&topology)?;
+    let effort = Effort { bytes: effort.bytes.min(SLOW_BYTES), ..effort };
+    let candidates = [PLAIN, BARE, LINK, QUIC, BARE_RELAY, RELAY];
+    let (measured, mut notes) = compare(&site, &candidates, effort)?;
+    for candidate in &measured {
+        let share = candidate.median(0) * 8.0 / BOTTLENECK;
+        notes.push(format!("{}: {share:.2} of the line", candidate.name));
+    }
+    notes.push(resumption(&measured, LINK, BARE)?);
+    notes.push(resumption(&measured, RELAY, BARE_RELAY)?);
+    Ok(Section::new("Over a line of 100 Mbit/s", &COLUMNS, &measured, notes))
+}
+
+/// Behind an easy NAT each: the time to the first echo, and then the same as between neighbours.
+pub(crate) fn measure_nats(effort: Effort) -> Result<[Section; 2]> {
+    let topology = [NEAR, FAR]
+        .iter()
+        .fold(Topology::default().public("hub"), |topology, name| Kind::Easy.place(topology, name));
+    let (site, _built) = Site::of(&topology)?;
+    let candidates = [QUIC, RELAY, NEBULA];
+    let mut first: Vec<Measured> = Vec::new();
+    for _ in 0..effort.runs {
+        for candidate in &candidates {
+            let failed = || format!("{} cannot be set up", candidate.name);
+            let Some(carrier) = (candidate.set_up)(&site).with_context(failed)? else { continue };
+            let begun = carrier.begun;
+            Loaded::start(&site, candidate.name, carrier)?.ask(Task::Ping(1))?;
+            let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
+            match first.iter_mut().find(|measured| measured.name == candidate.name) {
+                Some(measured) => measured.columns[0].push(milliseconds),
+                None => {
+                    first.push(Measured { name: candidate.name, columns: vec![vec![milliseconds]] })
+                }
+            }
+        }
+    }
+    let notes = vec!["from the start of both ends, when the hub or lighthouse is up".to_owned()];
+    let first = Section::new("Through two easy NATs", &["first echo ms"], &first, notes);
+    let (measured, notes) = compare(&site, &candidates, effort)?;
+    Ok([first, Section::new("Through two easy NATs", &COLUMNS, &measured, notes)])
+}
+
+/// What it costs that a stream outlives its link.
+fn resumption(measured: &[Measured], with: Candidate, without: Candidate) -> Result<String> {
+    let find = |name: &str| measured.iter().find(|m| m.name == name).context("it was measured");
+    let ratio = find(with.name)?.ratio(find(without.name)?, 0);
+    Ok(format!("{}: ×{ratio:.2} of the throughput of {}", with.name, without.name))
+}
+
+/// Measures all candidates that can be had, and says which cannot.
+pub(crate) fn compare(
+    site: &Site,
+    candidates: &[Candidate],
+    effort: Effort,
+) -> Result<(Vec<Measured>, Vec<String>)> {
+    let (mut loaded, mut notes) = (Vec::new(), Vec::new());
+    for candidate in candidates {
+        let failed = || format!("{} cannot be set up", candidate.name);
+        match (candidate.set_up)(site).with_context(failed)? {
+            Some(carrier) => loaded.push(Loaded::start(site, candidate.name, carrier)?),
+            None => notes.push(format!("{} {}", candidate.name, candidate.absent)),
         }
     }
     for candidate in &mut loaded {
@@ -48,8 +127,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Section> {
             candidate.block(effort.bytes, effort.pings)?;
         }
     }
-    let measured: Vec<_> = loaded.into_iter().map(|candidate| candidate.measured).collect();
-    Ok(Section::new("Links between two hosts", &COLUMNS, &measured, notes))
+    Ok((loaded.into_iter().map(|candidate| candidate.measured).collect(), notes))
 }
 
 impl Loaded {
@@ -83,8 +161,14 @@ impl Loaded {
     }
 
     fn ask(&mut self, task: Task) -> Result<Report> {
-        self.driver.tell(&task)?;
-        Ok(serde_json::from_str(&self.driver.line(BLOCK)?)?)
+        let answer = self.driver.tell(&task).and_then(|()| self.driver.line(BLOCK));
+        let answer = answer.map_err(|why| {
+            let carriers = self.carrier.processes.iter_mut();
+            let all = carriers.chain([&mut self.driver, &mut self.server]);
+            let said: Vec<_> = all.map(Process::complaint).collect();
+            why.context(said.join("\n"))
+        })?;
+        Ok(serde_json::from_str(&answer)?)
     }
 
     /// CPU seconds so far of the two traffic generators, and of the carrier's processes.

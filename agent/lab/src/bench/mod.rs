@@ -6,9 +6,12 @@
 
 mod carriers;
 mod certificates;
-pub(crate) mod forward;
+pub(crate) mod ends;
+pub(crate) mod hub;
 mod links;
-mod process;
+mod meeting;
+mod nebula;
+pub(crate) mod process;
 mod report;
 mod rounds;
 mod session;
@@ -47,6 +50,10 @@ pub(crate) struct Bench {
 enum Part {
     /// Throughput, CPU time and round trips of links.
     Links,
+    /// The same over a line of 100 Mbit/s.
+    Bottleneck,
+    /// The same through two NATs, beside Nebula, and the time to the first echo.
+    Nats,
     /// MPC rounds, start time and memory of MPyC.
     Rounds,
 }
@@ -72,7 +79,7 @@ impl Effort {
     const FULL: Self =
         Self { blocks: 7, bytes: 1 << 30, pings: 5000, runs: 7, multiplications: 2000, batches: 3 };
     const QUICK: Self =
-        Self { blocks: 3, bytes: 1 << 28, pings: 1000, runs: 2, multiplications: 500, batches: 2 };
+        Self { blocks: 3, bytes: 1 << 26, pings: 1000, runs: 2, multiplications: 500, batches: 2 };
 }
 
 /// Measures and prints.
@@ -85,6 +92,12 @@ pub(crate) fn run(wanted: &Bench) -> Result<()> {
     let warning = busy();
     if all || wanted.only.contains(&Part::Links) {
         sections.push(links::measure(effort)?);
+    }
+    if all || wanted.only.contains(&Part::Bottleneck) {
+        sections.push(links::measure_bottleneck(effort)?);
+    }
+    if all || wanted.only.contains(&Part::Nats) {
+        sections.extend(links::measure_nats(effort)?);
     }
     if all || wanted.only.contains(&Part::Rounds) {
         sections.push(rounds::measure(effort, &python)?);

@@ -35,6 +35,18 @@ pub(crate) struct Measured {
     pub(crate) columns: Vec<Vec<f64>>,
 }
 
+impl Measured {
+    /// The median of a column.
+    pub(crate) fn median(&self, column: usize) -> f64 {
+        median(self.columns[column].iter().copied())
+    }
+
+    /// The median, over the blocks, of this candidate's figure by the other's.
+    pub(crate) fn ratio(&self, other: &Self, column: usize) -> f64 {
+        ratio(&self.columns[column], &other.columns[column])
+    }
+}
+
 impl Section {
     /// Puts a table together. Block n of one candidate is compared with block n of the first.
     pub(crate) fn new(
@@ -61,14 +73,17 @@ impl Section {
 }
 
 fn figure(what: &'static str, values: &[f64], first: &[f64]) -> Figure {
-    let ratios = values.iter().zip(first).map(|(value, first)| value / first);
     Figure {
         what,
         median: median(values.iter().copied()),
         lowest: values.iter().copied().fold(f64::INFINITY, f64::min),
         highest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        ratio: Some(median(ratios)).filter(|ratio| ratio.is_finite()),
+        ratio: Some(ratio(values, first)).filter(|ratio| ratio.is_finite()),
     }
+}
+
+fn ratio(values: &[f64], first: &[f64]) -> f64 {
+    median(values.iter().zip(first).map(|(value, first)| value / first))
 }
 
 /// The value in the middle; not a number if there is none.
@@ -82,13 +97,13 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n{}", self.title)?;
-        write!(f, "{:14}", "")?;
+        write!(f, "{:18}", "")?;
         for figure in self.rows.first().map_or(&[][..], |row| &row.figures) {
             write!(f, "{:>32}", figure.what)?;
         }
         writeln!(f)?;
         for row in &self.rows {
-            write!(f, "{:14}", row.name)?;
+            write!(f, "{:18}", row.name)?;
             row.figures.iter().try_for_each(|figure| write!(f, "{:>32}", figure.to_string()))?;
             writeln!(f)?;
         }
@@ -99,7 +114,11 @@ impl fmt::Display for Section {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = if self.median < 10.0 { 2 } else { 0 };
+        let digits = match self.median {
+            small if small < 10.0 => 2,
+            middling if middling < 100.0 => 1,
+            _ => 0,
+        };
         let Self { median, lowest, highest, .. } = self;
         write!(f, "{median:.digits$} ({lowest:.digits$}–{highest:.digits$})")?;
         self.ratio.map_or(Ok(()), |ratio| write!(f, " ×{ratio:.2}"))

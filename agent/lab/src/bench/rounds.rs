@@ -2,13 +2,15 @@
 //!
 //! A new candidate is a function that says how one party is started, and a line in [`BACKENDS`].
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mpyc_party_lab::{Host, Lab, TempState};
+use mpyc_party_lab::topology::Kind;
+use mpyc_party_lab::{Host, Lab, TempState, Topology};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 
@@ -24,18 +26,55 @@ const PROGRAM: &str = include_str!("../../programs/rounds.py");
 const PATIENCE: Duration = Duration::from_secs(60);
 const COLUMNS: [&str; 3] = ["µs per round", "start ms", "MB per process"];
 
-/// Three hosts, and what a backend needs to start a party on each.
+/// Where the three are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// Side by side.
+    Neighbours,
+    /// Each in a network of this kind.
+    Apart(Kind),
+}
+
+/// Three hosts and one for a hub, and what a backend needs to start a party on each.
 pub(super) struct Site {
+    ground: Ground,
     pub(super) hosts: Vec<Host>,
+    pub(super) hub: Host,
     pub(super) state: TempState,
     pub(super) python: PathBuf,
     pub(super) program: PathBuf,
     pub(super) effort: Effort,
 }
 
+impl Site {
+    fn new(ground: Ground, effort: Effort, python: &Path) -> Result<Self> {
+        let names = || PARTIES.iter().chain(["hub"].iter());
+        let mut hosts: Vec<Host> = match ground {
+            Ground::Neighbours => {
+                let lab = Lab::new()?;
+                names().map(|name| lab.host(name)).collect::<Result<_, _>>()?
+            }
+            Ground::Apart(kind) => {
+                let public = Topology::default().public("hub");
+                let topology = PARTIES.iter().fold(public, |all, name| kind.place(all, name));
+                let mut built = topology.build()?;
+                names().filter_map(|name| built.hosts.remove(*name)).collect()
+            }
+        };
+        let hub = hosts.pop().context("there is a host for the hub")?;
+        let state = TempState::new()?;
+        let program = state.path().join("rounds.py");
+        fs::write(&program, PROGRAM)?;
+        Ok(Self { ground, hosts, hub, state, python: python.to_owned(), program, effort })
+    }
+}
+
 /// A way to run MPyC.
 struct Backend {
     name: &'static str,
+    ground: Ground,
+    /// The path that links have to take, where they tell.
+    path: Option<&'static str>,
     /// What is done once, before the first run; what it returns stays up until the last.
     prepare: fn(&Site) -> Result<Vec<Process>>,
     /// How party i is started in each run. Its output holds the lines of `rounds.py`; the process
@@ -43,11 +82,26 @@ struct Backend {
     party: fn(&Site, usize) -> Result<Command>,
 }
 
+const fn neighbours(
+    name: &'static str,
+    prepare: fn(&Site) -> Result<Vec<Process>>,
+    party: fn(&Site, usize) -> Result<Command>,
+) -> Backend {
+    Backend { name, ground: Ground::Neighbours, path: None, prepare, party }
+}
+
+const fn ours(name: &'static str, ground: Ground, path: &'static str) -> Backend {
+    let (prepare, party) = (session::prepare, session::party);
+    Backend { name, ground, path: Some(path), prepare, party }
+}
+
 /// Plain TCP comes first: the others are compared with it.
-const BACKENDS: [Backend; 3] = [
-    Backend { name: "plain TCP", prepare: |_| Ok(Vec::new()), party: plain },
-    Backend { name: "MPyC --ssl", prepare: write_certificates, party: ssl },
-    Backend { name: "our session", prepare: session::prepare, party: session::party },
+const BACKENDS: [Backend; 5] = [
+    neighbours("plain TCP", |_| Ok(Vec::new()), plain),
+    neighbours("MPyC --ssl", write_certificates, ssl),
+    ours("our session", Ground::Neighbours, "tcp"),
+    ours("our session, QUIC", Ground::Apart(Kind::Easy), "quic"),
+    ours("our session, relayed", Ground::Apart(Kind::UdpBlocked), "relay"),
 ];
 
 fn plain(site: &Site, index: usize) -> Result<Command> {
@@ -88,23 +142,24 @@ fn write_certificates(site: &Site) -> Result<Vec<Process>> {
 /// Measures every backend.
 pub(crate) fn measure(effort: Effort, python: &Path) -> Result<Section> {
     check(python)?;
-    let lab = Lab::new()?;
-    let state = TempState::new()?;
-    let program = state.path().join("rounds.py");
-    fs::write(&program, PROGRAM)?;
-    let hosts = PARTIES.iter().map(|name| lab.host(name)).collect::<Result<_, _>>()?;
-    let site = Site { hosts, state, python: python.to_owned(), program, effort };
+    let grounds = [Ground::Neighbours, Ground::Apart(Kind::Easy), Ground::Apart(Kind::UdpBlocked)];
+    let sites = grounds.map(|ground| Site::new(ground, effort, python));
+    let sites: Vec<Site> = sites.into_iter().collect::<Result<_>>()?;
+    let site = |backend: &Backend| {
+        let found = sites.iter().find(|site| site.ground == backend.ground);
+        found.context("every backend has a site")
+    };
     let empty = |backend: &Backend| Measured {
         name: backend.name,
         columns: vec![Vec::new(); COLUMNS.len()],
     };
     let mut measured: Vec<Measured> = BACKENDS.iter().map(empty).collect();
     let _staying_up: Vec<Vec<Process>> =
-        BACKENDS.iter().map(|backend| (backend.prepare)(&site)).collect::<Result<_>>()?;
+        BACKENDS.iter().map(|backend| (backend.prepare)(site(backend)?)).collect::<Result<_>>()?;
     for _ in 0..effort.runs {
         for (backend, measured) in BACKENDS.iter().zip(&mut measured) {
-            let values =
-                run(&site, backend).with_context(|| format!("MPyC over {}", backend.name))?;
+            let values = run(site(backend)?, backend)
+                .with_context(|| format!("MPyC over {}", backend.name))?;
             measured.columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
         }
     }
@@ -148,34 +203,57 @@ fn run(site: &Site, backend: &Backend) -> Result<[f64; 3]> {
         .map(|index| Process::start((backend.party)(site, index)?, PARTIES[index]))
         .collect::<Result<Vec<_>>>()?;
     let begun = monotonic_seconds();
-    watch(&mut parties, begun).map_err(|why| {
+    watch(&mut parties, begun, backend.path).map_err(|why| {
         let said: Vec<_> = parties.iter_mut().map(Process::complaint).collect();
         why.context(said.join("\n"))
     })
 }
 
-fn watch(parties: &mut [Process], begun: f64) -> Result<[f64; 3]> {
+fn watch(parties: &mut [Process], begun: f64, path: Option<&str>) -> Result<[f64; 3]> {
     let mut connected = begun;
     let mut megabytes = 0.0_f64;
-    for party in &*parties {
-        let line: Connected = answer(party)?;
+    let mut links = vec![Links::new(); parties.len()];
+    for (party, links) in parties.iter().zip(&mut links) {
+        let line: Connected = answer(party, links)?;
         ensure!(line.event_loop == "uvloop", "MPyC runs on {}: install uvloop", line.event_loop);
         connected = connected.max(line.connected);
         megabytes = megabytes.max(party.peak_megabytes()?);
     }
     let mut rounds = Vec::new();
-    for party in &*parties {
-        let line: Rounds = answer(party)?;
+    for (party, links) in parties.iter().zip(&mut links) {
+        let line: Rounds = answer(party, links)?;
         rounds.push(median(line.microseconds.into_iter()));
+    }
+    if let Some(wanted) = path {
+        let right = links.iter().flat_map(Links::values).all(|path| path == wanted);
+        ensure!(right, "not all links go over {wanted}: {links:?}");
     }
     parties.iter_mut().try_for_each(|party| party.end(PATIENCE))?;
     Ok([median(rounds.into_iter()), (connected - begun) * 1e3, megabytes])
 }
 
-/// The next line that is such an answer; a backend may print others around the program's.
-fn answer<T: for<'de> Deserialize<'de>>(party: &Process) -> Result<T> {
+/// An event of our session, as far as it matters here.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Event {
+    Output { line: String },
+    Link { party: String, path: String },
+}
+
+/// The path of the newest link to each peer.
+type Links = BTreeMap<String, String>;
+
+/// The next line that is such an answer; a backend may print others around the program's, of which
+/// those about links are kept.
+fn answer<T: for<'de> Deserialize<'de>>(party: &Process, links: &mut Links) -> Result<T> {
     loop {
-        if let Ok(found) = serde_json::from_str(&party.line(PATIENCE)?) {
+        let mut line = party.line(PATIENCE)?;
+        match serde_json::from_str(&line) {
+            Ok(Event::Output { line: inner }) => line = inner,
+            Ok(Event::Link { party, path }) => drop(links.insert(party, path)),
+            Err(_) => {}
+        }
+        if let Ok(found) = serde_json::from_str(&line) {
             return Ok(found);
         }
     }

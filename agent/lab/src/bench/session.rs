@@ -11,7 +11,7 @@ use mpyc_party_lab::{Host, mpyc_party};
 use super::process::{Process, pinned};
 use super::rounds::{PARTIES, Site};
 
-/// Where the hub serves, on the first host.
+/// Where the hub serves.
 const HUB_PORT: u16 = 4848;
 /// How long the hub may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,7 +23,7 @@ fn config(site: &Site, host: &Host) -> Result<PathBuf> {
 /// Makes the network, starts the hub, enrols the parties and declares the session.
 pub(super) fn prepare(site: &Site) -> Result<Vec<Process>> {
     let (binary, hub_state) = (mpyc_party()?, site.state.of("hub")?);
-    let hub_host = &site.hosts[0];
+    let hub_host = &site.hub;
     let hub_address = hub_host.socket(HUB_PORT).to_string();
     let authority = |arguments: &[&str]| {
         let mut command = Command::new(&binary);
@@ -74,6 +74,6 @@ pub(super) fn party(site: &Site, index: usize) -> Result<Command> {
     let mut command = pinned(host, index, mpyc_party()?.to_str().context("the binary's path")?);
     command.arg("--config").arg(config(site, host)?);
     command.arg("--state").arg(site.state.of(host.name())?);
-    command.args(["session", "run", "rounds"]);
+    command.args(["session", "run", "rounds", "--json"]);
     Ok(command)
 }

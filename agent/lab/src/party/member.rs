@@ -26,8 +26,9 @@ impl Party {
         directory: PathBuf,
         mark: String,
         host: Option<Host>,
+        port: u16,
     ) -> Result<Self, LabError> {
-        let (head, sessions) = (Mutex::new(usual_head()), Mutex::default());
+        let (head, sessions) = (Mutex::new(usual_head(port)), Mutex::default());
         let party = Self { name: name.into(), directory, mark, head, sessions, host };
         party.write_config()?;
         Ok(party)
@@ -115,7 +116,8 @@ impl Party {
     /// # Errors
     /// If the file cannot be written.
     pub fn use_python(&self, interpreter: &Path) -> Result<(), LabError> {
-        self.configure(&format!("{LISTEN}[python]\ninterpreter = {interpreter:?}\n"))
+        let python = format!("[python]\ninterpreter = {interpreter:?}\n");
+        self.configure(&format!("{QUIET}[listen]\nport = 0\n{python}"))
     }
 
     /// Looks for the others on the local network of its host.
@@ -123,11 +125,8 @@ impl Party {
     /// # Errors
     /// If the file cannot be written.
     pub fn look_nearby(&self) -> Result<(), LabError> {
-        self.configure(&usual_head().replacen(
-            "local-discovery = false",
-            "local-discovery = true",
-            1,
-        ))
+        let head = usual_head(0);
+        self.configure(head.strip_prefix(QUIET).unwrap_or(&head))
     }
 
     /// Declares `session`, or declares it anew.
@@ -168,13 +167,13 @@ impl Party {
     }
 }
 
-/// Any port, and no looking around on this machine's real network.
-const LISTEN: &str = "network.local-discovery = false\n[listen]\nport = 0\n";
+/// No looking around on this machine's real network.
+const QUIET: &str = "network.local-discovery = false\n";
 
-/// As [`LISTEN`]; the tests' interpreter where one is set, else the private environment.
-fn usual_head() -> String {
-    match std::env::var_os("MPYC_PARTY_TEST_PYTHON") {
-        Some(python) => format!("{LISTEN}[python]\ninterpreter = {python:?}\n"),
-        None => LISTEN.into(),
-    }
+/// This port, no looking around on this machine's real network, and the tests' interpreter where
+/// one is set, else the private environment.
+fn usual_head(port: u16) -> String {
+    let python = std::env::var_os("MPYC_PARTY_TEST_PYTHON");
+    let python = python.map(|python| format!("[python]\ninterpreter = {python:?}\n"));
+    format!("{QUIET}[listen]\nport = {port}\n{}", python.unwrap_or_default())
 }

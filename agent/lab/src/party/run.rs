@@ -147,26 +147,47 @@ impl Run {
         Ok(Outcome { at, verdict: event["verdict"].clone(), text })
     }
 
-    fn wait_until(
+    /// Waits for an event like this, whatever it is called for people; tells when it came.
+    ///
+    /// # Errors
+    /// If it does not come within `limit`, with all that the run has said.
+    pub fn wait_until(
         &self,
         what: &str,
         limit: Duration,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<(Instant, Value), LabError> {
-        let (begun, mut next) = (Instant::now(), 0);
+        self.wait_for_number(1, what, limit, wanted)
+    }
+
+    /// Waits for event number `count` of those like this, counted from 1.
+    ///
+    /// # Errors
+    /// If it does not come within `limit`, with all that the run has said.
+    pub fn wait_for_number(
+        &self,
+        count: usize,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<(Instant, Value), LabError> {
+        let (begun, mut next, mut left) = (Instant::now(), 0, count);
         let mut said = self.lock();
         loop {
-            if let Some(found) = said.events[next..].iter().find(|(_, value)| wanted(value)) {
-                return Ok(found.clone());
+            for found in said.events[next..].iter().filter(|(_, value)| wanted(value)) {
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    return Ok(found.clone());
+                }
             }
             next = said.events.len();
-            let left = limit.saturating_sub(begun.elapsed());
-            if said.closed == OUTPUTS || left.is_zero() {
+            let time = limit.saturating_sub(begun.elapsed());
+            if said.closed == OUTPUTS || time.is_zero() {
                 drop(said);
-                let how = if left.is_zero() { "in time" } else { "before its end" };
+                let how = if time.is_zero() { "in time" } else { "before its end" };
                 return Err(self.error(&format!("no «{what}» {how}")));
             }
-            said = self.said.1.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
+            said = self.said.1.wait_timeout(said, time).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -219,6 +240,12 @@ impl Run {
         }
     }
 
+    /// The events so far, and when they came.
+    #[must_use]
+    pub fn events(&self) -> Vec<(Instant, Value)> {
+        self.lock().events.clone()
+    }
+
     /// Everything that was written so far: events as JSON, and standard error.
     #[must_use]
     pub fn said(&self) -> String {
@@ -231,7 +258,7 @@ impl Run {
         self.said.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn error(&self, problem: &str) -> LabError {
+    pub(crate) fn error(&self, problem: &str) -> LabError {
         let problem = problem.to_owned();
         LabError::Run { party: self.party.clone(), problem, said: self.said() }
     }

@@ -90,7 +90,7 @@ impl Door {
         let Some(protocol @ (Protocol::Control | Protocol::Check)) = incoming.protocol() else {
             return Err(incoming.refuse_protocol().await);
         };
-        let (identity, expect) = (circle.identity(), circle.expect(None));
+        let (identity, expect) = (circle.identity(), circle.expect(None, &circle.pins));
         if protocol == Protocol::Check {
             let secure = incoming.accept(&identity, protocol, &expect).await?;
             return Ok(Some(Guest::Asks(Box::new(secure))));

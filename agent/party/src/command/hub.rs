@@ -13,8 +13,9 @@ use mpyc_party_hub::{Authority, HubConfig, Limits, serve};
 use mpyc_party_transport::quic::Endpoint;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
-use super::{Common, Outcome, output, runtime, stop};
+use super::{Common, Outcome, output, stop};
 use crate::config::files;
 use crate::identity::{Store, keep_fresh};
 
@@ -42,7 +43,8 @@ impl Hub {
         let (place, config) = common.load()?;
         let authority = place.state.join("ca");
         let address = self.listen.unwrap_or(config.hub.listen);
-        runtime()?.block_on(async {
+        // Handshakes and relayed bytes are work for every processor.
+        Runtime::new()?.block_on(async {
             let served = if authority.is_dir() {
                 HubConfig::WithAuthority(Arc::new(Authority::open(&authority)?), 1)
             } else {

@@ -28,6 +28,24 @@ pub(super) fn line(text: impl Display) {
     println!("{text}");
 }
 
+/// How something was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Mark {
+    Good,
+    Doubtful,
+    Bad,
+}
+
+/// A line of an answer with a mark before it.
+pub(super) fn marked(mark: Mark, text: impl Display) {
+    match mark {
+        Mark::Good => println!("{GOOD}✓{GOOD:#} {text}"),
+        Mark::Doubtful => println!("{DOUBTFUL}!{DOUBTFUL:#} {text}"),
+        Mark::Bad => println!("{BAD}✗{BAD:#} {text}"),
+    }
+}
+
 /// One named value of an answer, below a heading.
 pub(super) fn field(name: &str, value: impl Display) {
     line(format!("  {name:11} {value}"));

@@ -8,19 +8,20 @@ use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
 use super::peers::milliseconds;
-use super::{Common, Outcome, output, runtime, why};
+use super::seek::{Miss, seek};
+use super::{Common, Outcome, output, runtime};
 use crate::config::{Config, Place};
-use crate::discovery::{Finder, Found, HubReport, Whereabouts};
+use crate::discovery::Finder;
 use crate::identity::{Store, keep_fresh};
 use crate::link::Circle;
 use crate::link::ping::{Echo, MOST};
 use crate::session::words::visible;
 use crate::session::{self, Definition};
 
-/// Pause before the next round trip, and before a party that was not reached is tried again.
+/// Pause before the next round trip.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Look for another party, connect to it, and measure how long an answer takes
@@ -78,13 +79,16 @@ impl Ping {
             let circle = Circle::new(identity.clone(), &name, roster.clone(), me, pins);
             let tag = circle.tag;
             let finder = Finder::new(config, roster, me, tag, hubs.clone(), identity.clone());
-            searches.spawn(search(name, circle, finder, peer, self.wait));
+            let wait = self.wait;
+            searches.spawn(async move { (name, seek(&circle, finder, &[peer], wait).await) });
         }
         let mut missed = Vec::new();
         while let Some(found) = searches.join_next().await {
-            match found? {
-                Ok((session, echo)) => return self.measure(common, &session, echo).await,
-                Err(miss) => missed.push(miss),
+            let (session, mut found) = found?;
+            match found.pop() {
+                Some(Ok(echo)) => return self.measure(common, &session, echo).await,
+                Some(Err(Miss { why, .. })) => missed.push(Missed { session, why }),
+                None => {}
             }
         }
         missed.sort_by(|a, b| a.session.cmp(&b.session));
@@ -94,9 +98,10 @@ impl Ping {
     /// Measures round trips to the party that answers in `session`.
     async fn measure(&self, common: &Common, session: &SessionName, mut echo: Echo) -> Outcome {
         let (party, address, key) = (&self.party, echo.address(), echo.key());
+        let (via, path) = (echo.via().map(str::to_owned), path(&echo));
         if !common.json {
             output::good(format!(
-                "{party} answers in session {session} at {address}, direct, TCP ({key})"
+                "{party} answers in session {session} at {address}, {path} ({key})"
             ));
         }
         let mut times = Vec::new();
@@ -115,7 +120,8 @@ impl Ping {
         if common.json {
             output::json(&json!({
                 "party": party, "there": true, "session": session, "key": key,
-                "path": "tcp", "address": address, "round_trips_s": times,
+                "path": if via.is_some() { "relay" } else { "tcp" }, "via": via,
+                "address": address, "round_trips_s": times,
             }))?;
         } else {
             let least = times.iter().copied().fold(f64::INFINITY, f64::min);
@@ -126,7 +132,7 @@ impl Ping {
     }
 
     /// Says where it was looked for.
-    fn tell(&self, common: &Common, missed: &[Miss]) -> Outcome {
+    fn tell(&self, common: &Common, missed: &[Missed]) -> Outcome {
         let party = &self.party;
         if common.json {
             let missed =
@@ -136,7 +142,7 @@ impl Ping {
             }))?;
         } else {
             output::bad(format!("{party} does not answer"));
-            for Miss { session, why } in missed {
+            for Missed { session, why } in missed {
                 output::line(format!("  session {session}: {}", visible(why)));
             }
             output::line(
@@ -144,6 +150,14 @@ impl Ping {
             );
         }
         Ok(ExitCode::FAILURE)
+    }
+}
+
+/// What an answer came over, for people.
+pub(super) fn path(echo: &Echo) -> String {
+    match echo.via() {
+        Some(hub) => format!("relayed by {} (a run may find a better way)", visible(hub)),
+        None => "direct, TCP".to_owned(),
     }
 }
 
@@ -171,69 +185,8 @@ fn shared(
     Ok(shared)
 }
 
-/// Why a party was not found in a session.
-struct Miss {
+/// A session in which the party was not found.
+struct Missed {
     session: SessionName,
     why: String,
-}
-
-/// Looks for `peer` until it answers, or the time is over.
-async fn search(
-    session: SessionName,
-    circle: Circle,
-    mut finder: Finder,
-    peer: usize,
-    wait: Duration,
-) -> Result<(SessionName, Echo), Miss> {
-    let end = Instant::now() + wait.min(Duration::from_secs(86_400));
-    let (mut known, mut last) = (Whereabouts::default(), None);
-    let mut attempts = JoinSet::new();
-    finder.announce(None, None);
-    loop {
-        tokio::select! {
-            () = sleep_until(end) => break,
-            found = finder.next() => if let Found::Peer(index, at) = found && index == peer {
-                known = at;
-                if !known.tcp().is_empty() {
-                    attempts.spawn(attempt(circle.clone(), peer, known.tcp(), Duration::ZERO));
-                }
-            },
-            Some(Ok((tried, outcome))) = attempts.join_next() => match outcome {
-                Ok(echo) => return Ok((session, echo)),
-                Err(why) => {
-                    last = Some(why);
-                    // At most one goes on: the one that looks where it is now.
-                    if tried == known.tcp() {
-                        attempts.spawn(attempt(circle.clone(), peer, tried, PAUSE));
-                    }
-                }
-            },
-        }
-    }
-    Err(Miss { session, why: missed(&known, last, &finder.reports()) })
-}
-
-async fn attempt(
-    circle: Circle,
-    peer: usize,
-    candidates: Vec<String>,
-    pause: Duration,
-) -> (Vec<String>, Result<Echo, String>) {
-    sleep(pause).await;
-    let echo = Echo::open(&circle, peer, &candidates).await;
-    (candidates, echo.map_err(|error| error.to_string()))
-}
-
-/// Why it was not found, as far as that can be told.
-fn missed(known: &Whereabouts, last: Option<String>, hubs: &[HubReport]) -> String {
-    let tried = known.tcp();
-    let problems =
-        hubs.iter().filter_map(|hub| Some(format!("{}: {}", hub.hub, hub.problem.as_ref()?)));
-    let problems = problems.collect::<Vec<_>>().join("; ");
-    match (tried.as_slice(), last) {
-        ([], _) if problems.is_empty() => why::unknown(hubs).to_owned(),
-        ([], _) => format!("{} ({problems})", why::unknown(hubs)),
-        (tried, Some(last)) => format!("not reached at {}: {last}", tried.join(", ")),
-        (tried, None) => format!("no answer yet from {}", tried.join(", ")),
-    }
 }

@@ -9,6 +9,7 @@ use mpyc_party_core::verdict::{Stage, Verdict};
 use serde_json::{Value, json};
 
 use super::{logging, output};
+use crate::link::report::PathReport;
 use crate::runner::view::{Channel, Notice, View};
 
 /// Lines for people: steps on standard error, the program's output on standard output.
@@ -23,6 +24,14 @@ fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 
+/// The way a link takes, for people.
+fn way(path: &PathReport) -> String {
+    match &path.via {
+        Some(hub) => format!("{} by {hub}", path.kind),
+        None => path.kind.to_string(),
+    }
+}
+
 /// A notice in words.
 fn words(notice: &Notice<'_>) -> String {
     match notice {
@@ -32,11 +41,17 @@ fn words(notice: &Notice<'_>) -> String {
         Notice::Waiting(port, missing) => {
             format!("listening on port {port}, looking for {}", names(missing))
         }
-        Notice::Linked(peer, []) => format!("linked to {peer}: all are here"),
-        Notice::Linked(peer, missing) => {
-            format!("linked to {peer}, still missing: {}", names(missing))
+        Notice::Linked(peer, path, []) => format!("linked to {peer} ({}): all are here", way(path)),
+        Notice::Linked(peer, path, missing) => {
+            format!("linked to {peer} ({}), still missing: {}", way(path), names(missing))
         }
         Notice::Unlinked(peer) => format!("{peer} has gone again"),
+        Notice::Link(peer, path, _) => format!("the link to {peer} is {} now", way(path)),
+        Notice::Away(peer) => format!("link to {peer} lost, reconnecting…"),
+        Notice::Back(peer, time, path) => {
+            let over = path.map(|path| format!(", {}", way(path))).unwrap_or_default();
+            format!("{peer} is back after {}{over}", seconds(*time))
+        }
         Notice::Agreed(run) => format!("agreed on run {run}"),
         Notice::Running(after) => format!("running after {}", seconds(*after)),
         Notice::Connected(after) => format!("MPyC connected after {}", seconds(*after)),
@@ -48,7 +63,7 @@ impl View for Lines {
     fn show(&mut self, notice: Notice<'_>) {
         let words = words(&notice);
         match notice {
-            Notice::Warning(_) | Notice::Unlinked(_) => output::warn(words),
+            Notice::Warning(_) | Notice::Unlinked(_) | Notice::Away(_) => output::warn(words),
             Notice::Line(Channel::Output, _) => output::line(words),
             Notice::Line(Channel::Log, _) => output::dim(words),
             Notice::Ended(Verdict::Completed) => output::good(words),
@@ -74,6 +89,8 @@ fn stage(notice: &Notice<'_>) -> Option<Stage> {
         Notice::Running(_) | Notice::Connected(_) => Stage::Run,
         Notice::Ended(Verdict::Failed(failure)) => failure.stage,
         Notice::Ended(_) => Stage::End,
+        // These come at any stage.
+        Notice::Link(..) | Notice::Away(_) | Notice::Back(..) => return None,
         Notice::Warning(_) | Notice::Line(..) => return None,
     })
 }
@@ -81,7 +98,10 @@ fn stage(notice: &Notice<'_>) -> Option<Stage> {
 /// The peers whom a notice is about.
 fn peers(notice: &Notice<'_>) -> String {
     match notice {
-        Notice::Linked(peer, _) | Notice::Unlinked(peer) => peer.to_string(),
+        Notice::Linked(peer, ..) | Notice::Link(peer, ..) | Notice::Back(peer, ..) => {
+            peer.to_string()
+        }
+        Notice::Unlinked(peer) | Notice::Away(peer) => peer.to_string(),
         Notice::Ended(Verdict::Failed(failure)) => names(&failure.who),
         Notice::Ended(Verdict::Unconfirmed(who)) => names(who),
         _ => String::new(),
@@ -101,7 +121,7 @@ impl View for Journal {
             }
             Notice::Ended(Verdict::Completed) => Level::Info,
             Notice::Ended(_) => Level::Error,
-            Notice::Warning(_) | Notice::Unlinked(_) => Level::Warn,
+            Notice::Warning(_) | Notice::Unlinked(_) | Notice::Away(_) => Level::Warn,
             _ => Level::Info,
         };
         let (words, peers) = (words(&notice), peers(&notice));
@@ -130,10 +150,17 @@ fn event(notice: &Notice<'_>) -> Value {
         Notice::Waiting(port, missing) => {
             json!({"event": "waiting", "port": port, "missing": missing})
         }
-        Notice::Linked(peer, missing) => {
+        Notice::Linked(peer, _, missing) => {
             json!({"event": "linked", "peer": peer, "missing": missing})
         }
         Notice::Unlinked(peer) => json!({"event": "unlinked", "peer": peer}),
+        Notice::Link(party, PathReport { kind, epoch, .. }, at) => json!({
+            "event": "link", "party": party, "path": kind, "epoch": epoch, "seconds": at.as_secs_f64()
+        }),
+        Notice::Away(party) => json!({"event": "away", "party": party}),
+        Notice::Back(party, time, _) => {
+            json!({"event": "back", "party": party, "seconds": time.as_secs_f64()})
+        }
         Notice::Agreed(run) => json!({"event": "agreed", "run": run.to_string()}),
         Notice::Running(after) => json!({"event": "running", "after_s": after.as_secs_f64()}),
         Notice::Connected(after) => json!({"event": "connected", "after_s": after.as_secs_f64()}),

@@ -32,6 +32,11 @@ pub(super) fn unknown(hubs: &[HubReport]) -> &'static str {
     }
 }
 
+/// Why `hub` cannot be used; most reasons name it.
+pub(super) fn named(hub: &str, why: &str) -> String {
+    if why.contains(hub) { why.to_owned() } else { format!("{hub}: {why}") }
+}
+
 /// What keeps QUIC from getting through, as far as this side of it is known.
 fn udp(run: &Snapshot) -> &'static str {
     match run.nat {

@@ -3,7 +3,8 @@
 //!
 //! A network without multicast is none of the run's troubles, and whoever floods it stops nothing
 //! but this: what the library keeps of the answers has no bound of its own, so it is looked at and,
-//! when there is too much of it, thrown away.
+//! when there is too much of it, thrown away. In a flood the library's thread is deaf until it is
+//! over; what it keeps grows slowly then, for it looks through all of it each time.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use mpyc_party_core::alias::Alias;
 use mpyc_party_core::candidate::Candidate;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 use super::nearby::Nearby;
 
@@ -26,10 +27,12 @@ const KINDS: [fn(SocketAddr) -> Candidate; 2] = [Candidate::Tcp, Candidate::Udp]
 const MOST_RECORDS: i64 = 10_000;
 /// How often they are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// How long the library may be too busy with packets to say so.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long to keep away from a network that could not be used.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Why the library has stopped listening.
+/// Why the library is not listened to.
 const OVERFLOW: &str = "too much is announced on it at once";
 
 /// A peer, and all candidates that the local network knows of it.
@@ -66,11 +69,14 @@ impl Local {
 
 async fn keep_watching(mut nearby: Nearby, ports: Ports, news: mpsc::Sender<News>) {
     loop {
-        let why = match Responder::open(&nearby, ports) {
-            Ok(responder) => responder.watch(&mut nearby, &news).await,
-            Err(error) => error.to_string(),
-        };
-        log::info!("the local network is not looked at for {} s: {why}", PAUSE.as_secs());
+        match Responder::open(&nearby, ports) {
+            Ok(responder) => {
+                let why = responder.watch(&mut nearby, &news).await;
+                log::info!("the local network is not looked at any more for now: {why}");
+                responder.end().await;
+            }
+            Err(error) => log::info!("the local network cannot be looked at now: {error}"),
+        }
         sleep(PAUSE).await;
     }
 }
@@ -105,7 +111,7 @@ impl Responder {
     }
 
     /// Passes on what is heard; returns why that has ended.
-    async fn watch(self, nearby: &mut Nearby, news: &mpsc::Sender<News>) -> String {
+    async fn watch(&self, nearby: &mut Nearby, news: &mpsc::Sender<News>) -> String {
         let mut counting = interval(COUNT_EVERY);
         loop {
             let peer = tokio::select! {
@@ -117,15 +123,24 @@ impl Responder {
                     Ok(event) => take(nearby, KINDS[1], &event),
                     Err(_) => return OVERFLOW.to_owned(),
                 },
-                _ = counting.tick() => match self.kept().await {
-                    0..=MOST_RECORDS => None,
-                    many => return format!("{many} records were announced on it"),
+                _ = counting.tick() => match timeout(SILENCE, self.kept()).await {
+                    Ok(0..=MOST_RECORDS) => None,
+                    Ok(many) => return format!("{many} records were announced on it"),
+                    Err(_) => return OVERFLOW.to_owned(),
                 },
             };
             if let Some(peer) = peer {
                 // Whoever does not listen any more drops this task as well.
                 let _ = news.send((peer, nearby.candidates(peer))).await;
             }
+        }
+    }
+
+    /// Ends the library's thread. In a flood it hears of that only when the flood is over: there is
+    /// never more than one.
+    async fn end(self) {
+        if let Ok(ended) = self.daemon.shutdown() {
+            let _ = ended.recv_async().await;
         }
     }
 

@@ -1,140 +1,132 @@
-//! The dialling side: every candidate at once, again and again, until there is a link.
+//! The dialling side: one attempt over one path.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening};
-use mpyc_party_transport::{Expect, Protocol, Secure, frame};
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
+use mpyc_party_core::path::{Kind, Target};
+use mpyc_party_hub::relay;
+use mpyc_party_transport::{Carrier, Expect, Protocol, Secure, connect, frame, quic};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::accept::settle;
-use super::{Circle, Pipe, Shared, Streams};
+use super::connection::Way;
+use super::reach::reach;
+use super::{BoxError, Circle, Shared};
+use crate::discovery::Whereabouts;
 
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// How long a connection attempt may take.
+/// How long an attempt may take.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(5);
-/// Pause between two rounds of attempts, at first and at most.
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
-/// Addresses that are tried in one round.
-const MOST_ADDRESSES: usize = 32;
+/// Addresses that one name may have.
+const MOST_ADDRESSES: usize = 8;
 
-/// Dials the candidates of `peer` whenever there is no control link to it.
-pub(super) async fn keep_linked(
-    shared: Arc<Shared>,
+/// Tries to reach `peer` at `target`, and says that links up to the epoch `lost` are of no use.
+pub(super) async fn dial(
+    shared: &Shared,
     peer: usize,
-    mut candidates: watch::Receiver<Vec<String>>,
-    pipes: mpsc::Sender<Pipe>,
-) {
-    let mut changes = shared.changes.subscribe();
-    let mut pause = PAUSES[0];
-    loop {
-        while shared.linked(peer) {
-            pause = PAUSES[0];
-            if changes.changed().await.is_err() {
-                return;
+    target: &Target,
+    lost: u64,
+) -> Result<(Secure, Way), BoxError> {
+    let (circle, expect) = (&shared.circle, shared.expect(Some(peer)));
+    let attempt = async {
+        let (mut secure, way) = match target.kind {
+            Kind::Tcp => {
+                let secure = tcp(circle, &target.place, Protocol::Control, &expect).await?;
+                let way = Way::of(&secure, true, None);
+                (secure, way)
             }
-        }
-        let known = candidates.borrow_and_update().clone();
-        if let Ok((secure, address)) = race(&shared.circle, peer, &known, Purpose::Run).await
-            && let Err(error) = settle(&shared, peer, secure, Some(address), &pipes).await
-        {
-            log::debug!("the link dialled to {} is not used: {error}", shared.circle.name(peer));
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES[1]),
-            changed = candidates.changed() => match changed {
-                Ok(()) => pause = PAUSES[0],
-                Err(_) => return,
-            },
-            _ = changes.changed() => {}
-        }
-    }
+            Kind::Quic => {
+                let endpoint = shared.quic.as_ref().ok_or("there is no UDP socket")?;
+                let address: SocketAddr = target.place.parse()?;
+                let connection = punch(circle, endpoint, address, &expect).await?;
+                let secure = connection.open(Protocol::Control).await?;
+                let way = Way::of(&secure, true, Some(connection));
+                (secure, way)
+            }
+            Kind::Relay => {
+                let secure =
+                    relayed(circle, &target.place, peer, Protocol::Control, &expect).await?;
+                let way = Way::of(&secure, true, None).over(target.place.clone());
+                (secure, way)
+            }
+        };
+        frame::write(&mut secure.stream, &Purpose::Run { lost }, LARGEST_OPENING).await?;
+        Ok((secure, way))
+    };
+    // A relay needs as long for its own part.
+    let limit = if target.kind == Kind::Relay { 2 * ATTEMPT } else { ATTEMPT };
+    timeout(limit, attempt).await.map_err(|_| BoxError::from("no answer"))?
 }
 
-/// Dials all `candidates` at once; the first that passes the handshake wins. The error is that of
-/// the last to fail.
-pub(super) async fn race(
+/// Over TCP to `place`, «host:port»: all addresses of that name at once.
+pub(super) async fn tcp(
     circle: &Circle,
-    peer: usize,
-    candidates: &[String],
-    purpose: Purpose,
-) -> Result<(Secure, SocketAddr), BoxError> {
+    place: &str,
+    protocol: Protocol,
+    expect: &Expect,
+) -> Result<Secure, BoxError> {
     let mut attempts = JoinSet::new();
-    let mut last = BoxError::from("none of its addresses can be found");
-    for address in resolve(candidates).await {
-        let (circle, expect) = (circle.clone(), circle.expect(Some(peer)));
-        let protocol = match purpose {
-            Purpose::Run => Protocol::Control,
-            Purpose::Check | Purpose::Ping => Protocol::Check,
-        };
+    for address in lookup_host(place).await?.take(MOST_ADDRESSES) {
+        let (circle, expect) = (circle.clone(), expect.clone());
         attempts.spawn(async move {
-            let secure = connect(&circle, address, protocol, &expect).await;
-            (address, secure)
+            let tcp = TcpStream::connect(address).await?;
+            handshake(&circle, tcp, protocol, &expect).await
         });
     }
+    let mut last = BoxError::from("the name has no address");
     while let Some(attempt) = attempts.join_next().await {
         match attempt {
-            Ok((address, Ok(mut secure))) => {
-                match frame::write(&mut secure.stream, &purpose, LARGEST_OPENING).await {
-                    Ok(()) => return Ok((secure, address)),
-                    Err(error) => last = error.into(),
-                }
-            }
-            Ok((address, Err(error))) => {
-                log::debug!("{} at {address}: {error}", circle.name(peer));
-                last = error;
-            }
+            Ok(Ok(secure)) => return Ok(secure),
+            Ok(Err(error)) => last = error,
             Err(_) => {}
         }
     }
     Err(last)
 }
 
-async fn resolve(candidates: &[String]) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    for candidate in candidates {
-        match timeout(ATTEMPT, lookup_host(candidate)).await {
-            Ok(Ok(found)) => addresses.extend(found),
-            Ok(Err(error)) => log::debug!("{candidate}: {error}"),
-            Err(_) => log::debug!("{candidate}: no answer from the name service"),
-        }
-    }
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.truncate(MOST_ADDRESSES);
-    addresses
+async fn punch(
+    circle: &Circle,
+    endpoint: &quic::Endpoint,
+    address: SocketAddr,
+    expect: &Expect,
+) -> Result<quic::Connection, BoxError> {
+    let (identity, name) = (circle.identity(), circle.tag.server_name());
+    Ok(endpoint.connect(address, &identity, Protocol::Peer, expect, &name).await?)
 }
 
-async fn connect(
+/// Through `hub` to `peer`, who is called and joins.
+pub(super) async fn relayed(
     circle: &Circle,
-    address: SocketAddr,
+    hub: &str,
+    peer: usize,
     protocol: Protocol,
     expect: &Expect,
 ) -> Result<Secure, BoxError> {
-    let attempt = async {
-        let tcp = TcpStream::connect(address).await?;
-        let (identity, name) = (circle.identity(), circle.tag.server_name());
-        Ok(mpyc_party_transport::connect(tcp, &identity, protocol, expect, &name).await?)
-    };
-    timeout(ATTEMPT, attempt).await?
+    let pipe = relay::call(hub, &circle.identity(), circle.tag, circle.name(peer)).await?;
+    handshake(circle, pipe, protocol, expect).await
 }
 
-/// Asks `peer` what it would run.
+async fn handshake(
+    circle: &Circle,
+    carrier: impl Into<Carrier>,
+    protocol: Protocol,
+    expect: &Expect,
+) -> Result<Secure, BoxError> {
+    let (identity, name) = (circle.identity(), circle.tag.server_name());
+    Ok(connect(carrier, &identity, protocol, expect, &name).await?)
+}
+
+/// Asks `peer`, wherever it may be `at`, what it would run.
 ///
 /// # Errors
 /// Why it could not be asked, in words for people.
-pub async fn inquire(
-    circle: &Circle,
-    peer: usize,
-    candidates: &[String],
-) -> Result<Entry, BoxError> {
-    let (mut secure, _) = race(circle, peer, candidates, Purpose::Check).await?;
+pub async fn inquire(circle: &Circle, peer: usize, at: &Whereabouts) -> Result<Entry, BoxError> {
+    ask(reach(circle, peer, at, Purpose::Check).await?.secure).await
+}
+
+async fn ask(mut secure: Secure) -> Result<Entry, BoxError> {
     let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
     let answer = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
     match timeout(2 * ATTEMPT, answer).await?? {
@@ -143,38 +135,5 @@ pub async fn inquire(
         }
         Some(_) => Err("it answers something else".into()),
         None => Err("it is not ready yet".into()),
-    }
-}
-
-/// Why a stream could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum StreamError {
-    /// The peer dialled the control link, so it has to dial the stream too.
-    #[error("the peer has to dial")]
-    PeerDials,
-    /// There is no control link to it.
-    #[error("there is no link to it")]
-    NoLink,
-    /// It could not be reached, or it is not who it should be.
-    #[error(transparent)]
-    Dial(BoxError),
-}
-
-impl Streams {
-    /// Opens a stream to `peer`, which must have the key of the control link.
-    ///
-    /// # Errors
-    /// [`StreamError::PeerDials`] where this party has to ask for it.
-    pub async fn open(&self, peer: usize, opening: StreamOpening) -> Result<Secure, StreamError> {
-        let slot = self.0.slots()[peer].as_ref().map(|slot| (slot.address, slot.key));
-        let (address, key) = slot.ok_or(StreamError::NoLink)?;
-        let address = address.ok_or(StreamError::PeerDials)?;
-        let expect = Expect::Parties(vec![(self.0.circle.name(peer).clone(), Some(key))]);
-        let opened = async {
-            let mut secure = connect(&self.0.circle, address, Protocol::Stream, &expect).await?;
-            frame::write(&mut secure.stream, &opening, LARGEST_OPENING).await?;
-            Ok(secure)
-        };
-        opened.await.map_err(StreamError::Dial)
     }
 }

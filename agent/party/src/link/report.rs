@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use mpyc_party_core::name::PartyName;
+pub use mpyc_party_core::path::Kind as PathKind;
 use serde::{Deserialize, Serialize};
 
 /// A peer and the way to it.
@@ -35,18 +36,6 @@ pub struct PathReport {
     pub round_trip: Option<f64>,
     /// The how-manieth link to this peer it is.
     pub epoch: u64,
-}
-
-/// What carries a path, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PathKind {
-    /// Direct TLS over TCP.
-    Tcp,
-    /// Direct QUIC, through NATs where need be.
-    Quic,
-    /// Through a hub.
-    Relay,
 }
 
 /// One way that was tried.

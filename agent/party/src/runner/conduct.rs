@@ -1,4 +1,7 @@
-//! Feeds the run's machine with what happens, and does what it says, until there is a verdict.
+//! Feeds the run's machine with what happens, and does what it says, until there is a verdict and
+//! the others know of it.
+
+mod peers;
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,25 +10,29 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::{Action, Event, Patience, Run};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
+use mpyc_party_transport::quic;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::child::{Launcher, Order, Report};
 use super::inspect::{Inspector, Snapshot};
 use super::launch::Launch;
+use super::outages::Outages;
 use super::output::{self, Kept, Line};
 use super::sandbox;
-use super::streams::{Delivery, StreamEvent, Streams};
+use super::streams::{StreamEvent, Streams};
 use super::view::{Channel, Notice, View};
-use crate::config::Start;
-use crate::discovery::{Finder, Found};
+use crate::discovery::Finder;
 use crate::link::handover::Entrance;
+use crate::link::moves::Moves;
 use crate::link::{Circle, LinkEvent, Links};
 use crate::session::record::{Cycle, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, Versions};
 
 /// How long the output of an ended program may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// With nothing to wait for but news, the clock is looked at now and then all the same.
+const IDLE: Duration = Duration::from_secs(60);
 /// How long the last packet of an ended launcher may take to be read.
 const MOMENT: Duration = Duration::from_millis(200);
 
@@ -60,6 +67,9 @@ struct Conductor<'a> {
     exited: bool,
     mute: bool,
     verdict: Option<Verdict>,
+    /// Nobody has to be told any more.
+    left: bool,
+    outages: Outages,
     view: &'a mut dyn View,
 }
 
@@ -79,8 +89,13 @@ pub async fn conduct(
     let Launch { definition, copied, run: directory, sandboxed } = launch;
     let port = entrance.port()?;
     let (entry, shown_entry) = watch::channel(None);
-    let (links, link_events) = Links::open(circle.clone(), entrance, shown_entry);
-    let (stream_sender, stream_events) = mpsc::channel(64);
+    let quic = quic::Endpoint::bind(port);
+    if let Err(error) = &quic {
+        view.show(Notice::Warning(&format!("no UDP, so no QUIC to anybody: {error}")));
+    }
+    let quic = quic.ok();
+    let (links, link_events) = Links::open(circle.clone(), entrance, quic.clone(), shown_entry)?;
+    let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let (line_sender, lines) = mpsc::channel(256);
     tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
     tokio::spawn(output::pump(Channel::Log, sandboxed.stderr, line_sender));
@@ -91,6 +106,7 @@ pub async fn conduct(
     let patience = Patience { deadline: settings.deadline, grace: settings.grace };
     let (me, roster) = (circle.me, circle.roster.clone());
     let streams = Streams::new(me, roster.len(), stream_sender);
+    let outages = Outages::new(roster.len());
     let mut conductor = Conductor {
         machine: Run::new(me, roster, circle.root(), patience),
         kept: Kept::create(&directory.path).map_err(io::Error::other)?,
@@ -110,36 +126,40 @@ pub async fn conduct(
         exited: false,
         mute: false,
         verdict: None,
+        left: false,
+        outages,
         view,
     };
-    finder.announce(Some(port), None);
+    finder.announce(Some(port), quic);
     conductor.view.show(Notice::Waiting(port, &conductor.machine.missing()));
     let inspector = Inspector::open(&conductor.directory.path);
     let streams = stream_events;
-    let mut inlets = Inlets { links: link_events, streams, lines, stop, finder, inspector };
+    let moves = Moves::watch();
+    let mut inlets = Inlets { links: link_events, streams, lines, stop, finder, inspector, moves };
     if let Err(error) = conductor.drive(&mut inlets).await {
         conductor.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
     }
-    conductor.finish(&mut inlets.lines).await
+    conductor.finish(&mut inlets).await
 }
 
 /// Where events come from, beside the process and its launcher.
 struct Inlets {
     links: mpsc::Receiver<LinkEvent>,
-    streams: mpsc::Receiver<StreamEvent>,
+    streams: mpsc::UnboundedReceiver<StreamEvent>,
     lines: mpsc::Receiver<Line>,
     stop: mpsc::Receiver<()>,
     finder: Finder,
     inspector: Inspector,
+    moves: Moves,
 }
 
 impl Conductor<'_> {
     /// Takes events until there is a verdict.
     async fn drive(&mut self, inlets: &mut Inlets) -> io::Result<()> {
-        let Inlets { links, streams, lines, stop, finder, inspector } = inlets;
+        let Inlets { links, streams, lines, stop, finder, inspector, moves } = inlets;
         self.begin().await?;
         while self.verdict.is_none() {
-            let tick = self.began + self.machine.next_tick();
+            let tick = self.tick();
             let running = !self.exited;
             tokio::select! {
                 event = self.process.next_event(), if running => {
@@ -151,18 +171,26 @@ impl Conductor<'_> {
                 Some(event) = links.recv() => self.link(event).await?,
                 Some(event) = streams.recv() => self.stream(event).await?,
                 Some(line) = lines.recv() => self.line(&line).await?,
-                found = finder.next() => if let Found::Peer(peer, at) = found {
-                    self.links.candidates(peer, at.tcp());
-                },
+                found = finder.next() => self.found(found),
+                gone = moves.next() => {
+                    finder.moved();
+                    self.links.moved(&gone);
+                }
                 asked = inspector.next() => {
                     // Whoever asked may have gone.
                     let _ = asked.send(self.snapshot(finder));
                 }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
-                () = tokio::time::sleep_until(tick.into()) => self.happen(Event::Tick).await?,
+                () = tokio::time::sleep_until(tick) => self.happen(Event::Tick).await?,
             }
         }
         Ok(())
+    }
+
+    /// When the machine wants to look at the clock.
+    fn tick(&self) -> tokio::time::Instant {
+        let next = self.machine.next_tick().unwrap_or_else(|| self.began.elapsed() + IDLE);
+        (self.began + next).into()
     }
 
     /// The run as it is now, for those who look on.
@@ -220,6 +248,11 @@ impl Conductor<'_> {
             Action::Unlink(peer) => self.links.unlink(peer),
             Action::Agreed(run) => {
                 self.streams.agreed(run);
+                for peer in self.circle.peers() {
+                    if let Some(key) = self.machine.key(peer) {
+                        self.links.pin(peer, key);
+                    }
+                }
                 self.directory.record.run = Some(run.to_string());
                 self.view.show(Notice::Agreed(&run));
                 return Ok(self.unmet.take().map(Event::Failed));
@@ -228,11 +261,12 @@ impl Conductor<'_> {
                 self.launcher.send(&Order::Go, None).await?;
                 self.view.show(Notice::Running(self.began.elapsed()));
             }
-            Action::Dial(peer, cycle) => {
-                let outcome = self.streams.dial_back(&self.links, peer, cycle);
+            Action::Dial(peer, cycle, newest) => {
+                let outcome = self.streams.asked(&self.links, peer, cycle, newest);
                 return Ok(outcome.err().map(|reason| Event::Faulty(peer, reason)));
             }
             Action::End(verdict) => self.verdict = Some(verdict),
+            Action::Leave => self.left = true,
         }
         Ok(None)
     }
@@ -330,76 +364,6 @@ impl Conductor<'_> {
         self.happen(Event::Prepared(Box::new(components), entry)).await
     }
 
-    async fn listen(&mut self, on: bool) -> io::Result<()> {
-        match self.streams.listen(on) {
-            Ok(deliveries) => self.deliver(deliveries).await,
-            Err(reason) => self.happen(Event::Failed(reason)).await,
-        }
-    }
-
-    async fn link(&mut self, event: LinkEvent) -> io::Result<()> {
-        match event {
-            LinkEvent::Linked(peer, key) => {
-                self.happen(Event::Linked(peer, key)).await?;
-                let missing = self.machine.missing();
-                if let Some(name) = self.circle.roster.get(peer) {
-                    self.view.show(Notice::Linked(name, &missing));
-                }
-                Ok(())
-            }
-            LinkEvent::Unlinked(peer, why) => {
-                if let Some(name) = self.circle.roster.get(peer)
-                    && self.machine.stage() == Stage::Find
-                {
-                    self.view.show(Notice::Unlinked(name));
-                }
-                self.happen(Event::Unlinked(peer, why)).await
-            }
-            LinkEvent::Received(peer, message) => self.happen(Event::Received(peer, message)).await,
-            LinkEvent::Stream(peer, opening, secure) => {
-                match self.streams.opened(peer, opening, secure) {
-                    Ok(deliveries) => self.deliver(deliveries).await,
-                    Err(reason) => self.happen(Event::Faulty(peer, reason)).await,
-                }
-            }
-        }
-    }
-
-    async fn stream(&mut self, event: StreamEvent) -> io::Result<()> {
-        match event {
-            StreamEvent::Dialled(peer, cycle, outcome) => {
-                match self.streams.dialled(&self.links, (peer, cycle), outcome) {
-                    Ok(deliveries) => self.deliver(deliveries).await,
-                    Err(Reason::Lost(why)) => self.happen(Event::StreamCut(peer, why)).await,
-                    Err(reason) => self.happen(Event::Faulty(peer, reason)).await,
-                }
-            }
-            StreamEvent::Ended(peer) => self.happen(Event::StreamEnded(peer)).await,
-            StreamEvent::Cut(peer, why) => self.happen(Event::StreamCut(peer, why)).await,
-            StreamEvent::ClaimedIndex(peer, index) => {
-                self.happen(Event::Faulty(peer, Reason::ClaimedIndex(index))).await
-            }
-        }
-    }
-
-    /// Hands connections to the launcher. With the first one the run counts, if it is of a session
-    /// that others may start.
-    async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
-        let proposable = self.definition.settings.start == Start::OnProposal;
-        if proposable && !self.counted && !deliveries.is_empty() {
-            self.directory.count().map_err(io::Error::other)?;
-            self.counted = true;
-        }
-        for Delivery { peer, descriptor } in deliveries {
-            let order = match peer < self.circle.me {
-                true => Order::Accepted { peer },
-                false => Order::Connected { peer },
-            };
-            self.launcher.send(&order, Some(descriptor)).await?;
-        }
-        Ok(())
-    }
-
     async fn line(&mut self, line: &Line) -> io::Result<()> {
         let record = &mut self.directory.record;
         record.output_bytes += line.bytes;
@@ -416,9 +380,9 @@ impl Conductor<'_> {
         }
     }
 
-    /// Ends what is still there and writes the record.
-    async fn finish(mut self, lines: &mut mpsc::Receiver<Line>) -> io::Result<Outcome> {
-        let verdict = self.verdict.take().ok_or_else(|| io::Error::other("no verdict"))?;
+    /// Ends what is still there, writes the record, and stays until the others know.
+    async fn finish(mut self, inlets: &mut Inlets) -> io::Result<Outcome> {
+        let verdict = self.verdict.clone().ok_or_else(|| io::Error::other("no verdict"))?;
         self.directory.record.took_s = Some(self.began.elapsed().as_secs_f64());
         self.process.kill();
         while !self.exited {
@@ -426,12 +390,14 @@ impl Conductor<'_> {
                 self.exited = true;
             }
         }
-        self.drain(lines).await?;
+        self.drain(&mut inlets.lines).await?;
         self.view.show(Notice::Ended(&verdict));
         let record = &mut self.directory.record;
         record.peers = self.links.reports();
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
+        record.outages = self.outages.record(&self.circle.roster);
         let written = self.directory.write();
+        self.part(inlets).await?;
         // Last, for a peer that does not hang up may hold this up for a moment.
         self.links.close().await;
         written.map_err(io::Error::other)?;

@@ -95,6 +95,19 @@ impl Python {
         }
     }
 
+    /// The Python that can import MPyC, if there is one by now; none where [`Python::prepare`] would
+    /// make it.
+    ///
+    /// # Errors
+    /// Where there is none and none can be made; the error says what to do.
+    pub fn find(&self) -> Result<Option<Environment>, Error> {
+        if let Some(interpreter) = &self.interpreter {
+            return probe(&absolute(interpreter).map_err(Error::cache(interpreter))?).map(Some);
+        }
+        let kept = absolute(self.cache.join("python")).map_err(Error::cache(&self.cache))?;
+        environment::find(&kept, &base::find(&self.search_path)?, &self.requirements)
+    }
+
     /// A Python that can import MPyC, made first where there is none.
     ///
     /// Takes some 30 ms when nothing changed since the last time, a few seconds after a change,

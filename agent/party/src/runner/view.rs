@@ -6,6 +6,8 @@ use mpyc_party_core::agreement::RunId;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::Verdict;
 
+use crate::link::report::PathReport;
+
 /// Which of its two outputs the program wrote to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
@@ -24,10 +26,16 @@ pub enum Notice<'a> {
     Warning(&'a str),
     /// This party is ready and listens on this port; these peers are not there yet.
     Waiting(u16, &'a [PartyName]),
-    /// There is a link to this peer; these are not there yet.
-    Linked(&'a PartyName, &'a [PartyName]),
-    /// The link to this peer has gone before the start.
+    /// A party is there; these are not there yet.
+    Linked(&'a PartyName, &'a PathReport, &'a [PartyName]),
+    /// A party has gone again before all had agreed.
     Unlinked(&'a PartyName),
+    /// There is a new link to this party, this long after the beginning.
+    Link(&'a PartyName, &'a PathReport, Duration),
+    /// All had agreed, and the link to this party is lost or silent: another is looked for.
+    Away(&'a PartyName),
+    /// There is a good link to this party again after so long.
+    Back(&'a PartyName, Duration, Option<&'a PathReport>),
     /// All parties hold the same agreement.
     Agreed(&'a RunId),
     /// The program runs.

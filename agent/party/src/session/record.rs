@@ -35,6 +35,17 @@ pub struct Cycle {
     pub bytes_sent: u64,
 }
 
+/// How often and how long the link to a party was away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outage {
+    /// The party.
+    pub party: PartyName,
+    /// How often.
+    pub count: u32,
+    /// How long in all, in seconds.
+    pub seconds: f64,
+}
+
 /// What is kept of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -64,6 +75,9 @@ pub struct Record {
     pub peers: Vec<PeerReport>,
     /// What ran it.
     pub versions: Option<String>,
+    /// The links that were away after all had agreed.
+    #[serde(default)]
+    pub outages: Vec<Outage>,
     /// What was not as it should be.
     pub warnings: Vec<String>,
     /// Bytes that the program wrote.
@@ -91,6 +105,7 @@ impl Record {
             mpyc: Vec::new(),
             peers: Vec::new(),
             versions: None,
+            outages: Vec::new(),
             warnings: Vec::new(),
             output_bytes: 0,
         }

@@ -11,11 +11,12 @@ use mpyc_party::identity::Store;
 use mpyc_party::session::{self, Versions};
 use mpyc_party_core::agreement::{Agreement, Entry, RunId};
 use mpyc_party_core::component::Components;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose, StreamOpening};
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose, StreamAnswer, StreamOpening};
 use mpyc_party_core::roster::Roster;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Party, Run};
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, frame};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::common::LIMIT;
@@ -81,8 +82,9 @@ impl Rogue {
     /// A control link that the peer, whose name must sort before this one's, has chosen.
     pub(crate) async fn link(&self, peer: usize, at: SocketAddr) -> Result<Secure> {
         let mut link = self.connect(peer, at, Protocol::Control).await?;
-        frame::write(&mut link.stream, &Purpose::Run, LARGEST_CONTROL).await?;
-        ensure!(hear(&mut link).await? == Some(Control::Use), "the link is not chosen");
+        frame::write(&mut link.stream, &Purpose::Run { lost: 0 }, LARGEST_CONTROL).await?;
+        let chosen = hear(&mut link).await?;
+        ensure!(matches!(chosen, Some(Control::Use { .. })), "the link is not chosen: {chosen:?}");
         Ok(link)
     }
 
@@ -139,7 +141,35 @@ impl Rogue {
         Ok(run)
     }
 
-    /// Opens a stream.
+    /// Another control link, for those up to the epoch `lost` are of no use; returns its epoch.
+    pub(crate) async fn relink(
+        &self,
+        peer: usize,
+        at: SocketAddr,
+        lost: u64,
+    ) -> Result<(Secure, u64)> {
+        let mut link = self.connect(peer, at, Protocol::Control).await?;
+        frame::write(&mut link.stream, &Purpose::Run { lost }, LARGEST_CONTROL).await?;
+        match hear(&mut link).await? {
+            Some(Control::Use { epoch, .. }) => Ok((link, epoch)),
+            other => anyhow::bail!("the link is not chosen: {other:?}"),
+        }
+    }
+
+    /// Opens a stream and hears what the peer has received of it.
+    pub(crate) async fn carrier(
+        &self,
+        peer: usize,
+        at: SocketAddr,
+        opening: StreamOpening,
+    ) -> Result<(Secure, u64)> {
+        let mut stream = self.stream(peer, at, opening).await?;
+        let answer = frame::read::<StreamAnswer>(&mut stream.stream, LARGEST_CONTROL);
+        let answer = tokio::time::timeout(LIMIT, answer).await??;
+        Ok((stream, answer.context("the carrier is not taken")?.received))
+    }
+
+    /// Opens a stream, and says no more than what it is.
     pub(crate) async fn stream(
         &self,
         peer: usize,
@@ -152,20 +182,36 @@ impl Rogue {
     }
 }
 
+/// Sends these bytes of a stream, whose first is at `position`, in one frame.
+pub(crate) async fn send(stream: &mut Secure, position: u64, bytes: &[u8]) -> Result<()> {
+    let [.., a, b, c] = u32::try_from(bytes.len())?.to_be_bytes();
+    let frame = [&[1, a, b, c], &position.to_be_bytes()[..], bytes].concat();
+    stream.stream.write_all(&frame).await?;
+    Ok(stream.stream.flush().await?)
+}
+
 /// Sends a message.
 pub(crate) async fn say(link: &mut Secure, message: &Control) -> Result<()> {
     Ok(frame::write(&mut link.stream, message, LARGEST_CONTROL).await?)
 }
 
+/// The next message; who says its last word is told that it came.
 async fn hear(link: &mut Secure) -> Result<Option<Control>> {
-    Ok(tokio::time::timeout(LIMIT, frame::read(&mut link.stream, LARGEST_CONTROL)).await??)
+    let message = frame::read(&mut link.stream, LARGEST_CONTROL);
+    let message = tokio::time::timeout(LIMIT, message).await??;
+    if matches!(message, Some(Control::Abort(_) | Control::Done)) {
+        // It may have gone already.
+        let _ = say(link, &Control::Noted).await;
+    }
+    Ok(message)
 }
 
 /// The next message that is no heartbeat.
 pub(crate) async fn next(link: &mut Secure) -> Result<Control> {
     loop {
         match hear(link).await?.context("the peer has gone")? {
-            Control::Beat => {}
+            Control::Beat(number) => say(link, &Control::Echo(number)).await?,
+            Control::Echo(_) | Control::Noted => {}
             message => return Ok(message),
         }
     }

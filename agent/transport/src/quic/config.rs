@@ -109,7 +109,12 @@ pub(super) fn server(
     let tls = server_config(Arc::new(certificate), protocol, Some(verifier))?;
     let mut config = reception.clone();
     config.crypto = Arc::new(QuicServerConfig::try_from(tls).map_err(unsuitable)?);
-    config.transport_config(Arc::new(transport(protocol)));
+    let mut transport = transport(protocol);
+    if protocol == Protocol::Hub {
+        // The parties see to that: a hub with thousands of them need not do it as well.
+        transport.keep_alive_interval(None);
+    }
+    config.transport_config(Arc::new(transport));
     Ok(Arc::new(config))
 }
 

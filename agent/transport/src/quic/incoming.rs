@@ -10,15 +10,16 @@ use super::connection::Connection;
 use super::error::{self, Side};
 use crate::error::TransportError;
 use crate::expect::{Expect, Protocol};
-use crate::gate::Gate;
+use crate::gate::Ticket;
 use crate::identity::Identity;
 use crate::secure::{ACCEPTED, PATIENCE, bounded, wrong};
 use crate::verify::{Trust, Verifier};
 
-/// One who dials; nothing has been answered yet. Dropped, it is refused.
+/// One who dials; nothing has been answered yet. Dropped, it is refused. Until it is decided it
+/// holds a place among the undecided, of which there are as many as at a [`Gate`](crate::gate::Gate).
 pub struct QuicIncoming {
     pub(super) incoming: Incoming,
-    pub(super) gate: Gate,
+    pub(super) ticket: Ticket,
     pub(super) reception: Arc<ServerConfig>,
 }
 
@@ -31,8 +32,7 @@ impl QuicIncoming {
 
     /// Completes the handshake with one whom `expect` admits.
     ///
-    /// Nobody who does not name `server_name` and `protocol` is shown a certificate. Until it is
-    /// decided it holds a place in the endpoint's [`Gate`].
+    /// Nobody who does not name `server_name` and `protocol` is shown a certificate.
     ///
     /// # Errors
     /// Says who is there instead, or why the other end refuses.
@@ -46,13 +46,13 @@ impl QuicIncoming {
         let address = self.address();
         let trust = Trust::Root(identity.root().clone());
         let verifier = Arc::new(Verifier::new(trust, expect.clone()));
-        let (kept, known) = (&self.reception, Arc::clone(&verifier));
-        let config = config::server(kept, known, identity, protocol, server_name);
+        let Self { incoming, ticket, reception } = self;
+        let known = Arc::clone(&verifier);
+        let config = config::server(&reception, known, identity, protocol, server_name);
         let config = config.map_err(wrong(address))?;
         let explain = |error| error::handshake(address, &error, &verifier, Side::Accepting);
         let work = async {
-            let quic =
-                self.incoming.accept_with(config).map_err(explain)?.await.map_err(explain)?;
+            let quic = incoming.accept_with(config).map_err(explain)?.await.map_err(explain)?;
             let mut word = quic.open_uni().await.map_err(explain)?;
             let said = word.write_all(&[ACCEPTED]).await.is_ok() && word.finish().is_ok();
             if !said {
@@ -62,7 +62,7 @@ impl QuicIncoming {
             }
             Connection::new(quic, protocol, &verifier)
         };
-        self.gate.decide(address, bounded(address, PATIENCE, work)).await
+        ticket.decide(bounded(address, PATIENCE, work)).await
     }
 
     /// Turns it away, and says so.

@@ -15,6 +15,7 @@ use mpyc_party_transport::Identity;
 use serde_json::{Value, json};
 
 use super::super::view::Lines;
+use super::super::why::named;
 use super::super::{Common, Outcome, output, runtime, stop};
 use crate::config::files;
 use crate::config::{Config, Place};
@@ -205,11 +206,6 @@ fn note_hubs(heard: &Heard, findings: &mut Findings) {
             Err(why) => findings.note("hub", Err(named(hub, why))),
         }
     }
-}
-
-/// Why `hub` cannot be used; most reasons name it.
-fn named(hub: &str, why: &str) -> String {
-    if why.contains(hub) { why.to_owned() } else { format!("{hub}: {why}") }
 }
 
 fn note_parties(

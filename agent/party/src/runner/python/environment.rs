@@ -63,6 +63,21 @@ pub(super) fn prepare(
     }
 }
 
+/// The environment for this interpreter and these requirements, if it is there and works.
+pub(super) fn find(
+    kept: &Path,
+    base: &Base,
+    requirements: &str,
+) -> Result<Option<Environment>, Error> {
+    let name = base.environment_name(requirements);
+    let maker = Maker { kept, place: kept.join(&name), name, base, requirements };
+    match maker.state(&mut |_| {})? {
+        State::Works(environment) => Ok(Some(*environment)),
+        State::Broken(why) => Err(Error::Broken { place: maker.place, why }),
+        State::Absent => Ok(None),
+    }
+}
+
 struct Maker<'a> {
     kept: &'a Path,
     name: String,

@@ -7,7 +7,7 @@ use mpyc_party_core::component::{Component, Components};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::discovery::{Finder, Found};
+use crate::discovery::{Finder, Found, Whereabouts};
 use crate::link::{Circle, inquire};
 use crate::session::words::visible;
 use crate::session::{Copied, Definition, Versions};
@@ -32,7 +32,7 @@ pub(super) async fn ask(
 ) -> (Vec<Answer>, Heard) {
     let end = Instant::now() + wait.min(LONGEST);
     let mut answers: Vec<Answer> = vec![None; circle.roster.len()];
-    let mut known: Vec<Vec<String>> = vec![Vec::new(); circle.roster.len()];
+    let mut known = vec![Whereabouts::default(); circle.roster.len()];
     let mut asked = JoinSet::new();
     finder.announce(None, None);
     loop {
@@ -44,19 +44,18 @@ pub(super) async fn ask(
             () = sleep_until(end) => break,
             found = finder.next() => {
                 let Found::Peer(peer, at) = found else { continue };
-                let addresses = at.tcp();
-                known[peer].clone_from(&addresses);
-                if !addresses.is_empty() {
-                    asked.spawn(inquire_once(circle.clone(), peer, addresses, Duration::ZERO));
+                known[peer].clone_from(&at);
+                if at != Whereabouts::default() {
+                    asked.spawn(inquire_once(circle.clone(), peer, at, Duration::ZERO));
                 }
             }
-            Some(Ok((peer, addresses, answer))) = asked.join_next() => {
+            Some(Ok((peer, at, answer))) = asked.join_next() => {
                 if matches!(answers[peer], Some(Ok(_))) {
                     continue;
                 }
                 // At most one of a peer goes on: the one that asks where it is now.
-                if answer.is_err() && known[peer] == addresses {
-                    asked.spawn(inquire_once(circle.clone(), peer, addresses, PAUSE));
+                if answer.is_err() && known[peer] == at {
+                    asked.spawn(inquire_once(circle.clone(), peer, at, PAUSE));
                 }
                 answers[peer] = Some(answer);
             }
@@ -74,12 +73,12 @@ pub(super) async fn ask(
 async fn inquire_once(
     circle: Circle,
     peer: usize,
-    addresses: Vec<String>,
+    at: Whereabouts,
     pause: Duration,
-) -> (usize, Vec<String>, Result<Entry, String>) {
+) -> (usize, Whereabouts, Result<Entry, String>) {
     sleep(pause).await;
-    let answer = inquire(&circle, peer, &addresses).await.map_err(|error| error.to_string());
-    (peer, addresses, answer)
+    let answer = inquire(&circle, peer, &at).await.map_err(|error| error.to_string());
+    (peer, at, answer)
 }
 
 /// This party's own components, as far as they are known.

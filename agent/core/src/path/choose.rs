@@ -1,0 +1,191 @@
+//! Which connection is the link, and what is tried for a better one.
+
+use std::time::Duration;
+
+use super::link::Link;
+use super::{Action, ConnectionId, Held, Kind, Paths, Target};
+
+/// Time between two rounds of attempts while there is no good link.
+const PACE: Duration = Duration::from_secs(1);
+/// How long after news better paths are tried at that pace.
+const FAST: Duration = Duration::from_secs(5);
+/// The pauses between attempts after that.
+const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+/// How much later in each round the next worse kind is tried: often it need not be.
+const STAGGER: Duration = Duration::from_millis(150);
+/// Attempts that one target may have under way.
+const MOST_UNDER_WAY: u32 = 2;
+/// Connections that wait to be chosen.
+const MOST_HELD: usize = 16;
+/// How long a connection that the peer needs waits for this end to find the same.
+const DOUBT: Duration = Duration::from_secs(2);
+/// A better path that dies earlier than this is not trusted for a while.
+const STEADY: Duration = Duration::from_secs(10);
+/// For how long at first, and at most.
+const DISTRUST: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
+/// With nothing left to try, a tick is due only now and then.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// How long an open connection waits for a better one to come up beside it. Only the first link
+/// can wait: nothing runs yet.
+fn head_start(kind: Kind) -> Duration {
+    match kind {
+        Kind::Tcp => Duration::ZERO,
+        Kind::Quic => Duration::from_millis(100),
+        Kind::Relay => Duration::from_millis(300),
+    }
+}
+
+impl Paths {
+    pub(super) fn opened(&mut self, id: ConnectionId, kind: Kind, lost: u64) {
+        if !self.controlling {
+            // The peer chooses.
+            return;
+        }
+        if self.held.len() < MOST_HELD {
+            let needed = self.link.is_some() && lost >= self.epoch;
+            self.held.push(Held { id, kind, since: self.now, needed });
+        } else {
+            self.actions.push(Action::Close(id));
+        }
+    }
+
+    pub(super) fn taken(&mut self, id: ConnectionId, kind: Kind, instance: u64, epoch: u64) {
+        let stale = self.instance == Some(instance) && epoch <= self.epoch;
+        if self.controlling || stale {
+            return self.actions.push(Action::Close(id));
+        }
+        (self.instance, self.epoch) = (Some(instance), epoch);
+        self.replace(id, kind);
+        self.actions.push(Action::Adopt(id, epoch));
+    }
+
+    /// Whether the peer asks for another link.
+    pub(super) fn is_needed(&self) -> bool {
+        self.held.iter().any(|held| held.needed)
+    }
+
+    /// When a connection is taken if nothing better comes up, or given up where there is a link.
+    pub(super) fn due(&self, held: &Held) -> Duration {
+        if self.healthy().is_some() {
+            return held.since + DOUBT;
+        }
+        let hopeful =
+            |(target, under_way): (&Target, &u32)| target.kind < held.kind && *under_way > 0;
+        let waits = self.epoch == 0 && self.targets.iter().any(hopeful);
+        held.since + if waits { head_start(held.kind) } else { Duration::ZERO }
+    }
+
+    /// Takes the best connection that is better than what there is.
+    pub(super) fn choose(&mut self) {
+        if let Some(kind) = self.healthy() {
+            let trusted = self.now >= self.distrust_until;
+            let better = |held: &Held| trusted && held.kind < kind;
+            let now = self.now;
+            let waits = |held: &Held| better(held) || held.needed && now < held.since + DOUBT;
+            let unwanted: Vec<Held> = self.held.extract_if(.., |held| !waits(held)).collect();
+            self.actions.extend(unwanted.iter().map(|held| Action::Close(held.id)));
+            if !self.held.iter().any(better) {
+                return;
+            }
+        }
+        let best = self.held.iter().min_by_key(|held| held.kind).copied();
+        let due = |held: &Held| self.due(held) <= self.now;
+        let now = self.healthy().is_some() || self.held.iter().any(due);
+        let Some(Held { id, kind, .. }) = best.filter(|_| now) else { return };
+        self.epoch += 1;
+        self.replace(id, kind);
+        self.actions.push(Action::Use(id, self.epoch));
+        let others = std::mem::take(&mut self.held).into_iter().filter(|held| held.id != id);
+        self.actions.extend(others.map(|held| Action::Close(held.id)));
+    }
+
+    fn replace(&mut self, id: ConnectionId, kind: Kind) {
+        let died = self.healthy().is_none();
+        if let Some(old) = self.retire(died) {
+            self.actions.push(Action::Close(old.id));
+        }
+        self.link = Some(Link::new(id, kind, self.now));
+        (self.news, self.pause) = (self.now, PAUSES[0]);
+        (self.round, self.next_kind) = (self.now, Kind::Tcp);
+        self.next_round = self.now + PACE;
+    }
+
+    /// Tries everything again, from now on.
+    pub(super) fn redial(&mut self) {
+        (self.round, self.next_round, self.next_kind) = (self.now, self.now, Kind::Tcp);
+    }
+
+    /// Takes the link away. A good path that `died` young is remembered, a steady one forgiven.
+    pub(super) fn retire(&mut self, died: bool) -> Option<Link> {
+        let old = self.link.take()?;
+        if old.kind == Kind::Relay {
+            // There is nothing worse to stay on.
+        } else if self.now.saturating_sub(old.since) >= STEADY {
+            self.distrust = Duration::ZERO;
+        } else if died {
+            self.distrust = (self.distrust * 2).clamp(DISTRUST[0], DISTRUST[1]);
+            self.distrust_until = self.now + self.distrust;
+        }
+        Some(old)
+    }
+
+    /// Tries what may lead to a link, or to a better one: in each round one kind after the other.
+    pub(super) fn dial(&mut self) {
+        while self.now >= self.next_round {
+            let healthy = self.healthy();
+            if healthy.is_some() && self.now < self.distrust_until {
+                self.next_round = self.distrust_until;
+                return;
+            }
+            let kind = self.next_kind;
+            if kind == Kind::Tcp {
+                self.round = self.now;
+            }
+            let calls = self.controlling;
+            let wanted = |kind: Kind| {
+                healthy.is_none_or(|link| kind < link) && (calls || kind != Kind::Relay)
+            };
+            if wanted(kind) && self.attempt(kind) {
+                self.next_round = self.now + STAGGER;
+            }
+            self.next_kind = match kind {
+                Kind::Tcp => Kind::Quic,
+                Kind::Quic => Kind::Relay,
+                Kind::Relay => {
+                    let any = self.targets.keys().any(|target| wanted(target.kind));
+                    self.next_round = self.round + self.pause(any);
+                    Kind::Tcp
+                }
+            };
+        }
+    }
+
+    /// Tries all targets of a kind; false where there is none.
+    fn attempt(&mut self, kind: Kind) -> bool {
+        let mut any = false;
+        for (target, under_way) in self.targets.iter_mut().filter(|(target, _)| target.kind == kind)
+        {
+            any = true;
+            if *under_way < MOST_UNDER_WAY {
+                *under_way += 1;
+                self.actions.push(Action::Dial(target.clone()));
+            }
+        }
+        any
+    }
+
+    /// How long after a round the next one begins.
+    fn pause(&mut self, any: bool) -> Duration {
+        match self.healthy() {
+            _ if !any => IDLE,
+            None => PACE,
+            Some(_) if self.now < self.news + FAST => PACE,
+            Some(_) => {
+                let pause = self.pause;
+                self.pause = (pause * 2).min(PAUSES[1]);
+                pause
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The end of a run, and what comes after it: the verdict is there, and the peers have to hear this
+//! party's last word even where their link dies in that moment.
+//!
+//! The last word is [`Control::Done`] or [`Control::Abort`]; who hears it says [`Control::Noted`].
+//! Until all have, or their time is over, this party stays, and says it again on each new link.
+
+use std::time::Duration;
+
+use super::peer::Peer;
+use super::{Action, Event, Run};
+use crate::control::Control;
+use crate::verdict::{Failure, Stage, Verdict};
+
+/// How long a party that failed stays for peers that are away: as long as a link needs to come back
+/// where it can. Those who hear nothing find that it is silent.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+impl Run {
+    /// The run failed: tells everybody.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        if self.verdict.is_none() {
+            let word = Control::Abort(Failure { via: None, ..failure.clone() });
+            for peer in self.linked() {
+                if self.recognised(peer) {
+                    self.send(peer, word.clone());
+                }
+            }
+            self.end(Verdict::Failed(failure));
+        }
+    }
+
+    /// The program succeeded here, and the last reports of some peers are lost.
+    pub(super) fn unconfirmed(&mut self) {
+        let who = self.names(|peer| !peer.done);
+        self.end(Verdict::Unconfirmed(who));
+    }
+
+    pub(super) fn end(&mut self, verdict: Verdict) {
+        if self.verdict.is_none() {
+            let patience = match verdict {
+                Verdict::Failed(_) => FAREWELL.min(self.patience.grace),
+                Verdict::Completed | Verdict::Unconfirmed(_) => self.patience.grace,
+            };
+            self.farewell = self.now + patience;
+            self.verdict = Some(verdict.clone());
+            self.actions.push(Action::End(verdict));
+        }
+    }
+
+    /// Takes an event after the verdict.
+    pub(super) fn part(&mut self, event: Event) {
+        match event {
+            Event::Linked(peer, key) if self.met(peer) => self.linked_anew(peer, key),
+            // It may have come for another run, and this one is of no use to it.
+            Event::Linked(peer, _) => self.actions.push(Action::Unlink(peer)),
+            Event::Unlinked(peer, why) => self.peers[peer].unlink(why),
+            Event::Received(peer, message) if self.peers[peer].linked => {
+                self.peers[peer].heard = self.now;
+                match message {
+                    Control::Noted => self.peers[peer].parted = true,
+                    Control::Done => self.note(peer),
+                    Control::Abort(_) => {
+                        self.peers[peer].parted = true;
+                        self.note(peer);
+                    }
+                    Control::Entry(entry) if !self.peers[peer].introduced => {
+                        self.on_entry(peer, entry);
+                    }
+                    _ => {}
+                }
+            }
+            // Somebody asks again: it has to end now.
+            Event::Failed(_) => self.farewell = self.now,
+            _ => {}
+        }
+    }
+
+    /// Leaves as soon as nobody has to be told any more.
+    pub(super) fn leave(&mut self) {
+        if !self.left && self.others().all(|i| self.owed_until(i).is_none_or(|at| at <= self.now)) {
+            self.left = true;
+            self.actions.push(Action::Leave);
+        }
+    }
+
+    /// Whether the peer's entry is known.
+    pub(super) fn met(&self, peer: usize) -> bool {
+        self.agreement.as_ref().is_some_and(|agreement| agreement.has(peer))
+    }
+
+    /// Until when this party waits for the peer to have heard its last word.
+    pub(super) fn owed_until(&self, peer: usize) -> Option<Duration> {
+        let Peer { parted, key, linked, heard, .. } = &self.peers[peer];
+        let there = key.is_some() && (*linked || self.met(peer));
+        (there && !parted).then(|| self.farewell.min(*heard + self.patience.grace))
+    }
+
+    /// Tells the peer that its last word has come.
+    pub(super) fn note(&mut self, peer: usize) {
+        self.send(peer, Control::Noted);
+    }
+
+    /// Says everything again that the peer may have missed while there was no link to it.
+    pub(super) fn restate(&mut self, peer: usize) {
+        if let Some(Verdict::Failed(failure)) = self.verdict.clone() {
+            return self.send(peer, Control::Abort(Failure { via: None, ..failure }));
+        }
+        let list = self.agreement.as_ref().and_then(|agreement| agreement.list());
+        if let Some(list) = list.filter(|_| self.stage >= Stage::Agree) {
+            self.send(peer, Control::List(list));
+        }
+        if let Some(id) = self.run_id().filter(|_| self.stage >= Stage::Start) {
+            self.send(peer, Control::Ready(id));
+        }
+        if self.done {
+            self.send(peer, Control::Done);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Looks at a hub the ways a party reaches it, one by one, and takes no part in anything there.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mpyc_party_core::claims::Claims;
+use mpyc_party_core::lighthouse::{Answer, LONGEST};
+use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::{Expect, Identity, PATIENCE, Protocol, Secure, frame, quic};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::wire;
+
+/// A hub that answers.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// How it sees this party.
+    pub observed: SocketAddr,
+    /// What its certificate claims.
+    pub claims: Claims,
+    /// How long it took from the first packet to its welcome.
+    pub took: Duration,
+}
+
+/// Looks at `hub`, «host:port», over TCP.
+///
+/// # Errors
+/// Why it cannot be used, in words for people.
+pub async fn tcp(hub: &str, identity: &Identity) -> Result<Found, String> {
+    let begun = Instant::now();
+    let secure = wire::open(hub, identity, Protocol::Hub).await;
+    welcomed(secure.map_err(|error| error.to_string())?, begun).await
+}
+
+/// Looks at every address of `hub`, «host:port», over the UDP socket of `endpoint`.
+///
+/// # Errors
+/// Why none of them can be used, in words for people.
+pub async fn udp(
+    hub: &str,
+    identity: &Identity,
+    endpoint: &quic::Endpoint,
+) -> Result<Vec<Found>, String> {
+    let addresses = wire::resolve(hub).await.map_err(|error| error.to_string())?;
+    let mut attempts = JoinSet::new();
+    for address in addresses {
+        let (identity, endpoint) = (identity.clone(), endpoint.clone());
+        attempts.spawn(async move { over(address, &identity, &endpoint).await });
+    }
+    let (mut found, mut last) = (Vec::new(), "it has no address".to_owned());
+    for outcome in attempts.join_all().await {
+        match outcome {
+            Ok(one) => found.push(one),
+            Err(why) => last = why,
+        }
+    }
+    if found.is_empty() { Err(last) } else { Ok(found) }
+}
+
+async fn over(
+    address: SocketAddr,
+    identity: &Identity,
+    endpoint: &quic::Endpoint,
+) -> Result<Found, String> {
+    let begun = Instant::now();
+    let name = Tag::hub(&identity.root().fingerprint).server_name();
+    let connected = endpoint.connect(address, identity, Protocol::Hub, &Expect::Hub, &name).await;
+    let connection = connected.map_err(|error| error.to_string())?;
+    let secure = connection.open(Protocol::Hub).await.map_err(|error| error.to_string())?;
+    welcomed(secure, begun).await
+}
+
+/// Hears how the hub sees this party, which it says first of all.
+async fn welcomed(mut secure: Secure, begun: Instant) -> Result<Found, String> {
+    let answer = frame::read::<Answer>(&mut secure.stream, LONGEST);
+    let answer = timeout(PATIENCE, answer).await.map_err(|_| "it says nothing".to_owned())?;
+    match answer.map_err(|error| error.to_string())? {
+        Some(Answer::Welcome { observed }) => {
+            let (address, claims) = (secure.address, secure.peer);
+            Ok(Found { address, observed, claims, took: begun.elapsed() })
+        }
+        Some(Answer::Goodbye(reason)) => Err(reason.to_string()),
+        Some(_) => Err("it does not speak as a hub does".to_owned()),
+        None => Err("it hung up".to_owned()),
+    }
+}

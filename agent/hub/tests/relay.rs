@@ -1,0 +1,334 @@
+//! The relay over real sockets: who may call and join, what passes, and what it bounds.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod harbour;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use harbour::{Harbour, SOON, name, presence, start, tag, until};
+use mpyc_party_core::name::PartyName;
+use mpyc_party_core::relay::{self as rules, CallId, LONGEST, PATIENCE, Refusal, Reply, Request};
+use mpyc_party_hub::lighthouse::{Client, Event};
+use mpyc_party_hub::relay::{call, join};
+use mpyc_party_hub::{Limits, RequestError, now};
+use mpyc_party_transport::{Carrier, Expect, Identity, Incoming, Protocol, Secure, connect, frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// A party that is present at the hub.
+struct Party {
+    identity: Identity,
+    events: mpsc::Receiver<Event>,
+    _presence: (Client, watch::Sender<Identity>),
+}
+
+impl Party {
+    /// Present for the others of `allow`.
+    async fn new(harbour: &Harbour, party: &str, allow: &[&str]) -> Self {
+        Self::with(harbour, harbour.party(party).await, allow).await
+    }
+
+    async fn with(harbour: &Harbour, identity: Identity, allow: &[&str]) -> Self {
+        let presence = presence(1, allow);
+        let (client, mut events, sender) = start(&harbour.hubs(), identity.clone(), presence);
+        until(&mut events, |event| matches!(event, Event::Connected { .. })).await;
+        // Only now it is sure that the announcement has been heard.
+        until(&mut events, |e| matches!(e, Event::Present { .. })).await;
+        Self { identity, events, _presence: (client, sender) }
+    }
+
+    /// The next call, and who it is from.
+    async fn called(&mut self) -> (PartyName, CallId) {
+        match until(&mut self.events, |event| matches!(event, Event::Call { .. })).await {
+            Event::Call { from, call, .. } => (from, call),
+            event => panic!("{event:?}"),
+        }
+    }
+}
+
+/// The two ends of a pipe from `caller` to `callee`, both present.
+async fn pipe(harbour: &Harbour, caller: &Identity, callee: &mut Party) -> (Carrier, Carrier) {
+    let (hub, to) = (harbour.hub.to_string(), callee.identity.claims().party().unwrap().clone());
+    let identity = callee.identity.clone();
+    let answer = async {
+        let (from, id) = callee.called().await;
+        assert_eq!(Some(&from), caller.claims().party());
+        join(&hub, &identity, id).await.unwrap()
+    };
+    let (called, joined) = tokio::join!(call(&hub, caller, tag(), &to), answer);
+    (called.unwrap(), joined)
+}
+
+/// A party watches itself, so that it knows when it is announced.
+const ALICE: [&str; 2] = ["alice", "bob"];
+
+fn refusal<T>(outcome: Result<T, RequestError>) -> Option<Refusal> {
+    match outcome {
+        Err(RequestError::Relay { refusal, .. }) => Some(refusal),
+        Err(error) => panic!("{error}"),
+        Ok(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn two_parties_do_their_own_handshake_through_the_hub() {
+    let harbour = Harbour::open().await;
+    let alice = harbour.party("alice").await;
+    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
+    let (to_bob, to_alice) = pipe(&harbour, &alice, &mut bob).await;
+    let only = |party| Expect::Parties(vec![(name(party), None)]);
+    let (from_alice, from_bob) = (only("alice"), only("bob"));
+    let server_name = tag().server_name();
+    let accept = async {
+        let incoming = Incoming::read(to_alice).await.unwrap();
+        incoming.accept(&bob.identity, Protocol::Stream, &from_alice).await.unwrap()
+    };
+    let dial = connect(to_bob, &alice, Protocol::Stream, &from_bob, &server_name);
+    let (dialled, mut accepted) = tokio::join!(dial, accept);
+    let mut dialled: Secure = dialled.unwrap();
+    // One direction ends, the other goes on.
+    dialled.stream.write_all(b"question").await.unwrap();
+    dialled.stream.shutdown().await.unwrap();
+    let mut asked = Vec::new();
+    accepted.stream.read_to_end(&mut asked).await.unwrap();
+    accepted.stream.write_all(b"answer").await.unwrap();
+    accepted.stream.shutdown().await.unwrap();
+    let mut answered = Vec::new();
+    timeout(SOON, dialled.stream.read_to_end(&mut answered)).await.unwrap().unwrap();
+    assert_eq!((&asked[..], &answered[..]), (&b"question"[..], &b"answer"[..]));
+}
+
+#[tokio::test]
+async fn a_half_close_passes_and_a_cut_shows_as_one() {
+    let harbour = Harbour::open().await;
+    let alice = harbour.party("alice").await;
+    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
+    let (mut near, mut far) = pipe(&harbour, &alice, &mut bob).await;
+    near.write_all(b"all").await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut said = Vec::new();
+    timeout(SOON, far.read_to_end(&mut said)).await.unwrap().unwrap();
+    assert_eq!(said, b"all");
+    far.write_all(b"more").await.unwrap();
+    far.flush().await.unwrap();
+    let mut more = [0; 4];
+    timeout(SOON, near.read_exact(&mut more)).await.unwrap().unwrap();
+    // Gone without a word.
+    drop(far);
+    let cut = timeout(SOON, near.read(&mut more)).await.unwrap();
+    assert!(cut.is_err(), "{cut:?}");
+}
+
+#[tokio::test]
+async fn a_stranger_and_an_absent_party_are_answered_alike() {
+    let harbour = Harbour::open().await;
+    let (alice, eve) = (harbour.party("alice").await, harbour.party("eve").await);
+    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
+    let hub = harbour.hub.to_string();
+    assert_eq!(refusal(call(&hub, &eve, tag(), &name("bob")).await), Some(Refusal::Absent));
+    assert_eq!(refusal(call(&hub, &alice, tag(), &name("carol")).await), Some(Refusal::Absent));
+    pipe(&harbour, &alice, &mut bob).await;
+}
+
+#[tokio::test]
+async fn nobody_but_the_called_party_joins_and_only_once() {
+    let harbour = Harbour::open().await;
+    let (alice, eve) = (harbour.party("alice").await, harbour.party("eve").await);
+    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
+    let hub = harbour.hub.to_string();
+    let identity = bob.identity.clone();
+    let answer = async {
+        let (_, id) = bob.called().await;
+        // Somebody has got hold of the id.
+        assert_eq!(refusal(join(&hub, &eve, id).await), Some(Refusal::NoSuchCall));
+        assert_eq!(refusal(join(&hub, &alice, id).await), Some(Refusal::NoSuchCall));
+        let joined = join(&hub, &identity, id).await.unwrap();
+        assert_eq!(refusal(join(&hub, &identity, id).await), Some(Refusal::NoSuchCall));
+        joined
+    };
+    let to = name("bob");
+    let (called, _joined) = tokio::join!(call(&hub, &alice, tag(), &to), answer);
+    called.unwrap();
+    let guessed = join(&hub, &identity, CallId([0; 16])).await;
+    assert_eq!(refusal(guessed), Some(Refusal::NoSuchCall));
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_answers_ends() {
+    let harbour = Harbour::open().await;
+    let alice = harbour.party("alice").await;
+    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
+    let (hub, begun) = (harbour.hub.to_string(), Instant::now());
+    let outcome = call(&hub, &alice, tag(), &name("bob")).await;
+    assert_eq!(refusal(outcome), Some(Refusal::Unanswered));
+    assert!((PATIENCE..PATIENCE + Duration::from_secs(2)).contains(&begun.elapsed()));
+    let (_, late) = bob.called().await;
+    assert_eq!(refusal(join(&hub, &bob.identity, late).await), Some(Refusal::NoSuchCall));
+}
+
+#[tokio::test]
+async fn who_hangs_up_does_not_wait_any_longer() {
+    let harbour = Harbour::open().await;
+    let alice = harbour.party("alice").await;
+    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
+    let request = Request::Call { tag: tag(), party: name("bob") };
+    for impatient in [true, false] {
+        let mut secure = harbour.connect(&alice, Protocol::Relay).await.unwrap();
+        frame::write(&mut secure.stream, &request, LONGEST).await.unwrap();
+        let (_, id) = bob.called().await;
+        if impatient {
+            // Bytes before the reply keep to no protocol.
+            secure.stream.write_all(b"too early").await.unwrap();
+            secure.stream.flush().await.unwrap();
+            let end = timeout(SOON, secure.stream.read(&mut [0; 1])).await.unwrap();
+            assert!(!matches!(end, Ok(1..)), "{end:?}");
+        } else {
+            secure.stream.shutdown().await.unwrap();
+            let end = timeout(SOON, secure.stream.read(&mut [0; 1])).await.unwrap();
+            assert!(!matches!(end, Ok(1..)), "{end:?}");
+        }
+        let joined = join(&harbour.hub.to_string(), &bob.identity, id).await;
+        assert_eq!(refusal(joined), Some(Refusal::NoSuchCall));
+    }
+}
+
+#[tokio::test]
+async fn pairs_of_a_party_are_bounded() {
+    let relay = rules::Limits { per_party: 2, ..rules::Limits::default() };
+    let harbour = Harbour::limited(Limits { relay, ..Limits::default() }).await;
+    let alice = harbour.party("alice").await;
+    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
+    let hub = harbour.hub.to_string();
+    let first = pipe(&harbour, &alice, &mut bob).await;
+    let _second = pipe(&harbour, &alice, &mut bob).await;
+    let full = Some(Refusal::PartyFull);
+    assert_eq!(refusal(call(&hub, &alice, tag(), &name("bob")).await), full);
+    assert_eq!(refusal(join(&hub, &bob.identity, CallId([0; 16])).await), full);
+    let (mut near, far) = first;
+    drop(far);
+    let cut = timeout(SOON, near.read(&mut [0; 1])).await.unwrap();
+    assert!(cut.is_err(), "{cut:?}");
+    pipe(&harbour, &alice, &mut bob).await;
+}
+
+#[tokio::test]
+async fn a_busy_party_leaves_the_others_their_share() {
+    let relay_rate = NonZeroU64::new(1_000_000);
+    let harbour = Harbour::limited(Limits { relay_rate, ..Limits::default() }).await;
+    let (alice, carol) = (harbour.party("alice").await, harbour.party("carol").await);
+    let mut bob = Party::new(&harbour, "bob", &["alice", "bob", "carol"]).await;
+    let mut pairs = Vec::new();
+    for who in [0, 0, 0, 0, 0, 0, 0, 0, 1] {
+        pairs.push((who, pipe(&harbour, [&alice, &carol][who], &mut bob).await));
+    }
+    let sent = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
+    let mut pumps = JoinSet::new();
+    for (who, (mut near, mut far)) in pairs {
+        let sent = Arc::clone(&sent[who]);
+        pumps.spawn(async move { while near.write_all(&[0; 4096]).await.is_ok() {} });
+        pumps.spawn(async move {
+            let mut buffer = vec![0; 65_536];
+            while let Ok(length @ 1..) = far.read(&mut buffer).await {
+                sent.fetch_add(length as u64, Ordering::Relaxed);
+            }
+        });
+    }
+    let counts = || [0, 1].map(|who: usize| sent[who].load(Ordering::Relaxed));
+    let until = async |enough: &dyn Fn([u64; 2]) -> bool| {
+        while !enough(counts()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        counts()
+    };
+    let shares = async {
+        let before = until(&|[busy, single]| busy > 0 && single > 0).await;
+        let (begun, enough) = (Instant::now(), before.iter().sum::<u64>() + 2_000_000);
+        let after = until(&|now| now.iter().sum::<u64>() > enough).await;
+        // Some of it was on its way already when counting began.
+        assert!(begun.elapsed() > Duration::from_millis(1500), "the ceiling holds");
+        [after[0] - before[0], after[1] - before[1]]
+    };
+    let [busy, single] = timeout(SOON, shares).await.unwrap();
+    assert!(single * 2 > busy, "8 pairs have carried {busy} bytes, a single one {single}");
+}
+
+#[tokio::test]
+async fn a_pair_ends_with_a_certificate() {
+    let harbour = Harbour::open().await;
+    let alice = harbour.party("alice").await;
+    let bob = harbour.ephemeral("bob", 4);
+    let expires = bob.claims().not_after;
+    let mut bob = Party::with(&harbour, bob, &ALICE).await;
+    let (mut near, _far) = pipe(&harbour, &alice, &mut bob).await;
+    let cut = timeout(SOON, near.read(&mut [0; 1])).await.unwrap();
+    assert!(cut.is_err(), "{cut:?}");
+    assert!(now() >= expires);
+}
+
+#[tokio::test]
+async fn the_revoked_are_connected_with_nobody() {
+    let harbour = Harbour::open().await;
+    let alice = harbour.party("alice").await;
+    let _bob = Party::new(&harbour, "bob", &ALICE).await;
+    harbour.authority.revoke("alice", now()).unwrap();
+    let outcome = call(&harbour.hub.to_string(), &alice, tag(), &name("bob")).await;
+    assert!(matches!(outcome, Err(RequestError::Frame { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn anything_but_a_request_ends_the_pipe() {
+    let harbour = Harbour::open().await;
+    let alice = harbour.party("alice").await;
+    let long = (u32::try_from(LONGEST).unwrap() + 1).to_be_bytes();
+    for bytes in [&long[..], &[0, 0, 0, 0], &[0, 0, 0, 1, 9], &[0, 0, 0, 2, 1, 0]] {
+        let mut secure = harbour.connect(&alice, Protocol::Relay).await.unwrap();
+        secure.stream.write_all(bytes).await.unwrap();
+        secure.stream.flush().await.unwrap();
+        let answer = timeout(SOON, frame::read::<Reply>(&mut secure.stream, LONGEST)).await;
+        assert!(!matches!(answer.unwrap(), Ok(Some(_))), "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_cuts_its_pairs() {
+    let harbour = Harbour::open().await;
+    let mut second = harbour.second_hub().await;
+    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
+    let (_client, mut events, _b) = start(&second.hubs(), bob.clone(), presence(1, &ALICE));
+    let hub = second.address.to_string();
+    let mut ends = Vec::new();
+    for round in 0..2 {
+        until(&mut events, |event| matches!(event, Event::Connected { .. })).await;
+        let answer = async {
+            match until(&mut events, |event| matches!(event, Event::Call { .. })).await {
+                Event::Call { call, .. } => join(&hub, &bob, call).await.unwrap(),
+                event => panic!("{event:?}"),
+            }
+        };
+        // Until it has announced itself again, bob is not there.
+        let call_again = async {
+            loop {
+                match call(&hub, &alice, tag(), &name("bob")).await {
+                    Err(RequestError::Relay { refusal: Refusal::Absent, .. }) => {}
+                    outcome => return outcome.unwrap(),
+                }
+            }
+        };
+        let pair = timeout(SOON, async { tokio::join!(call_again, answer) }).await.unwrap();
+        if round == 0 {
+            second.stop().await;
+            second.start();
+        }
+        ends.push(pair);
+    }
+    let (mut near, mut far) = ends.swap_remove(0);
+    for end in [&mut near, &mut far] {
+        let cut = timeout(SOON, end.read(&mut [0; 1])).await.unwrap();
+        assert!(cut.is_err(), "{cut:?}");
+    }
+}

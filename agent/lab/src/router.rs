@@ -1,0 +1,192 @@
+//! Routers: a NAT and a firewall between a switch and those inside.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::LabError;
+use crate::switch::{Subnet, Switch};
+use crate::tool::{NFT, SH};
+use crate::uplink::{Families, Uplink};
+use crate::wan::Wan;
+
+/// How a router maps the addresses inside to its own, and whom it lets back in (RFC 4787).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nat {
+    /// Endpoint-independent mapping that keeps the port; only those are let in to whom something
+    /// was sent (address and port). The usual router at home.
+    #[default]
+    Easy,
+    /// Another random port for each destination.
+    Symmetric,
+    /// Endpoint-independent mapping, and everybody is let in to the first one inside.
+    FullCone,
+}
+
+/// What a router lets out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firewall {
+    /// Everything.
+    #[default]
+    Open,
+    /// Everything but UDP.
+    UdpBlocked,
+    /// TCP to port 443 and nothing else.
+    #[serde(rename = "tcp-443")]
+    Tcp443,
+}
+
+/// Ports of mappings once they have been made anew: this many, beginning here.
+const REBOUND: (u16, u16) = (20_000, 1_000);
+
+/// A router.
+pub struct Router {
+    name: String,
+    uplink: Uplink,
+    pub(crate) inside: Arc<Switch>,
+    nat: Nat,
+    firewall: Firewall,
+    rebound: AtomicU16,
+}
+
+impl Router {
+    pub(crate) fn new(
+        name: &str,
+        above: &Arc<Switch>,
+        subnet: Subnet,
+        (nat, firewall): (Nat, Firewall),
+        wan: Option<&Wan>,
+    ) -> Result<Self, LabError> {
+        let uplink = Uplink::new(above, "wan", Families::V4, wan)?;
+        let namespace = Arc::clone(&uplink.namespace);
+        SH.run(&namespace, "echo 1 > /proc/sys/net/ipv4/ip_forward\n", None)?;
+        let inside = Arc::new(Switch::inside(namespace, subnet, uplink.place())?);
+        let rebound = AtomicU16::new(0);
+        let router = Self { name: name.into(), uplink, inside, nat, firewall, rebound };
+        router.rule()?;
+        Ok(router)
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its address on the outside.
+    #[must_use]
+    pub fn ip(&self) -> Option<Ipv4Addr> {
+        self.uplink.ipv4()
+    }
+
+    /// How a person gets into it from another terminal while this process lives.
+    #[must_use]
+    pub fn enter_with(&self) -> String {
+        self.uplink.namespace.enter_with()
+    }
+
+    /// Drops whatever passes to and from the outside, silently, until it is told otherwise.
+    ///
+    /// # Errors
+    /// If the packet filter refuses.
+    pub fn silence(&self, silent: bool) -> Result<(), LabError> {
+        self.uplink.silence(silent)
+    }
+
+    /// Changes its WAN line.
+    ///
+    /// # Errors
+    /// If the topology gave it none.
+    pub fn set_link(&self, wan: &Wan) -> Result<(), LabError> {
+        self.uplink.change(wan)
+    }
+
+    /// Forgets all mappings and makes new ones on other ports, as a router that restarts. A full
+    /// cone, whose ports are those inside, only forgets.
+    ///
+    /// # Errors
+    /// If the system refuses, or after some forty times.
+    pub fn rebind(&self) -> Result<(), LabError> {
+        self.rebound.fetch_add(1, Ordering::Relaxed);
+        self.rule()?;
+        // The kernel forgets the mappings of an address that goes.
+        self.uplink.reappear()
+    }
+
+    /// Gets another address from its provider, on which all mappings are new.
+    ///
+    /// # Errors
+    /// If the system refuses, or no address is left.
+    pub fn renumber(&self) -> Result<(), LabError> {
+        self.uplink.renumber()
+    }
+
+    fn rule(&self) -> Result<(), LabError> {
+        NFT.run(&self.uplink.namespace, &self.rules(), None)
+    }
+
+    /// New packets from outside are dropped on input too: tracked, one that comes before its
+    /// counterpart from inside would take the port that the mapping needs. Some kernels show what
+    /// only passes the switch inside to these rules as well (`bridge-nf-call-iptables`).
+    fn rules(&self) -> String {
+        let (blocked, let_out) = match self.firewall {
+            Firewall::Open => ("", "accept"),
+            Firewall::UdpBlocked => ("meta l4proto udp drop", "accept"),
+            Firewall::Tcp443 => ("", "tcp dport 443 accept"),
+        };
+        let strangers = match self.nat {
+            Nat::FullCone => {
+                let first = self.inside.subnet.v4(1);
+                format!("fib daddr type local meta l4proto udp dnat to {first}")
+            }
+            Nat::Easy | Nat::Symmetric => String::new(),
+        };
+        format!(
+            "table ip router
+             delete table ip router
+             table ip router {{
+               chain addressed {{
+                 type filter hook input priority 0;
+                 iifname wan ct state new drop
+               }}
+               chain passing {{
+                 type filter hook forward priority 0; policy drop;
+                 iifname switch oifname switch accept
+                 {blocked}
+                 ct state established,related accept
+                 ct status dnat accept
+                 iifname switch oifname wan {let_out}
+               }}
+               chain arriving {{
+                 type nat hook prerouting priority -100;
+                 iifname wan {strangers}
+               }}
+               chain leaving {{
+                 type nat hook postrouting priority 100;
+                 {}
+               }}
+             }}\n",
+            self.masquerade()
+        )
+    }
+
+    fn masquerade(&self) -> String {
+        let (first, count) = REBOUND;
+        match (self.nat, self.rebound.load(Ordering::Relaxed)) {
+            (Nat::Symmetric, _) => "oifname wan masquerade random,fully-random".into(),
+            (Nat::Easy, times @ 1..) => {
+                let first = first.saturating_add((times - 1).saturating_mul(count));
+                let ports = format!("{first}-{}", first.saturating_add(count - 1));
+                format!(
+                    "oifname wan meta l4proto {{ tcp, udp }} masquerade to :{ports}
+                     oifname wan masquerade"
+                )
+            }
+            (Nat::Easy | Nat::FullCone, _) => "oifname wan masquerade".into(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `mpyc-party doctor`: looks at everything that a run needs, one by one.
+
+mod clock;
+mod findings;
+mod machine;
+mod network;
+mod parties;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use mpyc_party_core::claims::about;
+use mpyc_party_core::name::SessionName;
+use mpyc_party_hub::now;
+use mpyc_party_transport::Identity;
+
+use super::{Common, Outcome, output, runtime, stop};
+use crate::config::{Config, Place};
+use crate::identity::{Store, due_in, keep_fresh};
+use crate::session::{self, Definition};
+use findings::Findings;
+use machine::Rehearsal;
+
+/// Look at everything that a run needs, and say what is wrong and what to do
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks at configuration, disk, Python and MPyC in the sandbox, certificate, clock, each hub over TCP
+and over UDP, the NAT before this machine, and the other parties of each session. Nobody is
+disturbed and nothing is changed, but a certificate that is due is renewed.
+
+  ✓ as it should be    ! works, but might be better    ✗ sessions cannot run
+
+Exit status: 1 when something is broken, else 0.
+
+Examples:
+  mpyc-party doctor
+  mpyc-party doctor --session demo --wait 30s
+  mpyc-party doctor --json | jq '.findings[] | select(.state == \"bad\")'")]
+pub(super) struct Doctor {
+    /// Only the parties of this session
+    #[arg(long, value_name = "NAME")]
+    session: Option<SessionName>,
+    /// How long to look for other parties
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+impl Doctor {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        let names = match &self.session {
+            Some(name) => vec![session::find(&config, &place, name)?.name],
+            None => session::names(&config, &place)?.into_iter().collect(),
+        };
+        let mut findings = Findings::new(common.json);
+        machine::configuration(&place, &config, &mut findings);
+        let sessions = machine::sessions(&config, &place, &names, &mut findings);
+        machine::disk(&place, &mut findings);
+        machine::addresses(&mut findings);
+        // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
+        let rehearsal = machine::rehearse(&config, &place, &mut findings)?;
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        let done = runtime()?.block_on(async {
+            tokio::select! {
+                done = self.look(rehearsal, sessions, (&config, &place), &mut findings) => done.map(|()| true),
+                () = stop::asked() => Ok(false),
+            }
+        })?;
+        let (bad, doubtful) = findings.count();
+        if common.json {
+            output::json(&findings.json())?;
+        } else if bad > 0 {
+            output::line(format!("\n{bad} broken, {doubtful} might be better"));
+        } else if done {
+            output::line(format!("\nnothing is broken, {doubtful} might be better"));
+        }
+        Ok(if done && bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Everything that takes a key.
+    async fn look(
+        &self,
+        rehearsal: Option<Rehearsal>,
+        sessions: Vec<Definition>,
+        (config, place): (&Config, &Place),
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
+        if let Some(rehearsal) = rehearsal {
+            rehearsal.finish(findings).await;
+        }
+        let store = Store::new(&place.state);
+        let (identity, me) = match store.load_party() {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                findings.broken("identity", error);
+                return Ok(());
+            }
+        };
+        let hubs = config.hubs(store.hubs()?);
+        let identity = certificate(&store, &hubs, identity, findings).await;
+        let seen = network::look(&hubs, &identity, config.listen.port, findings).await;
+        match clock::judge(now(), seen.certificates.iter().chain([identity.claims()])) {
+            Ok(text) => findings.good("clock", text),
+            Err(text) => findings.bad("clock", text, "set it: timedatectl set-ntp true"),
+        }
+        if identity.claims().check_validity(now()).is_ok() {
+            let identity = keep_fresh(store, hubs.clone(), identity);
+            let network = (config, hubs.as_slice());
+            parties::look(sessions, &me, network, &identity, self.wait, findings).await;
+        }
+        Ok(())
+    }
+}
+
+/// Looks at the certificate, renewed first where that is due.
+async fn certificate(
+    store: &Store,
+    hubs: &[String],
+    identity: Identity,
+    findings: &mut Findings,
+) -> Identity {
+    const CHECK: &str = "certificate";
+    let renewed = store.renew_if_due(hubs, &identity).await;
+    let identity = match &renewed {
+        Ok(Some(renewed)) => renewed.clone(),
+        _ => identity,
+    };
+    let claims = identity.claims();
+    let whose = format!("{} of the network {}", claims.role, claims.network);
+    match (claims.check_validity(now()), renewed) {
+        (Err(error), outcome) => {
+            let why = outcome.err().map(|error| format!("; it cannot be renewed: {error}"));
+            findings.bad(
+                CHECK,
+                format!("{whose}: {error}{}", why.unwrap_or_default()),
+                "check the clock and the hub; after 30 days enrol anew",
+            );
+        }
+        (Ok(()), Err(error)) => findings.doubtful(
+            CHECK,
+            format!("{whose}: it should be renewed, and cannot be: {error}"),
+            "it can be used until it expires; a hub with the authority has to be reached before",
+        ),
+        (Ok(()), Ok(_)) => {
+            let left = about(claims.not_after.saturating_sub(now()));
+            let due = about(due_in(&identity).as_secs());
+            findings.good(CHECK, format!("{whose}: valid for {left}, to be renewed in {due}"));
+        }
+    }
+    identity
+}

@@ -1,0 +1,195 @@
+//! What can be seen of this machine without any key: configuration, declared sessions, disk,
+//! addresses, Python and sandbox.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use mpyc_party_core::name::SessionName;
+use mpyc_party_core::roster::Roster;
+use tempfile::TempDir;
+
+use super::findings::Findings;
+use crate::config::{Config, Place, Session};
+use crate::runner::python::Python;
+use crate::runner::sandbox::Sandboxed;
+use crate::runner::view::{Notice, View};
+use crate::runner::{self, PrepareError};
+use crate::session::{self, Copied, Definition};
+
+/// Bytes of room without which a run cannot be kept, and with which nobody needs to think of it.
+const ROOM: [u64; 2] = [16 << 20, 256 << 20];
+
+/// Looks at the file that configures this party.
+pub(super) fn configuration(place: &Place, config: &Config, findings: &mut Findings) {
+    const CHECK: &str = "configuration";
+    let Some(path) = &place.config else {
+        return findings.good(CHECK, "there is none: every default holds");
+    };
+    let mode = path.metadata().map(|found| found.permissions().mode()).unwrap_or_default();
+    if mode & 0o022 == 0 {
+        let sessions = config.sessions.len();
+        findings.good(CHECK, format!("{} is in order; sessions: {sessions}", path.display()));
+    } else {
+        let text = format!("others can change {}, and so what this party runs", path.display());
+        findings.bad(CHECK, text, &format!("chmod go-w {}", path.display()));
+    }
+}
+
+/// Looks at what `names` say; the definitions that can be used.
+pub(super) fn sessions(
+    config: &Config,
+    place: &Place,
+    names: &[SessionName],
+    findings: &mut Findings,
+) -> Vec<Definition> {
+    const CHECK: &str = "session";
+    let mut usable = Vec::new();
+    for name in names {
+        let definition = match session::find(config, place, name) {
+            Ok(definition) => definition,
+            Err(error) => {
+                findings.broken(CHECK, error);
+                continue;
+            }
+        };
+        let settings = &definition.settings;
+        let paths = [&settings.program].into_iter().chain(&settings.files).chain(&settings.input);
+        let unreadable = paths.filter_map(|path| Some((path, readable(path).err()?))).next();
+        match unreadable {
+            Some((path, error)) => findings.bad(
+                CHECK,
+                format!("{name}: {} cannot be read: {error}", path.display()),
+                "put the file there, or change the path in the session's definition",
+            ),
+            None => findings.good(CHECK, format!("{name}: its files are there")),
+        }
+        usable.push(definition);
+    }
+    usable
+}
+
+fn readable(path: &Path) -> std::io::Result<()> {
+    let is_file = File::open(path)?.metadata()?.is_file();
+    if is_file { Ok(()) } else { Err(std::io::Error::other("it is no file")) }
+}
+
+/// Looks at the room where runs are kept.
+pub(super) fn disk(place: &Place, findings: &mut Findings) {
+    const CHECK: &str = "disk";
+    const REMEDY: &str = "make room there, or choose another place with --state DIR";
+    let Some(path) = place.state.ancestors().find(|path| path.is_dir()) else { return };
+    let found = match rustix::fs::statvfs(path) {
+        Ok(found) => found,
+        Err(error) => return findings.broken(CHECK, format!("{}: {error}", path.display())),
+    };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let text = format!("{} MiB are free in {}", free >> 20, path.display());
+    match free {
+        free if free < ROOM[0] => findings.bad(CHECK, text, REMEDY),
+        free if free < ROOM[1] => findings.doubtful(CHECK, text, REMEDY),
+        _ => findings.good(CHECK, text),
+    }
+}
+
+/// Looks at this machine's addresses.
+pub(super) fn addresses(findings: &mut Findings) {
+    const CHECK: &str = "addresses";
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let usable = interfaces.iter().filter(|i| !i.is_loopback() && !i.is_link_local());
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) =
+        usable.map(if_addrs::Interface::ip).partition(IpAddr::is_ipv4);
+    let list = |ips: &[IpAddr]| ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    match (v4.as_slice(), v6.as_slice()) {
+        ([], []) => findings.bad(
+            CHECK,
+            "this machine has no address but its own loopback",
+            "connect it to a network",
+        ),
+        (v4, []) => findings.good(
+            CHECK,
+            format!("{}; no IPv6, so whoever has only that is reached through a hub", list(v4)),
+        ),
+        (v4, v6) => findings.good(CHECK, list(&[v4, v6].concat())),
+    }
+}
+
+/// A launcher that waits in its sandbox.
+pub(super) struct Rehearsal {
+    pub(super) definition: Definition,
+    pub(super) copied: Copied,
+    pub(super) sandboxed: Sandboxed,
+    _scratch: TempDir,
+}
+
+/// Tells warnings of the sandbox.
+struct Warnings<'a>(&'a mut Findings);
+
+impl View for Warnings<'_> {
+    fn show(&mut self, notice: Notice<'_>) {
+        if let Notice::Warning(text) = notice {
+            self.0.doubtful(SANDBOX, text, "the run goes on without it; see docs/security.md");
+        }
+    }
+}
+
+const PYTHON: &str = "Python";
+const SANDBOX: &str = "sandbox";
+
+/// Finds Python, makes no new one, and starts it in a sandbox with a program that does nothing.
+pub(super) fn rehearse(
+    config: &Config,
+    place: &Place,
+    findings: &mut Findings,
+) -> anyhow::Result<Option<Rehearsal>> {
+    match Python::new(config.python.interpreter.clone(), &place.cache).find() {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let text = "the private Python is not made yet: the first run does, and needs the network for it";
+            findings.doubtful(PYTHON, text, "mpyc-party python makes it now");
+            return Ok(None);
+        }
+        Err(error) => {
+            findings.broken(PYTHON, error);
+            return Ok(None);
+        }
+    }
+    let scratch = tempfile::tempdir()?;
+    let program = scratch.path().join("nothing.py");
+    std::fs::write(&program, "pass\n")?;
+    let roster = ["alice", "bob", "carol"].map(str::parse);
+    let roster: Result<Vec<_>, _> = roster.into_iter().collect();
+    let settings = Session::new(program, Roster::try_from(roster?)?);
+    let definition = Definition { name: "doctor".parse()?, settings, imported: false };
+    let copied = session::copy(&definition, &scratch.path().join("program"))?;
+    let view = &mut Warnings(findings);
+    match runner::start(&definition, &copied, scratch.path(), (config, place), view) {
+        Ok(sandboxed) => Ok(Some(Rehearsal { definition, copied, sandboxed, _scratch: scratch })),
+        Err(PrepareError::Python(error)) => {
+            findings.broken(PYTHON, error);
+            Ok(None)
+        }
+        Err(error) => {
+            findings.broken(SANDBOX, error);
+            Ok(None)
+        }
+    }
+}
+
+impl Rehearsal {
+    /// Imports MPyC in the sandbox.
+    pub(super) async fn finish(self, findings: &mut Findings) {
+        match runner::rehearse(self.sandboxed, &self.definition, &self.copied, 0).await {
+            Ok(versions) => {
+                findings.good(SANDBOX, "a program is alone in it, and reaches nothing");
+                findings.good(PYTHON, versions);
+            }
+            Err(error) => findings.bad(
+                PYTHON,
+                format!("MPyC does not start in its sandbox: {error}"),
+                "mpyc-party python checks the Python outside of it; -vv tells more",
+            ),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The hubs, over TCP and over UDP, and what they tell about the network before this party.
+
+use std::net::SocketAddr;
+
+use mpyc_party_core::claims::Claims;
+use mpyc_party_hub::probe::{self, Found};
+use mpyc_party_transport::{Identity, quic};
+use tokio::task::JoinSet;
+
+use super::super::why::named;
+use super::findings::Findings;
+use crate::discovery::nat::Nat;
+
+/// What looking at the hubs has shown.
+#[derive(Default)]
+pub(super) struct Hubs {
+    /// The certificates of those that answer.
+    pub(super) certificates: Vec<Claims>,
+    /// How they see the UDP of this party.
+    observed: Vec<SocketAddr>,
+}
+
+/// What looking at one hub has shown.
+type Looked = (String, Result<Found, String>, Option<Result<Vec<Found>, String>>);
+
+/// Looks at all `hubs` at once, over both; UDP from the configured `port`, like a run.
+pub(super) async fn look(
+    hubs: &[String],
+    identity: &Identity,
+    port: u16,
+    findings: &mut Findings,
+) -> Hubs {
+    const CHECK: &str = "hub";
+    let endpoint = quic::Endpoint::bind(port);
+    if let Err(error) = &endpoint {
+        let text = format!("this machine gives no UDP socket: {error}");
+        findings.bad("UDP", text, "allow this user to open UDP sockets");
+    }
+    if hubs.is_empty() {
+        findings.doubtful(
+            CHECK,
+            "none is configured: other parties are found in the local network, or at addresses of the configuration",
+            "set network.hubs, or enrol with a token that names the hub",
+        );
+    }
+    let endpoint = endpoint.ok();
+    let mut looking = JoinSet::new();
+    for hub in hubs {
+        let (hub, identity, endpoint) = (hub.clone(), identity.clone(), endpoint.clone());
+        looking.spawn(async move {
+            let udp = async {
+                match &endpoint {
+                    Some(endpoint) => Some(probe::udp(&hub, &identity, endpoint).await),
+                    None => None,
+                }
+            };
+            let (tcp, udp) = tokio::join!(probe::tcp(&hub, &identity), udp);
+            (hub, tcp, udp)
+        });
+    }
+    let mut looked: Vec<Looked> = looking.join_all().await;
+    looked.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut seen = Hubs::default();
+    let usable = |(_, tcp, udp): &Looked| tcp.is_ok() || matches!(udp, Some(Ok(_)));
+    let any = looked.iter().any(usable);
+    for one in looked {
+        tell(&mut seen, one, any, findings);
+    }
+    if !hubs.is_empty() && endpoint.is_some() {
+        nat(&seen, findings);
+    }
+    seen
+}
+
+/// Tells of one hub. Without `any` that can be used, one that cannot is what keeps sessions from
+/// running.
+fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Findings) {
+    let (over_tcp, over_udp) = ("hub over TCP", "hub over UDP");
+    let up = tcp.is_ok() || matches!(udp, Some(Ok(_)));
+    match &tcp {
+        Ok(found) => findings.good(over_tcp, format!("{hub} {}", answered(found))),
+        Err(why) if up => findings.doubtful(
+            over_tcp,
+            named(&hub, why),
+            "it is used over UDP; enrolment, renewal and the relay need TCP: let it out",
+        ),
+        Err(why) if any => findings.doubtful(over_tcp, named(&hub, why), "another hub answers; ask the holder of this one"),
+        Err(why) => findings.bad(
+            over_tcp,
+            named(&hub, why),
+            "check the address (network.hubs), this network, and with the holder that mpyc-party hub runs there",
+        ),
+    }
+    match &udp {
+        Some(Ok(found)) => {
+            for one in found {
+                findings.good(over_udp, format!("{hub} {}", answered(one)));
+            }
+        }
+        // One that is down is told of once.
+        Some(Err(why)) if up => findings.doubtful(
+            over_udp,
+            named(&hub, why),
+            "UDP seems to be blocked: parties behind a NAT are reached through the relay only, which is slower. Let UDP out to that port",
+        ),
+        Some(Err(_)) | None => {}
+    }
+    seen.certificates.extend(tcp.ok().map(|found| found.claims));
+    for found in udp.and_then(Result::ok).into_iter().flatten() {
+        seen.observed.push(found.observed);
+        seen.certificates.push(found.claims);
+    }
+}
+
+fn answered(found: &Found) -> String {
+    let (took, observed) = (found.took.as_secs_f64() * 1000.0, found.observed);
+    format!("answers at {} in {took:.0} ms, and sees this party at {observed}", found.address)
+}
+
+/// Tells which kind of NAT is before this party.
+fn nat(seen: &Hubs, findings: &mut Findings) {
+    const CHECK: &str = "NAT";
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let own: Vec<_> = interfaces.iter().map(if_addrs::Interface::ip).collect();
+    match Nat::judge(&seen.observed, &own) {
+        Nat::None => findings.good(CHECK, "none: this machine is seen under its own address"),
+        Nat::Easy => findings.good(CHECK, "all hubs see the same address: other parties get in"),
+        Nat::Symmetric => findings.doubtful(
+            CHECK,
+            "every hub sees another address (symmetric NAT): parties that are not public are reached through the relay",
+            "a forwarded port, or IPv6, makes direct ways possible",
+        ),
+        Nat::Unclear => findings.good(
+            CHECK,
+            "there is one; of which kind cannot be told with one hub",
+        ),
+        // That has been told where the hub was.
+        Nat::NoUdp => {}
+    }
+}

@@ -1,0 +1,105 @@
+//! The other parties of each session.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mpyc_party_core::name::PartyName;
+use mpyc_party_transport::Identity;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::super::peers::milliseconds;
+use super::super::ping::path;
+use super::super::seek::{Miss, seek};
+use super::findings::Findings;
+use crate::config::Config;
+use crate::discovery::Finder;
+use crate::link::Circle;
+use crate::link::ping::Echo;
+use crate::session::Definition;
+use crate::session::words::names;
+
+/// Sessions that are looked at side by side: a hub allows a party only so many connections.
+const SIDE_BY_SIDE: usize = 8;
+const CHECK: &str = "party";
+
+/// What was found of one party: the session, its name, and how long its answer takes.
+type Looked = (String, PartyName, Result<String, Miss>);
+
+/// Looks for the other parties of all `sessions`.
+pub(super) async fn look(
+    sessions: Vec<Definition>,
+    me: &PartyName,
+    (config, hubs): (&Config, &[String]),
+    identity: &watch::Receiver<Identity>,
+    wait: Duration,
+    findings: &mut Findings,
+) {
+    for group in sessions.chunks(SIDE_BY_SIDE) {
+        let mut looking = JoinSet::new();
+        for definition in group {
+            let at = match definition.index_of(me) {
+                Ok(at) => at,
+                Err(error) => {
+                    findings.broken(CHECK, error);
+                    continue;
+                }
+            };
+            let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
+            let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), at, pins);
+            let tag = circle.tag;
+            let finder = Finder::new(config, roster, at, tag, hubs.to_vec(), identity.clone());
+            looking.spawn(ask(definition.name.to_string(), circle, finder, wait));
+        }
+        let mut looked: Vec<Looked> = looking.join_all().await.into_iter().flatten().collect();
+        looked.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        tell(looked, findings);
+    }
+}
+
+async fn ask(session: String, circle: Circle, finder: Finder, wait: Duration) -> Vec<Looked> {
+    let others: Vec<usize> = (0..circle.roster.len()).filter(|at| *at != circle.me).collect();
+    let mut looked = Vec::new();
+    for (at, found) in others.iter().zip(seek(&circle, finder, &others, wait).await) {
+        let answer = match found {
+            Ok(mut echo) => measure(&mut echo).await,
+            Err(miss) => Err(miss),
+        };
+        let name = circle.roster.as_slice()[*at].clone();
+        looked.push((session.clone(), name, answer));
+    }
+    looked
+}
+
+async fn measure(echo: &mut Echo) -> Result<String, Miss> {
+    match echo.round_trip().await {
+        Ok(time) => {
+            let time = milliseconds(time.as_secs_f64());
+            Ok(format!("answers at {} in {time}, {}", echo.address(), path(echo)))
+        }
+        Err(error) => Err(Miss { known: true, why: error.to_string() }),
+    }
+}
+
+/// Tells of all parties of a group of sessions; of those that nobody knows of, in one go.
+fn tell(looked: Vec<Looked>, findings: &mut Findings) {
+    let mut nowhere: BTreeMap<(String, String), Vec<PartyName>> = BTreeMap::new();
+    for (session, party, found) in looked {
+        match found {
+            Ok(text) => findings.good(CHECK, format!("{party} ({session}) {text}")),
+            Err(Miss { known: true, why }) => findings.doubtful(
+                CHECK,
+                format!("{party} ({session}): {why}"),
+                "look at the firewall on its side; mpyc-party doctor there tells more",
+            ),
+            Err(Miss { why, .. }) => nowhere.entry((session, why)).or_default().push(party),
+        }
+    }
+    for ((session, why), parties) in nowhere {
+        findings.doubtful(
+            CHECK,
+            format!("not there ({session}): {}: {why}", names(&parties)),
+            "only a party that runs the session can be seen; start it at both, and look again",
+        );
+    }
+}

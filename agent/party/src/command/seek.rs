@@ -1,0 +1,116 @@
+//! Looks for parties of a session without taking part: they are pinged where they are said to be.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::why;
+use crate::discovery::{Finder, Found, HubReport, Whereabouts};
+use crate::link::Circle;
+use crate::link::ping::Echo;
+
+/// Pause before a party that was not reached is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest that is waited.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// A party that was not found.
+#[derive(Clone, Debug)]
+pub(super) struct Miss {
+    /// Whether somebody says where it is.
+    pub(super) known: bool,
+    /// Why it was not found, for people.
+    pub(super) why: String,
+}
+
+/// What was found of one party so far.
+#[derive(Default)]
+struct Search {
+    at: Whereabouts,
+    echo: Option<Echo>,
+    last: Option<String>,
+}
+
+/// Looks for `peers`, roster indices of `circle`, until all answer or the time is over; the results
+/// are in their order.
+pub(super) async fn seek(
+    circle: &Circle,
+    mut finder: Finder,
+    peers: &[usize],
+    wait: Duration,
+) -> Vec<Result<Echo, Miss>> {
+    let end = Instant::now() + wait.min(LONGEST);
+    let mut searches: Vec<Search> = peers.iter().map(|_| Search::default()).collect();
+    let mut attempts = JoinSet::new();
+    finder.announce(None, None);
+    while searches.iter().any(|search| search.echo.is_none()) {
+        tokio::select! {
+            () = sleep_until(end) => break,
+            found = finder.next() => {
+                let Found::Peer(peer, at) = found else { continue };
+                let Some(place) = peers.iter().position(|wanted| *wanted == peer) else { continue };
+                if at != Whereabouts::default() {
+                    let at = at.clone();
+                    attempts.spawn(attempt(circle.clone(), (place, peer), at, Duration::ZERO));
+                }
+                searches[place].at = at;
+            }
+            Some(Ok((place, tried, outcome))) = attempts.join_next() => {
+                let search = &mut searches[place];
+                match outcome {
+                    Ok(echo) => search.echo = Some(echo),
+                    Err(why) => {
+                        search.last = Some(why);
+                        // At most one goes on: the one that looks where it is now.
+                        if search.echo.is_none() && tried == search.at {
+                            let party = (place, peers[place]);
+                            attempts.spawn(attempt(circle.clone(), party, tried, PAUSE));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let hubs = finder.reports();
+    searches.into_iter().map(|search| search.result(&hubs)).collect()
+}
+
+async fn attempt(
+    circle: Circle,
+    (place, peer): (usize, usize),
+    at: Whereabouts,
+    pause: Duration,
+) -> (usize, Whereabouts, Result<Echo, String>) {
+    sleep(pause).await;
+    let echo = Echo::open(&circle, peer, &at).await;
+    (place, at, echo.map_err(|error| error.to_string()))
+}
+
+impl Search {
+    fn result(self, hubs: &[HubReport]) -> Result<Echo, Miss> {
+        if let Some(echo) = self.echo {
+            return Ok(echo);
+        }
+        let relays = self.at.hubs.iter().map(|hub| format!("the relay {hub}"));
+        let tried: Vec<String> = self.at.tcp().into_iter().chain(relays).collect();
+        let (known, told) = (!tried.is_empty(), tried.join(", "));
+        let why = match self.last {
+            _ if !known => nowhere(hubs),
+            Some(last) => format!("it should be at {told}, but: {last}"),
+            None => format!("it should be at {told}, but does not answer"),
+        };
+        Err(Miss { known, why })
+    }
+}
+
+/// Why nothing is known of a party, and which hubs could not be asked.
+fn nowhere(hubs: &[HubReport]) -> String {
+    let problem = |hub: &HubReport| Some(why::named(&hub.hub, hub.problem.as_ref()?));
+    let problems: Vec<String> = hubs.iter().filter_map(problem).collect();
+    let problems = match problems.as_slice() {
+        [] => String::new(),
+        problems => format!(" ({})", problems.join("; ")),
+    };
+    format!("{}{problems}", why::unknown(hubs))
+}

@@ -1,0 +1,77 @@
+//! Who meets in a session, and as whom this party is there.
+
+use mpyc_party_core::claims::{Claims, Fingerprint, PublicKey};
+use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_core::roster::Roster;
+use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::{Expect, Identity};
+use tokio::sync::watch;
+
+/// Who meets in a session, and as whom this party is there.
+#[derive(Clone, Debug)]
+pub struct Circle {
+    identity: watch::Receiver<Identity>,
+    /// The parties.
+    pub roster: Roster,
+    /// This party's index.
+    pub me: usize,
+    /// The keys that peers must have, by index.
+    pub pins: Vec<Option<PublicKey>>,
+    /// What stands for this session in public.
+    pub tag: Tag,
+}
+
+impl Circle {
+    /// The circle of the session `name`; new connections use the newest identity.
+    #[must_use]
+    pub fn new(
+        identity: watch::Receiver<Identity>,
+        name: &SessionName,
+        roster: Roster,
+        me: usize,
+        pins: Vec<Option<PublicKey>>,
+    ) -> Self {
+        let tag = Tag::new(&identity.borrow().root().fingerprint, name, roster.as_slice());
+        Self { identity, roster, me, pins, tag }
+    }
+
+    /// This party's identity as it is now.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity.borrow().clone()
+    }
+
+    /// What the network is known by.
+    #[must_use]
+    pub fn root(&self) -> Fingerprint {
+        self.identity.borrow().root().fingerprint
+    }
+
+    /// The peers, or this one, as the handshake expects them, with these keys where they are known.
+    #[must_use]
+    pub fn expect(&self, only: Option<usize>, keys: &[Option<PublicKey>]) -> Expect {
+        let peers = self.peers().filter(|&i| only.is_none_or(|only| only == i));
+        Expect::Parties(peers.map(|i| (self.name(i).clone(), keys[i])).collect())
+    }
+
+    /// The others' indices.
+    pub fn peers(&self) -> impl Iterator<Item = usize> + use<> {
+        let me = self.me;
+        (0..self.roster.len()).filter(move |&i| i != me)
+    }
+
+    pub(super) fn name(&self, index: usize) -> &PartyName {
+        &self.roster.as_slice()[index]
+    }
+
+    /// The index of the peer with these claims.
+    pub(super) fn index_of(&self, claims: &Claims) -> Option<usize> {
+        let name = claims.party()?;
+        self.roster.index_of(name).filter(|&i| i != self.me)
+    }
+
+    /// Whether this party decides which connection to `peer` becomes the link.
+    pub(super) fn controls(&self, peer: usize) -> bool {
+        self.name(self.me) < self.name(peer)
+    }
+}

@@ -1,0 +1,160 @@
+//! What comes from the peers: where they are, links, messages, streams; and the farewell.
+
+use std::io;
+
+use mpyc_party_core::run::Event;
+use mpyc_party_core::verdict::{Reason, Stage};
+
+use super::super::child::Order;
+use super::super::streams::{Delivery, StreamEvent};
+use super::super::view::Notice;
+use super::{Conductor, Inlets};
+use crate::config::Start;
+use crate::discovery::Found;
+use crate::link::{self, LinkEvent, Linked};
+
+impl Conductor<'_> {
+    /// Something new is known about where a peer is.
+    pub(super) fn found(&mut self, found: Found) {
+        match found {
+            Found::Peer(peer, at) => {
+                let targets = link::targets(at.tcp(), at.udp(), at.hubs);
+                self.links.targets(peer, targets);
+            }
+            Found::Call { hub, call, .. } => self.links.join(hub, call),
+        }
+    }
+
+    pub(super) async fn link(&mut self, event: LinkEvent) -> io::Result<()> {
+        match event {
+            LinkEvent::Linked(peer, linked) => self.linked(peer, &linked).await,
+            LinkEvent::Unlinked(peer, why) => {
+                self.streams.unlinked(peer);
+                self.away(peer, true);
+                self.happen(Event::Unlinked(peer, why)).await
+            }
+            LinkEvent::Suspect(peer) => {
+                self.away(peer, false);
+                Ok(())
+            }
+            LinkEvent::Well(peer) => {
+                self.back(peer, None);
+                Ok(())
+            }
+            LinkEvent::Received(peer, message) => self.happen(Event::Received(peer, message)).await,
+            LinkEvent::Stream(peer, opening, secure) => {
+                match self.streams.opened(&self.links, peer, opening, *secure) {
+                    Ok(()) => Ok(()),
+                    Err(reason) => self.happen(Event::Faulty(peer, reason)).await,
+                }
+            }
+        }
+    }
+
+    async fn linked(&mut self, peer: usize, linked: &Linked) -> io::Result<()> {
+        let before = self.machine.missing();
+        self.happen(Event::Linked(peer, linked.key)).await?;
+        self.streams.linked(&self.links, peer, linked);
+        let missing = self.machine.missing();
+        if let Some(name) = self.circle.roster.get(peer) {
+            self.view.show(Notice::Link(name, &linked.path, self.began.elapsed()));
+            if before.contains(name) && self.outages.is_well(peer) {
+                self.view.show(Notice::Linked(name, &linked.path, &missing));
+            }
+        }
+        self.back(peer, Some(linked));
+        Ok(())
+    }
+
+    /// The link to `peer` does not work; before the agreement only one that has ended counts.
+    fn away(&mut self, peer: usize, ended: bool) {
+        let Some(name) = self.circle.roster.get(peer) else { return };
+        if self.verdict.is_some() {
+            return;
+        }
+        if self.machine.stage() == Stage::Find {
+            if ended {
+                self.view.show(Notice::Unlinked(name));
+            }
+        } else if self.outages.begin(peer) {
+            self.view.show(Notice::Away(name));
+        }
+    }
+
+    fn back(&mut self, peer: usize, linked: Option<&Linked>) {
+        if let Some(time) = self.outages.end(peer)
+            && let Some(name) = self.circle.roster.get(peer)
+        {
+            self.view.show(Notice::Back(name, time, linked.map(|linked| &linked.path)));
+        }
+    }
+
+    pub(super) async fn stream(&mut self, event: StreamEvent) -> io::Result<()> {
+        match event {
+            StreamEvent::Attached(peer, cycle) => {
+                let deliveries = self.streams.attached(peer, cycle);
+                self.deliver(deliveries).await
+            }
+            StreamEvent::Cut(peer, cycle, epoch) => {
+                self.streams.cut(peer, cycle, epoch);
+                Ok(())
+            }
+            StreamEvent::Due(peer, cycle, epoch) => {
+                self.streams.due(&self.links, peer, cycle, epoch);
+                Ok(())
+            }
+            StreamEvent::Finished(peer, cycle) => {
+                self.streams.finished(peer, cycle);
+                Ok(())
+            }
+            StreamEvent::Ended(peer) => self.happen(Event::StreamEnded(peer)).await,
+            StreamEvent::Faulty(peer, reason) => self.happen(Event::Faulty(peer, reason)).await,
+        }
+    }
+
+    pub(super) async fn listen(&mut self, on: bool) -> io::Result<()> {
+        let deliveries = self.streams.listen(on);
+        self.deliver(deliveries).await
+    }
+
+    /// Hands connections to the launcher. With the first one the run counts, if it is of a session
+    /// that others may start.
+    async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
+        // One that has ended needs none.
+        if self.exited || deliveries.is_empty() {
+            return Ok(());
+        }
+        if self.definition.settings.start == Start::OnProposal && !self.counted {
+            self.directory.count().map_err(io::Error::other)?;
+            self.counted = true;
+        }
+        for Delivery { peer, descriptor } in deliveries {
+            let order = match peer < self.circle.me {
+                true => Order::Accepted { peer },
+                false => Order::Connected { peer },
+            };
+            self.launcher.send(&order, Some(descriptor)).await?;
+        }
+        Ok(())
+    }
+
+    /// Stays until the peers have heard how it ended here, as long as the machine finds right.
+    pub(super) async fn part(&mut self, inlets: &mut Inlets) -> io::Result<()> {
+        let Inlets { links, streams, stop, finder, moves, .. } = inlets;
+        while !self.left {
+            let tick = self.tick();
+            tokio::select! {
+                Some(event) = links.recv() => self.link(event).await?,
+                Some(event) = streams.recv() => self.stream(event).await?,
+                found = finder.next() => self.found(found),
+                gone = moves.next() => {
+                    finder.moved();
+                    self.links.moved(&gone);
+                }
+                Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
+                () = tokio::time::sleep_until(tick) => self.happen(Event::Tick).await?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! `doctor` in networks that keep something out: it tells which, and what still works.
+
+mod common;
+
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use common::{LIMIT, NAMES, SUM, demo};
+use mpyc_party_lab::party::{Network, Party};
+use mpyc_party_lab::topology::RouterPlace;
+use mpyc_party_lab::{Firewall, Lab, Nat, Topology};
+use serde_json::Value;
+
+/// What `make` makes; none where the one who tests says that there cannot be hosts.
+#[expect(clippy::print_stderr, reason = "a test that tests nothing has to say so")]
+fn with_hosts(make: impl FnOnce() -> Result<Network>) -> Result<Option<Network>> {
+    let asked = std::env::var_os("MPYC_PARTY_TEST_WITHOUT_HOSTS").is_some();
+    match Lab::available() {
+        Err(why) if asked => {
+            eprintln!("SKIPPED, nothing is tested: {why}");
+            Ok(None)
+        }
+        Err(why) => Err(anyhow::anyhow!(why))
+            .context("no hosts can be made; MPYC_PARTY_TEST_WITHOUT_HOSTS=1 skips these tests"),
+        Ok(()) => make().map(Some),
+    }
+}
+
+/// A hub, and alice behind a router of this kind.
+fn behind(nat: Nat, firewall: Firewall) -> Result<Option<Network>> {
+    let place = RouterPlace { nat, firewall, ..RouterPlace::default() };
+    let topology = Topology::default().public("hub").public("second").behind("alice", place);
+    with_hosts(|| Ok(Network::in_topology(&topology, &["alice"])?))
+}
+
+/// What the doctor finds at `party`, a line «check: state: text remedy» each.
+fn finds(party: &Party) -> Result<String> {
+    let output = party.command().args(["doctor", "--wait", "2s", "--json"]).output()?;
+    let answer: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let line = |f: &Value| ["check", "state", "text", "remedy"].map(|key| text(f, key)).join(": ");
+    let findings = answer["findings"].as_array().context("no findings")?;
+    Ok(findings.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+fn says(findings: &str, expected: &[&str]) -> Result<()> {
+    for text in expected {
+        ensure!(findings.contains(text), "no «{text}»:\n{findings}");
+    }
+    Ok(())
+}
+
+#[test]
+fn udp_that_is_blocked_is_told_from_a_hub_that_is_down() -> Result<()> {
+    let Some(network) = behind(Nat::Easy, Firewall::UdpBlocked)? else { return Ok(()) };
+    let findings = finds(network.party("alice"))?;
+    let expected = ["hub over TCP: good", "hub over UDP: doubtful", "UDP seems to be blocked"];
+    says(&findings, &expected)?;
+    Ok(network.end()?)
+}
+
+/// Starts a second hub at the host that is there for it, and tells alice of both.
+fn second_hub(network: &Network) -> Result<(Party, Child)> {
+    let second = network.newcomer("second")?;
+    let token = network.token(&["--for-hub", "2"])?;
+    let enrolled = second.enroll(&token)?;
+    ensure!(enrolled.status.success(), "{}", String::from_utf8_lossy(&enrolled.stderr));
+    let host = second.host().context("no host")?;
+    let mut hub = second.command();
+    let hub = hub.args(["hub", "--listen", "[::]:443"]).stderr(Stdio::null()).spawn()?;
+    host.wait_for(443, LIMIT)?;
+    let hubs =
+        format!("network.hubs = [\"{}\", \"{}\"]\n", network.hub_address(), host.socket(443));
+    let python = std::env::var("MPYC_PARTY_TEST_PYTHON");
+    let python =
+        python.map(|path| format!("[python]\ninterpreter = {path:?}\n")).unwrap_or_default();
+    network.party("alice").configure(&format!("{hubs}{python}"))?;
+    Ok((second, hub))
+}
+
+#[test]
+fn one_hub_cannot_tell_the_kind_of_a_nat_and_two_can() -> Result<()> {
+    for (nat, expected) in [
+        (Nat::Easy, "NAT: good: all hubs see the same address"),
+        (Nat::Symmetric, "NAT: doubtful: every hub sees another address (symmetric NAT)"),
+    ] {
+        let Some(network) = behind(nat, Firewall::Open)? else { return Ok(()) };
+        let findings = finds(network.party("alice"))?;
+        says(&findings, &["hub over UDP: good", "cannot be told with one hub"])?;
+        let (_host, mut hub) = second_hub(&network)?;
+        let findings = finds(network.party("alice"));
+        hub.kill()?;
+        hub.wait()?;
+        says(&findings?, &[expected])?;
+        network.end()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_party_that_is_there_and_cannot_be_reached_is_told_from_one_that_is_not() -> Result<()> {
+    let network = with_hosts(|| Ok(Network::on_hosts(&NAMES)?))?;
+    let Some(network) = network else { return Ok(()) };
+    network.declare(&demo(SUM))?;
+    let bob = network.party("bob").run("demo")?;
+    bob.wait_for("waiting", LIMIT)?;
+    let hosts = [network.party("alice").host(), network.party("bob").host()];
+    let ([Some(alice), Some(at)], Some(lab)) = (hosts, network.lab()) else { return Ok(()) };
+    lab.cut(alice, at)?;
+    let findings = finds(network.party("alice"))?;
+    says(&findings, &["party: good: bob (demo) answers", "relayed by", "not there (demo): carol"])?;
+    let python = std::env::var("MPYC_PARTY_TEST_PYTHON");
+    let python =
+        python.map(|path| format!("[python]\ninterpreter = {path:?}\n")).unwrap_or_default();
+    let nobody = alice.socket(9);
+    let known = format!("{python}[peers.carol]\naddress = \"{nobody}\"\n");
+    network.party("alice").configure(&format!("network.local-discovery = false\n{known}"))?;
+    let findings = finds(network.party("alice"))?;
+    let there = format!("party: doubtful: carol (demo): it should be at {nobody}, but: ");
+    says(&findings, &[&there, "look at the firewall on its side"])?;
+    drop(bob);
+    Ok(network.end()?)
+}

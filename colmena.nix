@@ -1,0 +1,29 @@
+# The fleet for Colmena: every host of hosts/, with the profiles that the images were made of.
+{ nixpkgs }:
+let
+  inherit (nixpkgs) lib;
+  fleet = import ./hosts { inherit lib; };
+  pkgsOf = system: import nixpkgs { inherit system; };
+in
+{
+  meta = {
+    name = "mpyc-party";
+    description = "A network of MPyC parties";
+    nixpkgs = pkgsOf "x86_64-linux";
+    nodeNixpkgs = lib.mapAttrs (_: host: pkgsOf host.system) fleet;
+  };
+}
+// lib.mapAttrs (_: host: {
+  imports = host.modules;
+  deployment = {
+    targetHost = host.address;
+    targetUser = "root";
+    tags = [
+      host.platform
+      host.role
+    ]
+    ++ lib.optional (host ? region) host.region;
+    # A Raspberry Pi builds for itself unless the machine at hand can.
+    buildOnTarget = host.system == "aarch64-linux";
+  };
+}) fleet

@@ -1,0 +1,118 @@
+# The hub: lighthouse and relay. Beside an authority it also enrols parties and renews their
+# certificates; the authority's key is then on this machine, and only where that was asked for.
+{ config, lib, ... }:
+let
+  inherit (lib) mkOption types;
+  cfg = config.services.mpyc-party;
+  own = import ./types.nix { inherit lib; };
+  hardening = import ./hardening.nix;
+
+  port = lib.toInt (lib.last (lib.splitString ":" cfg.settings.hub.listen));
+  command = "${cfg.package}/bin/mpyc-party --config /etc/mpyc-party/config.toml";
+  account = {
+    User = "mpyc-party-hub";
+    Group = "mpyc-party-hub";
+    StateDirectory = "mpyc-party-hub";
+    StateDirectoryMode = "0700";
+  };
+in
+{
+  options.services.mpyc-party = {
+    hub = {
+      enable = lib.mkEnableOption "this machine as a hub: lighthouse and relay of a network";
+      port = mkOption {
+        type = types.port;
+        readOnly = true;
+        internal = true;
+        default = port;
+        description = "The port in {option}`services.mpyc-party.settings.hub.listen`.";
+      };
+    };
+
+    authority = {
+      enable = lib.mkEnableOption ''
+        the network's authority beside the hub: it is made at the first start, and its key stays in
+        /var/lib/mpyc-party-hub/ca'';
+      network = mkOption {
+        type = own.name;
+        example = "example";
+        description = "The name of the network.";
+      };
+      pool = own.optional types.str {
+        example = "fd12:3456:789a::/64";
+        description = "Overlay addresses to give out.";
+      };
+    };
+  };
+
+  config = lib.mkIf (cfg.hub.enable || cfg.authority.enable) {
+    assertions = [
+      {
+        assertion = cfg.authority.enable -> cfg.hub.enable;
+        message = ''
+          services.mpyc-party.authority.enable needs services.mpyc-party.hub.enable: parties reach the
+          authority through the hub beside it.
+        '';
+      }
+      {
+        assertion = cfg.enable && cfg.hub.enable -> port != cfg.settings.listen.port;
+        message = ''
+          The hub and the party of this machine both want port ${toString port}: set
+          services.mpyc-party.settings.hub.listen or services.mpyc-party.settings.listen.port.
+        '';
+      }
+    ];
+
+    systemd.services.mpyc-party-authority = lib.mkIf cfg.authority.enable {
+      description = "Authority of the MPyC network ${cfg.authority.network}";
+      documentation = [ "man:mpyc-party-ca-init(1)" ];
+      requiredBy = [ "mpyc-party-hub.service" ];
+      before = [ "mpyc-party-hub.service" ];
+      after = [ "time-sync.target" ];
+      unitConfig.ConditionPathExists = "!/var/lib/mpyc-party-hub/ca";
+      serviceConfig =
+        hardening.common
+        // account
+        // {
+          Type = "oneshot";
+          ExecStart = lib.concatStringsSep " " (
+            [ "${command} ca init --network ${cfg.authority.network}" ]
+            ++ lib.optional (cfg.authority.pool != null) "--pool ${cfg.authority.pool}"
+          );
+          PrivateNetwork = true;
+        };
+    };
+
+    systemd.services.mpyc-party-hub = {
+      description = "Hub of an MPyC network";
+      documentation = [ "man:mpyc-party-hub(1)" ];
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "network-online.target" ];
+      after = [
+        "network-online.target"
+        "time-sync.target"
+      ];
+      restartTriggers = [ cfg.configFile ];
+      # Without an authority beside it, a hub is enrolled by hand first (mpyc-party enroll).
+      unitConfig.ConditionPathExists = [
+        "|/var/lib/mpyc-party-hub/ca"
+        "|/var/lib/mpyc-party-hub/identity/certificate.pem"
+      ];
+      serviceConfig =
+        hardening.common
+        // hardening.network
+        // account
+        // {
+          ExecStart = "${command} hub";
+          Restart = "always";
+          RestartSec = "3s";
+          RestartPreventExitStatus = 2;
+        }
+        // lib.optionalAttrs (port < 1024) {
+          AmbientCapabilities = "CAP_NET_BIND_SERVICE";
+          CapabilityBoundingSet = "CAP_NET_BIND_SERVICE";
+          PrivateUsers = false;
+        };
+    };
+  };
+}

@@ -1,0 +1,108 @@
+# One declared session: [sessions.NAME] of the configuration.
+{ lib, toml }:
+let
+  inherit (lib) mkOption types;
+  own = import ./types.nix { inherit lib; };
+  inherit (own) optional;
+in
+{
+  freeformType = toml;
+
+  options = {
+    program = mkOption {
+      type = own.publicFile;
+      example = lib.literalExpression "./secret_santa.py";
+      description = "The MPyC program. All parties must have the same, under the same name.";
+    };
+    parties = mkOption {
+      type = types.listOf own.name;
+      example = [
+        "alice"
+        "bob"
+        "carol"
+      ];
+      description = "The roster, in order: the position is the MPyC party index.";
+    };
+    arguments = optional (types.listOf types.str) {
+      example = [ "3" ];
+      description = "Arguments of the program.";
+    };
+    threshold = optional types.ints.unsigned {
+      example = 1;
+      description = "How many parties may pool what they saw and still learn nothing.";
+    };
+    input = optional own.secretFile {
+      example = "/var/lib/secrets/salary";
+      description = ''
+        This party's private input, which the user `mpyc-party` can read. The program finds its path
+        in `$MPYC_PARTY_INPUT`.
+      '';
+    };
+    files = optional (types.listOf own.publicFile) {
+      example = lib.literalExpression "[ ./helper.py ]";
+      description = "What else the program reads; part of the agreement.";
+    };
+    options = optional (types.listOf types.str) {
+      example = [ "--no-prss" ];
+      description = "Options of MPyC itself.";
+    };
+    start =
+      optional
+        (types.enum [
+          "manual"
+          "on-proposal"
+        ])
+        {
+          example = "on-proposal";
+          description = "Who may start a run: somebody on this machine, or another party as well.";
+        };
+    max-runs = optional types.ints.positive {
+      example = 3;
+      description = "How many runs may start on proposal.";
+    };
+    interval = optional own.duration {
+      example = "1h";
+      description = "Shortest time between two runs that start on proposal.";
+    };
+    deadline = optional own.duration {
+      example = "10m";
+      description = "How long to wait for all parties to be there.";
+    };
+    grace = optional own.duration {
+      example = "30s";
+      description = "How long a party may be silent before the run fails.";
+    };
+    allow-no-privacy = optional types.bool {
+      example = true;
+      description = "Whether threshold 0 is meant, which hides nothing from the other parties.";
+    };
+    sandbox =
+      optional
+        (types.enum [
+          "required"
+          "best-effort"
+        ])
+        {
+          example = "required";
+          description = "Whether a run is refused where its sandbox cannot be made in full.";
+        };
+    python = optional (types.strMatching "[0-9]+[.][0-9]+") {
+      example = "3.13";
+      description = "The Python version that all parties must have.";
+    };
+    keys = optional (types.attrsOf types.str) {
+      example = {
+        bob = "ed25519:…";
+      };
+      description = "Public keys that these parties must have.";
+    };
+    memory = optional types.ints.positive {
+      example = 4096;
+      description = "Most memory of the MPyC process in MiB.";
+    };
+    output = optional types.ints.positive {
+      example = 64;
+      description = "Most output of the program in MiB.";
+    };
+  };
+}

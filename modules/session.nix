@@ -1,0 +1,42 @@
+# mpyc-session@NAME: one run of a declared session. The runner puts the program into a sandbox of
+# namespaces of its own, which this unit's sandbox has to leave room for.
+{ config, lib, ... }:
+let
+  cfg = config.services.mpyc-party;
+  hardening = import ./hardening.nix;
+in
+{
+  config = lib.mkIf cfg.enable {
+    systemd.services."mpyc-session@" = {
+      description = "MPyC session %i";
+      documentation = [ "man:mpyc-party-session-run(1)" ];
+      wants = [ "network-online.target" ];
+      after = [
+        "mpyc-party.service"
+        "network-online.target"
+        "time-sync.target"
+      ];
+      # A run goes on with what it began with.
+      restartIfChanged = false;
+      stopIfChanged = false;
+      serviceConfig =
+        hardening.common
+        // hardening.announce
+        // hardening.sandbox
+        // {
+          Type = "exec";
+          ExecStart = "${cfg.package}/bin/mpyc-party --config /etc/mpyc-party/config.toml session run %i";
+          User = "mpyc-party";
+          Group = "mpyc-party";
+          NotifyAccess = "main";
+          StateDirectory = "mpyc-party";
+          StateDirectoryMode = "0700";
+          CacheDirectory = "mpyc-party";
+          CacheDirectoryMode = "0700";
+          # The runner hears of the wish to stop, tells the others, and ends the program itself.
+          KillMode = "mixed";
+          TimeoutStopSec = "20s";
+        };
+    };
+  };
+}

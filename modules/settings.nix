@@ -1,0 +1,140 @@
+# The configuration file: the options that it is made of, and the check at build time.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) mkOption types;
+  cfg = config.services.mpyc-party;
+  format = pkgs.formats.toml { };
+  own = import ./types.nix { inherit lib; };
+
+  given = lib.filterAttrsRecursive (_: value: value != null) cfg.settings;
+
+  # The program that runs on the machine that builds.
+  checker =
+    if pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform then
+      cfg.package
+    else
+      pkgs.buildPackages.callPackage ../agent/package.nix { };
+
+  checked =
+    pkgs.runCommandLocal "mpyc-party.toml" { file = format.generate "mpyc-party.toml" given; }
+      ''
+        ${checker}/bin/mpyc-party --state "$TMPDIR" config check "$file"
+        cp "$file" "$out"
+      '';
+
+  strings =
+    value:
+    if builtins.isAttrs value then
+      lib.concatMap strings (builtins.attrValues value)
+    else if builtins.isList value then
+      lib.concatMap strings value
+    else
+      lib.optional (builtins.isString value) value;
+in
+{
+  imports = [
+    (lib.mkAliasOptionModule
+      [ "services" "mpyc-party" "sessions" ]
+      [ "services" "mpyc-party" "settings" "sessions" ]
+    )
+  ];
+
+  options.services.mpyc-party = {
+    settings = mkOption {
+      default = { };
+      example = lib.literalExpression ''
+        {
+          network.hubs = [ "hub.example.org:4747" ];
+          peers.bob.address = "203.0.113.7:4747";
+        }
+      '';
+      description = ''
+        The configuration of mpyc-party, as in its file; docs/configuration.md tells every key and
+        its default. The options below are those with a type of their own.
+      '';
+      type = types.submodule {
+        freeformType = format.type;
+        options = {
+          listen.port = mkOption {
+            type = types.port;
+            default = 4747;
+            description = "The party's one public port, for all its sessions.";
+          };
+          hub.listen = mkOption {
+            type = types.strMatching ".+:[0-9]+";
+            default = "[::]:4747";
+            example = "203.0.113.7:443";
+            description = "Address and port on which the hub serves, where this machine is one.";
+          };
+          network.hubs = own.optional (types.listOf (types.strMatching ".+:[0-9]+")) {
+            example = [ "hub.example.org:4747" ];
+            description = "The hubs to ask, as host:port; else those of the enrolment token.";
+          };
+          python.interpreter = mkOption {
+            type = types.nullOr types.str;
+            default = if cfg.enable then "${cfg.python}/bin/python3" else null;
+            defaultText = lib.literalExpression ''"''${config.services.mpyc-party.python}/bin/python3"'';
+            description = "The Python that runs MPyC.";
+          };
+          sessions = mkOption {
+            default = { };
+            type = types.attrsOf (
+              types.submodule (
+                import ./session-options.nix {
+                  inherit lib;
+                  toml = format.type;
+                }
+              )
+            );
+            example = lib.literalExpression ''
+              {
+                demo = {
+                  program = ./secret_santa.py;
+                  parties = [ "alice" "bob" "carol" ];
+                };
+              }
+            '';
+            description = ''
+              The sessions this party takes part in, each run as `mpyc-session@NAME.service`. Also
+              to be written as {option}`services.mpyc-party.sessions`.
+            '';
+          };
+        };
+      };
+    };
+
+    configFile = mkOption {
+      type = types.path;
+      readOnly = true;
+      internal = true;
+      description = "The configuration file, checked by mpyc-party itself.";
+    };
+  };
+
+  config = lib.mkIf (cfg.enable || cfg.hub.enable) {
+    services.mpyc-party.configFile = checked;
+    environment.etc."mpyc-party/config.toml".source = cfg.configFile;
+
+    assertions = [
+      {
+        assertion = !lib.any (lib.hasPrefix "mpyc1") (strings given);
+        message = ''
+          services.mpyc-party.settings holds an enrolment token, which everybody could read in the
+          Nix store. Put it on the machine in the file that services.mpyc-party.tokenFile names.
+        '';
+      }
+    ]
+    ++ lib.mapAttrsToList (name: _: {
+      assertion = builtins.match "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?" name != null;
+      message = ''
+        services.mpyc-party.sessions.${name}: the name of a session is 1 to 63 lower-case letters,
+        digits and inner hyphens.
+      '';
+    }) cfg.settings.sessions;
+  };
+}

@@ -1,0 +1,78 @@
+# Brings the enrolment token from where it was left into the state directory, from where the agent
+# takes and deletes it. Only this unit, which has no network, may write where a token is left.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.mpyc-party;
+  own = import ./types.nix { inherit lib; };
+  hardening = import ./hardening.nix;
+in
+{
+  options.services.mpyc-party.tokenFile = lib.mkOption {
+    type = own.secretFile;
+    default = "/run/mpyc-party.token";
+    example = "/boot/firmware/mpyc-party.token";
+    description = ''
+      Where the token of `mpyc-party ca token` is put for this machine to enrol, at its first boot or
+      later. It is taken away at once, also from a machine that is enrolled already, and once used it
+      is gone. A system credential of the name `mpyc-party.token` does as well.
+    '';
+  };
+
+  config = lib.mkIf cfg.enable {
+    # A token that comes while the machine runs; write it beside and rename it.
+    systemd.paths.mpyc-party-token = {
+      description = "Arrival of an enrolment token";
+      wantedBy = [ "multi-user.target" ];
+      pathConfig.PathChanged = cfg.tokenFile;
+    };
+
+    systemd.services.mpyc-party-token = {
+      description = "Take the enrolment token of this MPyC party";
+      wantedBy = [ "multi-user.target" ];
+      before = [ "mpyc-party.service" ];
+      onSuccess = [ "mpyc-party.service" ];
+      unitConfig.RequiresMountsFor = [
+        "/var/lib/mpyc-party"
+        (dirOf cfg.tokenFile)
+      ];
+      environment.TOKEN_FILE = cfg.tokenFile;
+      path = [ pkgs.coreutils ];
+      script = ''
+        token=/var/lib/mpyc-party/token
+        enrolled=/var/lib/mpyc-party/identity/certificate.pem
+        for left in "$TOKEN_FILE" "$CREDENTIALS_DIRECTORY/mpyc-party.token"; do
+          if [ ! -e "$enrolled" ] && [ -s "$left" ]; then
+            install -m 0600 -o mpyc-party -g mpyc-party "$left" "$token.new"
+            sync "$token.new"
+            mv "$token.new" "$token"
+            break
+          fi
+        done
+        rm -f "$TOKEN_FILE"
+      '';
+      serviceConfig = hardening.common // {
+        Type = "oneshot";
+        ImportCredential = "mpyc-party.token";
+        CapabilityBoundingSet = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER";
+        PrivateNetwork = true;
+        PrivateUsers = false;
+        ReadWritePaths = [
+          "-${dirOf cfg.tokenFile}"
+          "/var/lib/mpyc-party"
+        ];
+        SystemCallFilter = [ "@system-service" ];
+      };
+    };
+
+    systemd.tmpfiles.settings.mpyc-party."/var/lib/mpyc-party".d = {
+      user = "mpyc-party";
+      group = "mpyc-party";
+      mode = "0700";
+    };
+  };
+}

@@ -1,0 +1,51 @@
+# Types of this module's options beside those of nixpkgs.
+{ lib }:
+let
+  inherit (lib) types;
+
+  # A file of the configuration, alone in a directory of the store under its own name: parties
+  # compare the names of the files that a session runs.
+  keepName =
+    file:
+    let
+      directory = builtins.path {
+        name = "mpyc-session";
+        path = dirOf file;
+        filter = path: _: path == toString file;
+      };
+    in
+    "${directory}/${baseNameOf file}";
+in
+{
+  # A program or another public file: a path literal is copied to the store.
+  publicFile = types.coercedTo types.path (
+    file: if builtins.isPath file then keepName file else "${file}"
+  ) (types.strMatching "/.*");
+
+  # A file that holds a secret. Path literals are refused because they end up in the store.
+  secretFile = lib.mkOptionType {
+    name = "secretFile";
+    description = "string with the absolute path of a file outside the Nix store";
+    descriptionClass = "noun";
+    check =
+      file: builtins.isString file && lib.hasPrefix "/" file && !lib.hasPrefix builtins.storeDir file;
+    merge = lib.mergeEqualOption;
+  };
+
+  # A name as in a certificate or a unit: a lower-case DNS label.
+  name = types.strMatching "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+
+  # A span of time as the program reads it.
+  duration = types.strMatching "([0-9]+ *[a-z]+ *)+";
+
+  # A setting that is left to the program's own default where it is not given.
+  optional =
+    type: attributes:
+    lib.mkOption (
+      {
+        type = types.nullOr type;
+        default = null;
+      }
+      // attributes
+    );
+}

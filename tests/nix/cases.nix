@@ -1,0 +1,142 @@
+# Configurations to look at, and those that must be refused, with words of the refusal.
+let
+  party = services: {
+    services.mpyc-party = {
+      enable = true;
+    }
+    // services;
+  };
+  demo = {
+    program = ../../programs/secret_santa.py;
+    parties = [
+      "alice"
+      "bob"
+      "carol"
+    ];
+  };
+  with' = session: party { sessions.demo = demo // session; };
+in
+{
+  accepted = {
+    nothing = { };
+    party = party { };
+    session = party {
+      openFirewall = true;
+      sessions.demo = demo;
+    };
+    everything = party {
+      openFirewall = true;
+      group = "wheel";
+      tokenFile = "/boot/firmware/mpyc-party.token";
+      settings = {
+        network.hubs = [ "hub.example.org:4747" ];
+        listen.port = 4800;
+        peers.bob.address = "203.0.113.7:4747";
+        python.interpreter = "/usr/bin/python3";
+      };
+      sessions.demo = demo // {
+        arguments = [
+          "3"
+          "--quick"
+        ];
+        threshold = 1;
+        input = "/var/lib/secrets/wish";
+        files = [ ../../programs/voting.py ];
+        options = [ "--no-prss" ];
+        start = "on-proposal";
+        max-runs = 3;
+        interval = "1h";
+        deadline = "10m";
+        grace = "30s";
+        allow-no-privacy = false;
+        sandbox = "required";
+        python = "3.13";
+        keys = { };
+        memory = 4096;
+        output = 64;
+      };
+    };
+    hub = {
+      services.mpyc-party = {
+        openFirewall = true;
+        hub.enable = true;
+        authority = {
+          enable = true;
+          network = "example";
+          pool = "fd12:3456:789a::/64";
+        };
+      };
+    };
+    hub-alone = {
+      services.mpyc-party = {
+        hub.enable = true;
+        settings.hub.listen = "203.0.113.7:443";
+      };
+    };
+    hub-and-party = {
+      services.mpyc-party = {
+        enable = true;
+        hub.enable = true;
+        authority.enable = true;
+        authority.network = "example";
+        openFirewall = true;
+        settings.hub.listen = "[::]:4748";
+      };
+    };
+  };
+
+  # Assertions: the configuration can be written down, and is refused with this message.
+  asserted = {
+    authority-without-hub = {
+      words = "authority.enable needs services.mpyc-party.hub.enable";
+      module = party {
+        authority.enable = true;
+        authority.network = "example";
+      };
+    };
+    same-port = {
+      words = "both want port 4747";
+      module = party { hub.enable = true; };
+    };
+    port-zero = {
+      words = "listen.port is 0";
+      module = party { settings.listen.port = 0; };
+    };
+    token-in-settings = {
+      words = "holds an enrolment token";
+      module = party { settings.network.hubs = [ "mpyc1abc:1" ]; };
+    };
+    name-of-session = {
+      words = "lower-case letters";
+      module = party { sessions."demo@x" = demo; };
+    };
+  };
+
+  # Types: no configuration comes of it.
+  refused = {
+    input-in-store = with' { input = "${../../programs/secret_santa.py}"; };
+    input-as-path = with' { input = ../../programs/secret_santa.py; };
+    input-relative = with' { input = "wish"; };
+    token-in-store = party { tokenFile = "${../../programs/secret_santa.py}"; };
+    token-as-path = party { tokenFile = ./cases.nix; };
+    port = party { settings.listen.port = 70000; };
+    party-name = with' {
+      parties = [
+        "Alice"
+        "bob"
+        "carol"
+      ];
+    };
+    start = with' { start = "always"; };
+    max-runs = with' { max-runs = 0; };
+    python = with' { python = "3"; };
+    no-program = party {
+      sessions.demo.parties = [
+        "alice"
+        "bob"
+        "carol"
+      ];
+    };
+    unknown-option = party { enabled = true; };
+  };
+}

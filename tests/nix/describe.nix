@@ -1,0 +1,118 @@
+# What a system makes of each case, as plain data. `system module` is a configuration, be it of NixOS
+# or of the stand-in.
+{ system }:
+let
+  cases = import ./cases.nix;
+  inherit (builtins)
+    deepSeq
+    filter
+    isAttrs
+    isList
+    mapAttrs
+    tryEval
+    ;
+
+  # Packages as the paths they have, and no functions.
+  plain =
+    value:
+    if isAttrs value then
+      if value ? outPath then "${value}" else mapAttrs (_: plain) value
+    else if isList value then
+      map plain value
+    else
+      value;
+
+  failed = config: map (one: one.message) (filter (one: !one.assertion) config.assertions);
+  own =
+    names: set:
+    builtins.listToAttrs (
+      builtins.concatMap (
+        name:
+        if set ? ${name} then
+          [
+            {
+              inherit name;
+              value = set.${name};
+            }
+          ]
+        else
+          [ ]
+      ) names
+    );
+  units = [
+    "mpyc-party"
+    "mpyc-party-runners"
+    "mpyc-party-token"
+    "mpyc-party-hub"
+    "mpyc-party-authority"
+    "mpyc-session@"
+  ];
+  unit = mapAttrs (
+    _: attributes:
+    plain (
+      own [
+        "after"
+        "before"
+        "description"
+        "documentation"
+        "environment"
+        "listenStreams"
+        "onSuccess"
+        "pathConfig"
+        "requiredBy"
+        "requires"
+        "restartIfChanged"
+        "script"
+        "serviceConfig"
+        "socketConfig"
+        "stopIfChanged"
+        "unitConfig"
+        "wantedBy"
+        "wants"
+      ] attributes
+    )
+  );
+
+  possible =
+    module:
+    let
+      cfg = (system module).services.mpyc-party;
+    in
+    (tryEval (
+      deepSeq (plain [
+        cfg.settings
+        cfg.tokenFile
+      ]) true
+    )).success;
+
+  describe =
+    module:
+    let
+      config = system module;
+      cfg = config.services.mpyc-party;
+      active = cfg.enable || cfg.hub.enable;
+    in
+    {
+      failed = failed config;
+      settings = if active then plain cfg.configFile.file.value else null;
+      services = unit (own units config.systemd.services);
+      sockets = unit (own units config.systemd.sockets);
+      paths = unit (own units config.systemd.paths);
+      tcp = config.networking.firewall.allowedTCPPorts;
+      udp = config.networking.firewall.allowedUDPPorts;
+      users = builtins.attrNames (own [ "mpyc-party" "mpyc-party-hub" ] config.users.users or { });
+      polkit = config.security.polkit.extraConfig or "";
+      bus = map (package: package.text) (filter (package: package ? text) config.services.dbus.packages);
+    };
+in
+{
+  accepted = mapAttrs (_: describe) cases.accepted;
+  asserted = mapAttrs (_: case: {
+    inherit (case) words;
+    failed = failed (system case.module);
+  }) cases.asserted;
+  # Whether anything comes of it: it must not.
+  refused = mapAttrs (_: possible) cases.refused;
+  # And that the way of asking is good.
+  possible = possible cases.accepted.everything;
+}

@@ -1,0 +1,231 @@
+"""The module, evaluated by the stand-in for the NixOS module system (stand-in/, which is not that
+system), against the real agent and the real systemd."""
+
+import json
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+import module
+import reference
+
+# systemd-analyze's exposure, times ten.
+EXPOSURE = {
+    "mpyc-party.service": 15,
+    "mpyc-party-hub.service": 15,
+    "mpyc-party-authority.service": 15,
+    "mpyc-party-token.service": 30,
+    "mpyc-session@.service": 30,
+}
+
+
+def run(*command: object, **more) -> subprocess.CompletedProcess:
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, **more)
+
+
+class Module(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.all = module.described()
+        cls.cases = cls.all["accepted"]
+
+    def setUp(self):
+        self.directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def ask(self, *words: object):
+        """What the agent answers, in JSON."""
+        done = run(module.agent(), "--state", self.directory, "--json", *words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def configuration(self, settings: dict) -> pathlib.Path:
+        path = self.directory / "config.toml"
+        path.write_text(module.toml(settings))
+        return path
+
+    def test_the_agent_accepts_what_the_module_writes(self):
+        for name, case in self.cases.items():
+            with self.subTest(name):
+                self.assertEqual(case["failed"], [])
+                if case["settings"] is None:
+                    continue
+                path = self.configuration(case["settings"])
+                done = run(module.agent(), "--state", self.directory, "config", "check", path)
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_nothing_is_written_that_was_not_set(self):
+        written = self.cases["session"]["settings"]["sessions"]["demo"]
+        self.assertEqual(set(written), {"program", "parties"})
+        self.assertEqual(self.cases["nothing"]["settings"], None)
+        self.assertEqual(self.cases["nothing"]["services"], {})
+
+    def test_the_module_has_the_keys_and_defaults_of_the_agent(self):
+        everything = self.cases["everything"]["settings"]
+        shown = self.ask("--config", self.configuration(everything), "config", "show")
+        place = "services.mpyc-party.settings.sessions.<name>."
+        options = [option["name"] for option in module.nix("import ./options.nix")]
+        declared = {name.removeprefix(place) for name in options if name.startswith(place)}
+        self.assertEqual(declared, set(shown["sessions"]["demo"]))
+        self.assertEqual(declared, set(everything["sessions"]["demo"]), "the case lacks some")
+        # What the module writes unasked is what the agent would take.
+        self.configuration({})
+        default = self.ask("--config", self.directory / "config.toml", "config", "show")
+        for section, values in self.cases["hub"]["settings"].items():
+            for key, value in values.items():
+                with self.subTest(f"{section}.{key}"):
+                    self.assertEqual(value, default[section][key])
+
+    def test_a_program_keeps_its_name(self):
+        program = self.cases["session"]["settings"]["sessions"]["demo"]["program"]
+        self.assertRegex(program, r"^/nix/store/[a-z0-9]{32}-mpyc-session/secret_santa\.py$")
+
+    def test_assertions_fire(self):
+        for name, case in self.all["asserted"].items():
+            with self.subTest(name):
+                self.assertEqual(len(case["failed"]), 1, case["failed"])
+                self.assertIn(case["words"], case["failed"][0])
+
+    def test_what_is_of_a_wrong_type_is_refused(self):
+        self.assertTrue(self.all["possible"])
+        for name, came in self.all["refused"].items():
+            with self.subTest(name):
+                self.assertFalse(came)
+
+    def test_the_firewall_lets_in_what_is_served(self):
+        for name, ports in {
+            "party": [],
+            "session": [4747],
+            "everything": [4800],
+            "hub": [4747],
+            "hub-and-party": [4747, 4748],
+        }.items():
+            with self.subTest(name):
+                self.assertEqual(self.cases[name]["tcp"], ports)
+                self.assertEqual(self.cases[name]["udp"], ports)
+
+    def test_the_socket_is_on_the_port_of_the_configuration(self):
+        socket = self.cases["everything"]["sockets"]["mpyc-party"]
+        self.assertEqual(socket["listenStreams"], ["4800"])
+
+    def test_a_run_is_not_restarted_by_a_new_configuration(self):
+        session = self.cases["session"]["services"]["mpyc-session@"]
+        self.assertIs(session["restartIfChanged"], False)
+        self.assertIs(session["stopIfChanged"], False)
+
+    def test_only_the_hub_below_1024_may_bind_there(self):
+        hub = self.cases["hub-alone"]["services"]["mpyc-party-hub"]["serviceConfig"]
+        self.assertEqual(hub["AmbientCapabilities"], "CAP_NET_BIND_SERVICE")
+        other = self.cases["hub"]["services"]["mpyc-party-hub"]["serviceConfig"]
+        self.assertNotIn("AmbientCapabilities", other)
+
+    def test_the_bus_lets_the_group_call_and_the_agent_own(self):
+        policies = ElementTree.fromstring(self.cases["everything"]["bus"][0]).findall("policy")
+        rules = {
+            tuple(policy.attrib.items())[0]: [(rule.tag, *rule.attrib) for rule in policy]
+            for policy in policies
+        }
+        self.assertEqual(rules["context", "default"], [("deny", "own"), ("deny", "send_destination")])
+        self.assertEqual(rules["group", "wheel"], [("allow", "send_destination")])
+        self.assertEqual(
+            rules["user", "mpyc-party"], [("allow", "own"), ("allow", "send_destination")]
+        )
+
+    def test_polkit_allows_sessions_and_nothing_else(self):
+        rule = self.cases["everything"]["polkit"]
+        pattern = re.compile(re.search(r"/(\^mpyc-session.*\$)/", rule)[1])
+        self.assertTrue(pattern.match("mpyc-session@demo.service start"))
+        for other in (
+            "mpyc-session@demo.service kill",
+            "mpyc-party.service stop",
+            "xmpyc-session@demo.service start",
+            "mpyc-session@../x.service start",
+            "mpyc-session@demo.service start\nsshd.service stop",
+        ):
+            self.assertFalse(pattern.fullmatch(other), other)
+        self.assertIn('isInGroup("wheel")', rule)
+
+    def test_systemd_accepts_the_units(self):
+        for name in ("everything", "hub", "hub-alone"):
+            with self.subTest(name):
+                directory = self.directory / name
+                directory.mkdir()
+                units = module.write_units(self.cases[name], directory)
+                done = run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units)
+                # What it says of units that are not here is about this machine; the credential of
+                # the token's unit is younger than the systemd of Debian 12.
+                said = [
+                    line
+                    for line in done.stderr.splitlines()
+                    if "mpyc" in line and "Unknown key 'ImportCredential'" not in line
+                ]
+                self.assertEqual(said, [])
+
+    def test_systemd_finds_little_exposure(self):
+        for name in ("everything", "hub", "hub-alone"):
+            directory = self.directory / name
+            directory.mkdir()
+            for path in module.write_units(self.cases[name], directory):
+                if path.suffix != ".service":
+                    continue
+                with self.subTest(path.name, case=name):
+                    done = run(
+                        "systemd-analyze", "security", "--offline=yes",
+                        f"--threshold={EXPOSURE[path.name]}", "--no-pager", path,
+                    )
+                    self.assertEqual(done.returncode, 0, done.stdout[-3000:] + done.stderr)
+
+    def test_the_option_reference_is_of_today(self):
+        self.assertEqual(
+            reference.text(), reference.FILE.read_text(), "run tests/nix/reference.py"
+        )
+
+
+class Token(unittest.TestCase):
+    """The script that takes the token, run for real in a directory of its own."""
+
+    def setUp(self):
+        self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        service = module.described()["accepted"]["party"]["services"]["mpyc-party-token"]
+        self.script = service["script"].replace("/var/lib/mpyc-party", str(self.root))
+        self.script = self.script.replace("-o mpyc-party -g mpyc-party", "")
+        self.left = self.root / "left"
+        self.token = self.root / "token"
+
+    def take(self, credentials: str = "/nonexistent"):
+        environment = {
+            "PATH": "/usr/bin:/bin", "TOKEN_FILE": str(self.left), "CREDENTIALS_DIRECTORY": credentials,
+        }
+        done = run("sh", "-ec", self.script, env=environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_token_is_moved_and_is_private(self):
+        self.left.write_text("mpyc1abc\n")
+        self.take()
+        self.assertEqual(self.token.read_text(), "mpyc1abc\n")
+        self.assertEqual(self.token.stat().st_mode & 0o777, 0o600)
+        self.assertEqual([path.name for path in self.root.iterdir()], ["token"])
+
+    def test_without_one_nothing_happens(self):
+        self.take()
+        self.assertEqual(list(self.root.iterdir()), [])
+
+    def test_one_for_a_party_that_is_enrolled_is_taken_away_unused(self):
+        self.left.write_text("mpyc1abc\n")
+        (self.root / "identity").mkdir()
+        (self.root / "identity/certificate.pem").touch()
+        self.take()
+        self.assertEqual([path.name for path in self.root.iterdir()], ["identity"])
+
+    def test_a_credential_does_as_well(self):
+        credentials = self.root / "credentials"
+        credentials.mkdir()
+        (credentials / "mpyc-party.token").write_text("mpyc1abc\n")
+        self.take(str(credentials))
+        self.assertEqual(self.token.read_text(), "mpyc1abc\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
