@@ -355,7 +355,7 @@ impl Daemon {
             }
             // Agents tell nobody that they are there: whoever is seen is a runner.
             (Some(session), Event::Present { party, candidates, .. }) => {
-                self.entry(&session).seat.present(party, format!("{candidates:?}"), now);
+                self.entry(&session).seat.present(party, declared::place(&candidates), now);
             }
             (Some(session), Event::Gone { party }) => self.entry(&session).seat.gone(&party),
             _ => {}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::lighthouse::{Client, Event, Presence};
@@ -66,6 +67,13 @@ pub(super) fn watched(all: &BTreeMap<SessionName, Declared>) -> Vec<SessionName>
     names
 }
 
+/// What tells a runner from another one of the same party: where it accepts. How the hubs see its
+/// UDP socket comes later, and changes, while it stays the same runner.
+pub(super) fn place(candidates: &[Candidate]) -> String {
+    let tcp = candidates.iter().filter(|candidate| matches!(candidate, Candidate::Tcp(_)));
+    tcp.map(Candidate::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// What a hub says: about a session, or, without one, about itself.
 pub(super) type Hearsay = (Option<SessionName>, Event);
 
@@ -113,5 +121,18 @@ impl Ear {
         let me = circle.roster.get(circle.me);
         let others = circle.roster.iter().filter(|party| Some(*party) != me).cloned().collect();
         Self::new(Some(name.clone()), (circle.tag, others), hubs, identity, hearsay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runner_whose_udp_address_is_found_later_is_the_same_runner() {
+        let at = |port: u16| std::net::SocketAddr::from(([192, 0, 2, 1], port));
+        let known = place(&[Candidate::Tcp(at(4747))]);
+        assert_eq!(known, place(&[Candidate::Tcp(at(4747)), Candidate::Udp(at(61000))]));
+        assert_ne!(known, place(&[Candidate::Tcp(at(4748))]));
     }
 }
