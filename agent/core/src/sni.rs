@@ -45,6 +45,12 @@ impl Tag {
         Self::derive(root, "mpyc-party hub tag 1", std::iter::empty())
     }
 
+    /// The tag under which only the agent of `party` is at the hubs of the network of `root`.
+    #[must_use]
+    pub fn agent(root: &Fingerprint, party: &PartyName) -> Self {
+        Self::derive(root, "mpyc-party agent tag 1", std::iter::once(party.as_str()))
+    }
+
     fn derive<'a>(
         root: &Fingerprint,
         label: &'a str,

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and how answers and errors are shown.
 
+mod agent;
 mod authority;
 mod demo;
 mod doctor;
@@ -91,6 +92,8 @@ enum Command {
     Ca(authority::Ca),
     /// Serve as a hub: lighthouse and relay, and enrolment where the authority is
     Hub(hub::Hub),
+    /// Take part in sessions by itself: the daemon of a machine
+    Agent(agent::Agent),
     /// Become a party of a network, with a token from its authority
     Enroll(enroll::Enroll),
     /// Sessions: run, check, list, show, share
@@ -122,7 +125,9 @@ type Outcome = anyhow::Result<ExitCode>;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(cli.common.verbose);
+    // What a daemon does is for its log to tell.
+    let daemon = matches!(cli.command, Command::Agent(_));
+    logging::start(cli.common.verbose.max(u8::from(daemon)));
     let common = &cli.common;
     if let Some(parent) = common.die_with
         && !stop::die_with(parent)
@@ -133,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(common),
         Command::Ca(ca) => ca.run(common),
         Command::Hub(hub) => hub.run(common),
+        Command::Agent(agent) => agent.run(common),
         Command::Enroll(enroll) => enroll.run(common),
         Command::Session(session) => session.run(common),
         Command::Status(status) => status.run(common),

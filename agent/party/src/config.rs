@@ -1,7 +1,9 @@
 //! The configuration: one TOML file, unknown keys refused, every default here and nowhere else.
 
+mod agent;
 pub mod files;
 mod place;
+pub mod runtime;
 mod session;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::relay;
 use serde::{Deserialize, Serialize};
 
+pub use agent::{Agent, Bus};
 pub use place::Place;
 pub use session::{Demand, Policy, Session, Start};
 
@@ -35,6 +38,8 @@ pub struct Config {
     pub sessions: BTreeMap<SessionName, Session>,
     /// Where this machine serves as a hub.
     pub hub: Hub,
+    /// The agent.
+    pub agent: Agent,
 }
 
 /// The network.
@@ -138,6 +143,14 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         message: String,
     },
+    /// The agent's values cannot be used.
+    #[error("[agent] in {}: {message}", path.display())]
+    Agent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        message: String,
+    },
     /// None was named, and there is none where it is looked for.
     #[error("there is no configuration to check: name a file. Without one, every default holds")]
     Nothing,
@@ -160,6 +173,10 @@ impl Config {
         if let Some(interpreter) = &mut config.python.interpreter {
             *interpreter = base.join(&interpreter);
         }
+        config
+            .agent
+            .check()
+            .map_err(|message| ConfigError::Agent { path: path.into(), message })?;
         for (name, session) in &mut config.sessions {
             session.resolve(base);
             session

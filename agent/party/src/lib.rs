@@ -1,5 +1,6 @@
 //! What a party does: configuration, discovery, links, sessions and their runs, command line.
 
+pub mod agent;
 pub mod command;
 pub mod config;
 pub mod discovery;

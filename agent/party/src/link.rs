@@ -13,8 +13,10 @@ mod carry;
 mod circle;
 mod connection;
 mod dial;
+pub mod handover;
 mod keep;
 pub mod moves;
+pub mod packets;
 pub mod ping;
 mod reach;
 pub mod report;
@@ -32,16 +34,16 @@ use mpyc_party_core::relay::CallId;
 use mpyc_party_core::verdict::Remark;
 use mpyc_party_transport::resume::Traffic;
 use mpyc_party_transport::{Expect, Secure, quic};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use accept::bind;
+pub use accept::{bind, bind_exactly};
 pub use carry::{CarrierError, Carriers};
 pub use circle::Circle;
 use connection::Way;
 pub use dial::inquire;
+use handover::Entrance;
 use report::{Attempt, PathReport, PeerReport};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -143,14 +145,14 @@ pub struct Links {
 }
 
 impl Links {
-    /// Accepts on `listener` and the UDP socket of `quic`, and dials everything that
+    /// Accepts at `entrance` and the UDP socket of `quic`, and dials everything that
     /// [`Links::targets`] tells. `entry` is what an inquiring peer is shown.
     ///
     /// # Errors
     /// Without randomness.
     pub fn open(
         circle: Circle,
-        listener: TcpListener,
+        entrance: Entrance,
         quic: Option<quic::Endpoint>,
         entry: watch::Receiver<Option<Entry>>,
     ) -> std::io::Result<(Self, mpsc::Receiver<LinkEvent>)> {
@@ -169,7 +171,7 @@ impl Links {
             instance: getrandom::u64().map_err(std::io::Error::other)?,
         });
         let mut doors = JoinSet::new();
-        doors.spawn(serve::tcp(shared.clone(), listener));
+        doors.spawn(serve::tcp(shared.clone(), entrance));
         if let Some(quic) = quic {
             doors.spawn(serve::quic(shared.clone(), quic));
         }

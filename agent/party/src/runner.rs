@@ -15,6 +15,7 @@ mod outages;
 mod output;
 pub mod python;
 mod rehearse;
+pub mod report;
 pub mod sandbox;
 mod streams;
 pub mod view;

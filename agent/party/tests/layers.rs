@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of the party, in the order in which they may know each other.
-const LAYERS: [&str; 7] =
-    ["config", "identity", "discovery", "link", "session", "runner", "command"];
+const LAYERS: [&str; 8] =
+    ["config", "identity", "discovery", "link", "session", "runner", "agent", "command"];
 /// What the core may not use: each would bring in the outside world.
 const OUTSIDE: [&str; 12] = [
     "std::net::Tcp",

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mpyc_party_core::claims::Claims;
 use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
 use rustls::{AlertDescription, ServerConfig, version::TLS13};
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream as ServerStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsStream};
 
@@ -83,6 +85,30 @@ impl Incoming {
         Ok(Secure { stream, peer, protocol, peer_certificate, address })
     }
 
+    /// Learns who is there, among those whom `expect` admits, and hangs up without accepting: to the
+    /// other end nobody is here yet.
+    ///
+    /// # Errors
+    /// Says who is there instead.
+    pub async fn identify(
+        self,
+        identity: &Identity,
+        protocol: Protocol,
+        expect: &Expect,
+    ) -> Result<Claims, TransportError> {
+        let address = self.address;
+        let trust = Trust::Root(identity.root().clone());
+        let verifier = Arc::new(Verifier::new(trust, expect.clone()));
+        let handshake = self.handshake(identity, protocol, Some(Arc::clone(&verifier)));
+        let mut stream = bounded(address, PATIENCE, handshake).await?;
+        // That it has gone already is as good.
+        let _ = timeout(FIRST_MESSAGE, stream.shutdown()).await;
+        match verifier.found() {
+            Some(Ok(verified)) => Ok(verified.claims),
+            _ => Err(TransportError::HungUp { address }),
+        }
+    }
+
     /// Completes the handshake of a newcomer, who has no certificate yet.
     ///
     /// # Errors
@@ -122,22 +148,33 @@ impl Incoming {
         verifier: Option<Arc<Verifier>>,
     ) -> Result<Box<TlsStream<Carrier>>, TransportError> {
         let address = self.address;
-        let explain = |source| TransportError::handshake(address, source, verifier.as_deref());
-        let newcomer = verifier.is_none();
-        let certificate = identity.resolver(newcomer);
-        let config =
-            server_config(certificate, protocol, verifier.clone()).map_err(wrong(address))?;
         let work = async {
-            let mut stream: ServerStream<Carrier> =
-                self.start.into_stream(Arc::new(config)).await.map_err(explain)?;
-            if stream.get_ref().1.alpn_protocol() != Some(protocol.alpn()) {
-                return Err(TransportError::Protocol { address });
-            }
+            let mut stream = self.handshake(identity, protocol, verifier.clone()).await?;
+            let explain = |source| TransportError::handshake(address, source, verifier.as_deref());
             stream.write_u8(ACCEPTED).await.map_err(explain)?;
             stream.flush().await.map_err(explain)?;
             Ok(Box::new(TlsStream::Server(stream)))
         };
         bounded(address, PATIENCE, work).await
+    }
+
+    async fn handshake(
+        self,
+        identity: &Identity,
+        protocol: Protocol,
+        verifier: Option<Arc<Verifier>>,
+    ) -> Result<ServerStream<Carrier>, TransportError> {
+        let address = self.address;
+        let certificate = identity.resolver(verifier.is_none());
+        let config =
+            server_config(certificate, protocol, verifier.clone()).map_err(wrong(address))?;
+        let stream = self.start.into_stream(Arc::new(config)).await;
+        let stream = stream
+            .map_err(|source| TransportError::handshake(address, source, verifier.as_deref()))?;
+        if stream.get_ref().1.alpn_protocol() != Some(protocol.alpn()) {
+            return Err(TransportError::Protocol { address });
+        }
+        Ok(stream)
     }
 }
 

@@ -19,6 +19,9 @@ pub enum Protocol {
     Hub,
     /// Two parties of a session: agreement, barrier, heartbeats.
     Control,
+    /// Two parties of a session: is the other there, and what would it run? Not a control link, so
+    /// that asking starts nothing where no runner is yet.
+    Check,
     /// Two parties of a session: one MPyC connection.
     Stream,
     /// Two parties of a session over QUIC: control links and MPyC connections as streams.
@@ -29,8 +32,16 @@ pub enum Protocol {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 7] =
-        [Self::Enrol, Self::Renew, Self::Hub, Self::Control, Self::Stream, Self::Peer, Self::Relay];
+    pub const ALL: [Self; 8] = [
+        Self::Enrol,
+        Self::Renew,
+        Self::Hub,
+        Self::Control,
+        Self::Check,
+        Self::Stream,
+        Self::Peer,
+        Self::Relay,
+    ];
 
     /// The ALPN; the number rises when two versions cannot talk to each other.
     #[must_use]
@@ -40,6 +51,7 @@ impl Protocol {
             Self::Renew => b"mpyc-renew/1",
             Self::Hub => b"mpyc-hub/1",
             Self::Control => b"mpyc-control/1",
+            Self::Check => b"mpyc-check/1",
             Self::Stream => b"mpyc-stream/1",
             Self::Peer => b"mpyc-peer/1",
             Self::Relay => b"mpyc-relay/1",

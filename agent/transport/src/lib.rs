@@ -15,6 +15,7 @@ pub mod forward;
 pub mod frame;
 pub mod gate;
 mod identity;
+pub mod peek;
 mod provider;
 pub mod quic;
 pub mod resume;

@@ -19,11 +19,7 @@ use super::{Common, Outcome};
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
     /// Meet the other parties and run a session
-    #[command(after_help = "Example: mpyc-party session run demo")]
-    Run {
-        /// The session
-        name: SessionName,
-    },
+    Run(run::Run),
     /// Check everything but the run: what is missing here, who is there, what differs
     Check(check::Check),
     /// List the sessions that are declared here
@@ -50,7 +46,7 @@ pub(super) enum Session {
 impl Session {
     pub(super) fn run(self, common: &Common) -> Outcome {
         match self {
-            Self::Run { name } => run::run(common, &name),
+            Self::Run(run) => run.run(common),
             Self::Check(check) => check.run(common),
             Self::List => list::list(common),
             Self::Show { name } => show::show(common, &name),

@@ -5,10 +5,19 @@ use std::task::Poll;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Completes when somebody asks this process to end.
+/// Completes when somebody asks this process to end, or its terminal is closed.
 pub(super) async fn asked() {
+    any(&[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]).await;
+}
+
+/// Completes when somebody asks this process to end; for one that takes SIGHUP for something else.
+pub(super) async fn terminated() {
+    any(&[SignalKind::interrupt(), SignalKind::terminate()]).await;
+}
+
+async fn any(kinds: &[SignalKind]) {
     let mut signals = Vec::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    for &kind in kinds {
         match signal(kind) {
             Ok(signal) => signals.push(signal),
             Err(error) => log::warn!("a signal cannot be watched: {error}"),

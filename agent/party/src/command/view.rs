@@ -1,12 +1,14 @@
-//! What the one who waits for a run is shown: lines for people, or events for scripts.
+//! What the one who waits for a run is shown: lines for people, events for scripts, or entries in
+//! the journal.
 
 use std::time::Duration;
 
+use log::Level;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::verdict::Verdict;
+use mpyc_party_core::verdict::{Stage, Verdict};
 use serde_json::{Value, json};
 
-use super::output;
+use super::{logging, output};
 use crate::link::report::PathReport;
 use crate::runner::view::{Channel, Notice, View};
 
@@ -30,39 +32,103 @@ fn way(path: &PathReport) -> String {
     }
 }
 
+/// A notice in words.
+fn words(notice: &Notice<'_>) -> String {
+    match notice {
+        Notice::Preparing(text) | Notice::Warning(text) | Notice::Line(_, text) => {
+            (*text).to_owned()
+        }
+        Notice::Waiting(port, missing) => {
+            format!("listening on port {port}, looking for {}", names(missing))
+        }
+        Notice::Linked(peer, path, []) => format!("linked to {peer} ({}): all are here", way(path)),
+        Notice::Linked(peer, path, missing) => {
+            format!("linked to {peer} ({}), still missing: {}", way(path), names(missing))
+        }
+        Notice::Unlinked(peer) => format!("{peer} has gone again"),
+        Notice::Link(peer, path, _) => format!("the link to {peer} is {} now", way(path)),
+        Notice::Away(peer) => format!("link to {peer} lost, reconnecting…"),
+        Notice::Back(peer, time, path) => {
+            let over = path.map(|path| format!(", {}", way(path))).unwrap_or_default();
+            format!("{peer} is back after {}{over}", seconds(*time))
+        }
+        Notice::Agreed(run) => format!("agreed on run {run}"),
+        Notice::Running(after) => format!("running after {}", seconds(*after)),
+        Notice::Connected(after) => format!("MPyC connected after {}", seconds(*after)),
+        Notice::Ended(verdict) => verdict.to_string(),
+    }
+}
+
 impl View for Lines {
     fn show(&mut self, notice: Notice<'_>) {
+        let words = words(&notice);
         match notice {
-            Notice::Preparing(text) => output::step(text),
-            Notice::Warning(text) => output::warn(text),
-            Notice::Waiting(port, missing) => {
-                output::step(format!("listening on port {port}, looking for {}", names(missing)));
+            Notice::Warning(_) | Notice::Unlinked(_) | Notice::Away(_) => output::warn(words),
+            Notice::Line(Channel::Output, _) => output::line(words),
+            Notice::Line(Channel::Log, _) => output::dim(words),
+            Notice::Ended(Verdict::Completed) => output::good(words),
+            Notice::Ended(_) => output::bad(words),
+            _ => output::step(words),
+        }
+    }
+}
+
+/// Entries in the journal, whose fields tell session, run, peer and stage.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// Whether the program's output is among them.
+    pub(super) output: bool,
+}
+
+/// The stage in which a notice is given.
+fn stage(notice: &Notice<'_>) -> Option<Stage> {
+    Some(match notice {
+        Notice::Preparing(_) => Stage::Prepare,
+        Notice::Waiting(..) | Notice::Linked(..) | Notice::Unlinked(_) => Stage::Find,
+        Notice::Agreed(_) => Stage::Agree,
+        Notice::Running(_) | Notice::Connected(_) => Stage::Run,
+        Notice::Ended(Verdict::Failed(failure)) => failure.stage,
+        Notice::Ended(_) => Stage::End,
+        // These come at any stage.
+        Notice::Link(..) | Notice::Away(_) | Notice::Back(..) => return None,
+        Notice::Warning(_) | Notice::Line(..) => return None,
+    })
+}
+
+/// The peers whom a notice is about.
+fn peers(notice: &Notice<'_>) -> String {
+    match notice {
+        Notice::Linked(peer, ..) | Notice::Link(peer, ..) | Notice::Back(peer, ..) => {
+            peer.to_string()
+        }
+        Notice::Unlinked(peer) | Notice::Away(peer) => peer.to_string(),
+        Notice::Ended(Verdict::Failed(failure)) => names(&failure.who),
+        Notice::Ended(Verdict::Unconfirmed(who)) => names(who),
+        _ => String::new(),
+    }
+}
+
+impl View for Journal {
+    fn show(&mut self, notice: Notice<'_>) {
+        if let Some(stage) = stage(&notice) {
+            logging::about("MPYC_STAGE", stage);
+        }
+        let level = match &notice {
+            Notice::Line(..) if !self.output => return,
+            Notice::Agreed(run) => {
+                logging::about("MPYC_RUN", run);
+                Level::Info
             }
-            Notice::Linked(peer, path, []) => {
-                output::step(format!("linked to {peer} ({}): all are here", way(path)));
-            }
-            Notice::Linked(peer, path, missing) => {
-                let missing = names(missing);
-                output::step(format!("linked to {peer} ({}), still missing: {missing}", way(path)));
-            }
-            Notice::Unlinked(peer) => output::warn(format!("{peer} has gone again")),
-            Notice::Link(peer, path, _) => {
-                output::step(format!("the link to {peer} is {} now", way(path)));
-            }
-            Notice::Away(peer) => output::warn(format!("link to {peer} lost, reconnecting…")),
-            Notice::Back(peer, time, path) => {
-                let over = path.map(|path| format!(", {}", way(path))).unwrap_or_default();
-                output::step(format!("{peer} is back after {}{over}", seconds(time)));
-            }
-            Notice::Agreed(run) => output::step(format!("agreed on run {run}")),
-            Notice::Running(after) => output::step(format!("running after {}", seconds(after))),
-            Notice::Connected(after) => {
-                output::step(format!("MPyC connected after {}", seconds(after)));
-            }
-            Notice::Line(Channel::Output, line) => output::line(line),
-            Notice::Line(Channel::Log, line) => output::dim(line),
-            Notice::Ended(Verdict::Completed) => output::good("completed"),
-            Notice::Ended(verdict) => output::bad(verdict),
+            Notice::Ended(Verdict::Completed) => Level::Info,
+            Notice::Ended(_) => Level::Error,
+            Notice::Warning(_) | Notice::Unlinked(_) | Notice::Away(_) => Level::Warn,
+            _ => Level::Info,
+        };
+        let (words, peers) = (words(&notice), peers(&notice));
+        if peers.is_empty() {
+            log::log!(level, "{words}");
+        } else {
+            log::log!(level, MPYC_PEER = peers.as_str(); "{words}");
         }
     }
 }

@@ -52,7 +52,7 @@ impl Place {
 }
 
 /// The first directory of a list as systemd sets it.
-fn first_of(variable: &str) -> Option<PathBuf> {
+pub(super) fn first_of(variable: &str) -> Option<PathBuf> {
     let value = env::var_os(variable)?;
     env::split_paths(&value).next().filter(|path| path.is_absolute())
 }

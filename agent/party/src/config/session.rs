@@ -62,6 +62,9 @@ pub struct Session {
     /// Most output of the program in MiB.
     #[serde(default = "output")]
     pub output: u64,
+    /// Whether the program's output goes to the journal, too, where others may read it.
+    #[serde(default)]
+    pub journal_output: bool,
 }
 
 /// Who may start a session.
@@ -167,6 +170,7 @@ impl Session {
             keys: BTreeMap::new(),
             memory: None,
             output: output(),
+            journal_output: false,
         }
     }
 

@@ -23,14 +23,21 @@ const OPENING: Duration = Duration::from_secs(5);
 /// # Errors
 /// What the system says when no port can be had at all.
 pub async fn bind(port: u16) -> io::Result<TcpListener> {
-    let on = async |port: u16| match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+    match bind_exactly(port).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => bind_exactly(0).await,
+        bound => bound,
+    }
+}
+
+/// Listens on `port` on all addresses.
+///
+/// # Errors
+/// What the system says.
+pub async fn bind_exactly(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
         }
-        bound => bound,
-    };
-    match on(port).await {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => on(0).await,
         bound => bound,
     }
 }
@@ -46,7 +53,7 @@ pub(super) async fn handshake(
         return Err(incoming.refuse_name().await);
     }
     match incoming.protocol() {
-        Some(protocol @ (Protocol::Control | Protocol::Stream)) => {
+        Some(protocol @ (Protocol::Control | Protocol::Check | Protocol::Stream)) => {
             let identity = shared.circle.identity();
             incoming.accept(&identity, protocol, &shared.expect(None)).await
         }
@@ -72,13 +79,15 @@ pub(super) async fn welcome(
         return Ok(());
     }
     let purpose = frame::read::<Purpose>(&mut secure.stream, LARGEST_OPENING);
-    match timeout(OPENING, purpose).await??.ok_or("closed before it began")? {
-        Purpose::Run { lost } => {
+    let purpose = timeout(OPENING, purpose).await??.ok_or("closed before it began")?;
+    match (secure.protocol, purpose) {
+        (Protocol::Control, Purpose::Run { lost }) => {
             let opened = News::Opened(Box::new(secure), way, lost);
             shared.doors[peer].send(opened).await.map_err(|_| "this runner ends".into())
         }
-        Purpose::Check => show_entry(shared, &mut secure).await,
-        Purpose::Ping => ping::answer(&mut secure).await,
+        (Protocol::Check, Purpose::Check) => show_entry(shared, &mut secure).await,
+        (Protocol::Check, Purpose::Ping) => ping::answer(&mut secure).await,
+        _ => Err("it wants something else than it connected for".into()),
     }
 }
 

@@ -48,7 +48,8 @@ impl Circle {
     }
 
     /// The peers, or this one, as the handshake expects them, with these keys where they are known.
-    pub(super) fn expect(&self, only: Option<usize>, keys: &[Option<PublicKey>]) -> Expect {
+    #[must_use]
+    pub fn expect(&self, only: Option<usize>, keys: &[Option<PublicKey>]) -> Expect {
         let peers = self.peers().filter(|&i| only.is_none_or(|only| only == i));
         Expect::Parties(peers.map(|i| (self.name(i).clone(), keys[i])).collect())
     }

@@ -18,7 +18,10 @@ pub const MOST: u32 = 1000;
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Answers every beat, until the peer has had enough.
-pub(super) async fn answer(secure: &mut Secure) -> Result<(), BoxError> {
+///
+/// # Errors
+/// Where it says something else, or nothing for long.
+pub async fn answer(secure: &mut Secure) -> Result<(), BoxError> {
     for _ in 0..MOST {
         let said = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
         let number = match timeout(SILENCE, said).await?? {

@@ -35,7 +35,7 @@ pub(super) async fn reach(
         let circle = circle.clone();
         attempts.spawn(async move {
             let expect = circle.expect(Some(peer), &circle.pins);
-            let secure = tcp(&circle, &place, Protocol::Control, &expect);
+            let secure = tcp(&circle, &place, Protocol::Check, &expect);
             Ok(Reached { secure: timeout(ATTEMPT, secure).await??, via: None })
         });
     }
@@ -45,7 +45,7 @@ pub(super) async fn reach(
         attempts.spawn(async move {
             sleep(pause).await;
             let expect = circle.expect(Some(peer), &circle.pins);
-            let secure = relayed(&circle, &hub, peer, Protocol::Control, &expect);
+            let secure = relayed(&circle, &hub, peer, Protocol::Check, &expect);
             Ok(Reached { secure: timeout(2 * ATTEMPT, secure).await??, via: Some(hub) })
         });
     }

@@ -1,26 +1,26 @@
-//! The doors through which peers come in: the TCP listener, the UDP socket, and calls over a relay.
+//! The doors through which peers come in: the TCP entrance, the UDP socket, and calls over a relay.
 
 use std::sync::Arc;
 
 use mpyc_party_core::relay::CallId;
 use mpyc_party_hub::relay;
-use mpyc_party_transport::gate::{self, Gate, Limits};
+use mpyc_party_transport::gate::{Gate, Limits};
 use mpyc_party_transport::{Protocol, quic};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::accept::{handshake, welcome};
 use super::connection::Way;
+use super::handover::Entrance;
 use super::{BoxError, Shared};
 
 /// Connections that may be coming in at once.
 pub(super) const MOST_GUESTS: usize = 512;
 
 /// Accepts TCP connections for ever.
-pub(super) async fn tcp(shared: Arc<Shared>, listener: TcpListener) {
+pub(super) async fn tcp(shared: Arc<Shared>, mut entrance: Entrance) {
     let (gate, mut guests) = (Gate::new(Limits::default()), JoinSet::new());
     loop {
-        let (tcp, from) = gate::next(&listener).await;
+        let (tcp, from) = entrance.next().await;
         while guests.try_join_next().is_some() {}
         if guests.len() >= MOST_GUESTS {
             log::warn!("too many connections at once: the one from {from} is closed");

@@ -23,8 +23,9 @@ use super::sandbox;
 use super::streams::{StreamEvent, Streams};
 use super::view::{Channel, Notice, View};
 use crate::discovery::Finder;
+use crate::link::handover::Entrance;
 use crate::link::moves::Moves;
-use crate::link::{self, Circle, LinkEvent, Links};
+use crate::link::{Circle, LinkEvent, Links};
 use crate::session::record::{Cycle, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, Versions};
 
@@ -61,6 +62,8 @@ struct Conductor<'a> {
     nonce: [u8; 32],
     /// Why this party cannot run what all agree on, once that is known.
     unmet: Option<Reason>,
+    /// Whether this run is in the session's tally.
+    counted: bool,
     exited: bool,
     mute: bool,
     verdict: Option<Verdict>,
@@ -71,28 +74,27 @@ struct Conductor<'a> {
 }
 
 /// Runs what was prepared, with the other parties of `circle`, to a verdict. `stop` is told when
-/// somebody wants the run to end.
+/// somebody wants the run to end. Peers come in at `entrance`.
 ///
 /// # Errors
 /// Where this machine cannot do its part at all: no port, no randomness, a full disk.
 pub async fn conduct(
     launch: Launch,
     circle: Circle,
-    port: u16,
+    entrance: Entrance,
     mut finder: Finder,
     stop: mpsc::Receiver<()>,
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
-    let listener = link::bind(port).await?;
-    let port = listener.local_addr()?.port();
+    let port = entrance.port()?;
     let (entry, shown_entry) = watch::channel(None);
     let quic = quic::Endpoint::bind(port);
     if let Err(error) = &quic {
         view.show(Notice::Warning(&format!("no UDP, so no QUIC to anybody: {error}")));
     }
     let quic = quic.ok();
-    let (links, link_events) = Links::open(circle.clone(), listener, quic.clone(), shown_entry)?;
+    let (links, link_events) = Links::open(circle.clone(), entrance, quic.clone(), shown_entry)?;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let (line_sender, lines) = mpsc::channel(256);
     tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
@@ -120,6 +122,7 @@ pub async fn conduct(
         entry,
         nonce,
         unmet: None,
+        counted: false,
         exited: false,
         mute: false,
         verdict: None,
@@ -395,6 +398,7 @@ impl Conductor<'_> {
         self.drain(&mut inlets.lines).await?;
         self.view.show(Notice::Ended(&verdict));
         let record = &mut self.directory.record;
+        record.peers = self.links.reports();
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         record.outages = self.outages.record(&self.circle.roster);
         let written = self.directory.write();

@@ -16,8 +16,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use super::tally;
 use crate::config::Place;
 use crate::config::files::{self, FileError, at};
+use crate::link::report::PeerReport;
 
 /// Largest record in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -68,6 +70,9 @@ pub struct Record {
     pub took_s: Option<f64>,
     /// MPyC's statistics.
     pub mpyc: Vec<Cycle>,
+    /// The links as they were at the end, and what they carried.
+    #[serde(default)]
+    pub peers: Vec<PeerReport>,
     /// What ran it.
     pub versions: Option<String>,
     /// The links that were away after all had agreed.
@@ -98,6 +103,7 @@ impl Record {
             stages: Vec::new(),
             took_s: None,
             mpyc: Vec::new(),
+            peers: Vec::new(),
             versions: None,
             outages: Vec::new(),
             warnings: Vec::new(),
@@ -145,6 +151,7 @@ pub struct RunDirectory {
     pub path: PathBuf,
     /// What is to be kept.
     pub record: Record,
+    tally: PathBuf,
     /// Tells that this process is there, as long as it is.
     _alive: File,
     _lock: File,
@@ -176,7 +183,8 @@ impl RunDirectory {
         let alive = files::create_private(&path.join(ALIVE))?;
         at(&path, flock(&alive, FlockOperation::NonBlockingLockExclusive).map_err(Into::into))?;
         let record = Record::new(session.clone());
-        let run = Self { path, record, _alive: alive, _lock: lock };
+        let tally = tally::path(place, session);
+        let run = Self { path, record, tally, _alive: alive, _lock: lock };
         run.write()?;
         Ok(run)
     }
@@ -193,6 +201,15 @@ impl RunDirectory {
 }
 
 impl RunDirectory {
+    /// Counts this run for good: from here on it is one of those that the session may have.
+    ///
+    /// # Errors
+    /// What the system says. The run must then not go on.
+    pub fn count(&self) -> Result<(), FileError> {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        tally::Tally::count(&self.tally, now.try_into().unwrap_or_default())
+    }
+
     /// Removes the copies of program and launcher: what remains is the record and the output.
     pub fn clear_copies(&self) {
         for name in ["program", "launcher"] {

@@ -1,29 +1,64 @@
 //! `mpyc-party session run`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::Verdict;
 use tokio::sync::mpsc;
 
-use super::super::view::{Events, Lines};
-use super::super::{Common, Outcome, runtime, stop};
+use super::super::view::{Events, Journal, Lines};
+use super::super::{Common, Outcome, logging, runtime, stop};
 use crate::config::Config;
+use crate::config::runtime::find_agent;
 use crate::discovery::Finder;
 use crate::identity::{Store, keep_fresh};
-use crate::link::Circle;
+use crate::link::handover::{self, Attendant, Entrance, Registration};
+use crate::link::{self, Circle};
+use crate::runner::report::Telling;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, Launch};
 use crate::session::{self, Definition};
 
-/// Runs the session `name` to a verdict.
-pub(super) fn run(common: &Common, name: &SessionName) -> Outcome {
+/// Run a session
+#[derive(Debug, Args)]
+#[command(after_help = "Example: mpyc-party session run demo")]
+pub(in crate::command) struct Run {
+    /// The session
+    name: SessionName,
+    /// The agent's socket, or «none» to listen without it [default: $MPYC_PARTY_AGENT, else where the agent is]
+    #[arg(long, value_name = "SOCKET")]
+    agent: Option<PathBuf>,
+}
+
+impl Run {
+    /// Runs the session to a verdict.
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let agent = find_agent(&common.place()?, self.agent.as_deref());
+        run(common, &self.name, agent.as_deref())
+    }
+}
+
+fn view(common: &Common, definition: &Definition) -> Box<dyn View> {
+    match common.json {
+        true => Box::new(Events),
+        false if logging::in_journal() => {
+            Box::new(Journal { output: definition.settings.journal_output })
+        }
+        false => Box::new(Lines),
+    }
+}
+
+fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     let (place, config) = common.load()?;
-    let mut view: Box<dyn View> = if common.json { Box::new(Events) } else { Box::new(Lines) };
     let definition = session::find(&config, &place, name)?;
+    let mut view = view(common, &definition);
     let store = Store::new(&place.state);
     let party = store.party()?;
     definition.index_of(&party)?;
+    logging::about("MPYC_SESSION", name);
+    logging::about("MPYC_PARTY", &party);
     // The order is a matter of safety: first the sandboxed process, which begins as a copy of this
     // one, then the key.
     let launch = runner::prepare(definition, &config, &place, view.as_mut())?;
@@ -31,7 +66,10 @@ pub(super) fn run(common: &Common, name: &SessionName) -> Outcome {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         match appear(&launch.definition, &config, store, view.as_mut()).await {
-            Ok((circle, finder)) => meet(launch, &config, circle, finder, view.as_mut()).await,
+            Ok((circle, finder)) => {
+                let (entrance, attendant) = enter(agent, &config, &circle, name).await?;
+                meet(launch, (circle, finder), entrance, attendant, view.as_mut()).await
+            }
             Err(error) => {
                 launch.abandon(&party, &error.to_string())?;
                 Err(error)
@@ -69,20 +107,51 @@ async fn appear(
     Ok((circle, finder))
 }
 
+/// Where peers come in: by the agent's port where there is an agent, else by one of its own.
+async fn enter(
+    agent: Option<&Path>,
+    config: &Config,
+    circle: &Circle,
+    name: &SessionName,
+) -> anyhow::Result<(Entrance, Option<Attendant>)> {
+    if let Some(path) = agent {
+        let key = circle.identity().claims().key;
+        let own = Registration { key, session: name.clone(), tag: circle.tag };
+        match handover::register(path, own).await {
+            Ok((entrance, attendant)) => return Ok((entrance, Some(attendant))),
+            Err(error) => log::info!("this runner listens by itself: {error}"),
+        }
+    }
+    Ok((Entrance::Own(link::bind(config.listen.port).await?), None))
+}
+
 /// Meets the other parties and runs what was prepared.
 async fn meet(
     launch: Launch,
-    config: &Config,
-    circle: Circle,
-    finder: Finder,
+    (circle, finder): (Circle, Finder),
+    entrance: Entrance,
+    mut attendant: Option<Attendant>,
     view: &mut dyn View,
 ) -> Outcome {
     let (wish, stop) = mpsc::channel(1);
+    let mut told = attendant.as_mut().and_then(Attendant::stops);
     tokio::spawn(async move {
-        stop::asked().await;
+        tokio::select! {
+            () = stop::asked() => {}
+            Some(()) = async { told.as_mut()?.recv().await } => {}
+        }
         let _ = wish.send(()).await;
     });
-    let outcome = runner::conduct(launch, circle, config.listen.port, finder, stop, view).await?;
+    let outcome = match attendant {
+        Some(attendant) => {
+            let mut view = Telling { view, progress: attendant.progress() };
+            let outcome = runner::conduct(launch, circle, entrance, finder, stop, &mut view).await;
+            drop(view);
+            attendant.leave().await;
+            outcome?
+        }
+        None => runner::conduct(launch, circle, entrance, finder, stop, view).await?,
+    };
     Ok(match outcome.verdict {
         Verdict::Completed => ExitCode::SUCCESS,
         Verdict::Unconfirmed(_) | Verdict::Failed(_) => ExitCode::FAILURE,

@@ -9,6 +9,7 @@ use super::super::child::Order;
 use super::super::streams::{Delivery, StreamEvent};
 use super::super::view::Notice;
 use super::{Conductor, Inlets};
+use crate::config::Start;
 use crate::discovery::Found;
 use crate::link::{self, LinkEvent, Linked};
 
@@ -116,13 +117,18 @@ impl Conductor<'_> {
         self.deliver(deliveries).await
     }
 
-    /// Hands connections to the launcher.
+    /// Hands connections to the launcher. With the first one the run counts, if it is of a session
+    /// that others may start.
     async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
+        // One that has ended needs none.
+        if self.exited || deliveries.is_empty() {
+            return Ok(());
+        }
+        if self.definition.settings.start == Start::OnProposal && !self.counted {
+            self.directory.count().map_err(io::Error::other)?;
+            self.counted = true;
+        }
         for Delivery { peer, descriptor } in deliveries {
-            // One that has ended needs none.
-            if self.exited {
-                return Ok(());
-            }
             let order = match peer < self.circle.me {
                 true => Order::Accepted { peer },
                 false => Order::Connected { peer },

@@ -1,0 +1,186 @@
+//! The daemon of a machine that takes part in sessions by itself: it enrols at first boot, holds the
+//! one public port, starts sessions that other parties propose, and answers on D-Bus.
+//!
+//! It is never in the data path. Runners are processes of their own; they get sockets from it and
+//! tell it how their runs go, and go on without it.
+
+mod bus;
+mod clock;
+mod daemon;
+mod declared;
+mod door;
+mod enrol;
+mod metrics;
+mod notify;
+mod proposal;
+mod runners;
+mod start;
+mod status;
+mod token;
+mod userdata;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use mpyc_party_transport::Identity;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::files::FileError;
+use crate::config::{Bus, Config, Place, runtime};
+use crate::identity::{IdentityError, Store};
+use crate::session::SessionError;
+
+pub use bus::{PartyProxy, connect};
+
+/// Why the agent cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// There is no identity to work with.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The public port cannot be had.
+    #[error(
+        "the agent cannot listen on port {port}: {source}. Set another one in [listen], or end what listens there"
+    )]
+    Listen {
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The sessions cannot be listed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Metrics cannot be served.
+    #[error("metrics cannot be served at {place}: {source}")]
+    Metrics {
+        /// Where.
+        place: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// What the agent is started with.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its files.
+    pub place: Place,
+    /// Its configuration.
+    pub config: Config,
+    /// Where a token may be, beside the usual places.
+    pub token_file: Option<PathBuf>,
+    /// The public port, where the service manager holds it.
+    pub listener: Option<std::net::TcpListener>,
+    /// Where runners register, where the service manager holds that.
+    pub desk: Option<OwnedFd>,
+    /// The arguments with which runners of this party are started.
+    pub party: Vec<OsString>,
+}
+
+/// What the one who runs the agent wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The configuration read again.
+    Reload,
+    /// The end.
+    Stop,
+}
+
+/// Works until it is told to stop.
+///
+/// # Errors
+/// Where it cannot do its work at all. What may come right is waited for.
+pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
+    let Setup { place, config, token_file, listener, desk, party } = setup;
+    notify::status("starting");
+    let listener = listen(listener, config.listen.port).await?;
+    let port =
+        listener.local_addr().map_err(|source| AgentError::Listen { port: 0, source })?.port();
+    let status = watch::Sender::new(status::Status { port, ..Default::default() });
+    let counts = metrics::Counts::default();
+    if let Some(at) = &config.agent.metrics {
+        let inlet = metrics::Inlet::open(at).await;
+        let inlet = inlet.map_err(|source| AgentError::Metrics { place: at.clone(), source })?;
+        let (place, status, counts) = (place.clone(), status.subscribe(), counts.clone());
+        tokio::spawn(metrics::serve(inlet, metrics::Page { place, status, counts }));
+    }
+    let (sender, mut wishes) = mpsc::channel(16);
+    let (news, told) = mpsc::channel(64);
+    let connection = watch::Sender::new(None);
+    let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&place))?;
+    let starter =
+        start::Starter { bus: connection.subscribe(), party, agent, children: Default::default() };
+    if config.agent.bus != Bus::None {
+        let bus = config.agent.bus;
+        let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
+        tokio::spawn(bus::Presence { bus, status, wishes, news, connection }.keep());
+    }
+    let store = Store::new(&place.state);
+    let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
+    let enrolling = enrol::identity(&store, &sources);
+    let Some(identity) = until_enrolled(enrolling, &mut orders, &mut wishes).await? else {
+        return Ok(());
+    };
+    let inputs = daemon::Inputs { orders, wishes, listener, desk };
+    let outputs = daemon::Outputs { status, counts, news };
+    daemon::Daemon::begin(place, config, identity, starter, outputs)?.work(inputs).await
+}
+
+/// The socket that the service manager holds, else one of one's own on `port`.
+async fn listen(
+    given: Option<std::net::TcpListener>,
+    port: u16,
+) -> Result<TcpListener, AgentError> {
+    let listener = match given {
+        Some(given) => given.set_nonblocking(true).and_then(|()| TcpListener::from_std(given)),
+        None => crate::link::bind_exactly(port).await,
+    };
+    listener.map_err(|source| AgentError::Listen { port, source })
+}
+
+/// Waits for the identity; none where the agent is told to stop before.
+async fn until_enrolled(
+    enrolling: impl Future<Output = Result<Identity, IdentityError>>,
+    orders: &mut mpsc::Receiver<Order>,
+    wishes: &mut mpsc::Receiver<bus::Wish>,
+) -> Result<Option<Identity>, AgentError> {
+    tokio::pin!(enrolling);
+    loop {
+        tokio::select! {
+            identity = &mut enrolling => return Ok(Some(identity?)),
+            order = orders.recv() => if order != Some(Order::Reload) { return Ok(None) },
+            Some(wish) = wishes.recv() => {
+                // Who does not wait for the answer misses nothing.
+                let _ = wish.answer.send(Err("this party is not enrolled yet".to_owned()));
+            }
+        }
+    }
+}
+
+/// Moves a token that was left for this machine into the new file `target`, for the owner of its
+/// directory; nothing where there is none, or this party is enrolled. Says where it was.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub async fn take_token(
+    place: &Place,
+    config: &Config,
+    target: &Path,
+) -> Result<Option<String>, FileError> {
+    if Store::new(&place.state).is_there() || target.exists() {
+        return Ok(None);
+    }
+    let files: Vec<_> = config.agent.token_files.iter().cloned().map(token::Source::File).collect();
+    let Some(source) = token::take(&files, target).await? else { return Ok(None) };
+    if let Err(why) = source.clear() {
+        log::warn!("the token stays in {source}: {why}");
+    }
+    Ok(Some(source.to_string()))
+}

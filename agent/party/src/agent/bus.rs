@@ -1,0 +1,130 @@
+//! `org.mpyc.Party1` on a message bus. Without a bus the agent works all the same.
+
+mod client;
+mod interface;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use zbus::Connection;
+use zbus::object_server::InterfaceRef;
+
+use super::status::Status;
+use crate::config::Bus;
+use interface::Party;
+use mpyc_party_core::name::{PartyName, SessionName};
+
+pub use client::{PartyProxy, connect};
+
+/// The agent's object.
+const PATH: &str = "/org/mpyc/Party1";
+/// The agent's name on the bus.
+const NAME: &str = "org.mpyc.Party1";
+/// Pause before a bus that is not there, or not any more, is tried again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What somebody on the bus wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// A run of this session.
+    Start(SessionName),
+    /// Its end.
+    Stop(SessionName),
+    /// Yes to the proposal of this session.
+    Approve(SessionName),
+    /// No to it.
+    Reject(SessionName),
+    /// The configuration read again.
+    Reload,
+}
+
+/// A wish, and where it is told whether it was fulfilled.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) ask: Ask,
+    pub(super) answer: oneshot::Sender<Result<(), String>>,
+}
+
+/// What everybody on the bus is told.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    /// A party proposes a session; the last says whether a person has to approve it.
+    Proposal(SessionName, PartyName, bool),
+    /// All parties hold the same agreement for this run.
+    Started(SessionName, String),
+    /// A run ended with this verdict.
+    Ended(SessionName, String, String),
+}
+
+/// The agent's side of the bus.
+pub(super) struct Presence {
+    pub(super) bus: Bus,
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) wishes: mpsc::Sender<Wish>,
+    pub(super) news: mpsc::Receiver<News>,
+    /// The connection, while there is one.
+    pub(super) connection: watch::Sender<Option<Connection>>,
+}
+
+impl Presence {
+    /// Is on the bus for ever; comes back to one that comes back.
+    pub(super) async fn keep(mut self) {
+        let mut last = String::new();
+        loop {
+            match self.enter().await {
+                Ok((connection, object)) => {
+                    log::info!("answering on D-Bus as {NAME}");
+                    self.connection.send_replace(Some(connection.clone()));
+                    self.serve(&connection, &object).await;
+                    self.connection.send_replace(None);
+                    log::warn!("the connection to D-Bus was lost");
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    if error != last {
+                        log::info!("not on D-Bus: {error}");
+                    }
+                    last = error;
+                }
+            }
+            let pause = tokio::time::sleep(PAUSE);
+            tokio::pin!(pause);
+            // News for nobody must not pile up meanwhile.
+            while tokio::select! { () = &mut pause => false, Some(_) = self.news.recv() => true } {}
+        }
+    }
+
+    async fn enter(&self) -> zbus::Result<(Connection, InterfaceRef<Party>)> {
+        let builder = match self.bus {
+            Bus::System => zbus::connection::Builder::system(),
+            Bus::Session => zbus::connection::Builder::session(),
+            Bus::None => std::future::pending().await,
+        };
+        let party = Party { status: self.status.clone(), wishes: self.wishes.clone() };
+        let connection = builder.name(NAME).serve_at(PATH, party).build().await?;
+        let object = connection.object_server().interface(PATH).await?;
+        Ok((connection, object))
+    }
+
+    async fn serve(&mut self, connection: &Connection, object: &InterfaceRef<Party>) {
+        let mut before = self.status.borrow_and_update().clone();
+        loop {
+            let told = tokio::select! {
+                () = connection.closed() => return,
+                changed = self.status.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let now = self.status.borrow_and_update().clone();
+                    let told = interface::tell_changes(object, &before, &now).await;
+                    before = now;
+                    told
+                }
+                Some(news) = self.news.recv() => interface::tell(object, news).await,
+            };
+            if let Err(error) = told {
+                log::debug!("D-Bus: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The object that the bus sees. A name from outside only ever selects a declared session.
+
+use std::collections::HashMap;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use zbus::object_server::{InterfaceRef, SignalEmitter};
+use zbus::{fdo, interface};
+
+use super::{Ask, News, Wish};
+use crate::agent::status::Status;
+
+/// `/org/mpyc/Party1`.
+pub(super) struct Party {
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) wishes: mpsc::Sender<Wish>,
+}
+
+impl Party {
+    fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    async fn ask(&self, ask: Ask) -> fdo::Result<()> {
+        let ended = || fdo::Error::Failed("the agent is ending".to_owned());
+        let (answer, told) = oneshot::channel();
+        self.wishes.send(Wish { ask, answer }).await.map_err(|_| ended())?;
+        told.await.map_err(|_| ended())?.map_err(fdo::Error::Failed)
+    }
+}
+
+fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> fdo::Result<T> {
+    text.parse().map_err(|error: T::Err| fdo::Error::InvalidArgs(error.to_string()))
+}
+
+/// Sessions as the bus shows them: name, who may start it, state, runs counted.
+fn sessions(status: &Status) -> Vec<(String, String, String, u32)> {
+    let sessions = status.sessions.iter();
+    let shown = sessions.map(|(name, session)| {
+        let (start, state) = (session.start.to_string(), session.state().to_owned());
+        (name.to_string(), start, state, session.runs)
+    });
+    shown.collect()
+}
+
+/// Who is there: session and party.
+fn peers(status: &Status) -> Vec<(String, String)> {
+    let sessions = status.sessions.iter();
+    let here = sessions.flat_map(|(name, session)| {
+        session.here.iter().map(move |party| (name.to_string(), party.to_string()))
+    });
+    here.collect()
+}
+
+#[interface(name = "org.mpyc.Party1")]
+impl Party {
+    #[zbus(property)]
+    fn name(&self) -> String {
+        self.status().party.map(|party| party.to_string()).unwrap_or_default()
+    }
+
+    #[zbus(property)]
+    fn network(&self) -> String {
+        self.status().network
+    }
+
+    #[zbus(property)]
+    fn address(&self) -> String {
+        self.status().address.map(|address| address.to_string()).unwrap_or_default()
+    }
+
+    #[zbus(property)]
+    fn certificate_expiry(&self) -> u64 {
+        self.status().expiry
+    }
+
+    #[zbus(property)]
+    fn port(&self) -> u16 {
+        self.status().port
+    }
+
+    #[zbus(property)]
+    fn hubs(&self) -> HashMap<String, String> {
+        let shown = |state: Result<(), String>| state.err().unwrap_or_else(|| "up".to_owned());
+        self.status().hubs.into_iter().map(|(hub, state)| (hub, shown(state))).collect()
+    }
+
+    #[zbus(property)]
+    fn sessions(&self) -> Vec<(String, String, String, u32)> {
+        sessions(&self.status())
+    }
+
+    #[zbus(property)]
+    fn peers(&self) -> Vec<(String, String)> {
+        peers(&self.status())
+    }
+
+    async fn start(&self, session: &str) -> fdo::Result<()> {
+        self.ask(Ask::Start(named(session)?)).await
+    }
+
+    async fn stop(&self, session: &str) -> fdo::Result<()> {
+        self.ask(Ask::Stop(named(session)?)).await
+    }
+
+    async fn approve(&self, session: &str) -> fdo::Result<()> {
+        self.ask(Ask::Approve(named(session)?)).await
+    }
+
+    async fn reject(&self, session: &str) -> fdo::Result<()> {
+        self.ask(Ask::Reject(named(session)?)).await
+    }
+
+    async fn reload(&self) -> fdo::Result<()> {
+        self.ask(Ask::Reload).await
+    }
+
+    #[zbus(signal)]
+    async fn proposal_received(
+        emitter: &SignalEmitter<'_>,
+        session: &str,
+        party: &str,
+        waits: bool,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn run_started(emitter: &SignalEmitter<'_>, session: &str, run: &str)
+    -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn run_ended(
+        emitter: &SignalEmitter<'_>,
+        session: &str,
+        run: &str,
+        verdict: &str,
+    ) -> zbus::Result<()>;
+}
+
+/// Sends the signal that belongs to a piece of news.
+pub(super) async fn tell(object: &InterfaceRef<Party>, news: News) -> zbus::Result<()> {
+    let emitter = object.signal_emitter();
+    match news {
+        News::Proposal(session, party, waits) => {
+            Party::proposal_received(emitter, session.as_str(), party.as_str(), waits).await
+        }
+        News::Started(session, run) => Party::run_started(emitter, session.as_str(), &run).await,
+        News::Ended(session, run, verdict) => {
+            Party::run_ended(emitter, session.as_str(), &run, &verdict).await
+        }
+    }
+}
+
+/// Tells which properties have changed.
+pub(super) async fn tell_changes(
+    object: &InterfaceRef<Party>,
+    before: &Status,
+    now: &Status,
+) -> zbus::Result<()> {
+    let (emitter, party) = (object.signal_emitter(), object.get().await);
+    if before.party != now.party {
+        party.name_changed(emitter).await?;
+        party.network_changed(emitter).await?;
+        party.address_changed(emitter).await?;
+    }
+    if before.expiry != now.expiry {
+        party.certificate_expiry_changed(emitter).await?;
+    }
+    if before.port != now.port {
+        party.port_changed(emitter).await?;
+    }
+    if before.hubs != now.hubs {
+        party.hubs_changed(emitter).await?;
+    }
+    if sessions(before) != sessions(now) {
+        party.sessions_changed(emitter).await?;
+    }
+    if peers(before) != peers(now) {
+        party.peers_changed(emitter).await?;
+    }
+    Ok(())
+}

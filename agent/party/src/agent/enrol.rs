@@ -1,0 +1,95 @@
+//! A machine becomes a party at its first boot, with a token that was left for it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use mpyc_party_core::token::Token;
+use mpyc_party_hub::now;
+use mpyc_party_transport::Identity;
+use tokio::time::sleep;
+
+use super::token::{self, Source};
+use super::{clock, notify};
+use crate::identity::{IdentityError, Store};
+
+/// Pauses between two attempts to find a token or to enrol with it, at first and at most.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+
+/// The identity in `store`; where there is none, a token in one of `sources` is waited for and used.
+///
+/// # Errors
+/// Where there is an identity that cannot be used.
+pub(super) async fn identity(store: &Store, sources: &[Source]) -> Result<Identity, IdentityError> {
+    if store.is_there() {
+        let (identity, _) = store.load_party()?;
+        sources.iter().for_each(|source| clear_leftover(source, &identity));
+        let certified = identity.claims().not_before;
+        clock::wait(certified, now, waiting_for_the_time).await;
+        return Ok(identity);
+    }
+    clock::wait(0, now, waiting_for_the_time).await;
+    let (mut pause, mut told) = (PAUSES[0], HashMap::new());
+    loop {
+        match attempt(store, sources, &mut told).await {
+            Ok(Some(())) => return store.load_party().map(|(identity, _)| identity),
+            Ok(None) => {}
+            Err(error) => {
+                log::warn!("not enrolled yet: {error}. Trying again in {} s", pause.as_secs_f32());
+                notify::status(&format!("not enrolled yet: {error}"));
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSES[1]);
+    }
+}
+
+fn waiting_for_the_time(earliest: u64) {
+    log::warn!("the clock is wrong (it is before {earliest} in Unix time): waiting for the time");
+    notify::status("waiting for the time: the clock is wrong");
+}
+
+/// Looks for a token and enrols with it; none where there is no token.
+async fn attempt(
+    store: &Store,
+    sources: &[Source],
+    told: &mut HashMap<String, String>,
+) -> Result<Option<()>, IdentityError> {
+    let complain = |source: &Source, why: String| {
+        let source = source.to_string();
+        if told.get(&source) != Some(&why) {
+            log::warn!("no token from {source}: {why}");
+            told.insert(source, why);
+        }
+    };
+    let Some(found) = token::find(sources, complain).await else {
+        let places = sources.iter().map(Source::to_string).collect::<Vec<_>>().join(", ");
+        let text = format!("waiting for an enrolment token in {places}");
+        if told.insert(String::new(), text.clone()).as_ref() != Some(&text) {
+            log::info!("{text}");
+        }
+        notify::status(&text);
+        return Ok(None);
+    };
+    log::info!("enrolling with the token from {}", found.source);
+    notify::status("enrolling");
+    let identity = store.enrol(&found.text).await?;
+    log::info!("enrolled as {}", identity.claims().role);
+    match found.source.clear() {
+        Ok(()) => log::info!("the token in {} is removed", found.source),
+        Err(why) => log::warn!("the token stays in {}: {why}", found.source),
+    }
+    Ok(Some(()))
+}
+
+/// Removes a token of this party's own network from a file where one is left for this machine: the
+/// agent was ended between its use and its removal.
+fn clear_leftover(source: &Source, identity: &Identity) {
+    let Source::File(path) = source else { return };
+    let Ok(text) = std::fs::read_to_string(path).map(zeroize::Zeroizing::new) else { return };
+    if Token::from_text(&text).is_ok_and(|token| token.root == identity.root().fingerprint) {
+        match source.clear() {
+            Ok(()) => log::info!("a token left in {source} is removed: this party is enrolled"),
+            Err(why) => log::warn!("a token is left in {source}: {why}"),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Metrics in OpenMetrics text, on a loopback port or a Unix socket.
+
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use mpyc_party_core::name::SessionName;
+use mpyc_party_core::verdict::Verdict;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::status::Status;
+use crate::config::Place;
+use crate::link::report::PathKind::{Quic, Relay, Tcp};
+use crate::link::report::PeerReport;
+use crate::runner::inspect::inspect;
+use crate::session::record;
+
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause after a failure.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Largest request in bytes.
+const LARGEST: usize = 8 * 1024;
+/// What the answer is (OpenMetrics 1.0).
+const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(String, String)>;
+type Bytes = Counter<u64, AtomicU64>;
+
+/// What was counted, since the agent began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    runs: Family<Labels, Counter>,
+    sent: Bytes,
+    received: Bytes,
+}
+
+fn label(name: &str, value: impl ToString) -> Labels {
+    vec![(name.to_owned(), value.to_string())]
+}
+
+impl Counts {
+    /// A run of `session` has ended with this verdict; its record says what was carried.
+    pub(super) fn ended(&self, place: &Place, session: &SessionName, verdict: Option<&Verdict>) {
+        let verdict = match verdict {
+            Some(Verdict::Completed) => "completed",
+            Some(Verdict::Unconfirmed(_)) => "unconfirmed",
+            Some(Verdict::Failed(_)) => "failed",
+            None => "none",
+        };
+        self.runs.get_or_create(&label("verdict", verdict)).inc();
+        // A run without a readable record carried nothing that is known.
+        let newest = record::of(place, session).ok().and_then(|mut runs| runs.pop());
+        let (sent, received) = newest.map(|(_, record)| carried(&record.peers)).unwrap_or_default();
+        self.sent.inc_by(sent);
+        self.received.inc_by(received);
+    }
+
+    /// Everything in OpenMetrics text.
+    fn text(&self, status: &Status, peers: &[PeerReport]) -> Result<String, std::fmt::Error> {
+        let (mut registry, runs) = (Registry::with_prefix("mpyc_party"), self.runs.clone());
+        registry.register("runs", "Runs that ended, by verdict", runs);
+        let total = |ended: &Bytes, running: u64| {
+            let total = Bytes::default();
+            total.inc_by(ended.get() + running);
+            total
+        };
+        let now = carried(peers);
+        let (sent, received) = (total(&self.sent, now.0), total(&self.received, now.1));
+        let bytes = Unit::Bytes;
+        registry.register_with_unit("sent", "Sent to peers", bytes.clone(), sent);
+        registry.register_with_unit("received", "Received from peers", bytes, received);
+        let gauge = |registry: &mut Registry, name, help, value: usize| {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            registry.register(name, help, gauge);
+        };
+        let expiry = usize::try_from(status.expiry).unwrap_or(usize::MAX);
+        let help = "When the certificate expires, in Unix time";
+        gauge(&mut registry, "certificate_expiry_timestamp_seconds", help, expiry);
+        gauge(&mut registry, "hubs", "Hubs that are known", status.hubs.len());
+        gauge(&mut registry, "hubs_up", "Hubs that are reached", status.hubs_up());
+        let running = status.sessions.values().filter(|s| s.state() == "running").count();
+        gauge(&mut registry, "sessions_running", "Sessions that run now", running);
+        let links = Family::<Labels, Gauge>::default();
+        for (name, kind) in [("tcp", Tcp), ("quic", Quic), ("relay", Relay)] {
+            let over = peers.iter().filter(|p| p.path.as_ref().is_some_and(|p| p.kind == kind));
+            let count = i64::try_from(over.count()).unwrap_or(i64::MAX);
+            links.get_or_create(&label("path", name)).set(count);
+        }
+        registry.register("links", "Links to peers of running sessions, by path", links);
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+/// Bytes sent to and received from all of these.
+fn carried(peers: &[PeerReport]) -> (u64, u64) {
+    (peers.iter().map(|peer| peer.sent).sum(), peers.iter().map(|peer| peer.received).sum())
+}
+
+/// The peers of all runs that go on here.
+async fn peers(place: &Place) -> Vec<PeerReport> {
+    let mut peers = Vec::new();
+    for directory in record::running(place).unwrap_or_default() {
+        peers.extend(inspect(&directory).await.into_iter().flat_map(|now| now.peers));
+    }
+    peers
+}
+
+/// Who wants metrics comes in here.
+#[derive(Debug)]
+pub(super) enum Inlet {
+    Port(TcpListener),
+    Socket(UnixListener),
+}
+
+impl Inlet {
+    /// Opens the address or path that the configuration names.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) async fn open(place: &str) -> io::Result<Self> {
+        if !place.starts_with('/') {
+            return TcpListener::bind(place).await.map(Self::Port);
+        }
+        match std::fs::remove_file(place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => UnixListener::bind(place).map(Self::Socket),
+        }
+    }
+}
+
+/// What is shown.
+pub(super) struct Page {
+    pub(super) place: Place,
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) counts: Counts,
+}
+
+impl Page {
+    async fn text(&self) -> String {
+        let (peers, status) = (peers(&self.place).await, self.status.borrow().clone());
+        self.counts.text(&status, &peers).unwrap_or_default()
+    }
+}
+
+/// Answers whoever asks at `inlet`, one after the other, for ever.
+pub(super) async fn serve(inlet: Inlet, page: Page) {
+    loop {
+        let answered = match &inlet {
+            Inlet::Port(listener) => match listener.accept().await {
+                Ok((stream, _)) => timeout(PATIENCE, answer(stream, &page)).await,
+                Err(error) => Ok(Err(error)),
+            },
+            Inlet::Socket(listener) => match listener.accept().await {
+                Ok((stream, _)) => timeout(PATIENCE, answer(stream, &page)).await,
+                Err(error) => Ok(Err(error)),
+            },
+        };
+        if let Ok(Err(error)) = answered {
+            log::debug!("metrics: {error}");
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// One request and its answer (HTTP/1.0, RFC 1945): whatever is asked, it is the metrics.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, page: &Page) -> io::Result<()> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut piece = [0; 1024];
+        match stream.read(&mut piece).await? {
+            length if length > 0 && request.len() < LARGEST => {
+                request.extend_from_slice(&piece[..length]);
+            }
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+    let text = page.text().await;
+    let head = format!(
+        "HTTP/1.0 200 OK\r\nContent-Type: {TYPE}\r\nContent-Length: {}\r\n\r\n",
+        text.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await
+}

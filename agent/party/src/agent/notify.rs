@@ -1,0 +1,52 @@
+//! What a service manager is told: whether the agent is ready, what it waits for, that it lives.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Tells the service manager; without one, nobody.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::warn!("the service manager cannot be told: {error}");
+    }
+}
+
+/// What the agent is doing, for `systemctl status`.
+pub(super) fn status(text: &str) {
+    tell(&[NotifyState::Status(&line(text))]);
+}
+
+/// In the protocol a line is an assignment.
+fn line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// The agent does its work.
+pub(super) fn ready(text: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&line(text))]);
+}
+
+/// The configuration is being read again; [`ready`] follows.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// The agent ends.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// How often [`alive`] is to be told; half of what the service manager waits. None where it does
+/// not watch.
+#[must_use]
+pub(super) fn heartbeat() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|patience| patience / 2).filter(|beat| !beat.is_zero())
+}
+
+/// The agent's event loop goes round.
+pub(super) fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}

@@ -1,0 +1,276 @@
+//! The runners of this party that share the agent's port.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::SessionName;
+use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::Identity;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::config::files::{self, FileError, at};
+use crate::link::handover::{FromAgent, FromRunner, Progress, Registration};
+use crate::link::packets::{PacketListener, Packets};
+
+/// How long a runner may take to say what it wants, and to take what it is sent.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Pause after a failure to accept.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How many runners there may be.
+const MOST: usize = 256;
+/// Orders that may wait for a runner to take them.
+const QUEUE: usize = 64;
+
+/// What is heard of runners.
+#[derive(Debug)]
+pub(super) enum RunnerEvent {
+    /// A runner of this session is there.
+    Came(SessionName),
+    /// How its run goes.
+    Progress(SessionName, Progress),
+    /// It has gone.
+    Went(SessionName),
+}
+
+/// What a runner is sent.
+#[derive(Debug)]
+enum Errand {
+    Connection(TcpStream),
+    Stop,
+}
+
+#[derive(Debug)]
+struct Runner {
+    /// Tells this runner from its predecessor of the same session.
+    number: u64,
+    session: SessionName,
+    errands: mpsc::Sender<Errand>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    last: u64,
+    connections: usize,
+    runners: HashMap<Tag, Runner>,
+}
+
+/// Who is registered. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Runners(Arc<Mutex<Registry>>);
+
+impl Runners {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a connection to the runner of `tag`; gives it back where there is none. A runner that
+    /// takes nothing any more loses it.
+    pub(super) fn hand_over(&self, tag: Option<&Tag>, tcp: TcpStream) -> Option<TcpStream> {
+        let registry = self.registry();
+        let Some(runner) = tag.and_then(|tag| registry.runners.get(tag)) else { return Some(tcp) };
+        match runner.errands.try_send(Errand::Connection(tcp)) {
+            Ok(()) => log::debug!("a connection goes to the runner of session {}", runner.session),
+            Err(_) => log::warn!("the runner of session {} takes no connections", runner.session),
+        }
+        None
+    }
+
+    /// Asks the runner of `session` to end its run; false where there is none.
+    #[must_use]
+    pub(super) fn stop(&self, session: &SessionName) -> bool {
+        let registry = self.registry();
+        let runner = registry.runners.values().find(|runner| runner.session == *session);
+        runner.is_some_and(|runner| runner.errands.try_send(Errand::Stop).is_ok())
+    }
+
+    fn enter(&self, own: &Registration) -> (u64, mpsc::Receiver<Errand>) {
+        let (errands, queue) = mpsc::channel(QUEUE);
+        let mut registry = self.registry();
+        registry.last += 1;
+        let number = registry.last;
+        // A session has one runner at a time: an older one is gone, or about to be.
+        registry.runners.insert(own.tag, Runner { number, session: own.session.clone(), errands });
+        (number, queue)
+    }
+}
+
+/// Takes a runner out of the registry, however its task ends.
+struct Leave<'a> {
+    runners: &'a Runners,
+    tag: Tag,
+    number: u64,
+}
+
+impl Leave<'_> {
+    fn is_current(&self) -> bool {
+        self.runners.registry().runners.get(&self.tag).is_some_and(|r| r.number == self.number)
+    }
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if self.is_current() {
+            self.runners.registry().runners.remove(&self.tag);
+        }
+    }
+}
+
+/// Counts a connection for as long as it lives.
+struct Guest(Runners);
+
+impl Guest {
+    fn new(runners: &Runners) -> Option<Self> {
+        let mut registry = runners.registry();
+        let free = registry.connections < MOST;
+        registry.connections += usize::from(free);
+        free.then(|| Self(runners.clone()))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.registry().connections -= 1;
+    }
+}
+
+/// What every registration is compared with, and answered by.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    /// Who is registered.
+    pub(super) runners: Runners,
+    /// This party.
+    pub(super) identity: watch::Receiver<Identity>,
+    /// The public port.
+    pub(super) port: u16,
+    /// Where it is told what happens.
+    pub(super) events: mpsc::Sender<RunnerEvent>,
+}
+
+/// Takes the socket `held` by the service manager, else opens one at `path`, for this user alone (and
+/// root, whom nothing stops). Where it is, comes with it.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn listen(
+    held: Option<OwnedFd>,
+    path: &Path,
+) -> Result<(PacketListener, PathBuf), FileError> {
+    if let Some(held) = held {
+        let listener = at(path, PacketListener::from_held(held))?;
+        let place = at(path, listener.path())?;
+        return Ok((listener, place.unwrap_or_else(|| path.to_owned())));
+    }
+    if let Some(directory) = path.parent() {
+        files::private_dir(directory)?;
+    }
+    let listener = at(path, PacketListener::bind(path))?;
+    at(path, std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)))?;
+    Ok((listener, path.to_owned()))
+}
+
+/// Registers whoever may, for ever.
+pub(super) async fn serve(listener: PacketListener, desk: Desk) {
+    loop {
+        match listener.accept().await {
+            Ok(packets) => match Guest::new(&desk.runners) {
+                Some(guest) => {
+                    let desk = desk.clone();
+                    tokio::spawn(async move {
+                        let _guest = guest;
+                        if let Err(error) = desk.attend(&packets).await {
+                            log::debug!("a runner's connection ended: {error}");
+                        }
+                    });
+                }
+                None => log::warn!("too many runners: one is turned away"),
+            },
+            Err(error) => {
+                log::warn!("a runner cannot be accepted: {error}");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Desk {
+    async fn attend(&self, packets: &Packets) -> io::Result<()> {
+        let first = timeout(PATIENCE, packets.next::<FromRunner>()).await??;
+        let Some((FromRunner::Register(own), _)) = first else {
+            return Err(io::Error::other("it does not register"));
+        };
+        if let Err(why) = self.check(packets, &own.key) {
+            log::warn!("a runner of session {} is not registered: {why}", own.session);
+            return packets.send(&FromAgent::Refused(why), None).await;
+        }
+        let (number, errands) = self.runners.enter(&own);
+        let leave = Leave { runners: &self.runners, tag: own.tag, number };
+        packets.send(&FromAgent::Registered(self.port), None).await?;
+        self.tell(RunnerEvent::Came(own.session.clone())).await;
+        let end = self.converse(packets, &own.session, errands).await;
+        if leave.is_current() {
+            drop(leave);
+            self.tell(RunnerEvent::Went(own.session)).await;
+        }
+        end
+    }
+
+    /// Whether the process at the other end is one of this party's own.
+    fn check(&self, packets: &Packets, key: &PublicKey) -> Result<(), String> {
+        let uid = packets.peer().map_err(|error| error.to_string())?.uid;
+        if !uid.is_root() && uid != rustix::process::geteuid() {
+            return Err(format!("user {} is not the user of this agent", uid.as_raw()));
+        }
+        if *key != self.identity.borrow().claims().key {
+            return Err("it is of another party than this agent".to_owned());
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, event: RunnerEvent) {
+        // Nobody listens any more only when the agent ends.
+        let _ = self.events.send(event).await;
+    }
+
+    async fn converse(
+        &self,
+        packets: &Packets,
+        session: &SessionName,
+        mut errands: mpsc::Receiver<Errand>,
+    ) -> io::Result<()> {
+        loop {
+            tokio::select! {
+                message = packets.next::<FromRunner>() => match message? {
+                    Some((FromRunner::Progress(progress), _)) => {
+                        self.tell(RunnerEvent::Progress(session.clone(), progress)).await;
+                    }
+                    Some(_) => {}
+                    None => return Ok(()),
+                },
+                errand = errands.recv() => match errand {
+                    Some(errand) => timeout(PATIENCE, pass(packets, errand)).await??,
+                    // Another runner of this session has come.
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+async fn pass(packets: &Packets, errand: Errand) -> io::Result<()> {
+    match errand {
+        Errand::Stop => packets.send(&FromAgent::Stop, None).await,
+        Errand::Connection(tcp) => {
+            // Taken off this process's reactor first: the descriptor is shared from here on.
+            let tcp = tcp.into_std()?;
+            packets.send(&FromAgent::Connection, Some(tcp.as_fd())).await
+        }
+    }
+}

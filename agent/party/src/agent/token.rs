@@ -1,0 +1,237 @@
+//! Where an enrolment token may have been left for this machine, and how it is taken away there.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use mpyc_party_core::token::Token;
+use zeroize::Zeroizing;
+
+use super::userdata;
+use crate::config::Agent;
+use crate::config::files::{self, FileError, at};
+
+/// Largest file that is searched for a token, in bytes.
+const LARGEST: u64 = 64 * 1024;
+/// Where the kernel tells who made this machine.
+const VENDOR: &str = "/sys/class/dmi/id/sys_vendor";
+/// The vendor whose metadata is asked.
+const DIGITALOCEAN: &str = "DigitalOcean";
+/// Where a DigitalOcean machine is told its user data.
+const USER_DATA: &str = "http://169.254.169.254/metadata/v1/user-data";
+
+/// A place where a token may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A file, to be removed.
+    File(PathBuf),
+    /// A systemd credential, which goes with the unit.
+    Credential(PathBuf),
+    /// The user data of a cloud's machine, which stays.
+    UserData(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Credential(_) => f.write_str("the credential «token»"),
+            Self::UserData(address) => write!(f, "the user data at {address}"),
+        }
+    }
+}
+
+/// A token, and where it was found.
+pub(super) struct Found {
+    /// Where.
+    pub(super) source: Source,
+    /// The token.
+    pub(super) text: Zeroizing<String>,
+}
+
+/// The places in which a token is looked for, best first: the file that was `told` (else `token` in
+/// the directory `state`), and those of the configuration.
+#[must_use]
+pub(super) fn sources(told: Option<&Path>, state: &Path, config: &Agent) -> Vec<Source> {
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let credential = credential.map(|dir| Source::Credential(Path::new(&dir).join("token")));
+    let vendor = || fs::read_to_string(VENDOR).unwrap_or_default();
+    let cloud = || (vendor().trim() == DIGITALOCEAN).then(|| USER_DATA.to_owned());
+    let user_data = config.metadata.clone().or_else(cloud).map(Source::UserData);
+    let files = config.token_files.iter().cloned().map(Source::File);
+    let told = Source::File(told.map_or_else(|| state.join("token"), Path::to_owned));
+    std::iter::once(told).chain(credential).chain(files).chain(user_data).collect()
+}
+
+/// The first token in `sources`. One that cannot be looked at is told to `complain`, with why.
+pub(super) async fn find(
+    sources: &[Source],
+    mut complain: impl FnMut(&Source, String),
+) -> Option<Found> {
+    for source in sources {
+        let text = match source {
+            Source::File(path) | Source::Credential(path) => read(path),
+            Source::UserData(address) => userdata::get(address).await.map(Some),
+        };
+        match text {
+            Ok(None) => {}
+            Ok(Some(text)) => match pick(&text) {
+                Some(token) => return Some(Found { source: source.clone(), text: token }),
+                // User data is for many purposes; a file that was left here is for one.
+                None if matches!(source, Source::UserData(_)) => {}
+                None => complain(source, "it holds no enrolment token".to_owned()),
+            },
+            Err(why) => complain(source, why),
+        }
+    }
+    None
+}
+
+fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
+    match files::read(path, LARGEST) {
+        Ok(bytes) => {
+            let bytes = Zeroizing::new(bytes);
+            Ok(Some(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned())))
+        }
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.source.to_string()),
+    }
+}
+
+/// The token in `text`, whatever stands around it.
+fn pick(text: &str) -> Option<Zeroizing<String>> {
+    let part_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let words = text.split(|c| !part_of_token(c));
+    let token = words.into_iter().find(|word| Token::from_text(word).is_ok())?;
+    Some(Zeroizing::new(token.to_owned()))
+}
+
+impl Source {
+    /// Takes the used token away, as far as that can be done from here; else says what to do.
+    ///
+    /// # Errors
+    /// What remains to be done, for people.
+    pub(super) fn clear(&self) -> Result<(), String> {
+        match self {
+            Self::File(path) => wipe(path).map_err(|error| {
+                format!("{error}. It cannot be used again; remove it as somebody who may")
+            }),
+            Self::Credential(_) => Err(
+                "a credential cannot be removed from within: it cannot be used again, and its source can be removed".to_owned(),
+            ),
+            Self::UserData(_) => Err(
+                "user data cannot be removed from within: it cannot be used again".to_owned(),
+            ),
+        }
+    }
+}
+
+/// Overwrites and removes the file at `path`.
+fn wipe(path: &Path) -> Result<(), FileError> {
+    let overwrite = || {
+        let mut file = OpenOptions::new().write(true).custom_flags(NOFOLLOW).open(path)?;
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        file.write_all(&vec![b' '; length.min(1 << 20)])?;
+        file.sync_all()
+    };
+    // A file that may not be written may still be removed: both are tried.
+    let overwritten = overwrite();
+    at(path, fs::remove_file(path))?;
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    at(path, File::open(directory.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()))?;
+    at(path, overwritten)
+}
+
+/// Symbolic links are not followed.
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
+/// Moves the first token of `sources` into the new file `target`, for the owner of its directory.
+/// Where it came from, if there was one.
+///
+/// # Errors
+/// Where the file cannot be written; the token is then still where it was.
+pub(super) async fn take(sources: &[Source], target: &Path) -> Result<Option<Source>, FileError> {
+    let mut complain = |source: &Source, why: String| log::warn!("{source}: {why}");
+    let Some(Found { source, text }) = find(sources, &mut complain).await else { return Ok(None) };
+    let directory = target.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let owner = at(target, directory.unwrap_or(Path::new(".")).metadata())?;
+    let mut file = files::create_private(target)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| {
+        std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        file.sync_all()
+    });
+    at(target, written)?;
+    Ok(Some(source))
+}
+
+#[cfg(test)]
+mod tests {
+    use mpyc_party_core::claims::Fingerprint;
+    use mpyc_party_core::token::Secret;
+
+    use super::*;
+
+    fn token() -> Zeroizing<String> {
+        let (hubs, root) = (vec!["hub:1".to_owned()], Fingerprint([1; 32]));
+        let network = "example".parse().unwrap();
+        Token { network, hubs, root, secret: Secret([2; 32]) }.to_text().unwrap()
+    }
+
+    #[test]
+    fn a_token_is_found_in_whatever_surrounds_it() {
+        let token = token();
+        for text in [
+            format!("{}\n", *token),
+            format!("#cloud-config\nwrite_files:\n- content: \"{}\"\n", *token),
+            format!("#!/bin/sh\nTOKEN={}; export TOKEN", *token),
+            format!("mpyc1 is how it begins: '{}'", *token),
+        ] {
+            assert_eq!(pick(&text).as_deref(), Some(&*token), "{text}");
+        }
+        let (short, typo) = (&token[..token.len() - 1], token.replace('A', "B"));
+        for text in ["", "mpyc1", short, &typo] {
+            assert!(pick(text).is_none(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_place_with_a_token_counts_and_a_bad_one_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| Source::File(dir.path().join(name));
+        fs::write(dir.path().join("bad"), "what?").unwrap();
+        fs::write(dir.path().join("good"), &*token()).unwrap();
+        let mut told = Vec::new();
+        let all = [file("none"), file("bad"), file("good")];
+        let found = find(&all, |source, why| told.push((source.clone(), why))).await.unwrap();
+        assert_eq!((found.source, found.text), (file("good"), token()));
+        assert_eq!(told, [(file("bad"), "it holds no enrolment token".to_owned())]);
+    }
+
+    #[test]
+    fn a_wiped_file_is_overwritten_under_every_name_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("token"), dir.path().join("other"));
+        fs::write(&path, &*token()).unwrap();
+        fs::hard_link(&path, &other).unwrap();
+        Source::File(path.clone()).clear().unwrap();
+        assert!(!path.exists() && fs::read_to_string(other).unwrap().trim().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_taken_token_belongs_to_the_owner_of_its_new_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (left, target) = (dir.path().join("left"), dir.path().join("token"));
+        fs::write(&left, &*token()).unwrap();
+        let sources = [Source::File(left)];
+        assert_eq!(take(&sources, &target).await.unwrap().as_ref(), Some(&sources[0]));
+        assert_eq!(fs::read_to_string(&target).unwrap(), *token());
+        let mode = target.metadata().unwrap().mode();
+        assert_eq!(
+            (mode & 0o777, target.metadata().unwrap().uid()),
+            (0o600, dir.path().metadata().unwrap().uid())
+        );
+        assert!(take(&sources, &target).await.is_err(), "what is there is not replaced");
+    }
+}

@@ -1,0 +1,100 @@
+//! `mpyc-party agent`.
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use listenfd::ListenFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::{Common, Outcome, logging, output, runtime, stop};
+use crate::agent::{self, Order, Setup};
+use crate::config::Place;
+use crate::identity::Store;
+
+/// Take part in sessions by itself: the daemon
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A token for the first start is also looked for in the systemd credential «token», on a Raspberry
+Pi's firmware partition, and in DigitalOcean's user data. It is used once and removed.
+
+Examples:
+  mpyc-party agent
+  mpyc-party agent --token-file /var/lib/mpyc-party/token")]
+pub(super) struct Agent {
+    /// Read an enrolment token from this file, as soon as it is there, and remove it after use
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Move a token that was left for this machine into FILE, for the owner of its directory, and end
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    take_token: Option<PathBuf>,
+}
+
+impl Agent {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        if let Some(target) = self.take_token {
+            match runtime()?.block_on(agent::take_token(&place, &config, &target))? {
+                Some(source) => {
+                    output::good(format!("moved a token from {source} to {}", target.display()))
+                }
+                None => output::step("there is no token to move"),
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Ok(party) = Store::new(&place.state).party() {
+            logging::about("MPYC_PARTY", party);
+        }
+        let (listener, desk) = held();
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        let party = arguments(&place);
+        let setup = Setup { place, config, token_file: self.token_file, listener, desk, party };
+        runtime()?.block_on(async {
+            let (sender, orders) = mpsc::channel(4);
+            let mut reloads = signal(SignalKind::hangup())?;
+            tokio::spawn(async move {
+                let mut asked = std::pin::pin!(stop::terminated());
+                loop {
+                    let order = tokio::select! {
+                        () = &mut asked => Order::Stop,
+                        Some(()) = reloads.recv() => Order::Reload,
+                    };
+                    if sender.send(order).await.is_err() || order == Order::Stop {
+                        return;
+                    }
+                }
+            });
+            agent::run(setup, orders).await?;
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}
+
+/// The sockets that the service manager holds: the public port, and where runners register.
+fn held() -> (Option<TcpListener>, Option<OwnedFd>) {
+    let mut held = ListenFd::from_env();
+    let (mut port, mut desk) = (None, None);
+    for at in 0..held.len() {
+        let (family, kind) = (libc::AF_UNIX, libc::SOCK_SEQPACKET);
+        // What is none of the two is nobody's, and stays.
+        if let Ok(Some(listener)) = held.take_tcp_listener(at) {
+            port.get_or_insert(listener);
+        } else if let Ok(Some(socket)) = held.take_custom(at, family, kind, "packet socket") {
+            desk.get_or_insert(socket);
+        }
+    }
+    (port, desk)
+}
+
+/// The arguments with which runners find the same files.
+fn arguments(place: &Place) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["--state".into(), place.state.clone().into()];
+    if let Some(config) = &place.config {
+        arguments.extend(["--config".into(), config.clone().into()]);
+    }
+    arguments
+}

@@ -1,0 +1,69 @@
+//! The agent's settings.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a Raspberry Pi's card is written on another machine.
+const FIRMWARE_TOKEN: &str = "/boot/firmware/mpyc-party.token";
+
+/// What the agent of this machine does beside sessions.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Agent {
+    /// The bus on which it answers and starts sessions.
+    pub bus: Bus,
+    /// Where it serves metrics: a loopback address with its port, or the path of a Unix socket.
+    /// Nowhere where none is given.
+    pub metrics: Option<String>,
+    /// Files in which an enrolment token may have been left.
+    pub token_files: Vec<PathBuf>,
+    /// Address of user data that may hold a token; that of DigitalOcean on its machines where none
+    /// is given.
+    pub metadata: Option<String>,
+}
+
+/// A message bus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bus {
+    /// The system's.
+    #[default]
+    System,
+    /// That of the user's session.
+    Session,
+    /// None: sessions are then started as children of the agent.
+    None,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        let token_files = vec![FIRMWARE_TOKEN.into()];
+        Self { bus: Bus::System, metrics: None, token_files, metadata: None }
+    }
+}
+
+impl Agent {
+    /// Checks that the values can be used.
+    ///
+    /// # Errors
+    /// Says what cannot, and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(metrics) = &self.metrics
+            && !metrics.starts_with('/')
+            && !metrics
+                .parse()
+                .is_ok_and(|address: std::net::SocketAddr| address.ip().is_loopback())
+        {
+            return Err(format!(
+                "metrics are for this machine alone: «{metrics}» is neither a loopback address with a port, as in 127.0.0.1:9747, nor the path of a socket"
+            ));
+        }
+        match &self.metadata {
+            Some(url) if !url.starts_with("http://") => {
+                Err(format!("metadata: «{url}» does not begin with http://"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Packets between processes of this machine: a Unix socket that keeps their boundaries and takes
+//! one descriptor along with each.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, UCred,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::Interest;
+use tokio::net::{UnixDatagram, UnixListener};
+
+/// Largest packet in bytes.
+const LARGEST: usize = 16 * 1024;
+/// How many runners may wait to be accepted.
+const BACKLOG: i32 = 64;
+
+fn socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
+
+/// A way to a socket that is short enough for a socket's address (108 bytes, unix(7)), however deep
+/// its directory lies.
+struct Way<'a>(File, &'a OsStr);
+
+impl<'a> Way<'a> {
+    fn to(path: &'a Path) -> io::Result<Self> {
+        let (directory, name) =
+            path.parent().zip(path.file_name()).ok_or(io::ErrorKind::NotFound)?;
+        let here = directory.as_os_str().is_empty();
+        Ok(Self(File::open(if here { Path::new(".") } else { directory })?, name))
+    }
+
+    fn address(&self) -> io::Result<SocketAddrUnix> {
+        let directory = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        Ok(SocketAddrUnix::new(directory.join(self.1))?)
+    }
+}
+
+/// One end of a connection. Packets keep their boundaries, which is all that this type of tokio's
+/// needs of a socket.
+#[derive(Debug)]
+pub struct Packets(UnixDatagram);
+
+impl Packets {
+    /// Connects to the socket at `path`; inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        let socket = socket()?;
+        // On Unix sockets this never waits: where nobody can accept now, it fails.
+        rustix::net::connect(&socket, &Way::to(path)?.address()?)?;
+        Self::new(socket)
+    }
+
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        let socket = std::os::unix::net::UnixDatagram::from(socket);
+        socket.set_nonblocking(true)?;
+        UnixDatagram::from_std(socket).map(Self)
+    }
+
+    /// The process at the other end, as it was when the connection was made.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn peer(&self) -> io::Result<UCred> {
+        Ok(socket_peercred(&self.0)?)
+    }
+
+    /// Sends `message`, with a descriptor where one belongs to it.
+    ///
+    /// # Errors
+    /// Where the other end is gone, or the message is too large.
+    pub async fn send(
+        &self,
+        message: &impl Serialize,
+        given: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let packet = postcard::to_stdvec(message).map_err(io::Error::other)?;
+        if packet.len() > LARGEST {
+            return Err(io::Error::other("a message that is too large"));
+        }
+        self.0.async_io(Interest::WRITABLE, || put(self.0.as_fd(), &packet, given)).await
+    }
+
+    /// The next message, and the descriptor that came with it; none when the other end has closed.
+    /// May be cancelled.
+    ///
+    /// # Errors
+    /// Where the connection fails, or something unreadable comes.
+    pub async fn next<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+        let mut packet = vec![0; LARGEST];
+        let take = || take(self.0.as_fd(), &mut packet);
+        let (length, given) = match self.0.async_io(Interest::READABLE, take).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            taken => taken?,
+        };
+        if length == 0 {
+            return Ok(None);
+        }
+        let message = postcard::from_bytes(&packet[..length]).map_err(io::Error::other)?;
+        Ok(Some((message, given)))
+    }
+}
+
+fn put(socket: BorrowedFd<'_>, packet: &[u8], given: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if let Some(given) = &given {
+        ancillary.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(given)));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn take(socket: BorrowedFd<'_>, packet: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let buffers = &mut [IoSliceMut::new(packet)];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = rustix::net::recvmsg(socket, buffers, &mut ancillary, flags)?;
+    let given = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((received.bytes, given))
+}
+
+/// A socket at which others connect.
+#[derive(Debug)]
+pub struct PacketListener(UnixListener);
+
+impl PacketListener {
+    /// Listens at `path`, in place of whoever listened there before; inside a tokio runtime. Who
+    /// may connect is for the caller to decide by [`Packets::peer`].
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let socket = socket()?;
+        rustix::net::bind(&socket, &Way::to(path)?.address()?)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        UnixListener::from_std(socket.into()).map(Self)
+    }
+
+    /// Listens at a socket that somebody else has bound; inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn from_held(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        UnixListener::from_std(socket.into()).map(Self)
+    }
+
+    /// Where this is, if it has a name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn path(&self) -> io::Result<Option<PathBuf>> {
+        Ok(self.0.local_addr()?.as_pathname().map(Path::to_owned))
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn accept(&self) -> io::Result<Packets> {
+        let (accepted, _) = self.0.accept().await?;
+        Packets::new(accepted.into_std()?.into())
+    }
+}
