@@ -106,8 +106,13 @@ impl Seat {
     pub(super) fn present(&mut self, party: PartyName, place: String, now: Instant) {
         let known = self.seen.get(&party).is_some_and(|s| s.until.is_none() && s.place == place);
         if !known {
-            self.seen.insert(party, Seen { from: Some(now), until: None, place });
+            self.seen.insert(party, Seen { from: Some(self.heard(now)), until: None, place });
         }
+    }
+
+    /// From when on somebody who is heard of now counts: just after a run it may be news of the run.
+    fn heard(&self, now: Instant) -> Instant {
+        self.quiet.map_or(now, |quiet| quiet.max(now))
     }
 
     /// No hub knows a runner of `party` any longer.
@@ -117,8 +122,7 @@ impl Seat {
 
     /// A runner of `party` came to this party's port.
     pub(super) fn knock(&mut self, party: PartyName, now: Instant) {
-        let from = self.quiet.map_or(now, |quiet| quiet.max(now));
-        let fresh = Seen { from: Some(from), until: None, place: String::new() };
+        let fresh = Seen { from: Some(self.heard(now)), until: None, place: String::new() };
         let seen =
             self.seen.entry(party).or_insert_with(|| Seen { until: Some(now), ..fresh.clone() });
         if seen.until.is_some_and(|until| until + KNOCK < now) {

@@ -89,7 +89,8 @@ fn an_agent_that_is_killed_disturbs_no_run() -> Result<()> {
     machine.tells("the runner of session demo is here")?;
     [alice, bob, carol].into_iter().try_for_each(completes)?;
     handed(&machine, "demo")?;
-    ensure!(!machine.said().contains("proposes"), "a run that goes on is taken for a proposal");
+    let said = machine.said();
+    ensure!(!said.contains("proposes"), "a run that goes on is taken for a proposal:\n{said}");
     drop(machine);
     Ok(network.end()?)
 }

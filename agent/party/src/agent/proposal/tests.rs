@@ -32,11 +32,12 @@ fn who_lingers_after_a_run_proposes_nothing_and_who_stays_does() {
     assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER)));
     seat.knock("bob".parse().unwrap(), now);
     assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER)));
-    // Another runner is news, and so is one that does not go.
+    // What is heard of another place may still be of that run.
     seat.present(alice(), "b".into(), now);
-    assert_eq!(free(&mut seat, now), Decision::Start(alice()));
-    seat.gone(&alice());
-    seat.present(alice(), "b".into(), now);
+    assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER)));
+    // Who comes later is news, and so is one that does not go.
+    seat.present(alice(), "c".into(), now + LINGER);
+    assert_eq!(free(&mut seat, now + LINGER), Decision::Start(alice()));
     seat.came();
     seat.went(true, now);
     assert_eq!(free(&mut seat, now + LINGER), Decision::Start(alice()));
@@ -110,7 +111,9 @@ fn starts_that_lead_to_no_run_come_ever_more_seldom() {
         seat.starting();
         seat.went(false, now);
         seat.present(alice(), format!("{now:?}"), now);
-        let Decision::Later(_, next) = free(&mut seat, now) else { panic!("started at once") };
+        let quiet = now + LINGER;
+        assert_eq!(free(&mut seat, now), Decision::Nothing(Some(quiet)));
+        let Decision::Later(_, next) = free(&mut seat, quiet) else { panic!("started at once") };
         pauses.push((next - now).as_secs());
         now = next;
     }
@@ -118,5 +121,9 @@ fn starts_that_lead_to_no_run_come_ever_more_seldom() {
     seat.came();
     seat.went(true, now);
     seat.present(alice(), "b".into(), now);
-    assert_eq!(free(&mut seat, now), Decision::Start(alice()), "a run makes good for them");
+    assert_eq!(
+        free(&mut seat, now + LINGER),
+        Decision::Start(alice()),
+        "a run makes good for them"
+    );
 }
