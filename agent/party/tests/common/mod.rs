@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::party::{Network, Outcome, Run, Session};
 
 /// Far longer than anything here takes.
@@ -63,7 +63,11 @@ pub(crate) fn running(network: &Network, session: &Session) -> Result<Vec<Run>> 
     network.declare(session)?;
     let runs = network.run("demo")?;
     for run in &runs {
-        run.wait_for_line("running", LIMIT)?;
+        // Why one does not get so far, another may know.
+        run.wait_for_line("running", LIMIT).with_context(|| {
+            let said = runs.iter().map(|run| format!("{}:\n{}", run.party(), run.said()));
+            said.collect::<String>()
+        })?;
     }
     Ok(runs)
 }
