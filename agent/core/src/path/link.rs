@@ -9,10 +9,10 @@ use super::{Action, ConnectionId, Kind, Paths};
 pub(super) const BEAT: Duration = Duration::from_millis(500);
 /// How old an unanswered beat makes its link suspect; older where round trips are long, or the
 /// machines so busy that they seem so.
-pub(super) const SUSPECT: Duration = Duration::from_millis(1500);
+pub(super) const SUSPECT: Duration = Duration::from_millis(1250);
 /// The multiple of the usual round trip, and how many times `SUSPECT` at most.
 const ROUND_TRIPS: u32 = 4;
-const MOST_PATIENCE: u32 = 4;
+const MOST_PATIENCE: u32 = 5;
 /// How old it is enough where the peer asks for another link, as it would not do for nothing.
 const NEEDED: Duration = Duration::from_millis(750);
 /// Beats that are remembered while nothing is answered.
