@@ -54,6 +54,35 @@ fn every_command_has_a_help_that_fits_a_terminal() -> Result<()> {
     Ok(())
 }
 
+/// Every command's help, as a page of the documentation.
+fn reference(home: &Path) -> Result<String> {
+    let mut pages = pages(home)?;
+    pages.sort();
+    let mut text = "# Commands\n\nGenerated: what `--help` says of each. The same, as manual pages: \
+         `mpyc-party man DIRECTORY`.\n"
+        .to_owned();
+    for page in pages {
+        let words: Vec<&str> = page.split('-').skip(2).collect();
+        let help = clean(mpyc_party(home).args(&words).arg("--help").output()?)?;
+        let name = [&["mpyc-party"], &words[..]].concat().join(" ");
+        let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+        text += &format!("\n## {name}\n\n```text\n{}\n```\n", help.join("\n"));
+    }
+    Ok(text)
+}
+
+#[test]
+fn the_documentation_knows_the_commands_as_they_are() -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+    let now = reference(TempDir::new()?.path())?;
+    if std::env::var_os("MPYC_PARTY_TEST_WRITE").is_some() {
+        fs::write(&path, &now)?;
+    }
+    let stale = fs::read_to_string(&path)? != now;
+    ensure!(!stale, "docs/commands.md is stale; MPYC_PARTY_TEST_WRITE=1 writes it anew");
+    Ok(())
+}
+
 #[test]
 fn the_manual_pages_are_good_groff() -> Result<()> {
     let home = TempDir::new()?;
