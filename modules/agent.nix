@@ -87,6 +87,9 @@ in
           Sockets = sockets;
           StateDirectory = "mpyc-party";
           StateDirectoryMode = "0700";
+          # Where the runners' socket is, too, which outlives the agent.
+          RuntimeDirectory = "mpyc-party";
+          RuntimeDirectoryPreserve = true;
           Restart = "always";
           # Slow enough that systemd never gives up. A wrong configuration does not get better.
           RestartSec = "3s";

@@ -91,6 +91,15 @@ def unit(attributes: dict, script: pathlib.Path | None = None) -> str:
     )
 
 
+def tmpfiles(settings: dict) -> str:
+    """A file for systemd-tmpfiles."""
+    return "".join(
+        f"{kind} {path} {one['mode']} {one['user']} {one['group']} -\n"
+        for path, kinds in settings.items()
+        for kind, one in kinds.items()
+    )
+
+
 def write_units(case: dict, directory: pathlib.Path) -> list[pathlib.Path]:
     """Writes a case's units into a directory, with the real binary in the place of packages."""
     programs = directory / "bin"
