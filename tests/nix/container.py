@@ -13,7 +13,7 @@ import time
 import module
 
 TEMPLATE = module.PROJECT / "target/container"
-PACKAGES = "dbus,libpam-systemd,polkitd,python3,python3-venv,systemd-sysv"
+PACKAGES = "dbus,libpam-systemd,polkitd,procps,python3,python3-venv,systemd-sysv"
 PINS = module.PROJECT / "agent/party/src/runner/python/requirements.txt"
 # What the sandbox of a session needs and systemd-nspawn of Debian 12 does not know.
 CALLS = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
@@ -61,8 +61,9 @@ def why_not() -> str | None:
 
 
 def template() -> pathlib.Path:
-    """A Debian with systemd and a Python that runs MPyC, made once."""
-    if not (TEMPLATE / "ready").exists():
+    """A Debian with systemd and a Python that runs MPyC, made once for each recipe."""
+    recipe, ready = PACKAGES + PINS.read_text(), TEMPLATE / "ready"
+    if not ready.exists() or ready.read_text() != recipe:
         shutil.rmtree(TEMPLATE, ignore_errors=True)
         TEMPLATE.mkdir(parents=True)
         well("debootstrap", "--variant=minbase", f"--include={PACKAGES},ca-certificates", "trixie", TEMPLATE)
@@ -72,7 +73,7 @@ def template() -> pathlib.Path:
         well("chroot", TEMPLATE, "python3", "-m", "venv", "/opt/mpyc")
         well("chroot", TEMPLATE, "/opt/mpyc/bin/pip", "install", "--require-hashes", "-r", "/opt/pins.txt")
         (TEMPLATE / "etc/machine-id").write_text("")
-        (TEMPLATE / "ready").touch()
+        ready.write_text(recipe)
     return TEMPLATE
 
 

@@ -147,9 +147,9 @@ def call(machine: Machine, user: str, method: str, *arguments: str):
     return machine("busctl", "call", *place, method, *signature, *arguments, user=user)
 
 
-def state(machine: Machine, session: str) -> str:
-    """What a session does, as the agent tells."""
-    return {name: state for name, _, state, _ in ask(machine, "Sessions")}[session]
+def sessions(machine: Machine) -> dict[str, str]:
+    """What each session does, as the agent tells."""
+    return {name: state for name, _, state, _ in ask(machine, "Sessions")}
 
 
 def is_ready(machine: Machine) -> bool:
@@ -163,7 +163,7 @@ class Running:
     def __init__(self, fleet: Fleet, session: str):
         self.fleet, self.session = fleet, session
         # What was run before has to be over, or it is no proposal.
-        eventually(lambda: all(state(one, session) == "idle" for one in fleet.parties), self.why)
+        eventually(lambda: all(sessions(one)[session] == "idle" for one in fleet.parties), self.why)
         self.before = {one.name: len(records(one, session)) for one in fleet.parties}
 
     def why(self) -> str:

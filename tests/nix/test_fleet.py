@@ -1,12 +1,13 @@
 """The module's units, policies and configuration under the real systemd, on a hub and three parties."""
 
+import json
 import sys
 import unittest
 
 import container
 import fleet
 from container import eventually
-from fleet import Patient, Running, ask, call, is_ready, records, state
+from fleet import Patient, Running, ask, call, is_ready, sessions
 
 SOCKETS = ("mpyc-party.socket", "mpyc-party-runners.socket")
 
@@ -89,7 +90,7 @@ class Units(unittest.TestCase):
         self.carol.well("sh", "-c", new, input="another build")
         self.carol.well("systemctl", "restart", agent)
         for party in self.fleet.parties:
-            eventually(lambda: is_ready(party) and state(party, "patient") == "running", party.journal)
+            eventually(lambda: is_ready(party) and sessions(party)["patient"] == "running", party.journal)
         for (agent_then, runner_then), (agent_now, runner_now) in zip(before, both(), strict=True):
             self.assertNotEqual(agent_then, agent_now)
             self.assertEqual(runner_then, runner_now)
@@ -111,7 +112,7 @@ class Units(unittest.TestCase):
     def test_08_two_sessions_share_one_port(self):
         both = [Patient(self.fleet), Patient(self.fleet, "patient2")]
         for party in self.fleet.parties:
-            self.assertEqual([state(party, one.session) for one in both], ["running"] * 2)
+            self.assertEqual([sessions(party)[one.session] for one in both], ["running"] * 2)
             self.assertEqual(self.fleet.network.listening(party.name), {4747})
             for one in both:
                 self.assertIn("listening on port 4747", party.journal(f"MPYC_SESSION={one.session}"))
@@ -150,7 +151,7 @@ class Units(unittest.TestCase):
         running = Running(self.fleet, "asked")
         self.alice.well("systemctl", "start", "mpyc-session@asked.service")
         for party in (self.bob, self.carol):
-            eventually(lambda: state(party, "asked") == "proposed", party.journal)
+            eventually(lambda: sessions(party)["asked"] == "proposed", party.journal)
             self.assertEqual(party.property("mpyc-session@asked.service", "ActiveState"), "inactive")
             self.assertEqual(call(party, "member", "Approve", "asked").stderr, "")
         self.completes(running)
@@ -187,7 +188,54 @@ class Units(unittest.TestCase):
         self.assertIn("mpyc_party_hubs_up 1\n", told)
         self.assertTrue(told.endswith("# EOF\n\n"), told)
 
-    def test_16_exposure_is_small(self):
+    def test_16_the_status_comes_from_the_agent_for_who_may_ask_it(self):
+        show = ["mpyc-party", "--json", "status"]
+        told = json.loads(self.alice.well(*show, user="member"))
+        self.assertEqual((told["party"], told["agent"]["hubs"]), ("alice", {fleet.HUB: "up"}))
+        sessions = {one["name"]: one for one in told["agent"]["sessions"]}
+        self.assertEqual((sessions["demo"]["start"], sessions["demo"]["state"]), ("on-proposal", "idle"))
+        self.assertIn("session demo: idle", self.alice.well("mpyc-party", "status", user="member"))
+        own = [*show, "--state", fleet.STATE]
+        told = json.loads(self.alice.well(*own, user="mpyc-party"))
+        self.assertEqual((told["party"], told["agent"]["port"]), ("alice", 4747))
+        self.assertIn("is not enrolled", self.alice(*show, user="stranger").stderr)
+
+    def test_17_a_new_configuration_is_taken_up_and_a_bad_one_is_refused_with_the_reason(self):
+        file, agent = self.bob.root / "etc/mpyc-party/config.toml", "mpyc-party.service"
+        good = file.read_text()
+        file.write_text(good.replace('"asked"', '"later"'))
+        self.bob.well("systemctl", "reload", agent)
+        eventually(lambda: "later" in sessions(self.bob), self.bob.journal)
+        self.assertNotIn("asked", sessions(self.bob))
+        file.write_text(good.replace('"max-runs"', '"max-rums"'))
+        self.bob.well("systemctl", "reload", agent)
+        stays = "the old configuration stays: "
+        eventually(lambda: stays in self.bob.property(agent, "StatusText"), self.bob.journal)
+        self.assertIn("max-rums", call(self.bob, "member", "Reload").stderr)
+        self.assertIn("later", sessions(self.bob))
+        self.assertNotEqual(self.bob("systemctl", "restart", agent).returncode, 0)
+        self.assertEqual(self.bob.property(agent, "ActiveState"), "failed")
+        self.assertEqual(self.bob.property(agent, "ExecMainStatus"), "2")
+        self.assertIn("max-rums", self.bob("systemctl", "status", "--no-pager", "--full", agent).stdout)
+        file.write_text(good)
+        self.bob.well("systemctl", "restart", agent)
+        self.assertIn("asked", sessions(self.bob))
+
+    def test_18_a_hub_that_is_away_keeps_no_neighbours_apart(self):
+        self.hub.well("systemctl", "stop", "mpyc-party-hub.service")
+        self.alice.well("systemctl", "restart", "--no-block", "mpyc-party.service")
+        waits = "hubs reached: 0 of 1"
+        eventually(lambda: waits in self.alice.property("mpyc-party.service", "StatusText"), self.alice.journal)
+        running = Running(self.fleet, "demo")
+        for party in self.fleet.parties:
+            party.well("systemctl", "start", "mpyc-session@demo.service")
+        self.completes(running)
+        self.assertEqual(self.alice("systemctl", "is-active", "mpyc-party.service").stdout, "activating\n")
+        self.hub.well("systemctl", "start", "mpyc-party-hub.service")
+        for party in self.fleet.parties:
+            eventually(lambda: is_ready(party) and ask(party, "Hubs") == {fleet.HUB: "up"}, party.journal)
+
+    def test_19_exposure_is_small(self):
         for machine, unit, most in [
             (self.alice, "mpyc-party", 15),
             (self.alice, "mpyc-session@demo", 30),
