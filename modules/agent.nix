@@ -38,6 +38,7 @@ in
       inherit unitConfig;
       listenStreams = [ (toString cfg.settings.listen.port) ];
       socketConfig = {
+        Backlog = 512;
         BindIPv6Only = "both";
         FileDescriptorName = "parties";
         NoDelay = true;
@@ -87,10 +88,15 @@ in
           Sockets = sockets;
           StateDirectory = "mpyc-party";
           StateDirectoryMode = "0700";
+          # Where the runners' socket is, too, which outlives the agent.
+          RuntimeDirectory = "mpyc-party";
+          RuntimeDirectoryPreserve = true;
           Restart = "always";
           # Slow enough that systemd never gives up. A wrong configuration does not get better.
           RestartSec = "3s";
           RestartPreventExitStatus = 2;
+          # As long as a hub or the time of day may take to be there after a power cut.
+          TimeoutStartSec = "3min";
           WatchdogSec = "30s";
         };
     };

@@ -103,6 +103,7 @@ in
         // hardening.network
         // account
         // {
+          Type = "notify";
           ExecStart = "${command} hub";
           Restart = "always";
           RestartSec = "3s";

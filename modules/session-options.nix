@@ -104,5 +104,9 @@ in
       example = 64;
       description = "Most output of the program in MiB.";
     };
+    journal-output = optional types.bool {
+      example = true;
+      description = "Whether the program's output goes to the journal, too.";
+    };
   };
 }

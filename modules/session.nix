@@ -11,8 +11,10 @@ in
       description = "MPyC session %i";
       documentation = [ "man:mpyc-party-session-run(1)" ];
       wants = [ "network-online.target" ];
+      # Not after the agent itself: it is ready only when a hub knows it, and a run may do without.
       after = [
-        "mpyc-party.service"
+        "mpyc-party.socket"
+        "mpyc-party-runners.socket"
         "network-online.target"
         "time-sync.target"
       ];
@@ -28,7 +30,6 @@ in
           ExecStart = "${cfg.package}/bin/mpyc-party --config /etc/mpyc-party/config.toml session run %i";
           User = "mpyc-party";
           Group = "mpyc-party";
-          NotifyAccess = "main";
           StateDirectory = "mpyc-party";
           StateDirectoryMode = "0700";
           CacheDirectory = "mpyc-party";

@@ -75,6 +75,14 @@ in
             example = [ "hub.example.org:4747" ];
             description = "The hubs to ask, as host:port; else those of the enrolment token.";
           };
+          agent.metrics = own.optional (types.strMatching "/.*|(127[.].*|\\[::1]):[0-9]+") {
+            example = "127.0.0.1:9747";
+            description = ''
+              Where the agent serves metrics in OpenMetrics text: a loopback address with its port, or
+              the path of a Unix socket, which /run/mpyc-party has room for. Nowhere where it is not
+              set.
+            '';
+          };
           python.interpreter = mkOption {
             type = types.nullOr types.str;
             default = if cfg.enable then "${cfg.python}/bin/python3" else null;

@@ -31,6 +31,7 @@ in
       settings = {
         network.hubs = [ "hub.example.org:4747" ];
         listen.port = 4800;
+        agent.metrics = "127.0.0.1:9747";
         peers.bob.address = "203.0.113.7:4747";
         python.interpreter = "/usr/bin/python3";
       };
@@ -54,6 +55,7 @@ in
         keys = { };
         memory = 4096;
         output = 64;
+        journal-output = true;
       };
     };
     hub = {
@@ -83,7 +85,8 @@ in
         settings.hub.listen = "[::]:4748";
       };
     };
-  };
+  }
+  // import ./fleet.nix;
 
   # Assertions: the configuration can be written down, and is refused with this message.
   asserted = {
@@ -127,6 +130,7 @@ in
         "carol"
       ];
     };
+    metrics-for-others = party { settings.agent.metrics = "0.0.0.0:9747"; };
     start = with' { start = "always"; };
     max-runs = with' { max-runs = 0; };
     python = with' { python = "3"; };

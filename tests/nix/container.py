@@ -1,6 +1,7 @@
-"""A machine with systemd, D-Bus, polkit and journald in a container, on which the units that the module
-makes are installed. It has no network but its own loopback interface."""
+"""A machine with systemd, D-Bus, polkit and journald in a container. Its root is an overlay over a
+template that is made once; what it writes stays for as long as the test."""
 
+import json
 import os
 import pathlib
 import re
@@ -12,11 +13,14 @@ import time
 import module
 
 TEMPLATE = module.PROJECT / "target/container"
-PACKAGES = "dbus,libpam-systemd,polkitd,python3,python3-venv,systemd-sysv"
-PYTHON = "/opt/mpyc/bin/python3"
+PACKAGES = "dbus,libpam-systemd,polkitd,procps,python3,python3-venv,systemd-sysv"
 PINS = module.PROJECT / "agent/party/src/runner/python/requirements.txt"
 # What the sandbox of a session needs and systemd-nspawn of Debian 12 does not know.
 CALLS = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
+# The exit status of systemd-nspawn where the machine wants to be started again.
+REBOOT = 133
+# Far longer than anything here takes, in seconds.
+PATIENCE = 90
 
 
 def run(*command: object, **more) -> subprocess.CompletedProcess:
@@ -24,32 +28,82 @@ def run(*command: object, **more) -> subprocess.CompletedProcess:
     return subprocess.run([str(word) for word in command], **more)
 
 
+def well(*command: object, **more) -> str:
+    """What a command says that must succeed."""
+    done = run(*command, **more)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def eventually(what, why=lambda: "", seconds: float = PATIENCE):
+    """The first true answer of `what`; `why` says what is wrong where there is none."""
+    end = time.monotonic() + seconds
+    while not (answer := what()):
+        if time.monotonic() > end:
+            raise AssertionError(f"it did not happen in {seconds} s\n{why()}")
+        time.sleep(0.05)
+    return answer
+
+
+class NoContainer(Exception):
+    """This machine does not let containers start."""
+
+
 def why_not() -> str | None:
     """Why there can be no container here, if so."""
     if os.geteuid() != 0:
         return "only root may start containers"
-    for tool in ("debootstrap", "systemd-nspawn"):
+    for tool in ("debootstrap", "ip", "nsenter", "systemd-nspawn"):
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
     return None
 
 
 def template() -> pathlib.Path:
-    """A Debian with systemd and a Python that runs MPyC, made once."""
-    if not (TEMPLATE / "ready").exists():
+    """A Debian with systemd and a Python that runs MPyC, made once for each recipe."""
+    recipe, ready = PACKAGES + PINS.read_text(), TEMPLATE / "ready"
+    if not ready.exists() or ready.read_text() != recipe:
         shutil.rmtree(TEMPLATE, ignore_errors=True)
         TEMPLATE.mkdir(parents=True)
-        run("debootstrap", "--variant=minbase", f"--include={PACKAGES},ca-certificates", "trixie",
-            TEMPLATE, check=True)
+        well("debootstrap", "--variant=minbase", f"--include={PACKAGES},ca-certificates", "trixie", TEMPLATE)
         for name in ("etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt"):
             shutil.copy(f"/{name}", TEMPLATE / name)
         shutil.copy(PINS, TEMPLATE / "opt/pins.txt")
-        run("chroot", TEMPLATE, "python3", "-m", "venv", "/opt/mpyc", check=True)
-        run("chroot", TEMPLATE, "/opt/mpyc/bin/pip", "install", "--require-hashes", "-r",
-            "/opt/pins.txt", check=True)
+        well("chroot", TEMPLATE, "python3", "-m", "venv", "/opt/mpyc")
+        well("chroot", TEMPLATE, "/opt/mpyc/bin/pip", "install", "--require-hashes", "-r", "/opt/pins.txt")
         (TEMPLATE / "etc/machine-id").write_text("")
-        (TEMPLATE / "ready").touch()
+        ready.write_text(recipe)
     return TEMPLATE
+
+
+class Tree:
+    """The root of a machine: what is written stays in a layer of its own, over those below."""
+
+    def __init__(self, directory: pathlib.Path, *below: pathlib.Path):
+        self.layer, self.root = directory / "layer", directory / "root"
+        for one in (self.layer, directory / "work", self.root):
+            one.mkdir(parents=True)
+        lower = ":".join(map(str, below))
+        options = f"lowerdir={lower},upperdir={self.layer},workdir={directory / 'work'}"
+        done = run("mount", "-t", "overlay", "-o", options, "mpyc-party-test", self.root)
+        if done.returncode != 0:
+            raise NoContainer(done.stderr.strip())
+
+    def chroot(self, *command: object) -> str:
+        return well("chroot", self.root, *command)
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        place.chmod(mode)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        well("umount", self.root)
 
 
 def in_place(text: str) -> str:
@@ -58,87 +112,111 @@ def in_place(text: str) -> str:
     return re.sub(r"/nix/store/[^/ ]*/bin/", "/usr/bin/", text)
 
 
-class NoContainer(Exception):
-    """This machine does not let containers start."""
+def install(tree: Tree, case: dict) -> None:
+    """The units, accounts, rules and configuration that the module makes of a case."""
+    shutil.copy(module.agent(), tree.root / "usr/local/bin/mpyc-party")
+    tree.write("etc/mpyc-party/config.toml", module.toml(case["settings"]))
+    tree.write("etc/polkit-1/rules.d/10-mpyc-party.rules", case["polkit"])
+    tree.write("etc/dbus-1/system.d/org.mpyc.Party1.conf", "".join(case["bus"]))
+    for user in case["users"]:
+        tree.chroot("useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin",
+                    "--home-dir", f"/var/lib/{user}", user)
+    tree.write("etc/tmpfiles.d/mpyc-party.conf", module.tmpfiles(case["tmpfiles"]))
+    units = "etc/systemd/system"
+    for kind, extension in [("services", "service"), ("sockets", "socket"), ("paths", "path")]:
+        for name, attributes in case[kind].items():
+            script = None
+            if "script" in attributes:
+                script = pathlib.Path(f"/usr/local/lib/{name}-start")
+                tree.write(str(script)[1:], "#!/bin/sh -e\n" + attributes["script"], 0o755)
+            tree.write(f"{units}/{name}.{extension}", in_place(module.unit(attributes, script)))
+            for key, link in [("wantedBy", "wants"), ("requiredBy", "requires")]:
+                for other in attributes.get(key, []):
+                    place = tree.root / units / f"{other}.{link}"
+                    place.mkdir(exist_ok=True)
+                    (place / f"{name}.{extension}").symlink_to(f"../{name}.{extension}")
 
 
-class Container:
-    """A running machine with the units, accounts and rules of a case."""
+class Machine:
+    """A machine that is started and ended, in a network namespace that it is given."""
 
-    def __init__(self, case: dict, settings: dict, directory: pathlib.Path):
-        self.root = directory / "root"
-        run("cp", "--archive", "--reflink=auto", template(), self.root, check=True)
-        self.install(case, settings)
-        self.boot()
-
-    def install(self, case: dict, settings: dict) -> None:
-        shutil.copy(module.agent(), self.root / "usr/local/bin/mpyc-party")
-        self.write("etc/mpyc-party/config.toml", module.toml(settings))
-        self.write("etc/polkit-1/rules.d/10-mpyc-party.rules", case["polkit"])
-        self.write("etc/dbus-1/system.d/org.mpyc.Party1.conf", "".join(case["bus"]))
-        for user in case["users"]:
-            run("chroot", self.root, "useradd", "--system", "--user-group", "--shell",
-                "/usr/sbin/nologin", "--home-dir", f"/var/lib/{user}", user, check=True)
-        run("chroot", self.root, "install", "-d", "-o", "mpyc-party", "-g", "mpyc-party", "-m", "0700",
-            "/var/lib/mpyc-party", check=True)
-        units = "etc/systemd/system"
-        for kind, extension in [("services", "service"), ("sockets", "socket"), ("paths", "path")]:
-            for name, attributes in case[kind].items():
-                script = None
-                if "script" in attributes:
-                    script = pathlib.Path(f"/usr/local/lib/{name}-start")
-                    self.write(str(script)[1:], "#!/bin/sh -e\n" + attributes["script"], 0o755)
-                self.write(f"{units}/{name}.{extension}", in_place(module.unit(attributes, script)))
-                for key, link in [("wantedBy", "wants"), ("requiredBy", "requires")]:
-                    for other in attributes.get(key, []):
-                        place = self.root / units / f"{other}.{link}"
-                        place.mkdir(exist_ok=True)
-                        (place / f"{name}.{extension}").symlink_to(f"../{name}.{extension}")
-
-    def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
-        place.chmod(mode)
-
-    def boot(self) -> None:
-        """Starts it in a control group of its own, and waits until systemd is done starting."""
+    def __init__(self, name: str, tree: Tree, namespace: pathlib.Path, credentials: dict[str, pathlib.Path]):
+        self.name, self.root = name, tree.root
+        self.console = tree.root.parent / "console"
         groups = pathlib.Path("/sys/fs/cgroup/unified")
         groups = groups if groups.is_dir() else pathlib.Path("/sys/fs/cgroup")
-        self.group = groups / f"mpyc-party-test-{os.getpid()}"
-        self.group.mkdir(exist_ok=True)
+        self.group = groups / f"mpyc-party-test-{os.getpid()}-{name}"
         enter = f'echo $$ > {self.group}/cgroup.procs; exec "$@"'
-        self.process = subprocess.Popen(
-            ["sh", "-c", enter, "sh", "systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot",
-             "--private-network", f"--machine=mpyc-party-test-{os.getpid()}", "--hostname=machine",
-             "--register=no", "--keep-unit", "--console=read-only", f"--system-call-filter={CALLS}"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}, start_new_session=True,
-        )
-        end = time.monotonic() + 60
-        while time.monotonic() < end and self.process.poll() is None:
-            found = run("pgrep", "--parent", self.process.pid).stdout.split()
-            if found:
-                self.init = found[0]
-                if self("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"):
-                    return
-            time.sleep(0.1)
-        started = hasattr(self, "init")
-        self.stop()
-        said = self.process.stdout.read().decode()
-        if not started:
-            raise NoContainer(f"systemd-nspawn: {said}")
-        raise RuntimeError(f"the container does not come up: {said}")
+        self.command = [
+            "sh", "-c", enter, "sh", "systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot",
+            f"--network-namespace-path={namespace}", f"--machine=mpyc-party-test-{os.getpid()}-{name}",
+            f"--hostname={name}", "--resolv-conf=off", "--timezone=off", "--register=no", "--keep-unit",
+            "--console=read-only", f"--system-call-filter={CALLS}",
+            *(f"--load-credential={key}:{path}" for key, path in credentials.items()),
+        ]
+        self.process = self.init = None
+
+    def start(self) -> None:
+        """Starts it in a control group of its own; `booted` waits for it."""
+        self.group.mkdir(exist_ok=True)
+        self.init = None
+        with self.console.open("ab") as console:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+                env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}, start_new_session=True,
+            )
+
+    def booted(self) -> None:
+        """Waits until systemd is done starting."""
+        eventually(self.is_up, lambda: self.console.read_text(errors="replace"))
+
+    def is_up(self) -> bool:
+        if self.process.poll() is not None:
+            raise NoContainer(f"systemd-nspawn: {self.console.read_text(errors='replace')}")
+        children = run("pgrep", "--parent", self.process.pid).stdout.split()
+        self.init = children[0] if children else None
+        running = ("running", "degraded")
+        return bool(children) and self("systemctl", "is-system-running").stdout.strip() in running
 
     def __call__(self, *command: object, user: str | None = None, **more) -> subprocess.CompletedProcess:
         """Runs a command inside."""
         switch = ["runuser", "-u", user, "--"] if user else []
         return run("nsenter", "-t", self.init, "-a", *switch, *command, **more)
 
+    def well(self, *command: object, **more) -> str:
+        """What a command says inside that must succeed."""
+        done = self(*command, **more)
+        if done.returncode != 0:
+            words = " ".join(map(str, command))
+            raise AssertionError(f"{self.name}: {words}: {done.stdout}{done.stderr}\n{self.journal()}")
+        return done.stdout
+
+    def property(self, unit: str, name: str) -> str:
+        """A property of a unit."""
+        return self.well("systemctl", "show", f"--property={name}", "--value", unit).strip()
+
+    def journal(self, *matches: str) -> str:
+        """The end of what the journal tells."""
+        return self("journalctl", "--output=cat", "--no-pager", *matches).stdout[-6000:]
+
+    def entries(self, *matches: str) -> list[dict]:
+        """What the journal tells, with all fields."""
+        lines = self.well("journalctl", "--output=json", "--no-pager", *matches).splitlines()
+        return [json.loads(line) for line in lines]
+
+    def reboot(self) -> None:
+        """Starts the machine again from within, and waits until it is up."""
+        self("systemctl", "reboot")
+        status = self.process.wait(PATIENCE)
+        if status != REBOOT:
+            raise AssertionError(f"{self.name} does not reboot: systemd-nspawn ended with {status}")
+        self.start()
+        self.booted()
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -98,6 +98,17 @@ let
       services = unit (own units config.systemd.services);
       sockets = unit (own units config.systemd.sockets);
       paths = unit (own units config.systemd.paths);
+      tmpfiles = mapAttrs (
+        _:
+        mapAttrs (
+          _:
+          own [
+            "group"
+            "mode"
+            "user"
+          ]
+        )
+      ) (config.systemd.tmpfiles.settings.mpyc-party or { });
       tcp = config.networking.firewall.allowedTCPPorts;
       udp = config.networking.firewall.allowedUDPPorts;
       users = builtins.attrNames (own [ "mpyc-party" "mpyc-party-hub" ] config.users.users or { });

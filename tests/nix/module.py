@@ -27,7 +27,8 @@ def described():
 def agent() -> pathlib.Path:
     """The real binary."""
     named = os.environ.get("MPYC_PARTY")
-    places = [named] if named else [PROJECT / f"target/{kind}/mpyc-party" for kind in ("debug", "release")]
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target"))
+    places = [named] if named else [target / f"{kind}/mpyc-party" for kind in ("debug", "release")]
     for place in map(pathlib.Path, places):
         if place.is_file():
             return place.resolve()
@@ -88,6 +89,15 @@ def unit(attributes: dict, script: pathlib.Path | None = None) -> str:
         + section("Socket", socket)
         + section("Path", attributes.get("pathConfig", {}))
         + section("Install", install)
+    )
+
+
+def tmpfiles(settings: dict) -> str:
+    """A file for systemd-tmpfiles."""
+    return "".join(
+        f"{kind} {path} {one['mode']} {one['user']} {one['group']} -\n"
+        for path, kinds in settings.items()
+        for kind, one in kinds.items()
     )
 
 

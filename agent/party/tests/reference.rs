@@ -58,9 +58,10 @@ fn every_command_has_a_help_that_fits_a_terminal() -> Result<()> {
 fn reference(home: &Path) -> Result<String> {
     let mut pages = pages(home)?;
     pages.sort();
-    let mut text = "# Commands\n\nGenerated: what `--help` says of each. The same, as manual pages: \
+    let mut text =
+        "# Commands\n\nGenerated: what `--help` says of each. The same, as manual pages: \
          `mpyc-party man DIRECTORY`.\n"
-        .to_owned();
+            .to_owned();
     for page in pages {
         let words: Vec<&str> = page.split('-').skip(2).collect();
         let help = clean(mpyc_party(home).args(&words).arg("--help").output()?)?;

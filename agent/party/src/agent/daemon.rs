@@ -81,6 +81,8 @@ pub(super) struct Daemon {
     _home: Ear,
     outputs: Outputs,
     ready: bool,
+    /// What the service manager was told last of how things stand.
+    told: String,
 }
 
 impl Daemon {
@@ -118,6 +120,7 @@ impl Daemon {
             _home: home,
             outputs,
             ready: false,
+            told: String::new(),
         };
         daemon.declare()?;
         Ok(daemon)
@@ -449,7 +452,7 @@ impl Daemon {
         };
         let up = self.hubs.is_empty() || status.hubs_up() > 0;
         let text = status.to_string();
-        let changed = self.outputs.status.send_if_modified(|known| {
+        self.outputs.status.send_if_modified(|known| {
             let changed = *known != status;
             *known = status;
             changed
@@ -458,9 +461,10 @@ impl Daemon {
             self.ready = true;
             log::info!("ready: {text}");
             notify::ready(&text);
-        } else if changed {
+        } else if self.told != text {
             notify::status(&text);
         }
+        self.told = text;
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a service manager is told: whether the agent is ready, what it waits for, that it lives.
+//! What a service manager is told: whether the agent or a hub is ready, what it waits for, that it
+//! lives.
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ fn line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// The agent does its work.
-pub(super) fn ready(text: &str) {
+/// It does its work.
+pub(crate) fn ready(text: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(&line(text))]);
 }
 
@@ -34,8 +35,8 @@ pub(super) fn reloading() {
     }
 }
 
-/// The agent ends.
-pub(super) fn stopping() {
+/// It ends.
+pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 

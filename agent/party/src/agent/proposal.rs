@@ -72,7 +72,8 @@ impl Seen {
 pub(super) struct Seat {
     activity: Activity,
     seen: BTreeMap<PartyName, Seen>,
-    /// Nothing is a proposal before: the last run is still fading.
+    /// Nothing is a proposal before: the last run is still fading, and a runner that ends may be
+    /// seen to come and go at the hubs.
     quiet: Option<Instant>,
     /// No start without a person before.
     rested: Option<Instant>,
@@ -106,13 +107,9 @@ impl Seat {
     pub(super) fn present(&mut self, party: PartyName, place: String, now: Instant) {
         let known = self.seen.get(&party).is_some_and(|s| s.until.is_none() && s.place == place);
         if !known {
-            self.seen.insert(party, Seen { from: Some(self.heard(now)), until: None, place });
+            let from = self.quiet.map_or(now, |quiet| quiet.max(now));
+            self.seen.insert(party, Seen { from: Some(from), until: None, place });
         }
-    }
-
-    /// From when on somebody who is heard of now counts: just after a run it may be news of the run.
-    fn heard(&self, now: Instant) -> Instant {
-        self.quiet.map_or(now, |quiet| quiet.max(now))
     }
 
     /// No hub knows a runner of `party` any longer.
@@ -122,7 +119,11 @@ impl Seat {
 
     /// A runner of `party` came to this party's port.
     pub(super) fn knock(&mut self, party: PartyName, now: Instant) {
-        let fresh = Seen { from: Some(self.heard(now)), until: None, place: String::new() };
+        if self.quiet.is_some_and(|quiet| now < quiet) {
+            // Who has not heard yet that the run is over; a proposal knocks again.
+            return;
+        }
+        let fresh = Seen { from: Some(now), until: None, place: String::new() };
         let seen =
             self.seen.entry(party).or_insert_with(|| Seen { until: Some(now), ..fresh.clone() });
         if seen.until.is_some_and(|until| until + KNOCK < now) {
@@ -157,6 +158,7 @@ impl Seat {
         let pause = PAUSES[0] * 2_u32.saturating_pow(self.fruitless.saturating_sub(1)).min(1000);
         self.rested = (self.fruitless > 0).then(|| now + pause.min(PAUSES[1]));
         self.quiet = Some(now + LINGER);
+        self.seen.retain(|_, seen| seen.until.is_none() || seen.from.is_none());
         for seen in self.seen.values_mut() {
             seen.from = seen.from.map(|from| from.max(now + LINGER));
         }

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::{Common, Outcome, output, stop};
+use crate::agent::notify;
 use crate::config::files;
 use crate::identity::{Store, keep_fresh};
 
@@ -67,13 +68,19 @@ impl Hub {
                 files::replace_private(path, address.port().to_string().as_bytes())?;
             }
             output::good(format!("the hub serves on {address}"));
+            let role = if authority.is_dir() { "with the authority" } else { "alone" };
+            notify::ready(&format!("serves on {address}, {role}"));
             let defaults = relay::Limits::default();
             let limits = Limits {
                 relay: relay::Limits { per_party: config.hub.relay_pairs, ..defaults },
                 relay_rate: config.hub.relay_rate,
                 ..Limits::default()
             };
-            serve(listener, endpoint, served, limits, stop::asked()).await?;
+            let stop = async {
+                stop::asked().await;
+                notify::stopping();
+            };
+            serve(listener, endpoint, served, limits, stop).await?;
             output::step("the hub has stopped");
             Ok(ExitCode::SUCCESS)
         })

@@ -1,5 +1,7 @@
 //! `mpyc-party status`.
 
+mod agent;
+
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +10,7 @@ use mpyc_party_hub::now;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use self::agent::Agent;
 use super::running::{self, Running};
 use super::session::runs;
 use super::{Common, Outcome, output, runtime};
@@ -20,7 +23,8 @@ use crate::session::words::visible;
 /// Show who this party is, what runs here, and how the last runs ended
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks nobody but the runners on this machine. mpyc-party doctor looks further.
+Asks nobody but the runners and the agent on this machine; who may ask the agent is told by it even
+where the state directory is not readable. mpyc-party doctor looks further.
 
 Examples:
   mpyc-party status
@@ -31,9 +35,18 @@ impl Status {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (place, config) = common.load()?;
         let store = Store::new(&place.state);
+        let runtime = runtime()?;
+        let agent = runtime.block_on(Agent::ask(config.agent.bus));
+        if let (false, None, Some(agent)) = (store.is_there(), &common.state, &agent) {
+            return tell_by_agent(agent, common.json);
+        }
         let (claims, party) = (store.claims()?, store.party()?);
+        // One of another party tells nothing of this one.
+        let agent = agent.filter(|agent| {
+            agent.party == party.as_str() && agent.network == claims.network.as_str()
+        });
         let hubs = config.hubs(store.hubs()?);
-        let running = runtime()?.block_on(running::all(&place, None))?;
+        let running = runtime.block_on(running::all(&place, None))?;
         let last = last_runs(&config, &place)?;
         if common.json {
             output::json(&json!({
@@ -43,6 +56,7 @@ impl Status {
                     "valid": claims.check_validity(now()).is_ok(),
                 },
                 "hubs": hubs, "local_discovery": config.network.local_discovery,
+                "agent": agent.as_ref().map(Agent::json),
                 "running": running.iter().map(json).collect::<Vec<_>>(),
                 "sessions": last.iter().map(|(name, run)| json!({
                     "name": name, "last": run.as_ref().map(runs::Run::json),
@@ -57,10 +71,24 @@ impl Status {
         let nearby =
             if config.network.local_discovery { "are found" } else { "are not looked for" };
         output::field("nearby", format!("parties in the same local network {nearby}"));
+        if let Some(agent) = &agent {
+            agent.show();
+        }
         show_running(&running);
         show_last(&last);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What can be told without the state directory.
+fn tell_by_agent(agent: &Agent, in_json: bool) -> Outcome {
+    if in_json {
+        output::json(&agent.party_json())?;
+    } else {
+        agent.show_party();
+        agent.show();
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Every declared session with its last run.
@@ -83,13 +111,17 @@ fn json(run: &Running) -> Value {
 pub(super) fn validity(claims: &Claims) -> String {
     match claims.check_validity(now()) {
         Ok(()) => {
-            let until = i64::try_from(claims.not_after).unwrap_or(i64::MAX);
-            let until = OffsetDateTime::from_unix_timestamp(until).map(minute).unwrap_or_default();
-            let left = about(claims.not_after.saturating_sub(now()));
-            format!("valid until {until}, for {left}; the next run renews it when that is due")
+            format!("{}; the next run renews it when that is due", until(claims.not_after))
         }
         Err(problem) => format!("cannot be used: {problem}"),
     }
+}
+
+/// Until when a certificate is good, in Unix time.
+fn until(expiry: u64) -> String {
+    let end = i64::try_from(expiry).unwrap_or(i64::MAX);
+    let end = OffsetDateTime::from_unix_timestamp(end).map(minute).unwrap_or_default();
+    format!("valid until {end}, for {}", about(expiry.saturating_sub(now())))
 }
 
 fn show_running(running: &[Running]) {

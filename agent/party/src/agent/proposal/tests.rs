@@ -30,16 +30,21 @@ fn who_lingers_after_a_run_proposes_nothing_and_who_stays_does() {
     seat.came();
     seat.went(true, now);
     assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER)));
-    seat.knock("bob".parse().unwrap(), now);
-    assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER)));
-    // What is heard of another place may still be of that run.
+    seat.gone(&alice());
     seat.present(alice(), "b".into(), now);
     assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER)));
-    // Who comes later is news, and so is one that does not go.
-    seat.present(alice(), "c".into(), now + LINGER);
     assert_eq!(free(&mut seat, now + LINGER), Decision::Start(alice()));
+}
+
+#[test]
+fn who_knocked_at_the_end_of_a_run_proposes_only_by_knocking_again() {
+    let (mut seat, now) = (Seat::default(), Instant::now());
+    seat.knock(alice(), now);
     seat.came();
     seat.went(true, now);
+    seat.knock(alice(), now + LINGER / 2);
+    assert_eq!(free(&mut seat, now + LINGER), Decision::Nothing(None));
+    seat.knock(alice(), now + LINGER);
     assert_eq!(free(&mut seat, now + LINGER), Decision::Start(alice()));
 }
 
@@ -110,20 +115,16 @@ fn starts_that_lead_to_no_run_come_ever_more_seldom() {
         assert_eq!(free(&mut seat, now), Decision::Start(alice()));
         seat.starting();
         seat.went(false, now);
-        seat.present(alice(), format!("{now:?}"), now);
-        let quiet = now + LINGER;
-        assert_eq!(free(&mut seat, now), Decision::Nothing(Some(quiet)));
-        let Decision::Later(_, next) = free(&mut seat, quiet) else { panic!("started at once") };
+        let seen = now + LINGER;
+        seat.present(alice(), format!("{now:?}"), seen);
+        let Decision::Later(_, next) = free(&mut seat, seen) else { panic!("started at once") };
         pauses.push((next - now).as_secs());
         now = next;
     }
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600, 600, 600, 600]);
     seat.came();
     seat.went(true, now);
+    now += LINGER;
     seat.present(alice(), "b".into(), now);
-    assert_eq!(
-        free(&mut seat, now + LINGER),
-        Decision::Start(alice()),
-        "a run makes good for them"
-    );
+    assert_eq!(free(&mut seat, now), Decision::Start(alice()), "a run makes good for them");
 }

@@ -1,0 +1,47 @@
+# The machines of the container tests: a hub with its authority, and a party. The three parties have
+# the same configuration: who is who says only the token. Programs lie where test_fleet.py puts them.
+let
+  session =
+    program: more:
+    {
+      program = "/opt/programs/${program}.py";
+      parties = [
+        "alice"
+        "bob"
+        "carol"
+      ];
+      start = "on-proposal";
+      max-runs = 1000;
+      interval = "1s";
+      deadline = "1m";
+    }
+    // more;
+  patient = {
+    input = "/var/lib/signal";
+    journal-output = true;
+  };
+in
+{
+  fleet-hub.services.mpyc-party = {
+    openFirewall = true;
+    hub.enable = true;
+    authority.enable = true;
+    authority.network = "example";
+  };
+  fleet-party.services.mpyc-party = {
+    enable = true;
+    openFirewall = true;
+    tokenFile = "/boot/firmware/mpyc-party.token";
+    settings = {
+      agent.metrics = "/run/mpyc-party/metrics.sock";
+      python.interpreter = "/opt/mpyc/bin/python3";
+    };
+    sessions = {
+      demo = session "secret_santa" { };
+      asked = session "secret_santa" { start = "manual"; };
+      failing = session "failing" { };
+      patient = session "patient" patient;
+      patient2 = session "patient" patient;
+    };
+  };
+}

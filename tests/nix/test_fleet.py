@@ -1,0 +1,248 @@
+"""The module's units, policies and configuration under the real systemd, on a hub and three parties."""
+
+import json
+import sys
+import unittest
+
+import container
+import fleet
+from container import eventually
+from fleet import Patient, Running, ask, call, is_ready, sessions
+
+SOCKETS = ("mpyc-party.socket", "mpyc-party-runners.socket")
+
+
+class Units(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if reason := container.why_not():
+            cls.skip(reason)
+        try:
+            cls.fleet = cls.enterClassContext(fleet.Fleet())
+        except container.NoContainer as reason:
+            cls.skip(reason)
+        cls.hub, cls.alice, cls.bob, cls.carol = cls.fleet.hub, *cls.fleet.parties
+
+    @classmethod
+    def skip(cls, reason: object) -> None:
+        print(f"\nNOT TESTED: the units under a real systemd ({reason})", file=sys.stderr)
+        raise unittest.SkipTest(str(reason))
+
+    def completes(self, running: Running) -> None:
+        self.assertEqual(running.verdicts(), ["completed"] * 3)
+
+    def test_01_nothing_fails_before_there_is_a_token(self):
+        self.assertEqual(self.alice.well("systemctl", "--failed", "--no-legend"), "")
+        for unit in ("mpyc-party.service", *SOCKETS):
+            self.assertEqual(self.alice("systemctl", "is-active", unit).stdout, "inactive\n", unit)
+
+    def test_02_each_party_is_ready_given_only_a_token_which_is_then_gone(self):
+        put = f"umask 077; cat > /boot/new; mv /boot/new /{fleet.TOKEN}"
+        self.alice.well("sh", "-c", put, input=self.fleet.late)
+        for party in self.fleet.parties:
+            eventually(lambda: is_ready(party), party.journal)
+            self.assertEqual(ask(party, "Name"), party.name)
+            self.assertEqual(ask(party, "Hubs"), {fleet.HUB: "up"})
+            self.assertIn(f"{party.name} in example", party.property("mpyc-party.service", "StatusText"))
+            for left in (f"/{fleet.TOKEN}", f"{fleet.STATE}/token"):
+                self.assertNotEqual(party("test", "-e", left).returncode, 0, f"{left} of {party.name}")
+            self.assertEqual(party.well("systemctl", "is-active", *SOCKETS), "active\n" * 2)
+            mode = party.well("stat", "-c", "%a %U", "/run/mpyc-party/agent.sock")
+            self.assertEqual(mode, "600 mpyc-party\n")
+
+    def test_03_the_hub_says_what_it_does(self):
+        self.assertEqual(self.hub.property("mpyc-party-hub.service", "Type"), "notify")
+        self.assertIn("with the authority", self.hub.property("mpyc-party-hub.service", "StatusText"))
+
+    def test_04_a_session_that_one_starts_completes_everywhere_and_the_journal_tells_its_story(self):
+        running = Running(self.fleet, "demo")
+        self.alice.well("systemctl", "start", "--wait", "mpyc-session@demo.service")
+        self.completes(running)
+        run = running.newest()[0]["run"]
+        for party in self.fleet.parties:
+            story = party.entries("MPYC_SESSION=demo")
+            told = [entry["MESSAGE"] for entry in story]
+            for sentence in ("looking for", "linked to", f"agreed on run {run}", "completed"):
+                self.assertTrue(any(sentence in line for line in told), f"no «{sentence}» in {told}")
+            self.assertFalse(any("Your present" in line for line in told), "output is in the journal")
+            of_run = [entry for entry in story if entry.get("MPYC_RUN") == run]
+            self.assertTrue({"run", "end"} <= {entry.get("MPYC_STAGE") for entry in of_run})
+            runner = [entry for entry in story if entry["_SYSTEMD_UNIT"].startswith("mpyc-session@")]
+            self.assertEqual({entry["MPYC_PARTY"] for entry in runner if "MPYC_PARTY" in entry}, {party.name})
+        self.assertIn("alice proposes session demo: it is started", self.bob.journal())
+
+    def test_05_a_session_that_is_stopped_has_failed_everywhere_and_says_where(self):
+        running = Patient(self.fleet)
+        self.bob.well("systemctl", "stop", "mpyc-session@patient.service")
+        for verdict in running.verdicts():
+            self.assertEqual((verdict["failed"]["who"], verdict["failed"]["reason"]), (["bob"], "stopped"))
+        for party in self.fleet.parties:
+            self.assertIn("bob: the session was stopped there", party.journal("MPYC_SESSION=patient"))
+
+    def test_06_a_run_does_not_notice_what_becomes_of_the_agents(self):
+        running = Patient(self.fleet)
+        agent, session = "mpyc-party.service", "mpyc-session@patient.service"
+        both = lambda: [[one.property(unit, "MainPID") for unit in (agent, session)] for one in self.fleet.parties]
+        before = both()
+        self.alice.well("systemctl", "restart", agent)
+        self.bob.well("systemctl", "kill", "--kill-whom=main", "--signal=KILL", agent)
+        new = "cat /usr/local/bin/mpyc-party - > /root/new; chmod 755 /root/new; mv /root/new /usr/local/bin/mpyc-party"
+        self.carol.well("sh", "-c", new, input="another build")
+        self.carol.well("systemctl", "restart", agent)
+        for party in self.fleet.parties:
+            eventually(lambda: is_ready(party) and sessions(party)["patient"] == "running", party.journal)
+        for (agent_then, runner_then), (agent_now, runner_now) in zip(before, both(), strict=True):
+            self.assertNotEqual(agent_then, agent_now)
+            self.assertEqual(runner_then, runner_now)
+        sizes = [self.carol.well("stat", "-Lc", "%s", f"/proc/{self.carol.property(unit, 'MainPID')}/exe")
+                 for unit in (agent, session)]
+        self.assertNotEqual(*sizes, "the agent is not of the new build")
+        self.assertEqual(running.finish(), ["completed"] * 3)
+
+    def test_07_a_machine_that_was_restarted_is_back_without_help(self):
+        before = self.carol.well("cat", "/proc/sys/kernel/random/boot_id"), self.carol.init
+        self.carol.reboot()
+        self.assertNotEqual(before[1], self.carol.init)
+        eventually(lambda: is_ready(self.carol), self.carol.journal)
+        self.assertEqual((ask(self.carol, "Name"), ask(self.carol, "Hubs")), ("carol", {fleet.HUB: "up"}))
+        running = Running(self.fleet, "demo")
+        self.alice.well("systemctl", "start", "mpyc-session@demo.service")
+        self.completes(running)
+
+    def test_08_two_sessions_share_one_port(self):
+        both = [Patient(self.fleet), Patient(self.fleet, "patient2")]
+        for party in self.fleet.parties:
+            self.assertEqual([sessions(party)[one.session] for one in both], ["running"] * 2)
+            self.assertEqual(self.fleet.network.listening(party.name), {4747})
+            for one in both:
+                self.assertIn("listening on port 4747", party.journal(f"MPYC_SESSION={one.session}"))
+        for one in both:
+            self.assertEqual(one.finish(), ["completed"] * 3)
+
+    def test_09_a_run_that_failed_is_a_failed_unit_which_says_why(self):
+        running = Running(self.fleet, "failing")
+        unit = "mpyc-session@failing.service"
+        self.assertNotEqual(self.alice("systemctl", "start", "--wait", unit).returncode, 0)
+        for verdict in running.verdicts():
+            self.assertEqual(verdict["failed"]["who"], ["bob"])
+        for party in self.fleet.parties:
+            eventually(lambda: party.property(unit, "ActiveState") == "failed", party.journal)
+            self.assertIn("failed: bob: ", party("systemctl", "status", "--no-pager", "--full", unit).stdout)
+            self.assertEqual(party.property(unit, "ExecMainStatus"), "1")
+            party.well("systemctl", "reset-failed", unit)
+
+    def test_10_the_bus_shows_the_interface_to_the_group_alone(self):
+        look = ["busctl", "introspect", "org.mpyc.Party1", "/org/mpyc/Party1", "org.mpyc.Party1"]
+        shown = self.bob.well(*look, user="member")
+        for member in (".Start", ".Approve", ".CertificateExpiry", ".Sessions", ".RunEnded"):
+            self.assertIn(member, shown)
+        self.assertNotEqual(self.bob(*look, user="stranger").returncode, 0)
+
+    def test_11_the_group_starts_sessions_over_the_bus(self):
+        refused = call(self.bob, "stranger", "Start", "demo")
+        self.assertIn("Access denied", refused.stderr)
+        refused = call(self.bob, "member", "Start", "mpyc-party-hub")
+        self.assertIn("there is no session", refused.stderr)
+        running = Running(self.fleet, "demo")
+        self.assertEqual(call(self.bob, "member", "Start", "demo").stderr, "")
+        self.completes(running)
+
+    def test_12_what_a_person_must_start_waits_for_one(self):
+        running = Running(self.fleet, "asked")
+        self.alice.well("systemctl", "start", "mpyc-session@asked.service")
+        for party in (self.bob, self.carol):
+            eventually(lambda: sessions(party)["asked"] == "proposed", party.journal)
+            self.assertEqual(party.property("mpyc-session@asked.service", "ActiveState"), "inactive")
+            self.assertEqual(call(party, "member", "Approve", "asked").stderr, "")
+        self.completes(running)
+
+    def test_13_the_group_starts_and_stops_sessions_and_nothing_else(self):
+        for user, verb, unit, allowed in [
+            ("member", "start", "mpyc-session@asked", True),
+            ("member", "stop", "mpyc-session@asked", True),
+            ("mpyc-party", "start", "mpyc-session@asked", True),
+            ("mpyc-party", "stop", "mpyc-session@asked", True),
+            ("member", "kill", "mpyc-session@asked", False),
+            ("member", "stop", "mpyc-party", False),
+            ("stranger", "start", "mpyc-session@asked", False),
+        ]:
+            with self.subTest(f"{user} {verb} {unit}"):
+                done = self.alice("systemctl", "--no-ask-password", verb, f"{unit}.service", user=user)
+                self.assertEqual(done.returncode == 0, allowed, done.stderr)
+        self.alice("systemctl", "reset-failed")
+
+    def test_14_only_the_agent_has_its_name_on_the_bus(self):
+        bus = ["org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"]
+        # 4: do not wait for it. 3: somebody has it.
+        want = ["busctl", "call", *bus, "RequestName", "su", "org.mpyc.Party1", "4"]
+        self.assertEqual(self.bob.well(*want, user="mpyc-party"), "u 3\n")
+        for user in ("member", "stranger"):
+            self.assertIn("Access denied", self.bob(*want, user=user).stderr)
+
+    def test_15_metrics_are_served(self):
+        read = (
+            "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/mpyc-party/metrics.sock');"
+            "s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); print(s.makefile().read())"
+        )
+        told = self.alice.well("python3", "-c", read)
+        self.assertIn("mpyc_party_hubs_up 1\n", told)
+        self.assertTrue(told.endswith("# EOF\n\n"), told)
+
+    def test_16_the_status_comes_from_the_agent_for_who_may_ask_it(self):
+        show = ["mpyc-party", "--json", "status"]
+        told = json.loads(self.alice.well(*show, user="member"))
+        self.assertEqual((told["party"], told["agent"]["hubs"]), ("alice", {fleet.HUB: "up"}))
+        sessions = {one["name"]: one for one in told["agent"]["sessions"]}
+        self.assertEqual((sessions["demo"]["start"], sessions["demo"]["state"]), ("on-proposal", "idle"))
+        self.assertIn("session demo: idle", self.alice.well("mpyc-party", "status", user="member"))
+        own = [*show, "--state", fleet.STATE]
+        told = json.loads(self.alice.well(*own, user="mpyc-party"))
+        self.assertEqual((told["party"], told["agent"]["port"]), ("alice", 4747))
+        self.assertIn("is not enrolled", self.alice(*show, user="stranger").stderr)
+
+    def test_17_a_new_configuration_is_taken_up_and_a_bad_one_is_refused_with_the_reason(self):
+        file, agent = self.bob.root / "etc/mpyc-party/config.toml", "mpyc-party.service"
+        good = file.read_text()
+        file.write_text(good.replace('"asked"', '"later"'))
+        self.bob.well("systemctl", "reload", agent)
+        eventually(lambda: "later" in sessions(self.bob), self.bob.journal)
+        self.assertNotIn("asked", sessions(self.bob))
+        file.write_text(good.replace('"max-runs"', '"max-rums"'))
+        self.bob.well("systemctl", "reload", agent)
+        stays = "the old configuration stays: "
+        eventually(lambda: stays in self.bob.property(agent, "StatusText"), self.bob.journal)
+        self.assertIn("max-rums", call(self.bob, "member", "Reload").stderr)
+        self.assertIn("later", sessions(self.bob))
+        self.assertNotEqual(self.bob("systemctl", "restart", agent).returncode, 0)
+        self.assertEqual(self.bob.property(agent, "ActiveState"), "failed")
+        self.assertEqual(self.bob.property(agent, "ExecMainStatus"), "2")
+        self.assertIn("max-rums", self.bob("systemctl", "status", "--no-pager", "--full", agent).stdout)
+        file.write_text(good)
+        self.bob.well("systemctl", "restart", agent)
+        self.assertIn("asked", sessions(self.bob))
+
+    def test_18_a_hub_that_is_away_keeps_no_neighbours_apart(self):
+        self.hub.well("systemctl", "stop", "mpyc-party-hub.service")
+        self.alice.well("systemctl", "restart", "--no-block", "mpyc-party.service")
+        waits = "hubs reached: 0 of 1"
+        eventually(lambda: waits in self.alice.property("mpyc-party.service", "StatusText"), self.alice.journal)
+        running = Running(self.fleet, "demo")
+        for party in self.fleet.parties:
+            party.well("systemctl", "start", "mpyc-session@demo.service")
+        self.completes(running)
+        self.assertEqual(self.alice("systemctl", "is-active", "mpyc-party.service").stdout, "activating\n")
+        self.hub.well("systemctl", "start", "mpyc-party-hub.service")
+        for party in self.fleet.parties:
+            eventually(lambda: is_ready(party) and ask(party, "Hubs") == {fleet.HUB: "up"}, party.journal)
+
+    def test_19_exposure_is_small(self):
+        for machine, unit, most in [
+            (self.alice, "mpyc-party", 15),
+            (self.alice, "mpyc-session@demo", 30),
+            (self.hub, "mpyc-party-hub", 15),
+        ]:
+            machine.well("systemd-analyze", "security", f"--threshold={most}", f"{unit}.service")
+
+
+if __name__ == "__main__":
+    unittest.main()
