@@ -196,6 +196,7 @@ impl Finder {
             tag: self.tag,
             candidates: self.own.clone(),
             allow: if self.ports.is_some() { others.clone() } else { Vec::new() },
+            groups: Vec::new(),
             watch: others,
         }
     }
