@@ -11,7 +11,7 @@ mod declared;
 mod door;
 mod enrol;
 mod metrics;
-mod notify;
+pub mod notify;
 mod proposal;
 mod runners;
 mod start;

@@ -165,6 +165,9 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         message: String,
     },
+    /// There is nothing to expose.
+    #[error("nothing is exposed: the configuration has no section [expose.NAME]")]
+    NothingExposed,
     /// None was named, and there is none where it is looked for.
     #[error("there is no configuration to check: name a file. Without one, every default holds")]
     Nothing,

@@ -12,7 +12,7 @@ fn tell(states: &[NotifyState<'_>]) {
 }
 
 /// What the agent is doing, for `systemctl status`.
-pub(super) fn status(text: &str) {
+pub fn status(text: &str) {
     tell(&[NotifyState::Status(&line(text))]);
 }
 
@@ -22,12 +22,12 @@ fn line(text: &str) -> String {
 }
 
 /// The agent does its work.
-pub(super) fn ready(text: &str) {
+pub fn ready(text: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(&line(text))]);
 }
 
 /// The configuration is being read again; [`ready`] follows.
-pub(super) fn reloading() {
+pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
@@ -35,18 +35,18 @@ pub(super) fn reloading() {
 }
 
 /// The agent ends.
-pub(super) fn stopping() {
+pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
 /// How often [`alive`] is to be told; half of what the service manager waits. None where it does
 /// not watch.
 #[must_use]
-pub(super) fn heartbeat() -> Option<Duration> {
+pub fn heartbeat() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|patience| patience / 2).filter(|beat| !beat.is_zero())
 }
 
 /// The agent's event loop goes round.
-pub(super) fn alive() {
+pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
