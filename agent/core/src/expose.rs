@@ -87,6 +87,12 @@ impl Rules {
         self.0.iter().find(|rule| rule.port == port && rule.allows(claims))
     }
 
+    /// Whether the party with these claims, who was connected by `rule`, still would be.
+    #[must_use]
+    pub fn still(&self, rule: &Rule, claims: &Claims) -> bool {
+        self.find(claims, rule.port).is_some_and(|now| now.to == rule.to)
+    }
+
     /// The parties that may reach something.
     #[must_use]
     pub fn parties(&self) -> BTreeSet<PartyName> {
@@ -148,6 +154,17 @@ mod tests {
         assert!(!finds(&party("operator", &["admins"]), 23));
         assert!(!finds(&claims(Role::Hub(1), &["admins"]), 22), "a hub is no party");
         assert_eq!((rules.parties().len(), rules.groups().len()), (2, 1));
+    }
+
+    #[test]
+    fn a_connection_stays_allowed_while_it_would_lead_to_the_same() {
+        let first = rule("ssh", 22, &["alice", "bob"], &[]);
+        let still = |now: Rule| Rules(vec![now]).still(&first, &party("bob", &["admins"]));
+        assert!(still(rule("ssh", 22, &["bob"], &[])));
+        assert!(still(rule("shell", 22, &[], &["admins"])));
+        assert!(!still(rule("ssh", 22, &["alice"], &[])));
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 22));
+        assert!(!still(Rule { to: elsewhere, ..first.clone() }));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Getting to a port that another party exposes.
 //!
-//! Every way to that party is tried at once. What comes up directly is taken; a relayed connection
-//! only after a moment, which it is used for: over it the other party is told where to dial, so
-//! that the packets of both ends open each other's NATs.
+//! Every way to that party is tried at once. The best, TCP, is taken as soon as it comes up, any
+//! other only when none better has after a moment. The moment of a relayed connection is put to use:
+//! over it the other party is told where to dial, so that the packets of both ends open each other's
+//! NATs.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mpyc_party_core::candidate::{Candidate, canonical};
 use mpyc_party_core::expose::{Answer, Ask, LONGEST, Refusal};
 use mpyc_party_core::path::{Kind, Target};
 use mpyc_party_transport::{Protocol, Secure, frame, quic};
@@ -23,6 +25,8 @@ use crate::discovery::{Finder, Found};
 const OTHER: usize = 1;
 /// How long a relayed connection waits for a direct one: a few round trips across an ocean.
 const SHORTLY: Duration = Duration::from_secs(1);
+/// How long QUIC waits for TCP, which costs less and tells at once when the other process has died.
+const BRIEFLY: Duration = Duration::from_millis(200);
 /// Pause before what failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the other party may take to answer; what listens there has most of it.
@@ -61,12 +65,12 @@ pub async fn reach(
     let (end, mut known) = (Instant::now() + wait, BTreeSet::new());
     let mut failed: Vec<Attempt> = Vec::new();
     let mut attempts = JoinSet::new();
-    let mut reserve: Option<(Reached, Instant)> = None;
+    let mut best: Option<Reached> = None;
+    let mut due = end;
     finder.announce(None, quic.cloned());
     loop {
-        let due = reserve.as_ref().map_or(end, |(_, due)| *due);
         tokio::select! {
-            () = sleep_until(due) => break,
+            () = sleep_until(due) => return best.ok_or(failed),
             found = finder.next() => {
                 let Found::Peer(_, at) = found else { continue };
                 for target in targets(at.tcp(), at.udp(), at.hubs.clone()) {
@@ -77,16 +81,21 @@ pub async fn reach(
             }
             incoming = dialled(quic) => drop(attempts.spawn(ways.clone().accept(incoming))),
             Some(Ok((target, outcome))) = attempts.join_next() => match outcome {
-                Ok(reached) if reached.via.is_none() => return Ok(reached),
-                Ok(mut reached) if reserve.is_none() => {
+                Ok(reached) if reached.kind() == Kind::Tcp => return Ok(reached),
+                Ok(mut reached) => {
+                    if best.as_ref().is_some_and(|best| best.kind() <= reached.kind()) {
+                        continue;
+                    }
+                    let moment = match reached.kind() {
+                        Kind::Relay => SHORTLY,
+                        _ => BRIEFLY,
+                    };
                     let own = quic.map(|quic| finder.reachable(quic.port())).unwrap_or_default();
-                    let meet = Ask::Meet(own);
-                    let meet = frame::write(&mut reached.secure.stream, &meet, LONGEST);
-                    if let Ok(Ok(())) = timeout(PAUSE, meet).await {
-                        reserve = Some((reached, (Instant::now() + SHORTLY).min(end)));
+                    if reached.kind() == Kind::Quic || reached.meet(own).await {
+                        due = due.min(Instant::now() + moment);
+                        best = Some(reached);
                     }
                 }
-                Ok(_) => {}
                 Err(error) => if let Some(target) = target {
                     log::debug!("{target}: {error}");
                     note(&mut failed, &target, error.to_string());
@@ -95,7 +104,6 @@ pub async fn reach(
             },
         }
     }
-    reserve.map(|(reached, _)| reached).ok_or(failed)
 }
 
 /// Keeps the newest outcome of each target.
@@ -173,13 +181,20 @@ impl Reached {
     /// Where the other party is, or the hub that relays.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.secure.address
+        canonical(self.secure.address)
     }
 
     /// The hub that relays, «host:port».
     #[must_use]
     pub fn via(&self) -> Option<&str> {
         self.via.as_deref()
+    }
+
+    /// Asks the other party to dial, too; false where that cannot be said.
+    async fn meet(&mut self, own: Vec<Candidate>) -> bool {
+        let meet = Ask::Meet(own);
+        let said = frame::write(&mut self.secure.stream, &meet, LONGEST);
+        matches!(timeout(PAUSE, said).await, Ok(Ok(())))
     }
 
     /// Asks for `port`; a connection to what listens there.

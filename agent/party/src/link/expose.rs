@@ -96,7 +96,7 @@ pub async fn serve(
     loop {
         let arrival = tokio::select! {
             (tcp, from) = entrance.next() => Arrival::Tcp(tcp, from, gate.clone()),
-            Some(incoming) = house.quic.next() => Arrival::Quic(incoming),
+            Some(incoming) = house.quic.next() => Arrival::Quic(Box::new(incoming)),
             call = findable.next() => Arrival::Called(call),
             _ = moves.next() => {
                 findable.moved();
@@ -124,7 +124,7 @@ pub async fn serve(
 /// One who comes.
 enum Arrival {
     Tcp(tokio::net::TcpStream, SocketAddr, Gate),
-    Quic(quic::QuicIncoming),
+    Quic(Box<quic::QuicIncoming>),
     Called(Call),
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mpyc_party_core::candidate::Vantage;
+use mpyc_party_core::candidate::{Vantage, canonical};
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::expose::{Answer, Ask, LONGEST, Refusal, Rule};
 use mpyc_party_core::name::PartyName;
@@ -34,7 +34,7 @@ impl House {
         let party = secure.peer.party().cloned().ok_or("not a party")?;
         let from = match &via {
             Some(hub) => format!("through hub {hub}"),
-            None => format!("from {}, {}", secure.address, secure.path()),
+            None => format!("from {}, {}", canonical(secure.address), secure.path()),
         };
         let mut ask = next(&mut secure).await?;
         if let (Ask::Meet(candidates), Some(_)) = (&ask, &via) {
@@ -101,8 +101,8 @@ impl House {
             },
             // Whoever is revoked gets no other certificate.
             () = sleep(left) => "its certificate expired".to_owned(),
-            _ = allowed.wait_for(|now| now.rules.find(&claims, rule.port) != Some(&rule)) => {
-                "it is not exposed like that any more".to_owned()
+            _ = allowed.wait_for(|now| !now.rules.still(&rule, &claims)) => {
+                "it is not exposed to this party any more".to_owned()
             }
         };
         let (sent, received, took) = (counts.sent(), counts.received(), begun.elapsed().as_secs());
