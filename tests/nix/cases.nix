@@ -33,6 +33,12 @@ in
         listen.port = 4800;
         peers.bob.address = "203.0.113.7:4747";
         python.interpreter = "/usr/bin/python3";
+        expose.ssh = {
+          port = 22;
+          address = "127.0.0.1";
+          groups = [ "admins" ];
+          parties = [ "operator" ];
+        };
       };
       sessions.demo = demo // {
         arguments = [
@@ -126,6 +132,13 @@ in
         "bob"
         "carol"
       ];
+    };
+    exposed-port = party { settings.expose.ssh.port = 70000; };
+    exposed-group = party {
+      settings.expose.ssh = {
+        port = 22;
+        groups = [ "Admins" ];
+      };
     };
     start = with' { start = "always"; };
     max-runs = with' { max-runs = 0; };

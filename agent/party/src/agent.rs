@@ -11,7 +11,7 @@ mod declared;
 mod door;
 mod enrol;
 mod metrics;
-pub mod notify;
+pub(crate) mod notify;
 mod proposal;
 mod runners;
 mod start;

@@ -1,4 +1,5 @@
-//! What a service manager is told: whether the agent is ready, what it waits for, that it lives.
+//! What a service manager is told: whether the agent or a hub is ready, what it waits for, that it
+//! lives.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ fn tell(states: &[NotifyState<'_>]) {
 }
 
 /// What the agent is doing, for `systemctl status`.
-pub fn status(text: &str) {
+pub(super) fn status(text: &str) {
     tell(&[NotifyState::Status(&line(text))]);
 }
 
@@ -21,32 +22,32 @@ fn line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// The agent does its work.
-pub fn ready(text: &str) {
+/// It does its work.
+pub(crate) fn ready(text: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(&line(text))]);
 }
 
 /// The configuration is being read again; [`ready`] follows.
-pub fn reloading() {
+pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
     }
 }
 
-/// The agent ends.
-pub fn stopping() {
+/// It ends.
+pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
 /// How often [`alive`] is to be told; half of what the service manager waits. None where it does
 /// not watch.
 #[must_use]
-pub fn heartbeat() -> Option<Duration> {
+pub(crate) fn heartbeat() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|patience| patience / 2).filter(|beat| !beat.is_zero())
 }
 
 /// The agent's event loop goes round.
-pub fn alive() {
+pub(crate) fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
