@@ -13,10 +13,11 @@ in
     nodeNixpkgs = lib.mapAttrs (_: host: pkgsOf host.system) fleet;
   };
 }
-// lib.mapAttrs (_: host: {
+// lib.mapAttrs (name: host: {
   imports = host.modules;
   deployment = {
-    targetHost = host.address;
+    # One without an address is reached by its name, through mpyc-party connect (docs/nixos.md).
+    targetHost = host.address or name;
     targetUser = "root";
     tags = [
       host.platform

@@ -13,6 +13,8 @@ lib.mapAttrs (
       (./. + "/${host.role}.nix")
       { networking.hostName = name; }
     ]
+    # One without an address is behind a NAT.
+    ++ lib.optional (!host ? address) ./behind-nat.nix
     # What only this host has: its sessions, its input.
     ++ lib.optional (builtins.pathExists (./. + "/${name}.nix")) (./. + "/${name}.nix");
   }

@@ -17,6 +17,7 @@ in
     ./token.nix
     ./agent.nix
     ./session.nix
+    ./expose.nix
     ./hub.nix
     ./access.nix
   ];

@@ -89,6 +89,30 @@ in
             defaultText = lib.literalExpression ''"''${config.services.mpyc-party.python}/bin/python3"'';
             description = "The Python that runs MPyC.";
           };
+          expose = mkOption {
+            default = { };
+            type = types.attrsOf (
+              types.submodule (
+                import ./expose-options.nix {
+                  inherit lib;
+                  toml = format.type;
+                }
+              )
+            );
+            example = lib.literalExpression ''
+              {
+                ssh = {
+                  port = 22;
+                  groups = [ "admins" ];
+                };
+              }
+            '';
+            description = ''
+              Ports of this machine that some other parties may connect to with
+              `mpyc-party connect PARTY PORT`, whatever network it is in. Each needs groups, parties,
+              or both.
+            '';
+          };
           sessions = mkOption {
             default = { };
             type = types.attrsOf (

@@ -34,6 +34,12 @@ in
         agent.metrics = "127.0.0.1:9747";
         peers.bob.address = "203.0.113.7:4747";
         python.interpreter = "/usr/bin/python3";
+        expose.ssh = {
+          port = 22;
+          address = "127.0.0.1";
+          groups = [ "admins" ];
+          parties = [ "operator" ];
+        };
       };
       sessions.demo = demo // {
         arguments = [
@@ -131,6 +137,13 @@ in
       ];
     };
     metrics-for-others = party { settings.agent.metrics = "0.0.0.0:9747"; };
+    exposed-port = party { settings.expose.ssh.port = 70000; };
+    exposed-group = party {
+      settings.expose.ssh = {
+        port = 22;
+        groups = [ "Admins" ];
+      };
+    };
     start = with' { start = "always"; };
     max-runs = with' { max-runs = 0; };
     python = with' { python = "3"; };

@@ -41,6 +41,7 @@ let
     );
   units = [
     "mpyc-party"
+    "mpyc-party-expose"
     "mpyc-party-runners"
     "mpyc-party-token"
     "mpyc-party-hub"
@@ -59,6 +60,7 @@ let
         "listenStreams"
         "onSuccess"
         "pathConfig"
+        "reloadIfChanged"
         "requiredBy"
         "requires"
         "restartIfChanged"

@@ -15,6 +15,7 @@ import reference
 # systemd-analyze's exposure, times ten.
 EXPOSURE = {
     "mpyc-party.service": 15,
+    "mpyc-party-expose.service": 15,
     "mpyc-party-hub.service": 15,
     "mpyc-party-authority.service": 15,
     "mpyc-party-token.service": 30,
@@ -65,11 +66,13 @@ class Module(unittest.TestCase):
     def test_the_module_has_the_keys_and_defaults_of_the_agent(self):
         everything = self.cases["everything"]["settings"]
         shown = self.ask("--config", self.configuration(everything), "config", "show")
-        place = "services.mpyc-party.settings.sessions.<name>."
         options = [option["name"] for option in module.nix("import ./options.nix")]
-        declared = {name.removeprefix(place) for name in options if name.startswith(place)}
-        self.assertEqual(declared, set(shown["sessions"]["demo"]))
-        self.assertEqual(declared, set(everything["sessions"]["demo"]), "the case lacks some")
+        for section, name in [("sessions", "demo"), ("expose", "ssh")]:
+            with self.subTest(section):
+                place = f"services.mpyc-party.settings.{section}.<name>."
+                declared = {name.removeprefix(place) for name in options if name.startswith(place)}
+                self.assertEqual(declared, set(shown[section][name]))
+                self.assertEqual(declared, set(everything[section][name]), "the case lacks some")
         # What the module writes unasked is what the agent would take.
         self.configuration({})
         default = self.ask("--config", self.directory / "config.toml", "config", "show")
@@ -114,6 +117,14 @@ class Module(unittest.TestCase):
         session = self.cases["session"]["services"]["mpyc-session@"]
         self.assertIs(session["restartIfChanged"], False)
         self.assertIs(session["stopIfChanged"], False)
+
+    def test_nothing_is_exposed_unless_it_is_configured(self):
+        for name, case in self.cases.items():
+            exposed = (case["settings"] or {}).get("expose")
+            with self.subTest(name):
+                self.assertEqual("mpyc-party-expose" in case["services"], bool(exposed))
+        unit = self.cases["everything"]["services"]["mpyc-party-expose"]
+        self.assertIs(unit["reloadIfChanged"], True, "a roll-out must not cut itself off")
 
     def test_only_the_hub_below_1024_may_bind_there(self):
         hub = self.cases["hub-alone"]["services"]["mpyc-party-hub"]["serviceConfig"]

@@ -12,7 +12,7 @@ use x509_parser::asn1_rs::{FromDer, Oid, ToDer, Utf8String, oid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
-use crate::name::{NetworkName, PartyName};
+use crate::name::{GroupName, NetworkName, PartyName};
 use crate::role::{Role, RoleError};
 
 pub use crate::key::{Fingerprint, PublicKey};
@@ -270,6 +270,12 @@ impl Claims {
     #[must_use]
     pub fn renewal_due(&self) -> u64 {
         self.not_before + (self.not_after - self.not_before) / 3 * 2
+    }
+
+    /// Whether the holder is in this group.
+    #[must_use]
+    pub fn is_in(&self, group: &GroupName) -> bool {
+        self.groups.iter().any(|own| own == group.as_str())
     }
 
     /// The name, when the holder is a party.

@@ -21,6 +21,9 @@
 //! only then, the [`run`] starts: one execution of the session, with an id that is never reused. Each
 //! connection of its MPyC processes is a [`stream`], which outlives the link that carries it. The
 //! run ends in a [`verdict`]: completed, or failed with who, where and why.
+//!
+//! Beside sessions, a party may [`expose`] ports of its machine to some others, so that those who
+//! administer it reach it wherever it is.
 
 pub mod agreement;
 pub mod alias;
@@ -28,6 +31,7 @@ pub mod candidate;
 pub mod claims;
 pub mod component;
 pub mod control;
+pub mod expose;
 mod key;
 pub mod lighthouse;
 pub mod name;

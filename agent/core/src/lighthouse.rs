@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::candidate::Candidate;
-use crate::name::PartyName;
+use crate::name::{GroupName, PartyName};
 use crate::relay::CallId;
 use crate::sni::Tag;
 
@@ -62,6 +62,30 @@ pub enum Request {
     },
     /// «Are you there?» The answer comes after everything that was asked before.
     Ping,
+    /// «Under this tag, whoever is in one of these groups may know and call as well.» Replaces
+    /// earlier ones, and outlives announcements under the tag.
+    Admit {
+        /// What was announced before.
+        tag: Tag,
+        /// The groups, as the certificates of those who ask list them.
+        groups: Vec<GroupName>,
+    },
+}
+
+/// Who is at the other end of a connection, as its certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The party.
+    pub party: PartyName,
+    /// Its groups.
+    pub groups: Vec<String>,
+}
+
+impl From<PartyName> for Member {
+    /// One that is in no group.
+    fn from(party: PartyName) -> Self {
+        Self { party, groups: Vec::new() }
+    }
 }
 
 /// What the lighthouse says.
@@ -121,8 +145,8 @@ pub enum Reason {
     /// More than [`Limits`] allow.
     #[error("more announcements or wishes than the hub allows")]
     TooMuch,
-    /// It announced two instances, or watches before it has announced any.
-    #[error("a connection to the hub is one instance of a party, and says so first")]
+    /// It announced two instances, or watches or admits before it has announced any.
+    #[error("a connection to the hub is one instance of a party, and announces it first")]
     Instance,
 }
 
@@ -156,7 +180,7 @@ pub struct Limits {
     pub per_address: usize,
     /// Tags of one connection.
     pub tags: usize,
-    /// Parties allowed or watched under one tag.
+    /// Parties allowed or watched, and groups admitted, under one tag.
     pub parties: usize,
 }
 

@@ -89,6 +89,14 @@ name!(
     /// The name of a session, the same at all its parties.
     SessionName
 );
+name!(
+    /// The name of a group, as certificates list them.
+    GroupName
+);
+name!(
+    /// The name of a port that a party exposes: for its configuration and log.
+    PortName
+);
 
 #[cfg(test)]
 mod tests {

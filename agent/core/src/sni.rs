@@ -51,6 +51,13 @@ impl Tag {
         Self::derive(root, "mpyc-party agent tag 1", std::iter::once(party.as_str()))
     }
 
+    /// The tag under which `party` of the network of `root` is found and reached by those to whom it
+    /// exposes ports.
+    #[must_use]
+    pub fn exposed(root: &Fingerprint, party: &PartyName) -> Self {
+        Self::derive(root, "mpyc-party expose tag 1", std::iter::once(party.as_str()))
+    }
+
     fn derive<'a>(
         root: &Fingerprint,
         label: &'a str,
@@ -135,6 +142,9 @@ mod tests {
         assert!(others.iter().all(|other| *other != base));
         assert_eq!(base, tag(1, "demo", &["b", "a"]), "order is for the agreement to compare");
         assert_ne!(Tag::hub(&Fingerprint([1; 32])), Tag::hub(&Fingerprint([2; 32])));
+        let (root, a) = (Fingerprint([1; 32]), "a".parse().unwrap());
+        assert_ne!(Tag::exposed(&root, &a), Tag::agent(&root, &a));
+        assert_ne!(Tag::exposed(&root, &a), Tag::exposed(&root, &"b".parse().unwrap()));
     }
 
     #[test]

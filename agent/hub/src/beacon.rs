@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mpyc_party_core::lighthouse::{
-    Action, Answer, ConnectionId, LONGEST, Lighthouse, Limits, Over, Reason, Request,
+    Action, Answer, ConnectionId, LONGEST, Lighthouse, Limits, Member, Over, Reason, Request,
 };
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::CallId;
@@ -89,13 +89,13 @@ impl Beacon {
 
     fn enter(
         &self,
-        party: PartyName,
+        member: impl Into<Member>,
         observed: SocketAddr,
         over: Over,
     ) -> Result<(ConnectionId, mpsc::Receiver<Answer>), Reason> {
         let (queue, answers) = mpsc::channel(QUEUE);
         self.with(|state| {
-            let (id, actions) = state.lighthouse.connect(party, observed, over)?;
+            let (id, actions) = state.lighthouse.connect(member, observed, over)?;
             state.queues.insert(id, queue);
             state.perform(actions);
             Ok((id, answers))
@@ -108,8 +108,9 @@ impl Beacon {
         let (over, Visitor { secure, quic }) = (visitor.over(), visitor);
         let (address, peer) = (secure.address, secure.peer);
         let Some(party) = peer.party().cloned() else { return };
+        let member = Member { party: party.clone(), groups: peer.groups };
         let (mut reader, mut writer) = split(secure.stream);
-        let (id, answers) = match self.enter(party.clone(), address, over) {
+        let (id, answers) = match self.enter(member, address, over) {
             Ok(entered) => entered,
             Err(reason) => {
                 log::warn!("{party} at {address} was turned away: {reason}");
@@ -159,9 +160,11 @@ impl Beacon {
     }
 
     /// Tells `to` that `from` calls; whether there is somebody to tell whom `from` may call.
-    pub(crate) fn call(&self, from: PartyName, tag: Tag, to: &PartyName, call: CallId) -> bool {
+    pub(crate) fn call(&self, from: Member, tag: Tag, to: &PartyName, call: CallId) -> bool {
+        let Member { party: from, groups } = from;
         self.with(|state| {
-            let Some(callee) = state.lighthouse.callee(&from, tag, to) else { return false };
+            let callee = state.lighthouse.callee(&from, &groups, tag, to);
+            let Some(callee) = callee else { return false };
             let queue = state.queues.get(&callee);
             queue.is_some_and(|queue| queue.try_send(Answer::Call { from, tag, call }).is_ok())
         })
@@ -236,7 +239,7 @@ mod tests {
 
     fn enter(beacon: &Beacon, party: &str) -> (ConnectionId, mpsc::Receiver<Answer>) {
         let from = SocketAddr::from(([203, 0, 113, 1], 5));
-        beacon.enter(party.parse().unwrap(), from, Over::Tcp).unwrap()
+        beacon.enter(party.parse::<PartyName>().unwrap(), from, Over::Tcp).unwrap()
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mpyc_party_core::lighthouse::Member;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{
     CallId, Exchange, LONGEST, Limits, PATIENCE, PipeId, Refusal, Reply, Request,
@@ -110,8 +111,10 @@ impl Relay {
                     waiting.callers.insert(pipe.place.id, called);
                     Ok(caller)
                 };
+                let (party, groups) = (pipe.party.clone(), pipe.secure.peer.groups.clone());
+                let from = Member { party, groups };
                 match self.with(asked) {
-                    Ok(_) if !self.0.beacon.call(pipe.party.clone(), tag, &to, id) => {
+                    Ok(_) if !self.0.beacon.call(from, tag, &to, id) => {
                         refuse(pipe, Refusal::Absent).await;
                     }
                     Ok(caller) => self.wait(pipe, caller).await,

@@ -13,7 +13,7 @@ mod visit;
 
 use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::lighthouse::{Instance, Over};
-use mpyc_party_core::name::PartyName;
+use mpyc_party_core::name::{GroupName, PartyName};
 use mpyc_party_core::relay::CallId;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Identity, quic};
@@ -32,6 +32,8 @@ pub struct Presence {
     pub candidates: Vec<Candidate>,
     /// Who may know that, and call; usually the roster.
     pub allow: Vec<PartyName>,
+    /// Whoever is in one of these groups may, too.
+    pub groups: Vec<GroupName>,
     /// Of whom it wants to hear; usually the rest of the roster.
     pub watch: Vec<PartyName>,
 }

@@ -2,9 +2,11 @@
 
 mod agent;
 mod authority;
+mod connect;
 mod demo;
 mod doctor;
 mod enroll;
+mod expose;
 mod hub;
 mod logging;
 mod output;
@@ -105,6 +107,10 @@ enum Command {
     Peers(peers::Peers),
     /// Look for another party, connect to it, and measure how long an answer takes
     Ping(ping::Ping),
+    /// Connect standard input and output with a port that another party exposes: for SSH
+    Connect(connect::Connect),
+    /// Let some other parties connect to ports of this machine, as configured
+    Expose(expose::Expose),
     /// Look at everything that a run needs, and say what is wrong and what to do
     Doctor(doctor::Doctor),
     /// Make ready the Python that runs MPyC, and print its path
@@ -126,7 +132,7 @@ type Outcome = anyhow::Result<ExitCode>;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // What a daemon does is for its log to tell.
-    let daemon = matches!(cli.command, Command::Agent(_));
+    let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));
     let common = &cli.common;
     if let Some(parent) = common.die_with
@@ -144,6 +150,8 @@ pub fn main() -> ExitCode {
         Command::Status(status) => status.run(common),
         Command::Peers(peers) => peers.run(common),
         Command::Ping(ping) => ping.run(common),
+        Command::Connect(connect) => connect.run(common),
+        Command::Expose(expose) => expose.run(common),
         Command::Doctor(doctor) => doctor.run(common),
         Command::Python => python::run(common),
         Command::Config(settings) => settings.run(common),

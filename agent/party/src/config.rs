@@ -1,6 +1,7 @@
 //! The configuration: one TOML file, unknown keys refused, every default here and nowhere else.
 
 mod agent;
+mod expose;
 pub mod files;
 mod place;
 pub mod runtime;
@@ -11,11 +12,12 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_core::name::{PartyName, PortName, SessionName};
 use mpyc_party_core::relay;
 use serde::{Deserialize, Serialize};
 
 pub use agent::{Agent, Bus};
+pub use expose::{Expose, rules};
 pub use place::Place;
 pub use session::{Demand, Policy, Session, Start};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub hub: Hub,
     /// The agent.
     pub agent: Agent,
+    /// Ports of this machine that some other parties may connect to.
+    pub expose: BTreeMap<PortName, Expose>,
 }
 
 /// The network.
@@ -151,6 +155,19 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         message: String,
     },
+    /// A port cannot be exposed like that.
+    #[error("[expose.{name}] in {}: {message}", path.display())]
+    Expose {
+        /// The file.
+        path: PathBuf,
+        /// The port's name.
+        name: PortName,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// There is nothing to expose.
+    #[error("nothing is exposed: the configuration has no section [expose.NAME]")]
+    NothingExposed,
     /// None was named, and there is none where it is looked for.
     #[error("there is no configuration to check: name a file. Without one, every default holds")]
     Nothing,
@@ -177,6 +194,11 @@ impl Config {
             .agent
             .check()
             .map_err(|message| ConfigError::Agent { path: path.into(), message })?;
+        expose::check_all(&config.expose).map_err(|(name, message)| ConfigError::Expose {
+            path: path.into(),
+            name,
+            message,
+        })?;
         for (name, session) in &mut config.sessions {
             session.resolve(base);
             session

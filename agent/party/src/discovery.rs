@@ -1,6 +1,7 @@
 //! Where the other parties may be reached: what the configuration says, what hubs tell, and what
 //! the local network does.
 
+pub mod findable;
 mod local;
 pub mod nat;
 mod nearby;
@@ -8,7 +9,7 @@ mod nearby;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::candidate::{Candidate, Vantage, admit};
 use mpyc_party_core::lighthouse::Over;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::CallId;
@@ -196,6 +197,7 @@ impl Finder {
             tag: self.tag,
             candidates: self.own.clone(),
             allow: if self.ports.is_some() { others.clone() } else { Vec::new() },
+            groups: Vec::new(),
             watch: others,
         }
     }
@@ -221,6 +223,17 @@ impl Finder {
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {
         &self.own
+    }
+
+    /// Where peers might get through over UDP to the socket on this `port`, from which hubs are asked:
+    /// how the hubs see it, and this machine's own addresses.
+    #[must_use]
+    pub fn reachable(&self, port: u16) -> Vec<Candidate> {
+        let seen = self.heard.values().flatten().filter(|seen| seen.udp);
+        let seen = seen.map(|seen| Candidate::Udp(seen.address));
+        let own = own_candidates((port, Some(port))).into_iter();
+        let own = own.filter(|candidate| matches!(candidate, Candidate::Udp(_)));
+        admit(&seen.chain(own).collect::<Vec<_>>(), Vantage::SameHost)
     }
 
     /// The NAT before this party, as the hubs tell that see its UDP.

@@ -7,12 +7,17 @@
 //! is lost, or grows silent, is replaced by the next, under a higher epoch; the run above is told
 //! and goes on. A carrier of a stream (`carry`) is one more connection over the path of the link,
 //! so it is opened by the end that dialled the link.
+//!
+//! A connection to a port that another party exposes is one link of its own, without a session
+//! ([`expose`], [`connect`]).
 
 mod accept;
 mod carry;
 mod circle;
+pub mod connect;
 mod connection;
 mod dial;
+pub mod expose;
 pub mod handover;
 mod keep;
 pub mod moves;

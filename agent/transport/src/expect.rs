@@ -1,9 +1,10 @@
 //! Which protocol a connection speaks and who may be at its other end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use mpyc_party_core::claims::{Claims, PublicKey};
-use mpyc_party_core::name::PartyName;
+use mpyc_party_core::name::{GroupName, PartyName};
 use mpyc_party_core::role::Role;
 
 use crate::verify::PeerError;
@@ -28,11 +29,13 @@ pub enum Protocol {
     Peer,
     /// A party and a hub: a pipe to another party, inside which the two speak what they will.
     Relay,
+    /// A party and one that exposes ports to it, over TCP and over QUIC: one connection to a port.
+    Expose,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Enrol,
         Self::Renew,
         Self::Hub,
@@ -41,6 +44,7 @@ impl Protocol {
         Self::Stream,
         Self::Peer,
         Self::Relay,
+        Self::Expose,
     ];
 
     /// The ALPN; the number rises when two versions cannot talk to each other.
@@ -55,6 +59,7 @@ impl Protocol {
             Self::Stream => b"mpyc-stream/1",
             Self::Peer => b"mpyc-peer/1",
             Self::Relay => b"mpyc-relay/1",
+            Self::Expose => b"mpyc-expose/1",
         }
     }
 
@@ -78,6 +83,15 @@ pub enum Expect {
     Renewing,
     /// One of these parties, with the pinned key where there is one.
     Parties(Vec<(PartyName, Option<PublicKey>)>),
+    /// One of these parties, or any that is in one of these groups.
+    Members {
+        /// The parties.
+        parties: BTreeSet<PartyName>,
+        /// The groups.
+        groups: BTreeSet<GroupName>,
+        /// The keys that some parties must have, whatever they are here for.
+        pins: BTreeMap<PartyName, PublicKey>,
+    },
 }
 
 /// How long after its expiry a certificate can still be renewed, in seconds: laptops sleep through
@@ -101,15 +115,30 @@ impl Expect {
             | (Self::Renewing, Role::Party(_) | Role::Hub(_)) => Ok(()),
             (Self::Parties(list), Role::Party(name)) => {
                 let entry = list.iter().find(|(expected, _)| expected == name);
-                match entry.ok_or_else(unexpected)?.1 {
-                    Some(pinned) if pinned != claims.key => {
-                        Err(PeerError::Pin { party: name.clone(), pinned, found: claims.key })
-                    }
-                    _ => Ok(()),
+                check_pin(name, entry.ok_or_else(unexpected)?.1, claims.key)
+            }
+            (Self::Members { parties, groups, pins }, Role::Party(name)) => {
+                if !parties.contains(name) && !groups.iter().any(|group| claims.is_in(group)) {
+                    return Err(unexpected());
                 }
+                check_pin(name, pins.get(name).copied(), claims.key)
             }
             _ => Err(unexpected()),
         }
+    }
+}
+
+/// Whether the `found` key of `party` is the one pinned, where one is.
+fn check_pin(
+    party: &PartyName,
+    pinned: Option<PublicKey>,
+    found: PublicKey,
+) -> Result<(), PeerError> {
+    match pinned {
+        Some(pinned) if pinned != found => {
+            Err(PeerError::Pin { party: party.clone(), pinned, found })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -120,6 +149,7 @@ impl fmt::Display for Expect {
             Self::Hub => f.write_str("a hub"),
             Self::AnyParty => f.write_str("a party"),
             Self::Renewing => f.write_str("a party or a hub"),
+            Self::Members { .. } => f.write_str("a party to whom something is exposed"),
             Self::Parties(list) => match list.as_slice() {
                 [] => f.write_str("nobody"),
                 [(first, _), rest @ ..] => {

@@ -4,7 +4,7 @@
 //! An [`Identity`] and an [`Expect`] go in, a [`Secure`] connection comes out, and whoever is at
 //! its other end has been checked inside the handshake. TLS 1.3 only, no resumption, no tickets, no
 //! early data, one ALPN per [`Protocol`]. What MPyC says goes over a succession of them, as [`resume`]
-//! carries it.
+//! carries it; what else two parties connect goes over one, as [`pipe`] does.
 
 mod accept;
 mod carrier;
@@ -16,6 +16,7 @@ pub mod frame;
 pub mod gate;
 mod identity;
 pub mod peek;
+pub mod pipe;
 mod provider;
 pub mod quic;
 pub mod resume;

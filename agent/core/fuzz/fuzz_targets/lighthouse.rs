@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
 use mpyc_party_core::candidate::{MOST, Vantage, admit, check};
-use mpyc_party_core::lighthouse::{Action, Answer, Lighthouse, Limits, Over, Request};
+use mpyc_party_core::lighthouse::{Action, Answer, Lighthouse, Limits, Member, Over, Request};
+use mpyc_party_core::name::PartyName;
 
 fuzz_target!(|data: &[u8]| {
     let limits = Limits { connections: 6, per_party: 2, per_address: 4, tags: 2, parties: 8 };
@@ -26,10 +27,13 @@ fuzz_target!(|data: &[u8]| {
             assert!(admitted.iter().all(|c| check(*c, Vantage::Elsewhere).is_ok()));
         }
         let from = SocketAddr::from(([203, 0, 113, who % 3], 9));
-        let Ok(party) = ["alice", "bob", "eve"][usize::from(who % 3)].parse() else { return };
+        let Ok(party) = ["alice", "bob", "eve"][usize::from(who % 3)].parse::<PartyName>() else {
+            return;
+        };
+        let member = Member { party, groups: vec![["ops", "lab"][usize::from(who & 1)].into()] };
         let over = if who & 4 == 0 { Over::Tcp } else { Over::Udp };
         let mut actions = match (who >> 4, here.get(usize::from(who >> 4))) {
-            (0, _) => match lighthouse.connect(party, from, over) {
+            (0, _) => match lighthouse.connect(member, from, over) {
                 Ok((id, actions)) => {
                     here.push(id);
                     actions

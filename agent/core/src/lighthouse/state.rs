@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use super::index::Index;
-use super::{Action, Answer, ConnectionId, Instance, Limits, Over, Reason, Request};
+use super::{Action, Answer, ConnectionId, Instance, Limits, Member, Over, Reason, Request};
 use crate::candidate::{self, Candidate, MOST, Vantage, canonical};
-use crate::name::PartyName;
+use crate::name::{GroupName, PartyName};
 use crate::sni::Tag;
 
 #[derive(Debug)]
@@ -16,13 +16,22 @@ struct Announcement {
     /// Those that may be passed on, with what is seen from here.
     candidates: Vec<Candidate>,
     allow: BTreeSet<PartyName>,
+    groups: BTreeSet<GroupName>,
     /// Of two instances of a party under one tag, the one that announced last counts.
     sequence: u64,
+}
+
+impl Announcement {
+    fn allows(&self, asker: &PartyName, groups: &[String]) -> bool {
+        let admitted = |group: &GroupName| groups.iter().any(|own| own == group.as_str());
+        self.allow.contains(asker) || self.groups.iter().any(admitted)
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) party: PartyName,
+    groups: Vec<String>,
     observed: SocketAddr,
     over: Over,
     instance: Option<Instance>,
@@ -79,18 +88,18 @@ impl Lighthouse {
         Self { limits, connections: HashMap::new(), index: Index::default(), next: 0 }
     }
 
-    /// A new instance of `party`, whose other end is seen as `observed`.
+    /// A new instance of a party, `member`, whose other end is seen as `observed`.
     ///
     /// # Errors
     /// When there is no room for it. A party that is here already has one connection above every
     /// limit: it may be there to replace another, and its first announcement decides.
     pub fn connect(
         &mut self,
-        party: PartyName,
+        member: impl Into<Member>,
         observed: SocketAddr,
         over: Over,
     ) -> Result<(ConnectionId, Vec<Action>), Reason> {
-        let observed = canonical(observed);
+        let (Member { party, groups }, observed) = (member.into(), canonical(observed));
         let surplus = self.full(&party, observed);
         if let Some(reason) = surplus {
             let mut own = self.index.of_party(&party).filter_map(|id| self.connections.get(&id));
@@ -101,8 +110,17 @@ impl Lighthouse {
         let id = ConnectionId(self.bump());
         self.index.enter(id, &party, observed.ip());
         let (instance, announced, watched, told) = Default::default();
-        let connection =
-            Connection { party, observed, over, instance, surplus, announced, watched, told };
+        let connection = Connection {
+            party,
+            groups,
+            observed,
+            over,
+            instance,
+            surplus,
+            announced,
+            watched,
+            told,
+        };
         self.connections.insert(id, connection);
         Ok((id, vec![Action::Send(id, Answer::Welcome { observed })]))
     }
@@ -132,6 +150,7 @@ impl Lighthouse {
                 self.announce(id, tag, instance, candidates, allow)
             }
             Request::Watch { tag, parties } => self.watch(id, tag, parties),
+            Request::Admit { tag, groups } => self.admit(id, tag, groups),
             Request::Ping => Ok(vec![Action::Send(id, Answer::Pong)]),
         };
         outcome.unwrap_or_else(|reason| vec![Action::Close(id, reason)])
@@ -160,7 +179,9 @@ impl Lighthouse {
         announced.truncate(MOST);
         let candidates = connection.candidates(&announced);
         let allow = allow.into_iter().collect();
-        let announcement = Announcement { announced, candidates, allow, sequence };
+        let before = connection.announced.remove(&tag);
+        let groups = before.map(|before| before.groups).unwrap_or_default();
+        let announcement = Announcement { announced, candidates, allow, groups, sequence };
         connection.announced.insert(tag, announcement);
         let party = connection.party.clone();
         let mut changed = BTreeSet::from([tag]);
@@ -189,6 +210,23 @@ impl Lighthouse {
             None => connection.surplus.map_or(Ok(None), Err),
             older => Ok(older),
         }
+    }
+
+    fn admit(
+        &mut self,
+        id: ConnectionId,
+        tag: Tag,
+        groups: Vec<GroupName>,
+    ) -> Result<Vec<Action>, Reason> {
+        let limits = self.limits;
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(Vec::new()) };
+        if groups.len() > limits.parties {
+            return Err(Reason::TooMuch);
+        }
+        let announcement = connection.announced.get_mut(&tag).ok_or(Reason::Instance)?;
+        announcement.groups = groups.into_iter().collect();
+        let party = connection.party.clone();
+        Ok(self.tell(tag, &party))
     }
 
     fn watch(
@@ -253,10 +291,17 @@ impl Lighthouse {
         Some(gone)
     }
 
-    /// The connection at which `from` may call `to`: where it would be told that `to` is.
+    /// The connection at which `from`, in these `groups`, may call `to`: where it would be told that
+    /// `to` is.
     #[must_use]
-    pub fn callee(&self, from: &PartyName, tag: Tag, to: &PartyName) -> Option<ConnectionId> {
-        self.latest(from, tag, to).map(|(id, _)| id)
+    pub fn callee(
+        &self,
+        from: &PartyName,
+        groups: &[String],
+        tag: Tag,
+        to: &PartyName,
+    ) -> Option<ConnectionId> {
+        self.latest((from, groups), tag, to).map(|(id, _)| id)
     }
 
     /// Tells every watcher of `party` under `tag` what has changed for it.
@@ -291,21 +336,21 @@ impl Lighthouse {
         tag: Tag,
         party: &PartyName,
     ) -> Option<Vec<Candidate>> {
-        let (_, latest) = self.latest(&asker.party, tag, party)?;
+        let (_, latest) = self.latest((&asker.party, &asker.groups), tag, party)?;
         Some(candidate::admit(&latest.candidates, asker.vantage()))
     }
 
     /// The latest announcement of `party` under `tag` that allows `asker`, and whose it is.
     fn latest(
         &self,
-        asker: &PartyName,
+        (asker, groups): (&PartyName, &[String]),
         tag: Tag,
         party: &PartyName,
     ) -> Option<(ConnectionId, &Announcement)> {
         let instances = self.index.of_party(party);
         let announcements =
             instances.filter_map(|id| Some((id, self.connections.get(&id)?.announced.get(&tag)?)));
-        let allowing = announcements.filter(|(_, a)| a.allow.contains(asker));
+        let allowing = announcements.filter(|(_, a)| a.allows(asker, groups));
         allowing.max_by_key(|(_, a)| a.sequence)
     }
 }

@@ -1,3 +1,5 @@
+mod groups;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -221,9 +223,9 @@ fn a_call_reaches_only_whom_one_may_look_up() {
     let (old, new) = (sea.connect("bob", "203.0.113.2:6"), sea.connect("bob", "203.0.113.3:6"));
     sea.announce(old, &["192.168.1.2:1"], &["alice", "carol"]);
     sea.announce(new, &["192.168.1.2:2"], &["alice"]);
-    let callee = |from| sea.0.callee(&name(from), tag("demo"), &name("bob"));
+    let callee = |from| sea.0.callee(&name(from), &[], tag("demo"), &name("bob"));
     assert_eq!([callee("alice"), callee("carol"), callee("eve")], [Some(new), Some(old), None]);
-    assert_eq!(sea.0.callee(&name("alice"), tag("other"), &name("bob")), None);
+    assert_eq!(sea.0.callee(&name("alice"), &[], tag("other"), &name("bob")), None);
 }
 
 #[test]

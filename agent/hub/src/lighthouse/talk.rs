@@ -49,9 +49,10 @@ impl Visit {
         wishes.tag == tag && wishes.watch.contains(party)
     }
 
+    /// Who is in a group, only a certificate tells: the one inside the call does.
     fn allowed(&self, tag: Tag, party: &PartyName) -> bool {
         let wishes = self.wishes.borrow();
-        wishes.tag == tag && wishes.allow.contains(party)
+        wishes.tag == tag && (wishes.allow.contains(party) || !wishes.groups.is_empty())
     }
 
     async fn listen(
@@ -114,7 +115,7 @@ impl Visit {
         let mut ticks = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
         // Until when each ping that was not answered so far has to be.
         let mut open: VecDeque<Instant> = VecDeque::new();
-        let mut answered = 0;
+        let (mut answered, mut admits) = (0, false);
         loop {
             let (mut patience, due) = (ANSWER, open.iter().min().copied());
             tokio::select! {
@@ -122,7 +123,9 @@ impl Visit {
                 changed = wishes.changed() => {
                     changed.map_err(|_| "the party ends its presence".to_owned())?;
                     let presence = wishes.borrow_and_update().clone();
-                    self.announce(&mut writer, presence).await?;
+                    // A hub that knows no groups is not asked for any without need.
+                    admits |= !presence.groups.is_empty();
+                    self.announce(&mut writer, presence, admits).await?;
                     patience = PROMPT_ANSWER;
                 }
                 Ok(()) = pongs.changed() => {
@@ -147,10 +150,14 @@ impl Visit {
         &self,
         writer: &mut (impl AsyncWrite + Unpin),
         presence: Presence,
+        admits: bool,
     ) -> Result<(), String> {
-        let Presence { tag, candidates, allow, watch } = presence;
+        let Presence { tag, candidates, allow, groups, watch } = presence;
         let instance = self.instance;
         say(writer, &Request::Announce { tag, instance, candidates, allow }).await?;
+        if admits {
+            say(writer, &Request::Admit { tag, groups }).await?;
+        }
         say(writer, &Request::Watch { tag, parties: watch }).await
     }
 }
@@ -190,7 +197,8 @@ mod tests {
         let identity = authority.unwrap().own_identity(&role, now()).unwrap();
         let bob = vec![name("bob")];
         let (tag, candidates) = (tag("demo"), Vec::new());
-        let presence = Presence { tag, candidates, allow: bob.clone(), watch: bob };
+        let (allow, groups) = (bob.clone(), Vec::new());
+        let presence = Presence { tag, candidates, allow, groups, watch: bob };
         let (sender, wishes) = watch::channel(presence);
         let (instance, hub) = (Instance([1; 16]), "hub.example:1".to_owned());
         let identity = watch::channel(identity).1;

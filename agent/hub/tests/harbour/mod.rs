@@ -193,7 +193,7 @@ pub(crate) fn tag() -> Tag {
 pub(crate) fn presence(port: u16, roster: &[&str]) -> Presence {
     let roster: Vec<PartyName> = roster.iter().map(|party| name(party)).collect();
     let candidates = vec![Candidate::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))];
-    Presence { tag: tag(), candidates, allow: roster.clone(), watch: roster }
+    Presence { tag: tag(), candidates, allow: roster.clone(), groups: Vec::new(), watch: roster }
 }
 
 /// A client that knows TCP only.

@@ -60,7 +60,8 @@ impl Present {
         // How it is seen from outside, the hub puts before this.
         let own = endpoint.map(|endpoint| anyhow::Ok((own_address(hub)?, endpoint.port()).into()));
         let candidates = own.transpose()?.map(Candidate::Udp).into_iter().collect();
-        let presence = Presence { tag: tag(identity), candidates, allow, watch };
+        let groups = Vec::new();
+        let presence = Presence { tag: tag(identity), candidates, allow, groups, watch };
         let (sender, receiver) = watch::channel(identity.clone());
         let (client, events) =
             Client::start(&[hub.to_string()], &receiver, presence, endpoint.cloned());

@@ -95,7 +95,8 @@ impl Ear {
         identity: &watch::Receiver<Identity>,
         hearsay: mpsc::Sender<Hearsay>,
     ) -> Self {
-        let presence = Presence { tag, candidates: Vec::new(), allow: Vec::new(), watch: others };
+        let (candidates, allow, groups) = Default::default();
+        let presence = Presence { tag, candidates, allow, groups, watch: others };
         let (client, mut events) = Client::start(hubs, identity, presence, None);
         let mut task = JoinSet::new();
         task.spawn(async move {

@@ -28,7 +28,7 @@ pub(crate) fn ready(text: &str) {
 }
 
 /// The configuration is being read again; [`ready`] follows.
-pub(super) fn reloading() {
+pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
@@ -43,11 +43,11 @@ pub(crate) fn stopping() {
 /// How often [`alive`] is to be told; half of what the service manager waits. None where it does
 /// not watch.
 #[must_use]
-pub(super) fn heartbeat() -> Option<Duration> {
+pub(crate) fn heartbeat() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|patience| patience / 2).filter(|beat| !beat.is_zero())
 }
 
 /// The agent's event loop goes round.
-pub(super) fn alive() {
+pub(crate) fn alive() {
     tell(&[NotifyState::Watchdog]);
 }

@@ -1,6 +1,7 @@
 //! The runners of this party that share the agent's port.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::config::files::{self, FileError, at};
-use crate::link::handover::{FromAgent, FromRunner, Progress, Registration};
+use crate::link::handover::{FromAgent, FromRunner, Progress};
 use crate::link::packets::{PacketListener, Packets};
 
 /// How long a runner may take to say what it wants, and to take what it is sent.
@@ -51,8 +52,26 @@ enum Errand {
 struct Runner {
     /// Tells this runner from its predecessor of the same session.
     number: u64,
-    session: SessionName,
+    purpose: Purpose,
     errands: mpsc::Sender<Errand>,
+}
+
+/// What a registered process does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// It runs a session.
+    Run(SessionName),
+    /// It exposes ports.
+    Expose,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(session) => write!(f, "the runner of session {session}"),
+            Self::Expose => f.write_str("the process that exposes ports"),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +96,8 @@ impl Runners {
         let registry = self.registry();
         let Some(runner) = tag.and_then(|tag| registry.runners.get(tag)) else { return Some(tcp) };
         match runner.errands.try_send(Errand::Connection(tcp)) {
-            Ok(()) => log::debug!("a connection goes to the runner of session {}", runner.session),
-            Err(_) => log::warn!("the runner of session {} takes no connections", runner.session),
+            Ok(()) => log::debug!("a connection goes to {}", runner.purpose),
+            Err(_) => log::warn!("{} takes no connections", runner.purpose),
         }
         None
     }
@@ -87,17 +106,18 @@ impl Runners {
     #[must_use]
     pub(super) fn stop(&self, session: &SessionName) -> bool {
         let registry = self.registry();
-        let runner = registry.runners.values().find(|runner| runner.session == *session);
+        let purpose = Purpose::Run(session.clone());
+        let runner = registry.runners.values().find(|runner| runner.purpose == purpose);
         runner.is_some_and(|runner| runner.errands.try_send(Errand::Stop).is_ok())
     }
 
-    fn enter(&self, own: &Registration) -> (u64, mpsc::Receiver<Errand>) {
+    fn enter(&self, tag: Tag, purpose: Purpose) -> (u64, mpsc::Receiver<Errand>) {
         let (errands, queue) = mpsc::channel(QUEUE);
         let mut registry = self.registry();
         registry.last += 1;
         let number = registry.last;
-        // A session has one runner at a time: an older one is gone, or about to be.
-        registry.runners.insert(own.tag, Runner { number, session: own.session.clone(), errands });
+        // There is one at a time for each tag: an older one is gone, or about to be.
+        registry.runners.insert(tag, Runner { number, purpose, errands });
         (number, queue)
     }
 }
@@ -203,21 +223,26 @@ pub(super) async fn serve(listener: PacketListener, desk: Desk) {
 impl Desk {
     async fn attend(&self, packets: &Packets) -> io::Result<()> {
         let first = timeout(PATIENCE, packets.next::<FromRunner>()).await??;
-        let Some((FromRunner::Register(own), _)) = first else {
-            return Err(io::Error::other("it does not register"));
+        let (key, tag, purpose) = match first {
+            Some((FromRunner::Register(own), _)) => (own.key, own.tag, Purpose::Run(own.session)),
+            Some((FromRunner::Expose { key, tag }, _)) => (key, tag, Purpose::Expose),
+            _ => return Err(io::Error::other("it does not register")),
         };
-        if let Err(why) = self.check(packets, &own.key) {
-            log::warn!("a runner of session {} is not registered: {why}", own.session);
+        if let Err(why) = self.check(packets, &key) {
+            log::warn!("{purpose} is not registered: {why}");
             return packets.send(&FromAgent::Refused(why), None).await;
         }
-        let (number, errands) = self.runners.enter(&own);
-        let leave = Leave { runners: &self.runners, tag: own.tag, number };
+        let (number, errands) = self.runners.enter(tag, purpose.clone());
+        let leave = Leave { runners: &self.runners, tag, number };
         packets.send(&FromAgent::Registered(self.port), None).await?;
-        self.tell(RunnerEvent::Came(own.session.clone())).await;
-        let end = self.converse(packets, &own.session, errands).await;
+        let Purpose::Run(session) = purpose else {
+            return self.converse(packets, None, errands).await;
+        };
+        self.tell(RunnerEvent::Came(session.clone())).await;
+        let end = self.converse(packets, Some(&session), errands).await;
         if leave.is_current() {
             drop(leave);
-            self.tell(RunnerEvent::Went(own.session)).await;
+            self.tell(RunnerEvent::Went(session)).await;
         }
         end
     }
@@ -242,21 +267,23 @@ impl Desk {
     async fn converse(
         &self,
         packets: &Packets,
-        session: &SessionName,
+        session: Option<&SessionName>,
         mut errands: mpsc::Receiver<Errand>,
     ) -> io::Result<()> {
         loop {
             tokio::select! {
                 message = packets.next::<FromRunner>() => match message? {
                     Some((FromRunner::Progress(progress), _)) => {
-                        self.tell(RunnerEvent::Progress(session.clone(), progress)).await;
+                        if let Some(session) = session {
+                            self.tell(RunnerEvent::Progress(session.clone(), progress)).await;
+                        }
                     }
                     Some(_) => {}
                     None => return Ok(()),
                 },
                 errand = errands.recv() => match errand {
                     Some(errand) => timeout(PATIENCE, pass(packets, errand)).await??,
-                    // Another runner of this session has come.
+                    // Another of the same tag has come.
                     None => return Ok(()),
                 },
             }

@@ -106,11 +106,15 @@ impl Search {
 
 /// Why nothing is known of a party, and which hubs could not be asked.
 fn nowhere(hubs: &[HubReport]) -> String {
+    format!("{}{}", why::unknown(hubs), problems(hubs))
+}
+
+/// The hubs that could not be asked, in brackets; nothing where there is none.
+pub(super) fn problems(hubs: &[HubReport]) -> String {
     let problem = |hub: &HubReport| Some(why::named(&hub.hub, hub.problem.as_ref()?));
     let problems: Vec<String> = hubs.iter().filter_map(problem).collect();
-    let problems = match problems.as_slice() {
+    match problems.as_slice() {
         [] => String::new(),
         problems => format!(" ({})", problems.join("; ")),
-    };
-    format!("{}{problems}", why::unknown(hubs))
+    }
 }

@@ -70,6 +70,34 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn nothing_is_exposed_unless_it_says_to_whom() {
+    assert!(load("").unwrap().expose.is_empty());
+    let config = load("[expose.ssh]\nport = 22\ngroups = [\"admins\"]").unwrap();
+    assert_eq!(rules(&config.expose).0[0].to, "127.0.0.1:22".parse().unwrap());
+    assert_eq!(load(&config.to_toml().unwrap()).unwrap(), config);
+    let who = "parties = [\"operator\"]\n";
+    let many: Vec<String> = (0..65).map(|number| format!("\"p{number}\"")).collect();
+    let cases = [
+        ("port = 22".to_owned(), "say who may connect"),
+        (who.to_owned(), "missing field `port`"),
+        (format!("{who}port = 0"), "port 0 cannot be dialled"),
+        (format!("{who}port = 22\naddress = \"localhost\""), "line 4"),
+        (format!("{who}port = 80\naddress = \"169.254.169.254\""), "link-local"),
+        (format!("{who}port = 80\naddress = \"fd00:ec2::254\""), "metadata service"),
+        (format!("{who}port = 80\naddress = \"224.0.0.1\""), "multicast"),
+        (format!("{who}port = 80\naddress = \"0.0.0.0\""), "unspecified"),
+        (format!("{who}port = 22\ngroup = [\"admins\"]"), "unknown field `group`"),
+        (format!("{who}port = 22\ngroups = [\"Admins\"]"), "«Admins» is not a name"),
+        (format!("{who}port = 22\n[expose.web]\nport = 22\n{who}"), "exposed as «ssh» already"),
+        (format!("port = 22\nparties = [{}]", many.join(", ")), "make a group of them"),
+    ];
+    for (text, expected) in cases {
+        let error = load(&format!("[expose.ssh]\n{text}")).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}\n… does not say {expected}");
+    }
+}
+
+#[test]
 fn paths_are_relative_to_the_file() {
     let config = session("files = [\"helper.py\", \"/abs.py\"]").unwrap();
     let session = config.sessions.values().next().unwrap();

@@ -1,8 +1,8 @@
-//! Who meets in a session, and as whom this party is there.
+//! Who meets in a session, or at an exposed port, and as whom this party is there.
 
 use mpyc_party_core::claims::{Claims, Fingerprint, PublicKey};
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_core::roster::Roster;
+use mpyc_party_core::roster::{Roster, RosterError};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity};
 use tokio::sync::watch;
@@ -33,6 +33,21 @@ impl Circle {
     ) -> Self {
         let tag = Tag::new(&identity.borrow().root().fingerprint, name, roster.as_slice());
         Self { identity, roster, me, pins, tag }
+    }
+
+    /// The circle of this party and one `other` that exposes ports to it.
+    ///
+    /// # Errors
+    /// Where both are the same.
+    pub fn exposed(
+        identity: watch::Receiver<Identity>,
+        own: PartyName,
+        other: PartyName,
+        pin: Option<PublicKey>,
+    ) -> Result<Self, RosterError> {
+        let tag = Tag::exposed(&identity.borrow().root().fingerprint, &other);
+        let roster = Roster::try_from(vec![own, other])?;
+        Ok(Self { identity, roster, me: 0, pins: vec![None, pin], tag })
     }
 
     /// This party's identity as it is now.

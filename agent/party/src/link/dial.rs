@@ -40,7 +40,7 @@ pub(super) async fn dial(
             Kind::Quic => {
                 let endpoint = shared.quic.as_ref().ok_or("there is no UDP socket")?;
                 let address: SocketAddr = target.place.parse()?;
-                let connection = punch(circle, endpoint, address, &expect).await?;
+                let connection = punch(circle, endpoint, address, Protocol::Peer, &expect).await?;
                 let secure = connection.open(Protocol::Control).await?;
                 let way = Way::of(&secure, true, Some(connection));
                 (secure, way)
@@ -86,14 +86,16 @@ pub(super) async fn tcp(
     Err(last)
 }
 
-async fn punch(
+/// Over UDP to `address`.
+pub(super) async fn punch(
     circle: &Circle,
     endpoint: &quic::Endpoint,
     address: SocketAddr,
+    protocol: Protocol,
     expect: &Expect,
 ) -> Result<quic::Connection, BoxError> {
     let (identity, name) = (circle.identity(), circle.tag.server_name());
-    Ok(endpoint.connect(address, &identity, Protocol::Peer, expect, &name).await?)
+    Ok(endpoint.connect(address, &identity, protocol, expect, &name).await?)
 }
 
 /// Through `hub` to `peer`, who is called and joins.

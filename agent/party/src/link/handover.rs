@@ -3,7 +3,8 @@
 //!
 //! A runner registers its session's tag and gets the sockets that ask for it. It tells how its run
 //! goes, and ends it when it is told to. When the agent ends, the run goes on without it; the runner
-//! registers again as soon as there is an agent.
+//! registers again as soon as there is an agent. The process that exposes ports does the same, but
+//! has no run to tell of.
 
 use std::io;
 use std::net::SocketAddr;
@@ -54,12 +55,19 @@ pub struct Progress {
 }
 
 /// What a runner says.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromRunner {
     /// First of all.
     Register(Registration),
     /// Replaces what was told before.
     Progress(Progress),
+    /// First of all, from the process that exposes ports instead of running a session.
+    Expose {
+        /// This party's key.
+        key: PublicKey,
+        /// What it is reached by in public.
+        tag: Tag,
+    },
 }
 
 /// What the agent says.
@@ -120,6 +128,23 @@ pub async fn register(
     path: &Path,
     own: Registration,
 ) -> Result<(Entrance, Attendant), HandoverError> {
+    begin(path, FromRunner::Register(own)).await
+}
+
+/// Registers the process that exposes ports of this party, reached by `tag`; the attendant only
+/// keeps it registered.
+///
+/// # Errors
+/// As for [`register`].
+pub async fn register_exposed(
+    path: &Path,
+    key: PublicKey,
+    tag: Tag,
+) -> Result<(Entrance, Attendant), HandoverError> {
+    begin(path, FromRunner::Expose { key, tag }).await
+}
+
+async fn begin(path: &Path, own: FromRunner) -> Result<(Entrance, Attendant), HandoverError> {
     let (packets, port) = enter(path, &own).await?;
     let (sockets, handed) = mpsc::channel(QUEUE);
     let (wish, stops) = mpsc::channel(1);
@@ -154,7 +179,7 @@ impl Attendant {
     }
 }
 
-async fn enter(path: &Path, own: &Registration) -> Result<(Packets, u16), HandoverError> {
+async fn enter(path: &Path, own: &FromRunner) -> Result<(Packets, u16), HandoverError> {
     let unreachable = |source| HandoverError::Unreachable { path: path.to_owned(), source };
     let refused = |why: &str| HandoverError::Refused { path: path.to_owned(), why: why.to_owned() };
     let packets = Packets::connect(path).map_err(unreachable)?;
@@ -163,7 +188,7 @@ async fn enter(path: &Path, own: &Registration) -> Result<(Packets, u16), Handov
         return Err(HandoverError::Foreign { path: path.to_owned(), uid: uid.as_raw() });
     }
     let conversation = async {
-        packets.send(&FromRunner::Register(own.clone()), None).await?;
+        packets.send(own, None).await?;
         packets.next::<FromAgent>().await
     };
     let answer =
@@ -178,7 +203,7 @@ async fn enter(path: &Path, own: &Registration) -> Result<(Packets, u16), Handov
 /// The task that stays registered.
 struct Keeper {
     path: PathBuf,
-    own: Registration,
+    own: FromRunner,
     port: u16,
     sockets: mpsc::Sender<TcpStream>,
     wish: mpsc::Sender<()>,
@@ -188,7 +213,7 @@ struct Keeper {
 impl Keeper {
     async fn keep(mut self, mut packets: Packets) {
         while self.serve(&packets).await {
-            log::info!("the agent has gone: the run goes on, and new connections wait for it");
+            log::info!("the agent has gone: this goes on, and new connections wait for it");
             let mut pause = PAUSES[0];
             packets = loop {
                 sleep(pause).await;

@@ -126,11 +126,11 @@ pub(super) fn server(
 
 fn transport(protocol: Protocol) -> TransportConfig {
     let (streams, stream_window, window) = match protocol {
-        Protocol::Peer => (STREAMS, STREAM_WINDOW, WINDOW),
+        Protocol::Peer | Protocol::Expose => (STREAMS, STREAM_WINDOW, WINDOW),
         _ => (1, HUB_WINDOW, HUB_WINDOW),
     };
     let (keep_alive, idle) = match protocol {
-        Protocol::Peer => (KEEP_ALIVE, IDLE),
+        Protocol::Peer | Protocol::Expose => (KEEP_ALIVE, IDLE),
         _ => (HUB_KEEP_ALIVE, HUB_IDLE),
     };
     let mut config = TransportConfig::default();

@@ -44,6 +44,7 @@ const fn kinds(connection: Protocol) -> &'static [(u8, Protocol)] {
     match connection {
         Protocol::Peer => &[(1, Protocol::Control), (2, Protocol::Stream)],
         Protocol::Hub => &[(3, Protocol::Hub)],
+        Protocol::Expose => &[(4, Protocol::Expose)],
         _ => &[],
     }
 }

@@ -1,0 +1,145 @@
+//! `mpyc-party connect`.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mpyc_party_core::name::PartyName;
+use mpyc_party_transport::pipe::{Counts, carry};
+use mpyc_party_transport::{Secure, quic};
+
+use super::seek::problems;
+use super::{Common, Outcome, output, runtime, stop};
+use crate::config::Config;
+use crate::discovery::Finder;
+use crate::identity::{Store, keep_fresh};
+use crate::link::Circle;
+use crate::link::connect::{Reached, reach};
+use crate::link::report::Attempt;
+use crate::session::words::visible;
+
+/// How long the other end of what is closed may take to hear of it.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Connect standard input and output with a port that another party exposes
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The other party is found wherever it is, as for a session: directly, through its NAT, or over a
+hub's relay, encrypted from this party to that one. What it exposes, and to whom, it says in the
+section [expose] of its configuration.
+
+Exit status: 0 when both sides have ended, 1 when there is no connection or it breaks, 2 for wrong
+usage.
+
+For SSH, in ~/.ssh/config:
+  Host alice pi-kitchen
+    User root
+    ProxyCommand mpyc-party connect %h %p
+
+Examples:
+  ssh -o ProxyCommand='mpyc-party connect %h %p' root@pi-kitchen
+  mpyc-party connect pi-kitchen 22 --verbose")]
+pub(super) struct Connect {
+    /// The party
+    party: PartyName,
+    /// The port that it exposes
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// How long to look for it
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+impl Connect {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        let store = Store::new(&place.state);
+        let me = store.party()?;
+        if me == self.party {
+            bail!("«{me}» is this party itself: name another one");
+        }
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        let runtime = runtime()?;
+        let outcome = runtime.block_on(self.connect(common, config, store));
+        // A thread may still wait for standard input; it ends with the process.
+        runtime.shutdown_background();
+        outcome
+    }
+
+    async fn connect(self, common: &Common, mut config: Config, store: Store) -> Outcome {
+        let (identity, me) = store.load_party()?;
+        identity.claims().check_validity(mpyc_party_hub::now())?;
+        let hubs = config.hubs(store.hubs()?);
+        let identity = keep_fresh(store, hubs.clone(), identity);
+        let pin = config.peers.get(&self.party).and_then(|peer| peer.key);
+        let circle = Circle::exposed(identity.clone(), me, self.party.clone(), pin)?;
+        // Who exposes ports does not show itself in the local network.
+        config.network.local_discovery = false;
+        let (roster, tag) = (circle.roster.clone(), circle.tag);
+        let mut finder = Finder::new(&config, roster, circle.me, tag, hubs, identity);
+        // Without one it goes over TCP alone.
+        let quic = quic::Endpoint::bind(0).ok();
+        let carried = async {
+            let reached = match reach(&circle, &mut finder, quic.as_ref(), self.wait).await {
+                Ok(reached) => reached,
+                Err(tried) => bail!("{} is not reached: {}", self.party, why(&tried, &finder)),
+            };
+            drop(finder);
+            if std::io::stderr().is_terminal() || common.verbose > 0 {
+                output::step(self.path(&reached));
+            }
+            let asked = reached.ask(self.port).await;
+            let secure = asked.with_context(|| {
+                format!("no connection with port {} of {}", self.port, self.party)
+            })?;
+            self.carry(secure).await
+        };
+        let outcome = tokio::select! {
+            outcome = carried => outcome,
+            // SSH says so when it has ended.
+            () = stop::asked() => Ok(ExitCode::FAILURE),
+        };
+        if let Some(quic) = quic {
+            quic.close("it has ended");
+            // Who does not hear of it notices the silence.
+            let _ = tokio::time::timeout(FAREWELL, quic.wait_idle()).await;
+        }
+        outcome
+    }
+
+    /// Carries standard input and output until both sides have ended.
+    async fn carry(&self, secure: Secure) -> Outcome {
+        // The one descriptor of standard output, so that closing it is an end for whoever reads.
+        let output = std::io::stdout().as_fd().try_clone_to_owned()?;
+        rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+        let output = tokio::fs::File::from_std(output.into());
+        let counts = Counts::default();
+        let carried = carry(secure.stream, tokio::io::stdin(), output, &counts).await;
+        carried.with_context(|| format!("the connection with {} has ended", self.party))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn path(&self, reached: &Reached) -> String {
+        let (party, port, address) = (&self.party, self.port, reached.address());
+        match reached.via() {
+            Some(hub) => format!("{party}, port {port}: relayed by {} ({address})", visible(hub)),
+            None => format!("{party}, port {port}: {} to {address}", reached.kind()),
+        }
+    }
+}
+
+/// Why a party was not reached, for people.
+fn why(tried: &[Attempt], finder: &Finder) -> String {
+    if tried.is_empty() {
+        let problems = problems(&finder.reports());
+        return format!(
+            "no hub says where it is{problems}. It exposes nothing to this party, or is not there"
+        );
+    }
+    let told = tried.iter().map(|tried| format!("{}: {}", tried.candidate, tried.outcome));
+    visible(&told.collect::<Vec<_>>().join("; "))
+}

@@ -1,0 +1,155 @@
+//! `mpyc-party expose`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::{Identity, quic};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Interval, interval};
+
+use super::{Common, Outcome, logging, runtime, stop};
+use crate::agent::notify;
+use crate::config::runtime::find_agent;
+use crate::config::{Config, ConfigError, Place, rules};
+use crate::discovery::findable::Findable;
+use crate::identity::{Store, keep_fresh};
+use crate::link;
+use crate::link::expose::{Allowed, serve};
+use crate::link::handover::{self, Attendant, Entrance};
+
+/// Let some other parties connect to ports of this machine
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is exposed, and to whom, is in the section [expose] of the configuration, which is read again on
+SIGHUP. Nothing is exposed without one. Whoever may come uses mpyc-party connect. What each
+connection was is in the log.
+
+Example, in the configuration:
+  [expose.ssh]
+  port = 22
+  groups = [\"admins\"]")]
+pub(super) struct Expose {
+    /// The agent's socket, or «none» to listen without it [default: $MPYC_PARTY_AGENT, else where the agent is]
+    #[arg(long, value_name = "SOCKET")]
+    agent: Option<PathBuf>,
+}
+
+impl Expose {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let (place, config) = common.load()?;
+        if config.expose.is_empty() {
+            return Err(ConfigError::NothingExposed.into());
+        }
+        let store = Store::new(&place.state);
+        logging::about("MPYC_PARTY", store.party()?);
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        let agent = find_agent(&place, self.agent.as_deref());
+        runtime()?.block_on(expose(&place, &config, store, agent.as_deref()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Lets others in until this process is told to end.
+async fn expose(
+    place: &Place,
+    config: &Config,
+    store: Store,
+    agent: Option<&Path>,
+) -> anyhow::Result<()> {
+    let mut reloads = signal(SignalKind::hangup())?;
+    let mut stop = std::pin::pin!(stop::terminated());
+    let hubs = config.hubs(store.hubs()?);
+    let (party, identity) = (store.party()?, fresh(&store, &hubs).await?);
+    let tag = Tag::exposed(&identity.root().fingerprint, &party);
+    let key = identity.claims().key;
+    let identity = keep_fresh(store, hubs.clone(), identity);
+    let (entrance, _attendant) = enter(agent, config, key, tag).await?;
+    // The public UDP port is left to runners: behind a NAT, which is what this is for, any will do.
+    let quic = quic::Endpoint::bind(0)?;
+    let allowed = watch::Sender::new(allowed(config));
+    let audience = allowed.borrow().audience();
+    let port = entrance.port()?;
+    let findable = Findable::begin(tag, audience, port, quic.clone(), &hubs, &identity);
+    let serving = serve(identity, allowed.subscribe(), tag, entrance, quic.clone(), findable);
+    let mut serving = std::pin::pin!(serving);
+    let mut heartbeat = notify::heartbeat().map(interval);
+    tell(&allowed.borrow());
+    loop {
+        tokio::select! {
+            () = &mut serving => break,
+            () = &mut stop => break,
+            Some(()) = reloads.recv() => reload(place, &allowed),
+            () = beat(&mut heartbeat) => notify::alive(),
+        }
+    }
+    notify::stopping();
+    quic.close("it is not exposed any more");
+    quic.wait_idle().await;
+    Ok(())
+}
+
+/// The identity, renewed where that is due.
+async fn fresh(store: &Store, hubs: &[String]) -> anyhow::Result<Identity> {
+    let (identity, _) = store.load_party()?;
+    match store.renew_if_due(hubs, &identity).await {
+        Ok(Some(renewed)) => return Ok(renewed),
+        Ok(None) => {}
+        Err(error) => log::warn!("the certificate could not be renewed: {error}"),
+    }
+    Ok(identity)
+}
+
+/// Where others come in: by the agent's port where there is an agent, else by one of its own.
+async fn enter(
+    agent: Option<&Path>,
+    config: &Config,
+    key: mpyc_party_core::claims::PublicKey,
+    tag: Tag,
+) -> anyhow::Result<(Entrance, Option<Attendant>)> {
+    if let Some(path) = agent {
+        match handover::register_exposed(path, key, tag).await {
+            Ok((entrance, attendant)) => return Ok((entrance, Some(attendant))),
+            Err(error) => log::info!("this process listens by itself: {error}"),
+        }
+    }
+    Ok((Entrance::Own(link::bind(config.listen.port).await?), None))
+}
+
+fn allowed(config: &Config) -> Allowed {
+    let pin = |(name, peer): (&_, &crate::config::Peer)| Some((Clone::clone(name), peer.key?));
+    Allowed { rules: rules(&config.expose), pins: config.peers.iter().filter_map(pin).collect() }
+}
+
+/// Reads the configuration again; a bad one changes nothing.
+fn reload(place: &Place, allowed: &watch::Sender<Allowed>) {
+    notify::reloading();
+    match place.load() {
+        Ok(config) => {
+            allowed.send_replace(self::allowed(&config));
+            log::info!("the configuration was read again");
+        }
+        Err(error) => log::error!("the old configuration stays: {error}"),
+    }
+    tell(&allowed.borrow());
+}
+
+/// Says what is exposed, and that it is ready for them.
+fn tell(allowed: &Allowed) {
+    let each = allowed.rules.0.iter().map(|rule| format!("{} ({})", rule.name, rule.to));
+    let text = match each.collect::<Vec<_>>().join(", ") {
+        nothing if nothing.is_empty() => "nothing is exposed".to_owned(),
+        exposed => format!("exposed: {exposed}"),
+    };
+    log::info!("{text}");
+    notify::ready(&text);
+}
+
+async fn beat(heartbeat: &mut Option<Interval>) {
+    match heartbeat {
+        Some(heartbeat) => drop(heartbeat.tick().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,85 @@
+//! Ports of this machine that some other parties may connect to. None unless they are listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mpyc_party_core::candidate::{Candidate, Vantage, check};
+use mpyc_party_core::expose::{Rule, Rules};
+use mpyc_party_core::lighthouse::Limits;
+use mpyc_party_core::name::{GroupName, PartyName, PortName};
+use serde::{Deserialize, Serialize};
+
+/// One port, and who may connect to it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Expose {
+    /// The port that is asked for, and to which it leads.
+    pub port: u16,
+    /// Where it leads; this machine itself where none is given.
+    #[serde(default = "this_machine")]
+    pub address: IpAddr,
+    /// Whoever is in one of these groups may.
+    #[serde(default)]
+    pub groups: BTreeSet<GroupName>,
+    /// These parties may.
+    #[serde(default)]
+    pub parties: BTreeSet<PartyName>,
+}
+
+fn this_machine() -> IpAddr {
+    Ipv4Addr::LOCALHOST.into()
+}
+
+impl Expose {
+    fn to(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if let Err(why) = check(Candidate::Tcp(self.to()), Vantage::SameHost) {
+            return Err(format!("{} cannot be exposed: {why}", self.to()));
+        }
+        if self.groups.is_empty() && self.parties.is_empty() {
+            return Err("say who may connect: list parties, groups, or both".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Checks that each of `exposed` can be used, and all of them together.
+///
+/// # Errors
+/// Says which cannot, and what to do.
+pub(super) fn check_all(exposed: &BTreeMap<PortName, Expose>) -> Result<(), (PortName, String)> {
+    let mut ports: BTreeMap<u16, &PortName> = BTreeMap::new();
+    for (name, expose) in exposed {
+        let wrong = |message| Err((name.clone(), message));
+        if let Err(message) = expose.check() {
+            return wrong(message);
+        }
+        if let Some(other) = ports.insert(expose.port, name) {
+            let port = expose.port;
+            return wrong(format!("port {port} is exposed as «{other}» already: list all there"));
+        }
+        let (rules, most) = (rules(exposed), Limits::default().parties);
+        if rules.parties().len() > most || rules.groups().len() > most {
+            return wrong(format!(
+                "more than {most} parties or groups in all: make a group of them"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What `exposed` allows.
+#[must_use]
+pub fn rules(exposed: &BTreeMap<PortName, Expose>) -> Rules {
+    let rule = |(name, expose): (&PortName, &Expose)| Rule {
+        name: name.clone(),
+        port: expose.port,
+        to: expose.to(),
+        parties: expose.parties.clone(),
+        groups: expose.groups.clone(),
+    };
+    Rules(exposed.iter().map(rule).collect())
+}
