@@ -24,7 +24,7 @@ use mpyc_party_lab::{Topology, hosts_for_tests, mpyc_party};
 /// The usual grace time.
 const GRACE: Duration = Duration::from_secs(30);
 /// So often a relay does its deed in a run that has to survive it.
-const OFTEN: u32 = 8;
+const OFTEN: u32 = 6;
 
 /// Alice and bob can reach the hub over TCP, and each other not at all.
 fn apart() -> Topology {

@@ -1,13 +1,15 @@
 //! A hub of the network that means ill: it has a hub's certificate, speaks the real protocol, and
 //! says and relays what the test wants.
 
-#![allow(dead_code, reason = "each test file uses its part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part of it")]
 
 mod deeds;
+mod strangers;
 pub(crate) mod wire;
 
 use std::collections::HashMap;
 use std::net::TcpListener;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
@@ -28,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 pub(crate) use deeds::{Deed, Deeds};
+use strangers::Strangers;
 
 /// What it says in place of an honest answer to this party.
 type Tongue = Box<dyn Fn(&PartyName, Answer) -> Vec<Answer> + Send + Sync>;
@@ -43,6 +46,8 @@ struct Shared {
     identity: Identity,
     tongue: Tongue,
     deeds: Arc<Deeds>,
+    strangers: Arc<Strangers>,
+    impostor: Mutex<Option<Identity>>,
     state: Mutex<State>,
 }
 
@@ -81,12 +86,44 @@ impl FalseHub {
         };
         let (tongue, deeds) = (Box::new(tongue), Arc::new(deeds));
         let (state, told) = (Mutex::new(state), Arc::clone(&deeds));
-        let shared = Arc::new(Shared { identity, tongue, deeds: told, state });
+        let (strangers, impostor) = Default::default();
+        let shared = Shared { identity, tongue, deeds: told, strangers, impostor, state };
+        let shared = Arc::new(shared);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         listener.set_nonblocking(true)?;
         runtime.spawn(Arc::clone(&shared).serve(listener));
         Ok(Self { deeds, shared, runtime: Some(runtime) })
+    }
+}
+
+impl FalseHub {
+    /// Lets somebody with this identity, who would have anybody, serve at `listener`.
+    pub(crate) fn stranger(&self, listener: TcpListener, identity: Identity) {
+        let (strangers, _) = (Arc::clone(&self.shared.strangers), listener.set_nonblocking(true));
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(strangers.serve(listener, identity));
+        }
+    }
+
+    /// Has everybody who calls or is called over the relay talk with somebody of this identity.
+    pub(crate) fn stranger_on_the_relay(&self, identity: Identity) {
+        *self.shared.impostor.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+    }
+
+    /// How many have come to strangers at their address.
+    pub(crate) fn visits(&self) -> u32 {
+        self.shared.strangers.visits.load(Ordering::SeqCst)
+    }
+
+    /// How many have met one on the relay.
+    pub(crate) fn calls(&self) -> u32 {
+        self.shared.strangers.calls.load(Ordering::SeqCst)
+    }
+
+    /// How many of them took the stranger for whom they looked for.
+    pub(crate) fn let_in(&self) -> u32 {
+        self.shared.strangers.let_in.load(Ordering::SeqCst)
     }
 }
 
@@ -187,6 +224,17 @@ impl Shared {
             }
             relay::Request::Call { tag, party } => (tag, party),
         };
+        let impostor = self.impostor.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(impostor) = impostor {
+            frame::write(&mut secure.stream, &Reply::Connected, relay::LONGEST).await?;
+            let called = self.call(&from, tag, &to).await;
+            let answer = self.strangers.answer(secure, &impostor);
+            let Ok(mut other) = called else { return answer.await };
+            frame::write(&mut other.stream, &Reply::Connected, relay::LONGEST).await?;
+            let call = self.strangers.call(*other, &impostor, tag);
+            let (answered, called) = tokio::join!(answer, call);
+            return answered.and(called);
+        }
         let Ok(mut other) = self.call(&from, tag, &to).await else {
             let refused = Reply::Refused(Refusal::Absent);
             return Ok(frame::write(&mut secure.stream, &refused, relay::LONGEST).await?);
