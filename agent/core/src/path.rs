@@ -134,12 +134,22 @@ struct Held {
     needed: bool,
 }
 
+/// What was tried at one target.
+#[derive(Clone, Copy, Debug)]
+struct Tries {
+    under_way: u32,
+    /// When it was tried last, or else heard of.
+    last: Duration,
+}
+
 /// The way to one peer.
 #[derive(Debug)]
 pub struct Paths {
     controlling: bool,
-    /// How many attempts each target has under way.
-    targets: BTreeMap<Target, u32>,
+    /// What may be tried, and what was.
+    targets: BTreeMap<Target, Tries>,
+    /// When all attempts so far would have been made, had they been made one by one.
+    spent: Duration,
     /// The epoch of the newest link, and the instance of the controlling end that counts it.
     epoch: u64,
     instance: Option<u64>,
@@ -166,6 +176,7 @@ impl Paths {
         Self {
             controlling,
             targets: BTreeMap::new(),
+            spent: Duration::ZERO,
             epoch: 0,
             instance: None,
             link: None,
@@ -226,8 +237,8 @@ impl Paths {
             Event::Opened { id, kind, lost } => self.opened(id, kind, lost),
             Event::Taken { id, kind, instance, epoch } => self.taken(id, kind, instance, epoch),
             Event::Tried(target) => {
-                if let Some(under_way) = self.targets.get_mut(&target) {
-                    *under_way = under_way.saturating_sub(1);
+                if let Some(tries) = self.targets.get_mut(&target) {
+                    tries.under_way = tries.under_way.saturating_sub(1);
                 }
             }
             Event::Closed(id) => {
@@ -266,8 +277,9 @@ impl Paths {
             self.news = self.now;
             self.redial();
         }
-        let under_way = |target: &Target| known.get(target).copied().unwrap_or_default();
-        self.targets = targets.into_iter().map(|t| (t.clone(), under_way(&t))).collect();
+        let new = Tries { under_way: 0, last: self.now };
+        let tries = |target: &Target| known.get(target).copied().unwrap_or(new);
+        self.targets = targets.into_iter().map(|t| (t.clone(), tries(&t))).collect();
     }
 }
 

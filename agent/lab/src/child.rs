@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::{Ipv6Addr, UdpSocket};
+use std::net::{Ipv6Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -107,6 +107,11 @@ pub(crate) fn tap(name: &str) -> impl Fn() -> io::Result<OwnedFd> + Send + Sync 
 /// Opens a UDP socket on this port, for both families.
 pub(crate) fn udp(port: u16) -> impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static {
     move || Ok(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?.into())
+}
+
+/// Listens on this TCP port, for both families.
+pub(crate) fn tcp(port: u16) -> impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static {
+    move || Ok(TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))?.into())
 }
 
 /// `struct ifreq` as `TUNSETIFF` reads it (linux/if_tun.h).

@@ -11,7 +11,7 @@ use crate::{Host, LabError, Router, Topology, programs};
 /// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(90);
 /// The roster.
-const NAMES: [&str; 3] = ["alice", "bob", "carol"];
+pub const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 /// So many rounds on from all that any party has told of, messages have moved between all: two
 /// reports of the program.
 const ROUNDS: u64 = 20;
@@ -31,7 +31,14 @@ impl Exchange {
     /// # Errors
     /// If they do not.
     pub fn start(topology: &Topology, grace: Duration) -> Result<Self, LabError> {
-        let network = Network::in_topology(topology, &NAMES)?;
+        Self::within(Network::in_topology(topology, &NAMES)?, grace)
+    }
+
+    /// Starts it in `network`, in which the three are.
+    ///
+    /// # Errors
+    /// If messages do not move.
+    pub fn within(network: Network, grace: Duration) -> Result<Self, LabError> {
         let session = Session::new("exchange", programs::MESSAGES).parties(&NAMES).grace(grace);
         network.declare(&session.set("arguments", "[\"1\"]"))?;
         let runs = network.run("exchange")?;

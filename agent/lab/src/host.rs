@@ -1,7 +1,8 @@
 //! A host: a network namespace in which ordinary programs run.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -9,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::switch::{Port, Switch, meeting};
-use crate::tool::SH;
+use crate::tool::{NFT, SH};
 use crate::uplink::{Families, Uplink};
 use crate::wan::Wan;
-use crate::{LabError, leftovers};
+use crate::{LabError, destinations, leftovers};
 
 /// Where [`Host::free_port`] starts: above the usual services, below the ports that the kernel
 /// gives to outgoing connections.
@@ -89,6 +90,31 @@ impl Host {
     pub fn udp_socket(&self, port: u16) -> Result<UdpSocket, LabError> {
         let what = || format!("cannot open UDP port {port} of {}", self.name);
         self.uplink.namespace.udp(port).map_err(|e| LabError::io(what())(e))
+    }
+
+    /// A TCP socket of this host that listens on `port` for both families, to be served from here.
+    ///
+    /// # Errors
+    /// If the port is taken or the system refuses.
+    pub fn tcp_listener(&self, port: u16) -> Result<TcpListener, LabError> {
+        let what = || format!("cannot listen on TCP port {port} of {}", self.name);
+        self.uplink.namespace.tcp(port).map_err(|e| LabError::io(what())(e))
+    }
+
+    /// From now on remembers whereto this host begins to send TCP or UDP; once is enough.
+    ///
+    /// # Errors
+    /// If the packet filter refuses.
+    pub fn watch_destinations(&self) -> Result<(), LabError> {
+        NFT.run(&self.uplink.namespace, destinations::WATCH, None)
+    }
+
+    /// Whereto this host has begun to send since [`Host::watch_destinations`], including itself.
+    ///
+    /// # Errors
+    /// If it is not watched.
+    pub fn destinations(&self) -> Result<BTreeSet<SocketAddr>, LabError> {
+        destinations::read(&self.uplink.namespace)
     }
 
     /// How a person gets into this host from another terminal while this process lives.

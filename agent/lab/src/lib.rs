@@ -17,6 +17,7 @@
 //! Root is not needed where ordinary users may make user namespaces; [`Lab::available`] tells.
 
 mod child;
+mod destinations;
 mod error;
 pub mod exchange;
 mod host;

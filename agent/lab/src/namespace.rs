@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -84,6 +84,11 @@ impl Namespace {
     /// A UDP socket there, bound to `port` for both families.
     pub(crate) fn udp(&self, port: u16) -> io::Result<UdpSocket> {
         self.open(child::udp(port)).map(UdpSocket::from)
+    }
+
+    /// A TCP socket that listens there on `port`, for both families.
+    pub(crate) fn tcp(&self, port: u16) -> io::Result<TcpListener> {
+        self.open(child::tcp(port)).map(TcpListener::from)
     }
 
     /// What a short-lived child opens there.

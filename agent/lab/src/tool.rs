@@ -1,6 +1,6 @@
 //! Running `ip`, `tc` and `nft`, and saying which package is missing.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -47,10 +47,7 @@ impl Tool {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|e| match e.kind() {
-                ErrorKind::NotFound => LabError::Missing { tool: self.name, package: self.package },
-                _ => LabError::io(format!("cannot run {}", self.name))(e),
-            })?;
+            .map_err(|error| self.missing(error))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A tool that refuses early closes its input; its exit status tells why.
             let _ = stdin.write_all(script.as_bytes());
@@ -62,5 +59,28 @@ impl Tool {
         }
         let output = String::from_utf8_lossy(&ended.stderr).into_owned();
         Err(LabError::Tool { tool: self.name, input: script.to_owned(), output })
+    }
+
+    /// What the tool prints when it is called with these arguments.
+    pub(crate) fn answer(
+        &self,
+        namespace: &Namespace,
+        arguments: &[&str],
+    ) -> Result<Vec<u8>, LabError> {
+        let mut command = namespace.tool(self.name, None);
+        let asked = command.args(arguments).env("PATH", SEARCH_PATH).output();
+        let ended = asked.map_err(|error| self.missing(error))?;
+        if ended.status.success() {
+            return Ok(ended.stdout);
+        }
+        let output = String::from_utf8_lossy(&ended.stderr).into_owned();
+        Err(LabError::Tool { tool: self.name, input: arguments.join(" "), output })
+    }
+
+    fn missing(&self, error: io::Error) -> LabError {
+        match error.kind() {
+            ErrorKind::NotFound => LabError::Missing { tool: self.name, package: self.package },
+            _ => LabError::io(format!("cannot run {}", self.name))(error),
+        }
     }
 }

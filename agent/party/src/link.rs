@@ -252,6 +252,7 @@ impl Links {
             path: slots[peer].link.as_ref().map(|link| link.path.clone()),
             sent: slots[peer].traffic.sent(),
             received: slots[peer].traffic.received(),
+            tampered: slots[peer].traffic.tampered(),
             attempts: slots[peer].attempts.clone(),
         };
         circle.peers().map(report).collect()

@@ -106,6 +106,14 @@ pub(crate) fn refusal(alert: AlertDescription) -> &'static str {
     }
 }
 
+/// Whether an established connection failed because what came is not what the other end had sent,
+/// or, as its alert says, the other way round. Where no checksum of the network below caught it,
+/// somebody changed it.
+#[must_use]
+pub fn is_tampering(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 impl TransportError {
     /// Finds the reason behind a failed handshake; the verifier knows better than its alert.
     pub(crate) fn handshake(

@@ -26,7 +26,7 @@ mod verify;
 pub use accept::{Incoming, accept};
 pub use carrier::Carrier;
 pub use dial::{connect, connect_to_enrol};
-pub use error::TransportError;
+pub use error::{TransportError, is_tampering};
 pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
 pub use mpyc_party_core::path::Kind as Path;

@@ -27,6 +27,7 @@ use mpyc_party_core::stream::{Epoch, Fenced, Stream, Violation};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::is_tampering;
 use pump::Pump;
 
 /// The local process's side of a stream.
@@ -42,11 +43,12 @@ pub struct Local<R, W> {
     pub traffic: Arc<Traffic>,
 }
 
-/// Bytes that local processes sent and heard.
+/// Bytes that local processes sent and heard, and what was done to them on the way.
 #[derive(Debug, Default)]
 pub struct Traffic {
     sent: AtomicU64,
     received: AtomicU64,
+    tampered: AtomicU64,
 }
 
 impl Traffic {
@@ -60,6 +62,17 @@ impl Traffic {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Connections that ended as [`is_tampering`] tells.
+    #[must_use]
+    pub fn tampered(&self) -> u64 {
+        self.tampered.load(Ordering::Relaxed)
+    }
+
+    /// Counts the end of a connection if it is one of those.
+    pub fn ended(&self, why: &io::Error) {
+        self.tampered.fetch_add(is_tampering(why).into(), Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::link::Link;
-use super::{Action, ConnectionId, Held, Kind, Paths, Target};
+use super::{Action, ConnectionId, Held, Kind, Paths, Target, Tries};
 
 /// Time between two rounds of attempts while there is no good link.
 const PACE: Duration = Duration::from_secs(1);
@@ -15,6 +15,11 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 const STAGGER: Duration = Duration::from_millis(150);
 /// Attempts that one target may have under way.
 const MOST_UNDER_WAY: u32 = 2;
+/// Attempts in the long run: one in this time. Whoever tells where a peer is chooses what is dialled,
+/// and could have a network searched, or this machine's sockets used up.
+const EACH: Duration = Duration::from_millis(25);
+/// Attempts that may be made at once after a pause: all that three hubs tell.
+const AT_ONCE: u32 = 100;
 /// Connections that wait to be chosen.
 const MOST_HELD: usize = 16;
 /// How long a connection that the peer needs waits for this end to find the same.
@@ -71,7 +76,7 @@ impl Paths {
             return held.since + DOUBT;
         }
         let hopeful =
-            |(target, under_way): (&Target, &u32)| target.kind < held.kind && *under_way > 0;
+            |(target, tries): (&Target, &Tries)| target.kind < held.kind && tries.under_way > 0;
         let waits = self.epoch == 0 && self.targets.iter().any(hopeful);
         held.since + if waits { head_start(held.kind) } else { Duration::ZERO }
     }
@@ -161,16 +166,23 @@ impl Paths {
         }
     }
 
-    /// Tries all targets of a kind; false where there is none.
+    /// Tries the targets of a kind, as many as may be, those first that have waited longest; false
+    /// where there is none.
     fn attempt(&mut self, kind: Kind) -> bool {
-        let mut any = false;
-        for (target, under_way) in self.targets.iter_mut().filter(|(target, _)| target.kind == kind)
-        {
-            any = true;
-            if *under_way < MOST_UNDER_WAY {
-                *under_way += 1;
-                self.actions.push(Action::Dial(target.clone()));
+        let of_kind = self.targets.iter_mut().filter(|(target, _)| target.kind == kind);
+        let mut waiting: Vec<(&Target, &mut Tries)> = of_kind.collect();
+        let any = !waiting.is_empty();
+        waiting.retain(|(_, tries)| tries.under_way < MOST_UNDER_WAY);
+        waiting.sort_by_key(|(_, tries)| tries.last);
+        self.spent = self.spent.max(self.now);
+        for (target, tries) in waiting {
+            if self.spent + EACH > self.now + EACH * AT_ONCE {
+                break;
             }
+            self.spent += EACH;
+            tries.under_way += 1;
+            tries.last = self.now;
+            self.actions.push(Action::Dial(target.clone()));
         }
         any
     }

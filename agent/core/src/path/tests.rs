@@ -388,3 +388,39 @@ fn one_who_was_asleep_does_not_suspect_the_others() {
     }
     assert_eq!(end.healthy(), None);
 }
+
+/// Targets of one kind at these places.
+fn at(places: std::ops::Range<u32>) -> Vec<Target> {
+    places.map(|n| Target { kind: Kind::Tcp, place: format!("{n:05}") }).collect()
+}
+
+#[test]
+fn whoever_tells_where_a_peer_is_does_not_decide_how_much_is_dialled() {
+    let mut paths = Paths::new(true);
+    let mut dialled = 0;
+    for n in 0..1000 {
+        let now = Duration::from_millis(u64::from(n) * 10);
+        let actions = paths.handle(now, Event::Targets(at(n * 32..(n + 1) * 32)));
+        dialled += actions.iter().filter(|action| matches!(action, Action::Dial(_))).count();
+    }
+    assert!((400..=500).contains(&dialled), "{dialled} attempts in 10 s");
+}
+
+#[test]
+fn who_has_waited_longest_is_tried_first() {
+    let mut paths = Paths::new(true);
+    // The true one sorts last, and was there before the others came.
+    let known = Target { kind: Kind::Tcp, place: "true".into() };
+    let mut tries = 0;
+    for n in 0..20_u32 {
+        let lies = at(n * 200..(n + 1) * 200).into_iter();
+        let targets = lies.chain([known.clone()]).collect();
+        for action in paths.handle(SECOND * n, Event::Targets(targets)) {
+            if action == Action::Dial(known.clone()) {
+                tries += 1;
+                paths.handle(SECOND * n, Event::Tried(known.clone()));
+            }
+        }
+    }
+    assert!(tries >= 10, "tried {tries} times in 20 s");
+}

@@ -1,12 +1,15 @@
 //! A connection that may be or become a link: its two directions as tasks, and the way it takes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::control::{Control, LARGEST_CONTROL};
 use mpyc_party_core::path::{ConnectionId, Kind};
 use mpyc_party_core::verdict::Remark;
+use mpyc_party_transport::frame::FrameError;
+use mpyc_party_transport::resume::Traffic;
 use mpyc_party_transport::{Carrier, Secure, SecureStream, frame, quic};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -72,18 +75,20 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Starts to read from `secure`; what comes is told to `news` as of connection `id`.
+    /// Starts to read from `secure`; what comes is told to `news` as of connection `id`, and how it
+    /// ends is counted in `traffic`.
     pub(super) fn start(
         id: ConnectionId,
         secure: Secure,
         way: Way,
         news: mpsc::Sender<News>,
+        traffic: Arc<Traffic>,
     ) -> Self {
         let (messages, queue) = mpsc::channel(QUEUE);
         let (reader, writer) = tokio::io::split(secure.stream);
         let told = news.clone();
         let reader = tokio::spawn(async move {
-            let why = read(id, reader, &news).await;
+            let why = read(id, reader, &news, &traffic).await;
             let _ = news.send(News::Closed(id, why)).await;
         });
         tokio::spawn(async move {
@@ -130,6 +135,7 @@ async fn read(
     id: ConnectionId,
     mut reader: impl AsyncRead + Unpin,
     news: &mpsc::Sender<News>,
+    traffic: &Traffic,
 ) -> Remark {
     loop {
         match frame::read::<Control>(&mut reader, LARGEST_CONTROL).await {
@@ -139,7 +145,12 @@ async fn read(
                 }
             }
             Ok(None) => return "the peer closed it".into(),
-            Err(error) => return error.to_string().into(),
+            Err(error) => {
+                if let FrameError::Io(why) = &error {
+                    traffic.ended(why);
+                }
+                return error.to_string().into();
+            }
         }
     }
 }

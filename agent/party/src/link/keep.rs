@@ -141,7 +141,8 @@ impl Keeper {
         }
         let id = self.shared.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let kind = way.kind;
-        let connection = Connection::start(id, secure, way, self.news.clone());
+        let traffic = self.shared.slots()[self.peer].traffic.clone();
+        let connection = Connection::start(id, secure, way, self.news.clone(), traffic);
         self.connections.insert(id, connection);
         self.happen(Event::Opened { id, kind, lost }).await;
     }

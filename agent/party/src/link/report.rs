@@ -17,6 +17,9 @@ pub struct PeerReport {
     pub sent: u64,
     /// Bytes of streams received from it in this run.
     pub received: u64,
+    /// Connections to it that ended because something on the way changed what they carried.
+    #[serde(default)]
+    pub tampered: u64,
     /// What became of the ways that were tried last.
     pub attempts: Vec<Attempt>,
 }

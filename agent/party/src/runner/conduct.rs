@@ -3,7 +3,7 @@
 
 mod peers;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,8 @@ struct Conductor<'a> {
     /// Nobody has to be told any more.
     left: bool,
     outages: Outages,
+    /// Those to whom the way is known to change bytes.
+    tampered: BTreeSet<usize>,
     view: &'a mut dyn View,
 }
 
@@ -128,6 +130,7 @@ pub async fn conduct(
         verdict: None,
         left: false,
         outages,
+        tampered: BTreeSet::new(),
         view,
     };
     finder.announce(Some(port), quic);

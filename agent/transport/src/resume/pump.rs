@@ -208,6 +208,7 @@ where
     fn cut(&mut self, why: io::Error) -> bool {
         if let Some(carrier) = self.carrier.take() {
             self.stream.detach(carrier.epoch);
+            self.traffic.ended(&why);
             if !self.stream.is_finished() {
                 (self.tell)(Event::Cut { epoch: carrier.epoch, why });
             }

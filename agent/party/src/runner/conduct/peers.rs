@@ -29,6 +29,7 @@ impl Conductor<'_> {
         match event {
             LinkEvent::Linked(peer, linked) => self.linked(peer, &linked).await,
             LinkEvent::Unlinked(peer, why) => {
+                self.notice_tampering(peer);
                 self.streams.unlinked(peer);
                 self.away(peer, true);
                 self.happen(Event::Unlinked(peer, why)).await
@@ -81,6 +82,20 @@ impl Conductor<'_> {
         }
     }
 
+    /// Warns, once for each peer, where something on the way changes what it carries.
+    fn notice_tampering(&mut self, peer: usize) {
+        let Some(name) = self.circle.roster.get(peer) else { return };
+        if self.links.traffic(peer).tampered() == 0 || !self.tampered.insert(peer) {
+            return;
+        }
+        let text = format!(
+            "bytes between this party and {name} were changed on the way: they are dropped and sent \
+             again, but something in the network or a relay is broken or hostile"
+        );
+        self.view.show(Notice::Warning(&text));
+        self.directory.record.warnings.push(text);
+    }
+
     fn back(&mut self, peer: usize, linked: Option<&Linked>) {
         if let Some(time) = self.outages.end(peer)
             && let Some(name) = self.circle.roster.get(peer)
@@ -96,6 +111,7 @@ impl Conductor<'_> {
                 self.deliver(deliveries).await
             }
             StreamEvent::Cut(peer, cycle, epoch) => {
+                self.notice_tampering(peer);
                 self.streams.cut(peer, cycle, epoch);
                 Ok(())
             }
