@@ -154,7 +154,7 @@ def call(machine: Machine, user: str, method: str, *arguments: str):
 
 def sessions(machine: Machine) -> dict[str, str]:
     """What each session does, as the agent tells."""
-    return {name: state for name, _, state, _ in ask(machine, "Sessions")}
+    return {name: what for name, _, what, _ in ask(machine, "Sessions")}
 
 
 def is_ready(machine: Machine) -> bool:
