@@ -66,7 +66,10 @@ def template() -> pathlib.Path:
     if not ready.exists() or ready.read_text() != recipe:
         shutil.rmtree(TEMPLATE, ignore_errors=True)
         TEMPLATE.mkdir(parents=True)
-        well("debootstrap", "--variant=minbase", f"--include={PACKAGES},ca-certificates", "trixie", TEMPLATE)
+        include = f"--include={PACKAGES},ca-certificates"
+        done = run("debootstrap", "--variant=minbase", include, "trixie", TEMPLATE)
+        if done.returncode != 0:
+            raise NoContainer(f"debootstrap: {done.stdout[-500:]}{done.stderr[-500:]}")
         for name in ("etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt"):
             shutil.copy(f"/{name}", TEMPLATE / name)
         shutil.copy(PINS, TEMPLATE / "opt/pins.txt")
@@ -158,7 +161,10 @@ class Machine:
 
     def start(self) -> None:
         """Starts it in a control group of its own; `booted` waits for it."""
-        self.group.mkdir(exist_ok=True)
+        try:
+            self.group.mkdir(exist_ok=True)
+        except OSError as error:
+            raise NoContainer(f"no control group: {error}") from error
         self.init = None
         with self.console.open("ab") as console:
             self.process = subprocess.Popen(
@@ -214,6 +220,8 @@ class Machine:
         self.booted()
 
     def stop(self) -> None:
+        if self.process is None:
+            return
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(PATIENCE)

@@ -20,11 +20,22 @@ STATE = "/var/lib/mpyc-party"
 PROGRAMS = [module.PROJECT / "programs/secret_santa.py", *sorted(module.HERE.glob("programs/*.py"))]
 
 
-class Network(contextlib.ExitStack):
+class Whole(contextlib.ExitStack):
+    """What has many parts and is taken down as a whole, also where it could not be completed."""
+
+    def __init__(self, *arguments):
+        super().__init__()
+        try:
+            self.make(*arguments)
+        except BaseException:
+            self.close()
+            raise
+
+
+class Network(Whole):
     """Namespaces on one bridge, which itself is in a namespace: nothing of it touches this machine."""
 
-    def __init__(self, names: list[str]):
-        super().__init__()
+    def make(self, names: list[str]) -> None:
         self.addresses = {name: f"10.47.0.{number}" for number, name in enumerate(names, 1)}
         self.add("bridge")
         self.ip("bridge", "link", "add", "bridge", "type", "bridge")
@@ -39,10 +50,11 @@ class Network(contextlib.ExitStack):
                 self.ip(name, "link", "set", link, "up")
 
     def add(self, name: str) -> None:
+        # What fails leaves the name behind.
+        self.callback(run, "ip", "netns", "del", self.name(name))
         done = run("ip", "netns", "add", self.name(name))
         if done.returncode != 0:
             raise container.NoContainer(done.stderr.strip())
-        self.callback(run, "ip", "netns", "del", self.name(name))
 
     def name(self, name: str) -> str:
         return f"mpyc-party-test-{os.getpid()}-{name}"
@@ -59,15 +71,8 @@ class Network(contextlib.ExitStack):
         return {int(line.split()[3].rsplit(":", 1)[1]) for line in lines}
 
 
-class Fleet(contextlib.ExitStack):
-    """All machines, the hub's running, those of the parties not started yet."""
-
-    def __init__(self):
-        super().__init__()
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.close)
-            self.make()
-            undo.pop_all()
+class Fleet(Whole):
+    """All machines, running; alice is not enrolled yet."""
 
     def make(self) -> None:
         self.directory = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
@@ -149,7 +154,7 @@ def call(machine: Machine, user: str, method: str, *arguments: str):
 
 def sessions(machine: Machine) -> dict[str, str]:
     """What each session does, as the agent tells."""
-    return {name: state for name, _, state, _ in ask(machine, "Sessions")}
+    return {name: what for name, _, what, _ in ask(machine, "Sessions")}
 
 
 def is_ready(machine: Machine) -> bool:

@@ -1,12 +1,15 @@
 """The module's units, policies and configuration under the real systemd, on a hub and three parties."""
 
 import json
+import shutil
+import signal
 import sys
 import unittest
 
 import container
 import fleet
-from container import eventually
+import module
+from container import Machine, eventually
 from fleet import Patient, Running, ask, call, is_ready, sessions
 
 SOCKETS = ("mpyc-party.socket", "mpyc-party-runners.socket")
@@ -17,6 +20,8 @@ class Units(unittest.TestCase):
     def setUpClass(cls):
         if reason := container.why_not():
             cls.skip(reason)
+        # Nothing is left behind by a run that is ended early.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         try:
             cls.fleet = cls.enterClassContext(fleet.Fleet())
         except container.NoContainer as reason:
@@ -31,6 +36,13 @@ class Units(unittest.TestCase):
     def completes(self, running: Running) -> None:
         self.assertEqual(running.verdicts(), ["completed"] * 3)
 
+    def is_stopped(self, running: Running, where: str) -> None:
+        for verdict in running.verdicts():
+            self.assertEqual((verdict["failed"]["who"], verdict["failed"]["reason"]), ([where], "stopped"))
+
+    def reaches_the_hub(self, party: Machine) -> None:
+        eventually(lambda: is_ready(party) and ask(party, "Hubs") == {fleet.HUB: "up"}, party.journal)
+
     def test_01_nothing_fails_before_there_is_a_token(self):
         self.assertEqual(self.alice.well("systemctl", "--failed", "--no-legend"), "")
         for unit in ("mpyc-party.service", *SOCKETS):
@@ -40,9 +52,8 @@ class Units(unittest.TestCase):
         put = f"umask 077; cat > /boot/new; mv /boot/new /{fleet.TOKEN}"
         self.alice.well("sh", "-c", put, input=self.fleet.late)
         for party in self.fleet.parties:
-            eventually(lambda: is_ready(party), party.journal)
+            self.reaches_the_hub(party)
             self.assertEqual(ask(party, "Name"), party.name)
-            self.assertEqual(ask(party, "Hubs"), {fleet.HUB: "up"})
             self.assertIn(f"{party.name} in example", party.property("mpyc-party.service", "StatusText"))
             for left in (f"/{fleet.TOKEN}", f"{fleet.STATE}/token"):
                 self.assertNotEqual(party("test", "-e", left).returncode, 0, f"{left} of {party.name}")
@@ -74,37 +85,46 @@ class Units(unittest.TestCase):
     def test_05_a_session_that_is_stopped_has_failed_everywhere_and_says_where(self):
         running = Patient(self.fleet)
         self.bob.well("systemctl", "stop", "mpyc-session@patient.service")
-        for verdict in running.verdicts():
-            self.assertEqual((verdict["failed"]["who"], verdict["failed"]["reason"]), (["bob"], "stopped"))
+        self.is_stopped(running, "bob")
         for party in self.fleet.parties:
             self.assertIn("bob: the session was stopped there", party.journal("MPYC_SESSION=patient"))
 
-    def test_06_a_run_does_not_notice_what_becomes_of_the_agents(self):
+    def test_06_a_run_does_not_notice_what_becomes_of_the_agents_and_the_hub(self):
         running = Patient(self.fleet)
         agent, session = "mpyc-party.service", "mpyc-session@patient.service"
-        both = lambda: [[one.property(unit, "MainPID") for unit in (agent, session)] for one in self.fleet.parties]
-        before = both()
+        before = self.processes(agent), self.processes(session)
+        self.hub.well("systemctl", "restart", "mpyc-party-hub.service")
         self.alice.well("systemctl", "restart", agent)
         self.bob.well("systemctl", "kill", "--kill-whom=main", "--signal=KILL", agent)
-        new = "cat /usr/local/bin/mpyc-party - > /root/new; chmod 755 /root/new; mv /root/new /usr/local/bin/mpyc-party"
-        self.carol.well("sh", "-c", new, input="another build")
+        # An upgrade: another file, of another length, in the place of the old one.
+        new = self.carol.root / "usr/local/bin/new"
+        shutil.copy(module.agent(), new)
+        with new.open("ab") as file:
+            file.write(b"upgraded")
+        new.rename(new.with_name("mpyc-party"))
         self.carol.well("systemctl", "restart", agent)
         for party in self.fleet.parties:
-            eventually(lambda: is_ready(party) and sessions(party)["patient"] == "running", party.journal)
-        for (agent_then, runner_then), (agent_now, runner_now) in zip(before, both(), strict=True):
-            self.assertNotEqual(agent_then, agent_now)
-            self.assertEqual(runner_then, runner_now)
-        sizes = [self.carol.well("stat", "-Lc", "%s", f"/proc/{self.carol.property(unit, 'MainPID')}/exe")
-                 for unit in (agent, session)]
-        self.assertNotEqual(*sizes, "the agent is not of the new build")
+            self.reaches_the_hub(party)
+            eventually(lambda: sessions(party)["patient"] == "running", party.journal)
+        for then, now in zip(before[0], self.processes(agent), strict=True):
+            self.assertNotEqual(then, now)
+        self.assertEqual(before[1], self.processes(session))
+        sizes = [
+            self.carol.well("stat", "--dereference", "--format=%s", f"/proc/{process}/exe")
+            for process in (self.processes(agent)[-1], self.processes(session)[-1])
+        ]
+        self.assertNotEqual(*sizes, "the agent is the old one")
         self.assertEqual(running.finish(), ["completed"] * 3)
 
-    def test_07_a_machine_that_was_restarted_is_back_without_help(self):
-        before = self.carol.well("cat", "/proc/sys/kernel/random/boot_id"), self.carol.init
+    def processes(self, unit: str) -> list[str]:
+        return [party.property(unit, "MainPID") for party in self.fleet.parties]
+
+    def test_07_a_machine_that_restarts_tells_the_others_and_is_back_without_help(self):
+        running = Patient(self.fleet)
         self.carol.reboot()
-        self.assertNotEqual(before[1], self.carol.init)
-        eventually(lambda: is_ready(self.carol), self.carol.journal)
-        self.assertEqual((ask(self.carol, "Name"), ask(self.carol, "Hubs")), ("carol", {fleet.HUB: "up"}))
+        self.is_stopped(running, "carol")
+        self.reaches_the_hub(self.carol)
+        self.assertEqual(ask(self.carol, "Name"), "carol")
         running = Running(self.fleet, "demo")
         self.alice.well("systemctl", "start", "mpyc-session@demo.service")
         self.completes(running)
@@ -203,6 +223,8 @@ class Units(unittest.TestCase):
     def test_17_a_new_configuration_is_taken_up_and_a_bad_one_is_refused_with_the_reason(self):
         file, agent = self.bob.root / "etc/mpyc-party/config.toml", "mpyc-party.service"
         good = file.read_text()
+        self.addCleanup(self.bob, "systemctl", "restart", agent)
+        self.addCleanup(file.write_text, good)
         file.write_text(good.replace('"asked"', '"later"'))
         self.bob.well("systemctl", "reload", agent)
         eventually(lambda: "later" in sessions(self.bob), self.bob.journal)
@@ -233,7 +255,7 @@ class Units(unittest.TestCase):
         self.assertEqual(self.alice("systemctl", "is-active", "mpyc-party.service").stdout, "activating\n")
         self.hub.well("systemctl", "start", "mpyc-party-hub.service")
         for party in self.fleet.parties:
-            eventually(lambda: is_ready(party) and ask(party, "Hubs") == {fleet.HUB: "up"}, party.journal)
+            self.reaches_the_hub(party)
 
     def test_19_exposure_is_small(self):
         for machine, unit, most in [

@@ -23,10 +23,12 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mpyc_party_transport::Identity;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::config::files::FileError;
 use crate::config::{Bus, Config, Place, runtime};
@@ -34,6 +36,9 @@ use crate::identity::{IdentityError, Store};
 use crate::session::SessionError;
 
 pub use bus::{PartyProxy, connect};
+
+/// How long a bus may take to let the agent in before it begins without.
+const BUS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the agent cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -117,10 +122,13 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
     let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&place))?;
     let starter =
         start::Starter { bus: connection.subscribe(), party, agent, children: Default::default() };
+    let mut on_bus = None;
     if config.agent.bus != Bus::None {
-        let bus = config.agent.bus;
+        let (tried, first) = oneshot::channel();
+        on_bus = Some(first);
+        let (bus, tried) = (config.agent.bus, Some(tried));
         let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
-        tokio::spawn(bus::Presence { bus, status, wishes, news, connection }.keep());
+        tokio::spawn(bus::Presence { bus, status, wishes, news, connection, tried }.keep());
     }
     let store = Store::new(&place.state);
     let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
@@ -128,6 +136,10 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
     let Some(identity) = until_enrolled(enrolling, &mut orders, &mut wishes).await? else {
         return Ok(());
     };
+    if let Some(first) = on_bus {
+        // Who was told that the agent is ready finds it on the bus; it works without one, too.
+        let _ = timeout(BUS_PATIENCE, first).await;
+    }
     let inputs = daemon::Inputs { orders, wishes, listener, desk };
     let outputs = daemon::Outputs { status, counts, news };
     daemon::Daemon::begin(place, config, identity, starter, outputs)?.work(inputs).await

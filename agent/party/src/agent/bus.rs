@@ -64,6 +64,8 @@ pub(super) struct Presence {
     pub(super) news: mpsc::Receiver<News>,
     /// The connection, while there is one.
     pub(super) connection: watch::Sender<Option<Connection>>,
+    /// Told when the bus was entered, or could not be, for the first time.
+    pub(super) tried: Option<oneshot::Sender<()>>,
 }
 
 impl Presence {
@@ -71,10 +73,17 @@ impl Presence {
     pub(super) async fn keep(mut self) {
         let mut last = String::new();
         loop {
-            match self.enter().await {
+            let entered = self.enter().await;
+            if let Ok((connection, _)) = &entered {
+                log::info!("answering on D-Bus as {NAME}");
+                self.connection.send_replace(Some(connection.clone()));
+            }
+            if let Some(tried) = self.tried.take() {
+                // Who does not wait for it misses nothing.
+                let _ = tried.send(());
+            }
+            match entered {
                 Ok((connection, object)) => {
-                    log::info!("answering on D-Bus as {NAME}");
-                    self.connection.send_replace(Some(connection.clone()));
                     self.serve(&connection, &object).await;
                     self.connection.send_replace(None);
                     log::warn!("the connection to D-Bus was lost");

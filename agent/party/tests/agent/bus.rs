@@ -45,7 +45,8 @@ impl Bus {
             command.args(["agent", "-vv"]).env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
         })?
         .ready()?;
-        machine.tells("answering on D-Bus")?;
+        let (there, ready) = (machine.tells("answering on D-Bus")?, machine.tells("ready: ")?);
+        ensure!(there < ready, "ready before it answers");
         Ok(machine)
     }
 }
