@@ -52,6 +52,8 @@ fn who_is_not_allowed_gets_nowhere() -> Result<()> {
     let said = ask(eve, "bob", port, b"word")?;
     ensure!(said.status.code() == Some(1) && said.out.is_empty(), "{}", said.err);
     ensure!(said.err.contains("does not expect this member there"), "{}", said.err);
+    machine.tells("! a connection is refused: ")?;
+    machine.tells("eve, expected a party to whom something is exposed")?;
     ensure!(!machine.said().contains("is connected with"), "{}", machine.said());
     drop(machine);
     Ok(network.end()?)
