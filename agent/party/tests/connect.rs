@@ -3,6 +3,8 @@
 #[path = "connect/access.rs"]
 mod access;
 mod common;
+#[path = "connect/hostile.rs"]
+mod hostile;
 #[path = "agent/machine.rs"]
 #[allow(dead_code, reason = "an exposing process is watched like an agent")]
 mod machine;

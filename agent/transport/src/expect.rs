@@ -160,3 +160,41 @@ impl fmt::Display for Expect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mpyc_party_core::claims::Serial;
+
+    fn party(name: &str, groups: &[&str], key: u8) -> Claims {
+        Claims {
+            network: "example".parse().unwrap(),
+            role: Role::party(name.parse().unwrap()).unwrap(),
+            address: "10.0.0.1".parse().unwrap(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            key: PublicKey([key; 32]),
+            not_before: 0,
+            not_after: 1,
+            serial: Serial(vec![1]),
+        }
+    }
+
+    #[test]
+    fn members_are_named_or_in_a_group_and_have_the_pinned_key() {
+        let expect = Expect::Members {
+            parties: BTreeSet::from(["alice".parse().unwrap()]),
+            groups: BTreeSet::from(["admins".parse().unwrap()]),
+            pins: BTreeMap::from([("carol".parse().unwrap(), PublicKey([7; 32]))]),
+        };
+        let check = |name, groups: &[&str], key| expect.check(&party(name, groups, key));
+        assert_eq!(check("alice", &[], 1), Ok(()));
+        assert_eq!(check("bob", &["lab", "admins"], 1), Ok(()));
+        assert_eq!(check("carol", &["admins"], 7), Ok(()));
+        assert!(matches!(check("carol", &["admins"], 1), Err(PeerError::Pin { .. })));
+        for (name, groups) in [("bob", &["lab"][..]), ("admins", &[]), ("carol", &[])] {
+            assert!(matches!(check(name, groups, 7), Err(PeerError::Unexpected { .. })), "{name}");
+        }
+        let hub = Claims { role: Role::Hub(1), ..party("alice", &["admins"], 1) };
+        assert!(matches!(expect.check(&hub), Err(PeerError::Unexpected { .. })));
+    }
+}

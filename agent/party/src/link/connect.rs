@@ -27,6 +27,8 @@ const OTHER: usize = 1;
 const SHORTLY: Duration = Duration::from_secs(1);
 /// How long QUIC waits for TCP, which costs less and tells at once when the other process has died.
 const BRIEFLY: Duration = Duration::from_millis(200);
+/// Ways that are tried in all; whoever tells of more does not decide how much is dialled.
+const MOST_TARGETS: usize = 64;
 /// Pause before what failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the other party may take to answer; what listens there has most of it.
@@ -74,7 +76,7 @@ pub async fn reach(
             found = finder.next() => {
                 let Found::Peer(_, at) = found else { continue };
                 for target in targets(at.tcp(), at.udp(), at.hubs.clone()) {
-                    if known.insert(target.clone()) {
+                    if known.len() < MOST_TARGETS && known.insert(target.clone()) {
                         attempts.spawn(ways.clone().attempt(target, Duration::ZERO));
                     }
                 }

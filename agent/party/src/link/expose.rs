@@ -115,7 +115,10 @@ pub async fn serve(
         let house = Arc::clone(&house);
         guests.spawn(async move {
             if let Err(error) = house.receive(arrival).await {
-                log::debug!("a connection is refused: {error}");
+                // One who knows the tag and is not allowed is worth a line; noise is not.
+                let member = matches!(error.downcast_ref(), Some(TransportError::Peer { .. }));
+                let level = if member { log::Level::Warn } else { log::Level::Debug };
+                log::log!(level, "a connection is refused: {error}");
             }
         });
     }
