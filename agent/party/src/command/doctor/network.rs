@@ -16,6 +16,8 @@ use crate::discovery::nat::Nat;
 pub(super) struct Hubs {
     /// The certificates of those that answer.
     pub(super) certificates: Vec<Claims>,
+    /// What the clocks of those that answer over TCP show beyond this machine's, in seconds.
+    pub(super) clocks: Vec<(String, i64)>,
     /// How they see the UDP of this party.
     observed: Vec<SocketAddr>,
 }
@@ -105,7 +107,10 @@ fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Find
         ),
         Some(Err(_)) | None => {}
     }
-    seen.certificates.extend(tcp.ok().map(|found| found.claims));
+    if let Ok(found) = tcp {
+        seen.clocks.push((hub.clone(), found.ahead));
+        seen.certificates.push(found.claims);
+    }
     for found in udp.and_then(Result::ok).into_iter().flatten() {
         seen.observed.push(found.observed);
         seen.certificates.push(found.claims);
