@@ -37,7 +37,7 @@ pub fn key() -> Vec<u8> {
 /// Input that begins with 0 as it is; any other as changes to what is `valid`, each of them a place
 /// (2 bytes), how much goes there (1), how much comes there (1), and that.
 pub fn changed(valid: &[u8], input: &[u8]) -> Vec<u8> {
-    let [1.., changes @ ..] = input else { return input.get(1..).unwrap_or_default().to_vec() };
+    let [1..=255, changes @ ..] = input else { return input.get(1..).unwrap_or_default().to_vec() };
     let (mut changed, mut rest) = (valid.to_vec(), changes);
     while let [a, b, goes, comes, more @ ..] = rest {
         let at = usize::from(u16::from_be_bytes([*a, *b])) % (changed.len() + 1);
