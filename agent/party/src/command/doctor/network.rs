@@ -20,6 +20,8 @@ pub(super) struct Hubs {
     pub(super) clocks: Vec<(String, i64)>,
     /// How they see the UDP of this party.
     observed: Vec<SocketAddr>,
+    /// The port that it sends UDP from.
+    port: u16,
 }
 
 /// What looking at one hub has shown.
@@ -62,7 +64,8 @@ pub(super) async fn look(
     }
     let mut looked: Vec<Looked> = looking.join_all().await;
     looked.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut seen = Hubs::default();
+    let port = endpoint.as_ref().map(quic::Endpoint::port).unwrap_or_default();
+    let mut seen = Hubs { port, ..Hubs::default() };
     let usable = |(_, tcp, udp): &Looked| tcp.is_ok() || matches!(udp, Some(Ok(_)));
     let any = looked.iter().any(usable);
     for one in looked {
@@ -127,9 +130,16 @@ fn nat(seen: &Hubs, findings: &mut Findings) {
     const CHECK: &str = "NAT";
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let own: Vec<_> = interfaces.iter().map(if_addrs::Interface::ip).collect();
+    let port = match seen.observed.iter().all(|address| address.port() == seen.port) {
+        true => format!("it keeps this machine's port, {}", seen.port),
+        false => format!("it changes this machine's port, {}", seen.port),
+    };
     match Nat::judge(&seen.observed, &own) {
         Nat::None => findings.good(CHECK, "none: this machine is seen under its own address"),
-        Nat::Easy => findings.good(CHECK, "all hubs see the same address: other parties get in"),
+        Nat::Easy => findings.good(
+            CHECK,
+            format!("all hubs see the same address: other parties get in; {port}"),
+        ),
         Nat::Symmetric => findings.doubtful(
             CHECK,
             "every hub sees another address (symmetric NAT): parties that are not public are reached through the relay",
@@ -137,7 +147,7 @@ fn nat(seen: &Hubs, findings: &mut Findings) {
         ),
         Nat::Unclear => findings.good(
             CHECK,
-            "there is one; of which kind cannot be told with one hub",
+            format!("there is one, and {port}; whether each destination sees another address cannot be told with one hub"),
         ),
         // That has been told where the hub was.
         Nat::NoUdp => {}
