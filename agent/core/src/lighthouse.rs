@@ -95,6 +95,8 @@ pub enum Answer {
     Welcome {
         /// The connection's other end.
         observed: SocketAddr,
+        /// What the lighthouse's clock shows, in Unix seconds.
+        time: u64,
     },
     /// A party one watches can be reached there; replaces what was said before.
     Present {

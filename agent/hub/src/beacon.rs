@@ -95,7 +95,7 @@ impl Beacon {
     ) -> Result<(ConnectionId, mpsc::Receiver<Answer>), Reason> {
         let (queue, answers) = mpsc::channel(QUEUE);
         self.with(|state| {
-            let (id, actions) = state.lighthouse.connect(member, observed, over)?;
+            let (id, actions) = state.lighthouse.connect(member, observed, over, now())?;
             state.queues.insert(id, queue);
             state.perform(actions);
             Ok((id, answers))
@@ -146,7 +146,7 @@ impl Beacon {
             match timeout(SILENCE, frame::read::<Request>(&mut reader, LONGEST)).await {
                 Ok(Ok(Some(request))) => self.with(|state| {
                     // Its packets may come from elsewhere since it was heard last.
-                    let moved = quic.map(|quic| state.lighthouse.moved(id, quic.address()));
+                    let moved = quic.map(|quic| state.lighthouse.moved(id, quic.address(), now()));
                     state.perform(moved.unwrap_or_default());
                     let actions = state.lighthouse.hear(id, request);
                     state.perform(actions);

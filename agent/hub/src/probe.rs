@@ -10,6 +10,7 @@ use mpyc_party_transport::{Expect, Identity, PATIENCE, Protocol, Secure, frame, 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::authority::now;
 use crate::wire;
 
 /// A hub that answers.
@@ -19,6 +20,8 @@ pub struct Found {
     pub address: SocketAddr,
     /// How it sees this party.
     pub observed: SocketAddr,
+    /// By how many seconds its clock is ahead of this machine's, as it says.
+    pub ahead: i64,
     /// What its certificate claims.
     pub claims: Claims,
     /// How long it took from the first packet to its welcome.
@@ -78,9 +81,10 @@ async fn welcomed(mut secure: Secure, begun: Instant) -> Result<Found, String> {
     let answer = frame::read::<Answer>(&mut secure.stream, LONGEST);
     let answer = timeout(PATIENCE, answer).await.map_err(|_| "it says nothing".to_owned())?;
     match answer.map_err(|error| error.to_string())? {
-        Some(Answer::Welcome { observed }) => {
+        Some(Answer::Welcome { observed, time }) => {
             let (address, claims) = (secure.address, secure.peer);
-            Ok(Found { address, observed, claims, took: begun.elapsed() })
+            let ahead = time.cast_signed().saturating_sub(now().cast_signed());
+            Ok(Found { address, observed, ahead, claims, took: begun.elapsed() })
         }
         Some(Answer::Goodbye(reason)) => Err(reason.to_string()),
         Some(_) => Err("it does not speak as a hub does".to_owned()),

@@ -1,6 +1,7 @@
 //! `doctor`: each thing that a run needs is broken once, and told of by the check that is for it.
 
 mod common;
+mod false_hub;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +10,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use common::{LIMIT, SUM, demo, three};
+use false_hub::{Deeds, FalseHub};
 use mpyc_party::identity::Store;
+use mpyc_party_core::lighthouse::Answer;
+use mpyc_party_core::name::PartyName;
 use mpyc_party_hub::SET_BACK;
 use mpyc_party_lab::party::{Network, Party};
 use rcgen::{
@@ -105,7 +109,7 @@ fn where_all_is_well_nothing_is_broken() -> Result<()> {
         ("hub over TCP", "sees this party at 127.0.0.1"),
         ("hub over UDP", "sees this party at 127.0.0.1"),
         ("NAT", "none"),
-        ("clock", "not behind"),
+        ("clock", "the same time as the hubs"),
         ("party", "bob (demo) answers at"),
         ("party", "carol (demo) answers at"),
     ] {
@@ -212,6 +216,31 @@ fn a_clock_that_is_behind_is_told_from_what_was_made_later() -> Result<()> {
     found.says("clock", "bad", "timedatectl")?;
     found.says("certificate", "bad", "valid only in")?;
     Ok(network.end()?)
+}
+
+#[test]
+fn a_clock_that_shows_another_time_than_the_hubs_is_told() -> Result<()> {
+    for (shift, expected) in [
+        (7200, "this machine's clock is 2 h behind the clock of"),
+        (-7200, "this machine's clock is 2 h ahead of the clock of"),
+        (-60, "the same time"),
+    ] {
+        let mut network = three()?;
+        let shifted = move |_: &PartyName, answer: Answer| match answer {
+            Answer::Welcome { observed, time } => {
+                vec![Answer::Welcome { observed, time: time.saturating_add_signed(shift) }]
+            }
+            other => vec![other],
+        };
+        let hub = FalseHub::instead(&mut network, shifted, Deeds::none())?;
+        let found = checkup(network.party("alice"))?;
+        let state = if shift.abs() > 120 { "doubtful" } else { "good" };
+        found.says("clock", state, expected)?;
+        found.only(&[])?;
+        drop(hub);
+        network.end()?;
+    }
+    Ok(())
 }
 
 #[test]

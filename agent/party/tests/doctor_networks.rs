@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::process::{Child, Stdio};
+use std::net::{IpAddr, SocketAddr};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use common::{LIMIT, NAMES, SUM, demo};
@@ -81,13 +82,17 @@ fn second_hub(network: &Network) -> Result<(Party, Child)> {
 
 #[test]
 fn one_hub_cannot_tell_the_kind_of_a_nat_and_two_can() -> Result<()> {
-    for (nat, expected) in [
-        (Nat::Easy, "NAT: good: all hubs see the same address"),
-        (Nat::Symmetric, "NAT: doubtful: every hub sees another address (symmetric NAT)"),
+    for (nat, port, expected) in [
+        (Nat::Easy, "it keeps this machine's port", "NAT: good: all hubs see the same address"),
+        (
+            Nat::Symmetric,
+            "it changes this machine's port",
+            "NAT: doubtful: every hub sees another address (symmetric NAT)",
+        ),
     ] {
         let Some(network) = behind(nat, Firewall::Open)? else { return Ok(()) };
         let findings = finds(network.party("alice"))?;
-        says(&findings, &["hub over UDP: good", "cannot be told with one hub"])?;
+        says(&findings, &["hub over UDP: good", "cannot be told with one hub", port])?;
         let (_host, mut hub) = second_hub(&network)?;
         let findings = finds(network.party("alice"));
         hub.kill()?;
@@ -120,5 +125,64 @@ fn a_party_that_is_there_and_cannot_be_reached_is_told_from_one_that_is_not() ->
     let there = format!("party: doubtful: carol (demo): it should be at {nobody}, but: ");
     says(&findings, &[&there, "look at the firewall on its side"])?;
     drop(bob);
+    Ok(network.end()?)
+}
+
+/// `command` of a party that is told by its resolver that a hub is at these addresses.
+fn resolving(party: &Party, addresses: &[IpAddr], command: &Command) -> Result<Command> {
+    let hosts = party.directory().join("hosts");
+    let lines: Vec<String> = addresses.iter().map(|ip| format!("{ip} hub.example\n")).collect();
+    std::fs::write(&hosts, lines.concat())?;
+    let mut wrapped = party.host().context("a host")?.command("unshare");
+    if !rustix::process::geteuid().is_root() {
+        wrapped.arg("--map-root-user");
+    }
+    let script = "mount --bind \"$1\" /etc/hosts; shift; exec \"$@\"";
+    wrapped.args(["--mount", "sh", "-ec", script, "sh"]).arg(hosts);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ok(wrapped)
+}
+
+#[test]
+fn a_hub_of_which_one_address_is_dead_is_used_at_the_other() -> Result<()> {
+    let topology =
+        NAMES.iter().fold(Topology::default().public("hub"), |all, name| all.public(name));
+    let network = with_hosts(|| Ok(Network::in_topology(&topology, &NAMES)?))?;
+    let Some(network) = network else { return Ok(()) };
+    let hub = network.hub_host().context("a host")?;
+    // What goes to those is dropped somewhere far away.
+    let dead: [IpAddr; 2] = ["10.78.0.9".parse()?, "fd78::9".parse()?];
+    let alice = network.party("alice");
+    let python = std::env::var("MPYC_PARTY_TEST_PYTHON");
+    let python =
+        python.map(|path| format!("[python]\ninterpreter = {path:?}\n")).unwrap_or_default();
+    alice.configure(&format!("[network]\nhubs = [\"hub.example:443\"]\nlocal-discovery = false\n[listen]\nport = 443\n{python}"))?;
+    network.declare(&demo(SUM))?;
+    for alive in [IpAddr::from(hub.ip()), IpAddr::from(hub.ipv6())] {
+        let addresses: Vec<IpAddr> =
+            dead.into_iter().filter(|ip| ip.is_ipv4() != alive.is_ipv4()).chain([alive]).collect();
+        let mut doctor = alice.command();
+        doctor.args(["doctor", "--wait", "1s", "--json"]);
+        let output = resolving(alice, &addresses, &doctor)?.output()?;
+        let answer: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        for check in ["hub over TCP", "hub over UDP"] {
+            let findings = answer["findings"].as_array().into_iter().flatten();
+            let found = findings.clone().find(|finding| finding["check"] == check);
+            let text = found.and_then(|found| found["text"].as_str()).context(check)?;
+            let at = SocketAddr::new(alive, 443);
+            ensure!(text.contains(&format!("answers at {at} in ")), "{text}");
+            let took = text.split(" in ").nth(1).and_then(|rest| rest.split(' ').next());
+            // One after the other it would be the five seconds that the dead one is given.
+            ensure!(took.context("no time")?.parse::<u64>()? < 4000, "{text}");
+        }
+        let mut run = alice.command();
+        run.args(["session", "run", "demo", "--json", "-vv"]);
+        let run = alice.run_by(resolving(alice, &addresses, &run)?)?;
+        let others = ["bob", "carol"].map(|name| network.party(name).run("demo"));
+        let others = others.into_iter().collect::<Result<Vec<_>, _>>()?;
+        others.into_iter().chain([run]).try_for_each(common::completes)?;
+    }
     Ok(network.end()?)
 }

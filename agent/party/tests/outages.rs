@@ -4,8 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::exchange::Exchange;
+use mpyc_party_lab::party::{Network, Run, Session};
 use mpyc_party_lab::topology::{HostPlace, Kind};
 use mpyc_party_lab::{Topology, Wan, hosts_for_tests};
 
@@ -213,4 +214,68 @@ fn who_stays_away_beyond_the_grace_time_is_named() -> Result<()> {
     exchange.host("carol")?.silence(false)?;
     drop(exchange.runs);
     Ok(exchange.network.end()?)
+}
+
+/// Once told to, each sends each other far more than is kept for a peer that is away, as fast as it
+/// can.
+const FLOOD: &str = "
+import hashlib
+from mpyc.runtime import mpc
+mpc.run(mpc.start())
+print('running')
+input()
+piece = bytes([mpc.pid]) * 1_000_000
+sent = [mpc.transfer(piece) for _ in range(64)]
+print('written')
+came = mpc.run(mpc.gather(sent))
+print('right', all(c == [bytes([i]) * 1_000_000 for i in range(len(c))] for c in came))
+mpc.run(mpc.shutdown())
+";
+
+/// Memory of the runner itself in bytes.
+fn resident(run: &Run) -> Result<u64> {
+    let status = run.runner()?.read("status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.context("no VmRSS")? << 10)
+}
+
+#[test]
+fn what_is_kept_for_a_party_that_is_away_is_bounded() -> Result<()> {
+    if !hosts_for_tests()? {
+        return Ok(());
+    }
+    let names = ["alice", "bob", "carol"];
+    // Connections through the hub break with it; silent ones would take nothing any more.
+    let topology = between(Kind::UdpBlocked, Kind::UdpBlocked);
+    let mut network = Network::in_topology(&topology, &names)?;
+    let session = Session::new("flood", FLOOD).parties(&names).grace(GRACE);
+    network.declare(&session)?;
+    let mut runs = network.run("flood")?;
+    for run in &runs {
+        run.wait_for_line("running", LIMIT)?;
+    }
+    let before = resident(&runs[0])?;
+    network.kill_hub();
+    runs[0].wait_until("an outage", LIMIT, |event| {
+        event["event"] == "away" && event["party"] == "bob"
+    })?;
+    runs.iter_mut().try_for_each(|run| run.feed("go\n"))?;
+    runs[0].wait_for_line("written", LIMIT)?;
+    let (begun, mut most) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(5) {
+        most = most.max(resident(&runs[0])?.saturating_sub(before));
+        thread::sleep(Duration::from_millis(50));
+    }
+    // For each of the two streams a window each way, buffers of a carrier, and what TLS holds.
+    ensure!(most < 32 << 20, "the runner has grown by {} MiB", most >> 20);
+    ensure!(most > 4 << 20, "nothing was kept: {most} bytes");
+    network.start_hub()?;
+    for run in &mut runs {
+        run.wait_for_line("right True", LIMIT)?;
+        ensure!(run.verdict(LIMIT)?.completed(), "{}", run.said());
+        ensure!(run.exit(LIMIT)?.success(), "{} has another exit status", run.party());
+    }
+    drop(runs);
+    Ok(network.end()?)
 }

@@ -15,6 +15,7 @@ use mpyc_party_lab::party::{Network, Run};
 use mpyc_party_transport::Secure;
 use rogue::{Rogue, address, say, send};
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// Says what reaches MPyC, piece by piece.
 const LISTENING: &str = "
@@ -177,4 +178,27 @@ fn a_runner_that_stood_still_for_less_than_the_grace_time_goes_on() -> Result<()
     }
     runs.into_iter().try_for_each(completes)?;
     Ok(network.end()?)
+}
+
+#[tokio::test]
+async fn a_link_that_is_open_and_silent_is_suspect_until_it_speaks() -> Result<()> {
+    let mut scene = Scene::new().await?;
+    let alice = &scene.runs[0];
+    let of_carol = |event: &Value, what: &str| event["event"] == what && event["party"] == "carol";
+    // Nothing is closed and nothing is refused: what alice says is just not answered.
+    alice.wait_until("suspicion", LIMIT, |event| of_carol(event, "away"))?;
+    let link = &mut scene.links[0].1;
+    let answers = async { while rogue::next(link).await.is_ok() {} };
+    let back = async {
+        while !alice.events().iter().any(|(_, event)| of_carol(event, "back")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = answers => anyhow::bail!("the link is closed: {}", alice.said()),
+        back = tokio::time::timeout(LIMIT, back) => back?,
+    }
+    let links = alice.events().into_iter().filter(|(_, event)| of_carol(event, "link")).count();
+    ensure!(links == 1, "there were {links} links: {}", alice.said());
+    Ok(())
 }

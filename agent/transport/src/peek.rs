@@ -38,7 +38,7 @@ async fn look(tcp: &TcpStream, address: SocketAddr) -> Result<Option<String>, Tr
             let (_, length) = recv(tcp, &mut seen[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
             // Peeked bytes stay readable. Called «not ready», the socket is looked at again when
             // more has come, and not before.
-            parse(&seen[..length]).ok_or(io::ErrorKind::WouldBlock.into())
+            in_first_message(&seen[..length]).ok_or(io::ErrorKind::WouldBlock.into())
         });
         match attempt {
             Ok(parsed) => return parsed.map_err(wrong(address)),
@@ -51,8 +51,12 @@ async fn look(tcp: &TcpStream, address: SocketAddr) -> Result<Option<String>, Tr
     }
 }
 
-/// The server name in a first message; none while some of it is missing.
-fn parse(seen: &[u8]) -> Option<Result<Option<String>, rustls::Error>> {
+/// The server name in the beginning of a connection; none while some of the first message is missing.
+///
+/// # Errors
+/// Where it is no first message of TLS, or too long for one.
+#[must_use]
+pub fn in_first_message(seen: &[u8]) -> Option<Result<Option<String>, rustls::Error>> {
     let mut acceptor = Acceptor::default();
     let mut rest = seen;
     while !rest.is_empty() {

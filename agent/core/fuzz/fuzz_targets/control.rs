@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::claims::{Fingerprint, PublicKey};
 use mpyc_party_core::component::Components;
-use mpyc_party_core::control::{Control, Purpose, StreamOpening};
+use mpyc_party_core::control::{Control, Purpose, StreamAnswer, StreamOpening};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::roster::Roster;
 use mpyc_party_core::run::{Event, Patience, Run};
@@ -40,6 +40,7 @@ fuzz_target!(|data: &[u8]| {
         rest = following;
         let _ = postcard::from_bytes::<Purpose>(frame);
         let _ = postcard::from_bytes::<StreamOpening>(frame);
+        let _ = postcard::from_bytes::<StreamAnswer>(frame);
         if let Ok(message) = postcard::from_bytes::<Control>(frame) {
             run.handle(Duration::from_secs(1), Event::Received(0, message));
         }

@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         let member = Member { party, groups: vec![["ops", "lab"][usize::from(who & 1)].into()] };
         let over = if who & 4 == 0 { Over::Tcp } else { Over::Udp };
         let mut actions = match (who >> 4, here.get(usize::from(who >> 4))) {
-            (0, _) => match lighthouse.connect(member, from, over) {
+            (0, _) => match lighthouse.connect(member, from, over, 0) {
                 Ok((id, actions)) => {
                     here.push(id);
                     actions
@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
             },
             (_, None) => Vec::new(),
             (1, Some(id)) => lighthouse.disconnect(*id),
-            (2, Some(id)) => lighthouse.moved(*id, SocketAddr::from(([198, 51, 100, 1], 7))),
+            (2, Some(id)) => lighthouse.moved(*id, SocketAddr::from(([198, 51, 100, 1], 7)), 0),
             (_, Some(id)) => match postcard::from_bytes::<Request>(frame) {
                 Ok(request) => lighthouse.hear(*id, request),
                 Err(_) => Vec::new(),

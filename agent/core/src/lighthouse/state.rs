@@ -88,7 +88,8 @@ impl Lighthouse {
         Self { limits, connections: HashMap::new(), index: Index::default(), next: 0 }
     }
 
-    /// A new instance of a party, `member`, whose other end is seen as `observed`.
+    /// A new instance of a party, `member`, whose other end is seen as `observed` at this `time`, in
+    /// Unix seconds.
     ///
     /// # Errors
     /// When there is no room for it. A party that is here already has one connection above every
@@ -98,6 +99,7 @@ impl Lighthouse {
         member: impl Into<Member>,
         observed: SocketAddr,
         over: Over,
+        time: u64,
     ) -> Result<(ConnectionId, Vec<Action>), Reason> {
         let (Member { party, groups }, observed) = (member.into(), canonical(observed));
         let surplus = self.full(&party, observed);
@@ -122,7 +124,7 @@ impl Lighthouse {
             told,
         };
         self.connections.insert(id, connection);
-        Ok((id, vec![Action::Send(id, Answer::Welcome { observed })]))
+        Ok((id, vec![Action::Send(id, Answer::Welcome { observed, time })]))
     }
 
     fn full(&self, party: &PartyName, observed: SocketAddr) -> Option<Reason> {
@@ -252,8 +254,8 @@ impl Lighthouse {
         Ok(parties.iter().filter_map(|party| self.update(id, tag, party)).collect())
     }
 
-    /// Connection `id` is now seen as `observed`: its packets come from elsewhere.
-    pub fn moved(&mut self, id: ConnectionId, observed: SocketAddr) -> Vec<Action> {
+    /// Connection `id` is seen as `observed` at this `time`: its packets come from elsewhere.
+    pub fn moved(&mut self, id: ConnectionId, observed: SocketAddr, time: u64) -> Vec<Action> {
         let observed = canonical(observed);
         let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
         if connection.observed == observed {
@@ -268,7 +270,7 @@ impl Lighthouse {
         }
         let tags: Vec<Tag> = announced.keys().copied().collect();
         connection.announced = announced;
-        let mut actions = vec![Action::Send(id, Answer::Welcome { observed })];
+        let mut actions = vec![Action::Send(id, Answer::Welcome { observed, time })];
         actions.extend(tags.into_iter().flat_map(|tag| self.tell(tag, &party)));
         // What it may see depends on where it is.
         let seen = watched.iter().flat_map(|(tag, parties)| parties.iter().map(|p| (*tag, p)));

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::key::Fingerprint;
 
+const TIME: u64 = 1_700_000_000;
+
 fn name(text: &str) -> PartyName {
     text.parse().unwrap()
 }
@@ -40,11 +42,11 @@ impl Sea {
     }
 
     fn connect(&mut self, party: &str, from: &str) -> ConnectionId {
-        self.0.connect(name(party), at(from), Over::Tcp).unwrap().0
+        self.0.connect(name(party), at(from), Over::Tcp, TIME).unwrap().0
     }
 
     fn connect_udp(&mut self, party: &str, from: &str) -> ConnectionId {
-        self.0.connect(name(party), at(from), Over::Udp).unwrap().0
+        self.0.connect(name(party), at(from), Over::Udp, TIME).unwrap().0
     }
 
     /// Announces under «demo», as an instance of its own.
@@ -200,10 +202,10 @@ fn a_migrated_address_is_pushed() {
     let told = sea.announce(bob, &["u192.168.1.2:6"], &["alice"]);
     assert_eq!(told, [present(alice, "bob", &["u203.0.113.2:6", "u192.168.1.2:6"])]);
     let observed = at("198.51.100.9:77");
-    let told = sea.0.moved(bob, at("[::ffff:198.51.100.9]:77"));
+    let told = sea.0.moved(bob, at("[::ffff:198.51.100.9]:77"), TIME);
     let seen = present(alice, "bob", &["u198.51.100.9:77", "u192.168.1.2:6"]);
-    assert_eq!(told, [Action::Send(bob, Answer::Welcome { observed }), seen]);
-    assert_eq!(sea.0.moved(bob, observed), []);
+    assert_eq!(told, [Action::Send(bob, Answer::Welcome { observed, time: TIME }), seen]);
+    assert_eq!(sea.0.moved(bob, observed, TIME), []);
 }
 
 #[test]
@@ -213,7 +215,7 @@ fn who_leaves_the_machine_sees_no_loopback_any_more() {
     sea.announce(bob, &["127.0.0.1:4747", "192.168.1.2:4747"], &["alice"]);
     let told = sea.watch(alice, &["bob"]);
     assert_eq!(told, [present(alice, "bob", &["127.0.0.1:4747", "192.168.1.2:4747"])]);
-    let told = sea.0.moved(alice, at("203.0.113.1:5"));
+    let told = sea.0.moved(alice, at("203.0.113.1:5"), TIME);
     assert_eq!(told[1..], [present(alice, "bob", &["192.168.1.2:4747"])]);
 }
 
@@ -233,7 +235,7 @@ fn everything_is_bounded() {
     let limits = Limits { connections: 5, per_party: 2, per_address: 4, tags: 1, parties: 1 };
     let mut sea = Sea(Lighthouse::new(limits));
     let connect =
-        |sea: &mut Sea, party, from| sea.0.connect(name(party), at(from), Over::Tcp).err();
+        |sea: &mut Sea, party, from| sea.0.connect(name(party), at(from), Over::Tcp, TIME).err();
     let first = sea.connect("alice", "203.0.113.1:1");
     sea.connect("alice", "203.0.113.1:2");
     sea.connect("bob", "203.0.113.1:3");
@@ -265,7 +267,7 @@ fn a_party_has_its_bound_and_one_customer_is_one_address() {
     let limits = Limits { per_party: 2, per_address: 3, ..Limits::default() };
     let mut sea = Sea(Lighthouse::new(limits));
     let connect =
-        |sea: &mut Sea, party, from| sea.0.connect(name(party), at(from), Over::Tcp).err();
+        |sea: &mut Sea, party, from| sea.0.connect(name(party), at(from), Over::Tcp, TIME).err();
     sea.connect("alice", "[2001:db8::1]:1");
     sea.connect("alice", "[2001:db8::2]:1");
     let third = sea.connect("alice", "[2001:db8:0:1::1]:1");
@@ -342,12 +344,12 @@ proptest! {
                 (None, _) => {
                     let from = SocketAddr::from(([203, 0, 113, u8::try_from(who).unwrap()], 9));
                     let over = if port == 1 { Over::Tcp } else { Over::Udp };
-                    let (id, actions) = sea.0.connect(name(names[who % 3]), from, over).unwrap();
+                    let (id, actions) = sea.0.connect(name(names[who % 3]), from, over, TIME).unwrap();
                     ids[who] = Some(id);
                     actions
                 }
                 (Some(id), 0) => { ids[who] = None; known.0.remove(&id); sea.0.disconnect(id) }
-                (Some(id), 1) => sea.0.moved(id, SocketAddr::from(([198, 51, 100, 7], port))),
+                (Some(id), 1) => sea.0.moved(id, SocketAddr::from(([198, 51, 100, 7], port)), TIME),
                 (Some(id), _) => {
                     let instance = sea.0.connections[&id].instance().map_or(instance, |i| i.0[0]);
                     let allow: &[&str] = if what == 2 { &["alice", "bob"] } else { &["bob"] };

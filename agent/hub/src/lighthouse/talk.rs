@@ -67,10 +67,10 @@ impl Visit {
         loop {
             let answer = frame::read::<Answer>(&mut reader, LONGEST).await;
             match answer.map_err(|error| error.to_string())?.ok_or("it hung up")? {
-                Answer::Welcome { observed } if up => {
+                Answer::Welcome { observed, .. } if up => {
                     self.report(Report::Moved(observed, over)).await
                 }
-                Answer::Welcome { observed } => {
+                Answer::Welcome { observed, .. } => {
                     up = true;
                     self.report(Report::Up(observed, over)).await;
                 }

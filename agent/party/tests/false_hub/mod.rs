@@ -181,7 +181,7 @@ impl Shared {
         let (sender, mut answers) = mpsc::unbounded_channel();
         let entered = {
             let mut state = self.state();
-            let entered = state.lighthouse.connect(party.clone(), secure.address, Over::Tcp);
+            let entered = state.lighthouse.connect(party.clone(), secure.address, Over::Tcp, now());
             let (id, actions) = entered?;
             state.present.insert(id, sender);
             state.perform(actions);

@@ -1,23 +1,53 @@
-//! The clock, as far as certificates tell the time.
+//! The clock, as far as certificates and hubs tell the time.
 //!
-//! No time is asked of anybody: nobody here would answer with a proof. But a certificate is made
-//! at a moment of the authority's clock, and what has been made cannot lie in the future. So a clock
-//! that is behind shows; one that is ahead shows only when certificates seem to have expired.
+//! A certificate is made at a moment of the authority's clock, and what has been made cannot lie in
+//! the future: that proves a clock to be behind. Hubs say what theirs shows, which proves nothing,
+//! but where it is another time, one of the two is wrong.
 
 use mpyc_party_core::claims::{Claims, about};
 use mpyc_party_hub::SET_BACK;
 
+use super::findings::Findings;
+
+const CHECK: &str = "clock";
+const REMEDY: &str = "set it: timedatectl set-ntp true";
+
 /// How far two clocks may differ before anybody is bothered, in seconds.
 const TOLERANCE: u64 = 120;
+
+/// Looks at a clock that shows `now`, in Unix seconds: what `certificates` prove, and by how many
+/// seconds those of `hubs` are ahead.
+pub(super) fn look<'a>(
+    now: u64,
+    certificates: impl Iterator<Item = &'a Claims>,
+    hubs: &[(String, i64)],
+    findings: &mut Findings,
+) {
+    let proven = judge(now, certificates);
+    let other = hubs.iter().filter(|(_, ahead)| ahead.unsigned_abs() > TOLERANCE);
+    let told: Vec<String> = other.map(|(hub, ahead)| differs(hub, *ahead)).collect();
+    match proven {
+        Err(text) => findings.bad(CHECK, text, REMEDY),
+        Ok(_) if !told.is_empty() => {
+            let remedy = "if this machine's is wrong, set it: timedatectl set-ntp true; else tell the holder of the hub";
+            findings.doubtful(CHECK, told.join("; "), remedy);
+        }
+        Ok(text) if hubs.is_empty() => findings.good(CHECK, text),
+        Ok(_) => findings.good(CHECK, "it shows the same time as the hubs' clocks"),
+    }
+}
+
+/// How this machine's clock differs from a hub's.
+fn differs(hub: &str, ahead: i64) -> String {
+    let (by, way) = (about(ahead.unsigned_abs()), if ahead > 0 { "behind" } else { "ahead of" });
+    format!("this machine's clock is {by} {way} the clock of {hub}")
+}
 
 /// What certificates tell of a clock that shows `now`, in Unix seconds.
 ///
 /// # Errors
 /// How far it is behind at least.
-pub(super) fn judge<'a>(
-    now: u64,
-    certificates: impl Iterator<Item = &'a Claims>,
-) -> Result<String, String> {
+fn judge<'a>(now: u64, certificates: impl Iterator<Item = &'a Claims>) -> Result<String, String> {
     let made = certificates.map(|claims| claims.not_before.saturating_add(SET_BACK)).max();
     let made = made.unwrap_or_default();
     if now.saturating_add(TOLERANCE) < made {

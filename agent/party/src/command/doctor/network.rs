@@ -16,8 +16,12 @@ use crate::discovery::nat::Nat;
 pub(super) struct Hubs {
     /// The certificates of those that answer.
     pub(super) certificates: Vec<Claims>,
+    /// What the clocks of those that answer over TCP show beyond this machine's, in seconds.
+    pub(super) clocks: Vec<(String, i64)>,
     /// How they see the UDP of this party.
     observed: Vec<SocketAddr>,
+    /// The port that it sends UDP from.
+    port: u16,
 }
 
 /// What looking at one hub has shown.
@@ -60,7 +64,8 @@ pub(super) async fn look(
     }
     let mut looked: Vec<Looked> = looking.join_all().await;
     looked.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut seen = Hubs::default();
+    let port = endpoint.as_ref().map(quic::Endpoint::port).unwrap_or_default();
+    let mut seen = Hubs { port, ..Hubs::default() };
     let usable = |(_, tcp, udp): &Looked| tcp.is_ok() || matches!(udp, Some(Ok(_)));
     let any = looked.iter().any(usable);
     for one in looked {
@@ -105,7 +110,10 @@ fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Find
         ),
         Some(Err(_)) | None => {}
     }
-    seen.certificates.extend(tcp.ok().map(|found| found.claims));
+    if let Ok(found) = tcp {
+        seen.clocks.push((hub.clone(), found.ahead));
+        seen.certificates.push(found.claims);
+    }
     for found in udp.and_then(Result::ok).into_iter().flatten() {
         seen.observed.push(found.observed);
         seen.certificates.push(found.claims);
@@ -122,9 +130,16 @@ fn nat(seen: &Hubs, findings: &mut Findings) {
     const CHECK: &str = "NAT";
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let own: Vec<_> = interfaces.iter().map(if_addrs::Interface::ip).collect();
+    let port = match seen.observed.iter().all(|address| address.port() == seen.port) {
+        true => format!("it keeps this machine's port, {}", seen.port),
+        false => format!("it changes this machine's port, {}", seen.port),
+    };
     match Nat::judge(&seen.observed, &own) {
         Nat::None => findings.good(CHECK, "none: this machine is seen under its own address"),
-        Nat::Easy => findings.good(CHECK, "all hubs see the same address: other parties get in"),
+        Nat::Easy => findings.good(
+            CHECK,
+            format!("all hubs see the same address: other parties get in; {port}"),
+        ),
         Nat::Symmetric => findings.doubtful(
             CHECK,
             "every hub sees another address (symmetric NAT): parties that are not public are reached through the relay",
@@ -132,7 +147,7 @@ fn nat(seen: &Hubs, findings: &mut Findings) {
         ),
         Nat::Unclear => findings.good(
             CHECK,
-            "there is one; of which kind cannot be told with one hub",
+            format!("there is one, and {port}; whether each destination sees another address cannot be told with one hub"),
         ),
         // That has been told where the hub was.
         Nat::NoUdp => {}

@@ -1,0 +1,38 @@
+//! Whatever a newcomer sends to the authority, without a token and with one: nobody becomes a member
+//! whose request was not signed by the key in it.
+//!
+//! The input is a certificate request, or changes to a valid one. Run it with
+//! `cargo +nightly fuzz run enrolment` in `agent/party`.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use mpyc_party_core::role::Role;
+use mpyc_party_core::token::Secret;
+use mpyc_party_fuzz::{NETWORK, changed, key};
+use mpyc_party_hub::now;
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+
+/// A valid request and the key in it, and the secret of a token.
+static VALID: LazyLock<(Vec<u8>, [u8; 32], Secret)> =
+    LazyLock::new(|| valid().expect("a certificate request"));
+
+fn valid() -> Result<(Vec<u8>, [u8; 32], Secret), Box<dyn std::error::Error>> {
+    let key = KeyPair::try_from(key().as_slice())?;
+    let request = CertificateParams::default().serialize_request(&key)?.der().to_vec();
+    let role = Role::party("newcomer".parse()?)?;
+    let token = NETWORK.authority.new_token(&role, &[], 3600, vec!["hub:1".into()], now())?;
+    Ok((request, key.der_bytes().try_into()?, token.secret))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let (request, key, secret) = &*VALID;
+    let request = changed(request, data);
+    let exporter = [7; 32];
+    // Who knows the token can show that it does for any key.
+    let proof = secret.proof(&exporter, &mpyc_party_core::claims::PublicKey(*key));
+    let enrolled = NETWORK.authority.enrol(&secret.hash().id(), &proof, &exporter, &request, now());
+    assert!(enrolled.is_err() || request == VALID.0);
+});
