@@ -1,5 +1,6 @@
 """The module's units, policies and configuration under the real systemd, on a hub and three parties."""
 
+import atexit
 import json
 import shutil
 import signal
@@ -20,12 +21,13 @@ class Units(unittest.TestCase):
     def setUpClass(cls):
         if reason := container.why_not():
             cls.skip(reason)
-        # Nothing is left behind by a run that is ended early.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        # Tests that are ended early leave nothing behind either; unittest then cleans nothing up.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             cls.fleet = cls.enterClassContext(fleet.Fleet())
         except container.NoContainer as reason:
             cls.skip(reason)
+        atexit.register(cls.fleet.close)
         cls.hub, cls.alice, cls.bob, cls.carol = cls.fleet.hub, *cls.fleet.parties
 
     @classmethod
