@@ -201,6 +201,25 @@ fn the_bus_shows_this_party_and_takes_only_names_of_declared_sessions() -> Resul
 }
 
 #[test]
+fn the_status_tells_what_the_agent_of_this_party_says_and_no_other() -> Result<()> {
+    let (bus, network) = (Bus::start()?, three()?);
+    network.declare(&demo(SUM))?;
+    let machine = bus.agent(&network)?;
+    let status = |name: &str| {
+        let mut command = network.party(name).command();
+        command.args(["--json", "status"]).env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address);
+        Ok::<serde_json::Value, anyhow::Error>(serde_json::from_slice(&command.output()?.stdout)?)
+    };
+    let told = status("bob")?;
+    ensure!(told["agent"]["sessions"][0]["state"] == "idle", "{told}");
+    ensure!(told["agent"]["hubs"][network.hub_address().to_string()] == "up", "{told}");
+    let other = status("alice")?;
+    ensure!(other["party"] == "alice" && other["agent"].is_null(), "{other}");
+    drop(machine);
+    Ok(network.end()?)
+}
+
+#[test]
 fn a_person_approves_what_may_not_start_by_itself_and_stops_it() -> Result<()> {
     let (bus, network) = (Bus::start()?, three()?);
     network.declare(&demo(crate::common::ENDLESS))?;
