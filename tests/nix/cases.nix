@@ -126,19 +126,19 @@ in
     token-in-store = party { tokenFile = "${../../programs/secret_santa.py}"; };
     token-as-path = party { tokenFile = ./cases.nix; };
     port = party { settings.listen.port = 70000; };
-    party-name = with' {
-      parties = [
-        "Alice"
-        "bob"
-        "carol"
-      ];
-    };
     exposed-port = party { settings.expose.ssh.port = 70000; };
     exposed-group = party {
       settings.expose.ssh = {
         port = 22;
         groups = [ "Admins" ];
       };
+    };
+    party-name = with' {
+      parties = [
+        "Alice"
+        "bob"
+        "carol"
+      ];
     };
     start = with' { start = "always"; };
     max-runs = with' { max-runs = 0; };
