@@ -129,13 +129,6 @@ in
     token-in-store = party { tokenFile = "${../../programs/secret_santa.py}"; };
     token-as-path = party { tokenFile = ./cases.nix; };
     port = party { settings.listen.port = 70000; };
-    party-name = with' {
-      parties = [
-        "Alice"
-        "bob"
-        "carol"
-      ];
-    };
     metrics-for-others = party { settings.agent.metrics = "0.0.0.0:9747"; };
     exposed-port = party { settings.expose.ssh.port = 70000; };
     exposed-group = party {
@@ -143,6 +136,13 @@ in
         port = 22;
         groups = [ "Admins" ];
       };
+    };
+    party-name = with' {
+      parties = [
+        "Alice"
+        "bob"
+        "carol"
+      ];
     };
     start = with' { start = "always"; };
     max-runs = with' { max-runs = 0; };

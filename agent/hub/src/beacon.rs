@@ -89,13 +89,13 @@ impl Beacon {
 
     fn enter(
         &self,
-        member: impl Into<Member>,
+        party: impl Into<Member>,
         observed: SocketAddr,
         over: Over,
     ) -> Result<(ConnectionId, mpsc::Receiver<Answer>), Reason> {
         let (queue, answers) = mpsc::channel(QUEUE);
         self.with(|state| {
-            let (id, actions) = state.lighthouse.connect(member, observed, over, now())?;
+            let (id, actions) = state.lighthouse.connect(party, observed, over, now())?;
             state.queues.insert(id, queue);
             state.perform(actions);
             Ok((id, answers))

@@ -30,10 +30,10 @@ fuzz_target!(|data: &[u8]| {
         let Ok(party) = ["alice", "bob", "eve"][usize::from(who % 3)].parse::<PartyName>() else {
             return;
         };
-        let member = Member { party, groups: vec![["ops", "lab"][usize::from(who & 1)].into()] };
+        let party = Member { party, groups: vec![["ops", "lab"][usize::from(who & 1)].into()] };
         let over = if who & 4 == 0 { Over::Tcp } else { Over::Udp };
         let mut actions = match (who >> 4, here.get(usize::from(who >> 4))) {
-            (0, _) => match lighthouse.connect(member, from, over, 0) {
+            (0, _) => match lighthouse.connect(party, from, over, 0) {
                 Ok((id, actions)) => {
                     here.push(id);
                     actions

@@ -88,20 +88,20 @@ impl Lighthouse {
         Self { limits, connections: HashMap::new(), index: Index::default(), next: 0 }
     }
 
-    /// A new instance of a party, `member`, whose other end is seen as `observed` at this `time`, in
-    /// Unix seconds.
+    /// A new instance of `party`, whose other end is seen as `observed` at this `time`, in Unix
+    /// seconds.
     ///
     /// # Errors
     /// When there is no room for it. A party that is here already has one connection above every
     /// limit: it may be there to replace another, and its first announcement decides.
     pub fn connect(
         &mut self,
-        member: impl Into<Member>,
+        party: impl Into<Member>,
         observed: SocketAddr,
         over: Over,
         time: u64,
     ) -> Result<(ConnectionId, Vec<Action>), Reason> {
-        let (Member { party, groups }, observed) = (member.into(), canonical(observed));
+        let (Member { party, groups }, observed) = (party.into(), canonical(observed));
         let surplus = self.full(&party, observed);
         if let Some(reason) = surplus {
             let mut own = self.index.of_party(&party).filter_map(|id| self.connections.get(&id));

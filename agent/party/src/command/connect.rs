@@ -134,12 +134,12 @@ impl Connect {
 
 /// Why a party was not reached, for people.
 fn why(tried: &[Attempt], finder: &Finder) -> String {
-    if tried.is_empty() {
-        let problems = problems(&finder.reports());
-        return format!(
-            "no hub says where it is{problems}. It exposes nothing to this party, or is not there"
-        );
-    }
     let told = tried.iter().map(|tried| format!("{}: {}", tried.candidate, tried.outcome));
-    visible(&told.collect::<Vec<_>>().join("; "))
+    let told = match told.collect::<Vec<_>>().join("; ") {
+        nothing if nothing.is_empty() => {
+            format!("no hub says where it is{}", problems(&finder.reports()))
+        }
+        told => visible(&told),
+    };
+    format!("{told}. It exposes nothing to this party, or is not there")
 }

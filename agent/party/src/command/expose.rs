@@ -23,9 +23,9 @@ use crate::link::handover::{self, Attendant, Entrance};
 /// Let some other parties connect to ports of this machine
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is exposed, and to whom, is in the section [expose] of the configuration, which is read again on
-SIGHUP. Nothing is exposed without one. Whoever may come uses mpyc-party connect. What each
-connection was is in the log.
+What is exposed, and to whom, is in the section [expose] of the configuration, which is read again
+on SIGHUP. Nothing is exposed without one. Whoever may come uses mpyc-party connect. The log tells
+who was connected with what.
 
 Example, in the configuration:
   [expose.ssh]
