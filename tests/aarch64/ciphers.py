@@ -1,39 +1,52 @@
-"""Which ciphers a TLS 1.3 client offers first, and which one a server chooses (RFC 8446, B.4)."""
+"""Which cipher a TLS 1.3 client offers first, and which one the server chooses (RFC 8446, 4.1 and B.4),
+seen by somebody between them."""
 
-import re
+import select
 import socket
-import subprocess
 
 from machine import HOST
 
 AES, CHACHA = "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"
 NAMES = {0x1301: AES, 0x1303: CHACHA}
-AES_FIRST, CHACHA_FIRST = [AES, CHACHA], [CHACHA, AES]
 PORT = 9999
-PATIENCE = 60
+PATIENCE = 120
 
 
-def offered() -> list[str]:
-    """The ciphers in the first hello that reaches the port."""
-    with socket.create_server((HOST, PORT)) as server:
-        server.settimeout(PATIENCE)
-        with server.accept()[0] as client, client.makefile("rb") as stream:
-            client.settimeout(PATIENCE)
-            # A record's head, a message's head, the version, 32 random bytes; then the session's id.
-            hello = stream.read(5 + 4 + 2 + 32)
-            stream.read(stream.read(1)[0])
-            assert hello[0] == 22 and hello[5] == 1, "this is no ClientHello"
-            length = int.from_bytes(stream.read(2), "big")
-            numbers = [int.from_bytes(stream.read(2), "big") for _ in range(length // 2)]
-    return [NAMES[number] for number in numbers if number in NAMES]
+def listen() -> socket.socket:
+    """Where the client connects, instead of to the hub."""
+    listener = socket.create_server((HOST, PORT))
+    listener.settimeout(PATIENCE)
+    return listener
 
 
-def chosen(address: str) -> str | None:
-    """What a hub there chooses when it is offered AES first."""
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"{address}:4747", "-tls1_3", "-alpn", "mpyc-enrol/1",
-         "-ciphersuites", f"{AES}:{CHACHA}"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
-    )
-    found = re.search(r"Cipher is (\w+)", done.stdout)
-    return found and found[1]
+def seen_between(listener: socket.socket, server: str) -> tuple[str, str]:
+    """Passes one connection on to a hub; the cipher that was offered first, and the one chosen."""
+    with listener.accept()[0] as client, socket.create_connection((server, 4747), PATIENCE) as hub:
+        client_said, hub_said = pass_on(client, hub)
+    offered = after_session_id(client_said)[2:]
+    return name(offered), name(after_session_id(hub_said))
+
+
+def pass_on(client: socket.socket, hub: socket.socket) -> tuple[bytes, bytes]:
+    """Until one of them ends the connection; what either has said."""
+    said = {client: b"", hub: b""}
+    while ready := select.select([client, hub], [], [], PATIENCE)[0]:
+        for end in ready:
+            piece = end.recv(1 << 16)
+            if not piece:
+                return said[client], said[hub]
+            said[end] += piece
+            (hub if end is client else client).sendall(piece)
+    raise TimeoutError("neither end of the connection says anything")
+
+
+def after_session_id(hello: bytes) -> bytes:
+    """The rest of a hello: before it come the head of a record, that of a message, the version, 32
+    random bytes, and the id."""
+    start = 5 + 4 + 2 + 32
+    return hello[start + 1 + hello[start]:]
+
+
+def name(suite: bytes) -> str:
+    number = int.from_bytes(suite[:2], "big")
+    return NAMES.get(number, hex(number))
