@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_transport::{TransportError, peek};
+use proptest::prelude::*;
 use rustls::ClientConnection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,5 +103,23 @@ async fn what_is_no_tls_or_too_long_is_refused_at_once() {
         client.write_all(&bytes).await.unwrap();
         let outcome = asked(&server).await;
         assert!(matches!(outcome, Err(TransportError::Tls { .. })), "{outcome:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_first_is_told_or_waited_for(
+        changes: Vec<(prop::sample::Index, u8)>,
+        length: prop::sample::Index,
+    ) {
+        let mut bytes = hello(300);
+        for (place, byte) in changes {
+            let at = place.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = peek::in_first_message(&bytes[..length.index(bytes.len() + 1)]);
+        // Nobody is waited for beyond the longest first message.
+        bytes.resize(16 * 1024, 0);
+        prop_assert!(peek::in_first_message(&bytes).is_some());
     }
 }

@@ -98,6 +98,10 @@ impl Nearby {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     const NEAR: &str = "192.168.7.0/24";
@@ -173,5 +177,25 @@ mod tests {
         let tried = alice.candidates(1);
         assert_eq!(tried.len(), candidate::MOST);
         assert!(tried.iter().all(|candidate| candidate.address().port() == 1099));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_announced_nobody_is_led_out_of_the_own_networks(
+            label in "\\PC{0,80}",
+            addresses: Vec<IpAddr>,
+            near: Vec<u8>,
+            port: u16,
+        ) {
+            let mut alice = nearby(0);
+            let networks = [NEAR.parse().unwrap()];
+            let near = near.into_iter().map(|n| IpAddr::from([192, 168, 7, n]));
+            let all: Vec<IpAddr> = addresses.into_iter().chain(near).collect();
+            prop_assert_eq!(alice.hear(&label, Candidate::Tcp, (all.iter().copied(), port), &networks), None);
+            alice.hear(&bob(1), Candidate::Udp, (all.into_iter(), port), &networks);
+            for candidate in alice.candidates(1) {
+                prop_assert!(networks[0].contains(&candidate.address().ip()) && port != 0);
+            }
+        }
     }
 }
