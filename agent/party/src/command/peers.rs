@@ -9,17 +9,21 @@ use mpyc_party_hub::now;
 use serde_json::{Value, json};
 
 use super::running::{self, Running};
+use super::status::agent::Agent;
 use super::{Common, Outcome, output, runtime, why};
+use crate::identity::Store;
 use crate::link::report::{PathKind, PathReport, PeerReport};
 use crate::runner::inspect::Snapshot;
 use crate::session;
 use crate::session::words::visible;
 
+const NOTHING: &str = "nothing runs here now: mpyc-party session run NAME meets the others";
+
 /// Show the other parties of running sessions: the path to each, how fast it is, why not direct
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Asks nobody but the runners on this machine. Bytes are those that MPyC sent and received in this
-run.
+run. Where the state directory is not readable, the agent tells who is there, and no more.
 
 Examples:
   mpyc-party peers
@@ -35,14 +39,42 @@ impl Peers {
         if let Some(name) = &self.session {
             session::find(&config, &place, name)?;
         }
-        let all = running::all(&place, self.session.as_ref());
-        let all = runtime()?.block_on(all)?;
+        let runtime = runtime()?;
+        if common.state.is_none()
+            && !Store::new(&place.state).is_there()
+            && let Some(agent) = runtime.block_on(Agent::ask(config.agent.bus))
+        {
+            return self.tell_by_agent(&agent, common.json);
+        }
+        let all = runtime.block_on(running::all(&place, self.session.as_ref()))?;
         if common.json {
             output::json(&all.iter().map(json).collect::<Vec<_>>())?;
         } else if all.is_empty() {
-            output::step("nothing runs here now: mpyc-party session run NAME meets the others");
+            output::step(NOTHING);
         } else {
             all.iter().for_each(show);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What can be told without the state directory: who is there, not how.
+    fn tell_by_agent(&self, agent: &Agent, in_json: bool) -> Outcome {
+        let asked = |name: &str| self.session.as_ref().is_none_or(|one| one.as_str() == name);
+        let all: Vec<_> = agent.running().filter(|(name, _)| asked(name)).collect();
+        if in_json {
+            let parties = |peers: &[&str]| -> Vec<Value> {
+                peers.iter().map(|party| json!({ "party": party })).collect()
+            };
+            let runs = all.iter().map(|(name, peers)| {
+                json!({ "session": name, "run": null, "stage": null, "peers": parties(peers) })
+            });
+            output::json(&runs.collect::<Vec<_>>())?;
+        } else if all.is_empty() {
+            output::step(NOTHING);
+        }
+        for (name, peers) in all.iter().filter(|_| !in_json) {
+            let peers = if peers.is_empty() { "nobody else".to_owned() } else { peers.join(", ") };
+            output::line(format!("{name}: runs; there: {}", visible(&peers)));
         }
         Ok(ExitCode::SUCCESS)
     }

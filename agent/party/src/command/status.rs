@@ -1,6 +1,6 @@
 //! `mpyc-party status`.
 
-mod agent;
+pub(super) mod agent;
 
 use std::process::ExitCode;
 

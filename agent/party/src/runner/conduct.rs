@@ -142,7 +142,7 @@ pub async fn conduct(
     if let Err(error) = conductor.drive(&mut inlets).await {
         conductor.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
     }
-    conductor.finish(&mut inlets).await
+    conductor.finish(inlets).await
 }
 
 /// Where events come from, beside the process and its launcher.
@@ -389,7 +389,7 @@ impl Conductor<'_> {
     }
 
     /// Ends what is still there, writes the record, and stays until the others know.
-    async fn finish(mut self, inlets: &mut Inlets) -> io::Result<Outcome> {
+    async fn finish(mut self, mut inlets: Inlets) -> io::Result<Outcome> {
         let verdict = self.verdict.clone().ok_or_else(|| io::Error::other("no verdict"))?;
         self.directory.record.took_s = Some(self.began.elapsed().as_secs_f64());
         self.process.kill();
@@ -405,7 +405,9 @@ impl Conductor<'_> {
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         record.outages = self.outages.record(&self.circle.roster);
         let written = self.directory.write();
-        self.part(inlets).await?;
+        self.part(&mut inlets).await?;
+        // Before its socket goes, or it would be at the hub once more, and a proposal.
+        drop(inlets.finder);
         // Last, for a peer that does not hang up may hold this up for a moment.
         self.links.close().await;
         written.map_err(io::Error::other)?;

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the agent answered.
 #[derive(Debug)]
-pub(super) struct Agent {
+pub(in crate::command) struct Agent {
     pub(super) party: String,
     pub(super) network: String,
     address: String,
@@ -34,7 +34,7 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Asks the agent on `bus`; none where none answers.
-    pub(super) async fn ask(bus: Bus) -> Option<Self> {
+    pub(in crate::command) async fn ask(bus: Bus) -> Option<Self> {
         let answer = async { Self::read(connect(bus).await?).await.ok() };
         timeout(PATIENCE, answer).await.ok().flatten()
     }
@@ -101,6 +101,12 @@ impl Agent {
                 "  session {name}: {state} ({start}), runs counted: {runs}{here}"
             ));
         }
+    }
+
+    /// The sessions that run, and who else is there, as far as the agent knows.
+    pub(in crate::command) fn running(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let running = self.sessions.iter().filter(|(_, _, state, _)| state == "running");
+        running.map(|(name, ..)| (name.as_str(), self.here(name).collect()))
     }
 
     fn here(&self, session: &str) -> impl Iterator<Item = &str> {
