@@ -39,6 +39,8 @@ class Machine:
         watch.cancel()
         # Like a Pi it has no clock that runs while it is off.
         self(f"date --utc --set=@{int(time.time())}")
+        # Python keeps what it compiles, which takes half a minute here, beside the modules: root may.
+        self("python3 -c 'import asyncio, mpyc.numpy, uvloop'")
         self("install -d -o 1000 -g 1000 -m 0700 /home/party")
 
     def read(self, word: str) -> list[str]:
