@@ -34,6 +34,10 @@ in
     tokenFile = "/boot/firmware/mpyc-party.token";
     settings = {
       agent.metrics = "/run/mpyc-party/metrics.sock";
+      expose.notes = {
+        port = 8080;
+        parties = [ "alice" ];
+      };
       python.interpreter = "/opt/mpyc/bin/python3";
     };
     sessions = {

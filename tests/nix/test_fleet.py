@@ -237,6 +237,8 @@ class Units(unittest.TestCase):
         eventually(lambda: stays in self.bob.property(agent, "StatusText"), self.bob.journal)
         self.assertIn("max-rums", call(self.bob, "member", "Reload").stderr)
         self.assertIn("later", sessions(self.bob))
+        # Whoever comes to the agent's sockets starts it again, and this one would.
+        self.bob.well("systemctl", "stop", "mpyc-party-expose.service")
         self.assertNotEqual(self.bob("systemctl", "restart", agent).returncode, 0)
         self.assertEqual(self.bob.property(agent, "ActiveState"), "failed")
         self.assertEqual(self.bob.property(agent, "ExecMainStatus"), "2")
@@ -261,10 +263,27 @@ class Units(unittest.TestCase):
         for party in self.fleet.parties:
             self.reaches_the_hub(party)
 
-    def test_19_exposure_is_small(self):
+    def test_19_an_exposed_port_is_reached_by_those_who_may_and_the_journal_knows(self):
+        unit = "mpyc-party-expose.service"
+        for party in self.fleet.parties:
+            eventually(lambda: party("systemctl", "is-active", unit).stdout == "active\n", party.journal)
+        serve = ["python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/opt/programs", "8080"]
+        self.bob.well("systemd-run", "--unit=notes", *serve)
+        self.addCleanup(self.bob, "systemctl", "stop", "notes.service")
+        eventually(lambda: 8080 in self.fleet.network.listening("bob"), self.bob.journal)
+        connect = ["mpyc-party", "--state", fleet.STATE, "connect", "bob", "8080"]
+        ask = {"user": "mpyc-party", "input": "GET /secret_santa.py HTTP/1.0\r\n\r\n"}
+        self.assertIn("from mpyc.runtime import mpc", self.alice.well(*connect, **ask))
+        refused = self.carol(*connect, **ask)
+        self.assertEqual((refused.returncode, refused.stdout), (1, ""), refused.stderr)
+        told = [entry["MESSAGE"] for entry in self.bob.entries("MPYC_PEER=alice", f"_SYSTEMD_UNIT={unit}")]
+        self.assertTrue(any("notes" in line for line in told), f"{told}\n{self.bob.journal()}")
+
+    def test_20_exposure_is_small(self):
         for machine, unit, most in [
             (self.alice, "mpyc-party", 15),
             (self.alice, "mpyc-session@demo", 30),
+            (self.alice, "mpyc-party-expose", 15),
             (self.hub, "mpyc-party-hub", 15),
         ]:
             machine.well("systemd-analyze", "security", f"--threshold={most}", f"{unit}.service")
