@@ -8,7 +8,9 @@
 //!   it [fences](Stream::fence) all older carriers: nothing that they still hold is ever delivered,
 //!   so what was told stays true.
 //! - Received is what the local side took, not what was read from the carrier. Acknowledgements are
-//!   sparse: a round of small messages costs no message more.
+//!   sparse: a round of small messages costs no message more. One that tells nothing new is a
+//!   question: whoever has something to acknowledge does so. So an end sees whether what it sent
+//!   still gets through, and what comes behind something that was lost or changed shows the loss.
 //! - The end of a stream is in band. A carrier that ends without it is cut, which means nothing.
 //! - Memory is bounded by the window and not allocated before it is needed. While the peer does not
 //!   acknowledge, there is no [`Stream::room`]: the local side is not read.
@@ -256,7 +258,13 @@ impl Stream {
                 ACK | END if head.length > 0 => {
                     return Err(Violation::Length { kind: head.kind, length: head.length });
                 }
-                ACK => self.acknowledge(head.position)?,
+                ACK => {
+                    let known = self.acknowledged;
+                    self.acknowledge(head.position)?;
+                    if self.acknowledged == known {
+                        self.incoming.asked();
+                    }
+                }
                 END => {
                     self.incoming.end(head.position)?;
                     return Ok((done, Received::End));
@@ -264,6 +272,17 @@ impl Stream {
                 unknown => return Err(Violation::UnknownKind(unknown)),
             }
         }
+    }
+
+    /// Says something on the carrier, whether or not there is anything new to acknowledge.
+    pub fn speak(&mut self) {
+        self.incoming.urge();
+    }
+
+    /// Whether the peer has acknowledged all that was sent.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.acknowledged >= self.replay.sent().saturating_add(u64::from(self.end_sent))
     }
 
     /// How many bytes of data are to come before the next head: whoever reads no more than these gets

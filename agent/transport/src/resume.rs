@@ -17,6 +17,7 @@ mod local;
 mod pump;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::future::poll_fn;
 use std::io;

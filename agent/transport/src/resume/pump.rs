@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::carrier::Carrier;
 use super::local::Inward;
+use super::watch::{Sign, Watch};
 use super::{Command, Event, Fault, Local, Traffic};
 
 /// A stream with all that it runs between.
@@ -25,6 +26,7 @@ pub(super) struct Pump<R, W, C, T> {
     carrier: Option<Carrier<C>>,
     /// The one before, until the next is there: its end would tell the peer that something broke.
     fenced: Option<Carrier<C>>,
+    watch: Watch,
     tell: T,
     peer_ended: bool,
     finished: bool,
@@ -51,6 +53,7 @@ where
             commands,
             carrier: None,
             fenced: None,
+            watch: Watch::default(),
             tell,
             peer_ended: false,
             finished: false,
@@ -71,7 +74,7 @@ where
             moved |= self.send(context);
             self.close(context);
             moved |= self.hear(context)?;
-            if !moved {
+            if !moved && !self.look(context) {
                 return Poll::Pending;
             }
         }
@@ -94,6 +97,7 @@ where
                     Ok(()) => Ok(()),
                 };
                 if attached.is_ok() {
+                    self.watch.heard();
                     self.carrier = Some(Carrier::new(epoch, carrier));
                     self.fenced = None;
                 }
@@ -163,7 +167,8 @@ where
 
     /// Passes on what the carrier brought, and reads more when that is done.
     fn hear(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
-        if self.inward.poll_settle(context).is_pending() {
+        self.watch.blocked = self.inward.poll_settle(context).is_pending();
+        if self.watch.blocked {
             return Ok(false);
         }
         if self.inward.has_ended() && !self.peer_ended {
@@ -177,6 +182,7 @@ where
             Received::Data(data) => {
                 let Poll::Ready(length) = self.inward.poll_take(context, data)? else {
                     carrier.done(done);
+                    self.watch.blocked = true;
                     return Ok(done > 0);
                 };
                 self.stream.delivered(length);
@@ -199,9 +205,27 @@ where
         let Some(carrier) = &mut self.carrier else { return false };
         match carrier.poll_read(context, self.stream.until_head()) {
             Poll::Ready(Err(why)) => self.cut(why),
-            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Ok(())) => {
+                self.watch.heard();
+                true
+            }
             Poll::Pending => false,
         }
+    }
+
+    /// Looks whether the carrier still carries, now and then; whether there is something to do.
+    fn look(&mut self, context: &mut Context<'_>) -> bool {
+        let waits = self.carrier.is_some() && !self.stream.is_settled();
+        let blocked = self.carrier.is_some() && self.watch.blocked;
+        match self.watch.poll(context, waits, blocked) {
+            Sign::None => return false,
+            Sign::Speak => self.stream.speak(),
+            Sign::Cut => {
+                let why = "the other end does not say that it has what was sent";
+                return self.cut(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+        }
+        true
     }
 
     /// The carrier broke.

@@ -4,6 +4,7 @@ mod deaths;
 mod pressure;
 mod refusals;
 mod rules;
+mod standstill;
 
 use std::time::Duration;
 
@@ -66,6 +67,11 @@ async fn first_carrier(side: &Side) -> DuplexStream {
     assert_eq!(side.handle.fence(epoch(1)).await, Ok(0));
     side.handle.attach(epoch(1), 0, ours).await.unwrap();
     peer
+}
+
+/// What a pump that is polled by hand needs.
+fn timers() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 /// A frame as the peer sends it: kinds are 1 data, 2 acknowledgement, 3 end.

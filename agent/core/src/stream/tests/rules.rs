@@ -32,6 +32,30 @@ fn frames_look_as_documented() {
 }
 
 #[test]
+fn who_is_asked_tells_what_is_new_and_asks_nothing_back() {
+    let (mut ours, mut theirs) = (attached(1024), attached(1024));
+    assert!(ours.is_settled());
+    write(&mut ours, b"ten bytes.");
+    let data = drain(&mut ours, epoch(1));
+    feed(&mut theirs, epoch(1), &data).unwrap();
+    assert!(!ours.is_settled());
+    assert_eq!(drain(&mut theirs, epoch(1)), b"", "acknowledgements are sparse");
+    ours.speak();
+    let question = drain(&mut ours, epoch(1));
+    assert_eq!(question, head(ACK, 0, 0));
+    feed(&mut theirs, epoch(1), &question).unwrap();
+    let answer = drain(&mut theirs, epoch(1));
+    assert_eq!(answer, head(ACK, 0, 10));
+    feed(&mut ours, epoch(1), &answer).unwrap();
+    assert!(ours.is_settled());
+    feed(&mut theirs, epoch(1), &question).unwrap();
+    assert_eq!(drain(&mut theirs, epoch(1)), b"", "there is nothing new");
+    ours.finish();
+    drain(&mut ours, epoch(1));
+    assert!(!ours.is_settled(), "the end may be lost, too");
+}
+
+#[test]
 fn every_violation_has_a_name() {
     use Violation::{AckBeyond, AfterEnd, DataElsewhere, EndElsewhere, Length, UnknownKind};
     for (wire, violation) in [

@@ -106,6 +106,8 @@ fn without_a_carrier_the_local_process_fills_the_window() {
 
 #[test]
 fn a_carrier_that_takes_nothing_stops_the_local_process() {
+    let timers = timers();
+    let _entered = timers.enter();
     let (mut machine, mut process) = Machine::new();
     let mut peer = machine.attach(100);
     let taken = machine.fill(&mut process);
@@ -118,6 +120,8 @@ fn a_carrier_that_takes_nothing_stops_the_local_process() {
 
 #[test]
 fn a_local_process_that_reads_nothing_stops_the_peer() {
+    let timers = timers();
+    let _entered = timers.enter();
     let (mut machine, _process) = Machine::new();
     let mut peer = machine.attach(PIPE);
     let (mut context, mut taken) = (Context::from_waker(Waker::noop()), 0);
@@ -135,6 +139,8 @@ fn a_local_process_that_reads_nothing_stops_the_peer() {
 
 #[test]
 fn an_acknowledgement_makes_room_also_where_data_is_stuck_behind_it() {
+    let timers = timers();
+    let _entered = timers.enter();
     let (mut machine, mut process) = Machine::new();
     let mut peer = machine.attach(4 * WINDOW);
     let sent = machine.fill(&mut process);
@@ -172,6 +178,8 @@ fn finished_but_stuck() -> (Machine, DuplexStream) {
 
 #[test]
 fn the_last_acknowledgement_goes_out_before_the_carrier_ends() {
+    let timers = timers();
+    let _entered = timers.enter();
     let (mut machine, mut peer) = finished_but_stuck();
     let mut said = [0; 25];
     let mut length = 0;
@@ -188,6 +196,8 @@ fn the_last_acknowledgement_goes_out_before_the_carrier_ends() {
 
 #[test]
 fn a_finished_stream_does_not_ask_for_another_carrier() {
+    let timers = timers();
+    let _entered = timers.enter();
     let (mut machine, peer) = finished_but_stuck();
     drop(peer);
     machine.run();
