@@ -9,22 +9,12 @@ use anyhow::{Context, Result, ensure};
 use common::{LIMIT, NAMES, SUM, demo};
 use mpyc_party_lab::party::{Network, Party};
 use mpyc_party_lab::topology::RouterPlace;
-use mpyc_party_lab::{Firewall, Lab, Nat, Topology};
+use mpyc_party_lab::{Firewall, Nat, Topology, hosts_for_tests};
 use serde_json::Value;
 
 /// What `make` makes; none where the one who tests says that there cannot be hosts.
-#[expect(clippy::print_stderr, reason = "a test that tests nothing has to say so")]
 fn with_hosts(make: impl FnOnce() -> Result<Network>) -> Result<Option<Network>> {
-    let asked = std::env::var_os("MPYC_PARTY_TEST_WITHOUT_HOSTS").is_some();
-    match Lab::available() {
-        Err(why) if asked => {
-            eprintln!("SKIPPED, nothing is tested: {why}");
-            Ok(None)
-        }
-        Err(why) => Err(anyhow::anyhow!(why))
-            .context("no hosts can be made; MPYC_PARTY_TEST_WITHOUT_HOSTS=1 skips these tests"),
-        Ok(()) => make().map(Some),
-    }
+    if hosts_for_tests()? { make().map(Some) } else { Ok(None) }
 }
 
 /// A hub, and alice behind a router of this kind.

@@ -9,21 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use common::{LIMIT, NAMES, SUM, completes, demo};
 use mpyc_party_lab::party::Network;
-use mpyc_party_lab::{Host, Lab, python};
+use mpyc_party_lab::{Host, hosts_for_tests, python};
 
 /// The usual three on a host each, who look around there; their hub is gone. None where the one who
 /// tests says that there cannot be hosts.
-#[expect(clippy::print_stderr, reason = "a test that tests nothing has to say so")]
 fn without_hub() -> Result<Option<Network>> {
-    let asked = std::env::var_os("MPYC_PARTY_TEST_WITHOUT_HOSTS").is_some();
-    match Lab::available() {
-        Err(why) if asked => {
-            eprintln!("SKIPPED, nothing is tested: {why}");
-            return Ok(None);
-        }
-        available => available
-            .map_err(|why| anyhow::anyhow!(why))
-            .context("no hosts can be made; MPYC_PARTY_TEST_WITHOUT_HOSTS=1 skips these tests")?,
+    if !hosts_for_tests()? {
+        return Ok(None);
     }
     let mut network = Network::on_hosts(&NAMES)?;
     network.kill_hub();

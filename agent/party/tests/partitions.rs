@@ -5,26 +5,16 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use common::{ENDLESS, LIMIT, NAMES, PATIENT, SUM, completes, demo, fails, running};
-use mpyc_party_lab::Lab;
+use mpyc_party_lab::hosts_for_tests;
 use mpyc_party_lab::party::{Network, Run};
 
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The usual three on a host each; none where the one who tests says that there cannot be hosts.
-#[expect(clippy::print_stderr, reason = "a test that tests nothing has to say so")]
 fn hosts() -> Result<Option<Network>> {
-    let asked = std::env::var_os("MPYC_PARTY_TEST_WITHOUT_HOSTS").is_some();
-    match Lab::available() {
-        Err(why) if asked => {
-            eprintln!("SKIPPED, nothing is tested: {why}");
-            Ok(None)
-        }
-        Err(why) => Err(anyhow::anyhow!(why))
-            .context("no hosts can be made; MPYC_PARTY_TEST_WITHOUT_HOSTS=1 skips these tests"),
-        Ok(()) => Ok(Some(Network::on_hosts(&NAMES)?)),
-    }
+    Ok(if hosts_for_tests()? { Some(Network::on_hosts(&NAMES)?) } else { None })
 }
 
 /// Everybody has a verdict in time that names one or both of those who do not hear each other.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use mpyc_party_lab::{Host, Lab, TempState};
+use mpyc_party_lab::{Host, Lab, TempState, hosts_for_tests};
 
 /// Seconds after which a line that still runs is killed; far more than all of them together need.
 const LIMIT: &str = "180";
@@ -119,24 +119,9 @@ fn one(block: &[String]) -> Result<&str> {
     Ok(line)
 }
 
-/// Whether to go on; not where the one who tests says that there cannot be hosts.
-#[expect(clippy::print_stderr, reason = "a test that tests nothing has to say so")]
-fn hosts_can_be_had() -> Result<bool> {
-    let asked = env::var_os("MPYC_PARTY_TEST_WITHOUT_HOSTS").is_some();
-    match Lab::available() {
-        Err(why) if asked => {
-            eprintln!("SKIPPED, nothing is tested: {why}");
-            Ok(false)
-        }
-        Err(why) => Err(anyhow::anyhow!(why))
-            .context("no hosts can be made; MPYC_PARTY_TEST_WITHOUT_HOSTS=1 skips this test"),
-        Ok(()) => Ok(true),
-    }
-}
-
 #[test]
 fn the_quickstart_works_as_written() -> Result<()> {
-    if !hosts_can_be_had()? {
+    if !hosts_for_tests()? {
         return Ok(());
     }
     let blocks = blocks()?;
