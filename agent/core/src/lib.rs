@@ -35,6 +35,8 @@ pub mod expose;
 mod key;
 pub mod lighthouse;
 pub mod name;
+#[cfg(test)]
+mod numbers;
 pub mod path;
 pub mod relay;
 pub mod role;

@@ -5,21 +5,15 @@ mod rules;
 mod simulation;
 
 use super::{Epoch, Received, Stream, Violation};
+use crate::numbers::Numbers;
 
-/// A generator of random numbers that a seed repeats (splitmix64).
-struct Random(u64);
+/// Random numbers that a seed repeats.
+struct Random(Numbers);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     /// Below `bound`; 0 where that is 0.
     fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % (bound as u64).max(1)).unwrap()
+        usize::try_from(self.0.below((bound as u64).max(1))).unwrap()
     }
 
     /// Up to and including `most`, and at least 1.

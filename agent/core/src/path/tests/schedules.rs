@@ -4,19 +4,9 @@
 use std::env;
 
 use super::*;
-
-/// Pseudo-random numbers (Vigna's splitmix64), the same for each seed.
-struct Numbers(u64);
+use crate::numbers::Numbers;
 
 impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
     fn kind(&mut self) -> Kind {
         KINDS[usize::try_from(self.below(3)).unwrap()]
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::{Event, SETTLE};
 use super::world::{DEADLINE, GRACE, World};
 use crate::control::Control;
+use crate::numbers::Numbers;
 use crate::verdict::{Exit, Reason, Stage, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -163,18 +164,7 @@ fn a_different_second_statement_is_a_fault() {
     }
 }
 
-/// Pseudo-random numbers (Vigna's splitmix64), the same for each seed.
-struct Numbers(u64);
-
 impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
     fn index(&mut self, end: usize) -> usize {
         usize::try_from(self.below(end as u64)).unwrap()
     }

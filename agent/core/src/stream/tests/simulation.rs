@@ -4,7 +4,7 @@
 //! A failure prints its seed; `MPYC_PARTY_TEST_SEED` runs that one alone.
 
 use super::super::{Carrier as Newest, Epoch, Received, Refused, Stream};
-use super::{Random, write};
+use super::{Numbers, Random, write};
 
 const SCHEDULES: u64 = 10_000;
 
@@ -51,12 +51,12 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random(Numbers(seed));
         let window = 1024 << random.below(3);
         let piece = [1, 20, 200][random.below(3)];
         let mut text = || -> Vec<u8> {
             let length = random.below(4 * window).min(300 * piece);
-            (0..length.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).collect()
+            (0..length.div_ceil(8)).flat_map(|_| random.0.next().to_le_bytes()).collect()
         };
         let (texts, stream) = ([text(), text()], || Stream::new(window));
         let ends = [0, 1].map(|me| End {
