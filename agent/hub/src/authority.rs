@@ -6,7 +6,6 @@
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 use mpyc_party_core::claims::{Claims, PublicKey, Root, groups_to_der};
@@ -20,6 +19,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
+use crate::clock::{date, signed};
 use crate::profile::{self, LIFETIME, Period, ProfileError, ROOT_LIFETIME, SET_BACK};
 use crate::records::{self, MemberRow, TrailEntry};
 use crate::refusal::AuthorityError;
@@ -49,22 +49,20 @@ pub struct Member {
     pub expires: Option<i64>,
 }
 
+/// What a revocation has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// A member, and the tokens for its name.
+    Member,
+    /// Tokens that nobody had used.
+    Tokens,
+}
+
 /// The authority of one network.
 pub struct Authority {
     root: Root,
     issuer: Issuer<'static, Signer>,
     records: Mutex<Connection>,
-}
-
-/// The system's clock in Unix seconds; 0 before 1970.
-#[must_use]
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// SQLite's integers are signed.
-fn signed(seconds: u64) -> i64 {
-    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 fn label(role: &Role, network: &NetworkName) -> String {
@@ -211,7 +209,7 @@ impl Authority {
         }
         let expires = signed(now.saturating_add(lifetime));
         records::add_token(&change, &hash.id(), &hash.0, &label, groups, expires)?;
-        records::note(&change, signed(now), "token", &label, &format!("until {expires}"))?;
+        records::note(&change, signed(now), "token", &label, &format!("until {}", date(expires)))?;
         change.commit()?;
         Ok(token)
     }
@@ -347,21 +345,27 @@ impl Authority {
         Ok(Identity::new(certificate, key, self.root.der().to_vec())?)
     }
 
-    /// Revokes a member: no renewal from now on, no place at the lighthouse beside this authority,
-    /// and its tokens end. Its certificate stays valid elsewhere until it expires, at most a day.
+    /// Revokes a member: no renewal from now on, no place at the lighthouse beside this authority.
+    /// Its certificate stays valid elsewhere until it expires, at most a day. The unused tokens for
+    /// the name end as well; where nobody has enrolled under it, there is nothing else to end.
     ///
     /// # Errors
-    /// When there is no such member.
-    pub fn revoke(&self, name: &str, now: u64) -> Result<(), AuthorityError> {
+    /// When there is neither such a member nor such a token.
+    pub fn revoke(&self, name: &str, now: u64) -> Result<Revoked, AuthorityError> {
         let mut records = self.records();
         let change = records::begin(&mut records)?;
-        let member = records::by_label(&change, name)?
-            .ok_or_else(|| AuthorityError::Unknown(name.to_owned()))?;
-        records::revoke(&change, member.id, signed(now))?;
-        records::expire_tokens(&change, name, signed(now))?;
-        records::note(&change, signed(now), "revoke", name, &member.key.to_string())?;
+        let tokens = records::expire_tokens(&change, name, signed(now))?;
+        let (revoked, detail) = match records::by_label(&change, name)? {
+            Some(member) => {
+                records::revoke(&change, member.id, signed(now))?;
+                (Revoked::Member, member.key.to_string())
+            }
+            None if tokens > 0 => (Revoked::Tokens, "unused tokens".to_owned()),
+            None => return Err(AuthorityError::Unknown(name.to_owned())),
+        };
+        records::note(&change, signed(now), "revoke", name, &detail)?;
         change.commit()?;
-        Ok(())
+        Ok(revoked)
     }
 
     /// Every member there ever was, in order of enrolment.

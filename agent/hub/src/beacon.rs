@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink, split};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::authority::now;
+use crate::clock::now;
 
 /// How often a party speaks when there is nothing to say.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(10);

@@ -14,7 +14,8 @@ use rcgen::CertificateParams;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::authority::{Authority, now};
+use crate::authority::Authority;
+use crate::clock::now;
 use crate::signer::Signer;
 use crate::wire::{self, RequestError};
 

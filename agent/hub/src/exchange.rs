@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::authority::now;
 use crate::beacon::Beacon;
+use crate::clock::now;
 use crate::turns::Fair;
 
 /// Bytes of one direction that are held here; further ones are not read.

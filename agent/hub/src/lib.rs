@@ -8,6 +8,7 @@
 
 mod authority;
 mod beacon;
+mod clock;
 pub mod enrol;
 mod exchange;
 mod files;
@@ -25,7 +26,8 @@ mod strain;
 mod turns;
 mod wire;
 
-pub use authority::{Authority, Member, TOKEN_LIFETIME, now};
+pub use authority::{Authority, Member, Revoked, TOKEN_LIFETIME};
+pub use clock::{date, now};
 pub use pool::random_pool;
 pub use profile::{LIFETIME, ProfileError, SET_BACK};
 pub use records::TrailEntry;

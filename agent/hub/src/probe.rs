@@ -10,7 +10,7 @@ use mpyc_party_transport::{Expect, Identity, PATIENCE, Protocol, Secure, frame, 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::authority::now;
+use crate::clock::now;
 use crate::wire;
 
 /// A hub that answers.

@@ -201,11 +201,11 @@ pub(crate) fn revoke(c: &Connection, id: i64, now: i64) -> rusqlite::Result<()> 
     c.execute("UPDATE members SET revoked = ?2 WHERE id = ?1", params![id, now]).map(drop)
 }
 
-/// Makes the unused tokens for `label` expire.
-pub(crate) fn expire_tokens(c: &Connection, label: &str, now: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE tokens SET expires = min(expires, ?2 - 1)
-               WHERE label = ?1 AND member IS NULL";
-    c.execute(sql, params![label, now]).map(drop)
+/// Makes the unused tokens for `label` expire; how many there were.
+pub(crate) fn expire_tokens(c: &Connection, label: &str, now: i64) -> rusqlite::Result<usize> {
+    let sql = "UPDATE tokens SET expires = ?2 - 1
+               WHERE label = ?1 AND member IS NULL AND expires >= ?2";
+    c.execute(sql, params![label, now])
 }
 
 pub(crate) fn add_token(

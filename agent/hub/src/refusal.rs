@@ -65,7 +65,7 @@ pub enum AuthorityError {
     #[error("{0} is enrolled already; to enrol it with a new key, revoke it first")]
     Taken(Role),
     /// A name that is not in use.
-    #[error("there is no member «{0}» to revoke")]
+    #[error("there is no member «{0}» to revoke, and no token for it that could still be used")]
     Unknown(String),
     /// A token that is not known, or a proof that does not fit it.
     #[error("this token is not known here: ask for a new one")]

@@ -12,7 +12,8 @@ use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, connect, verify_issued};
 use serde::{Deserialize, Serialize};
 
-use crate::authority::{Authority, now};
+use crate::authority::Authority;
+use crate::clock::now;
 use crate::refusal::AuthorityError;
 use crate::wire::{self, RequestError};
 

@@ -18,8 +18,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::authority::{Authority, now};
+use crate::authority::Authority;
 use crate::beacon::{Beacon, Visitor};
+use crate::clock::now;
 use crate::exchange::Relay;
 use crate::refusal::AuthorityError;
 use crate::strain::Strain;

@@ -8,7 +8,7 @@ use mpyc_party_core::claims::{Claims, Fingerprint};
 use mpyc_party_core::name::NetworkName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::token::Token;
-use mpyc_party_hub::{Authority, AuthorityError, LIFETIME, generate_key, now};
+use mpyc_party_hub::{Authority, AuthorityError, LIFETIME, Revoked, generate_key, now};
 use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
@@ -230,6 +230,19 @@ fn the_revoked_are_out_and_come_back_only_with_a_new_key() {
     let events: Vec<_> = authority.trail().unwrap().into_iter().map(|e| e.event).collect();
     let expected = ["init", "token", "token", "enrol", "revoke", "token", "enrol"];
     assert_eq!(events, expected);
+}
+
+#[test]
+fn a_token_in_the_wrong_hands_can_be_ended_before_anybody_uses_it() {
+    let (_dir, authority) = authority();
+    let (leaked, other) = (token(&authority, "alice"), token(&authority, "bob"));
+    assert_eq!(authority.revoke("alice", now()).unwrap(), Revoked::Tokens);
+    assert!(matches!(authority.revoke("alice", now()), Err(AuthorityError::Unknown(_))));
+    let late = enrol(&authority, &leaked, &new_key());
+    assert!(matches!(late, Err(AuthorityError::ExpiredToken)));
+    enrol(&authority, &other, &new_key()).unwrap();
+    enrol(&authority, &token(&authority, "alice"), &new_key()).unwrap();
+    assert_eq!(authority.revoke("alice", now()).unwrap(), Revoked::Member);
 }
 
 #[test]

@@ -170,7 +170,8 @@ async fn say(writer: &mut (impl AsyncWrite + Unpin), request: &Request) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authority::{Authority, now};
+    use crate::authority::Authority;
+    use crate::clock::now;
     use crate::lighthouse::known::Reports;
     use mpyc_party_core::candidate::Candidate;
     use mpyc_party_core::claims::Fingerprint;

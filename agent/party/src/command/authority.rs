@@ -8,10 +8,8 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use mpyc_party_core::name::{NetworkName, PartyName};
 use mpyc_party_core::role::Role;
-use mpyc_party_hub::{Authority, Member, TOKEN_LIFETIME, TrailEntry, now};
+use mpyc_party_hub::{Authority, Member, Revoked, TOKEN_LIFETIME, TrailEntry, date, now};
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{Common, Outcome, output};
 
@@ -34,9 +32,17 @@ pub(super) enum Ca {
     List,
     /// List what the authority did
     Trail,
-    /// Refuse a party from now on: its certificate is not renewed
+    /// Refuse a party or hub from now on: its certificate is not renewed
+    #[command(after_help = "\
+What was enrolled under the name keeps a certificate that others accept until it expires, a day at
+most. The name is free then: a machine that was lost or set up anew comes back under it, with a new
+token, key and overlay address. A token that was not used yet ends at once.
+
+Examples:
+  mpyc-party ca revoke alice
+  mpyc-party ca revoke hub-2")]
     Revoke {
-        /// The party's name
+        /// The party's name, or hub-N
         name: PartyName,
     },
 }
@@ -86,10 +92,14 @@ impl Ca {
             Self::List => list(&open(&dir)?.list()?, common.json)?,
             Self::Trail => trail(&open(&dir)?.trail()?, common.json)?,
             Self::Revoke { name } => {
-                open(&dir)?.revoke(name.as_str(), now())?;
-                output::good(format!(
-                    "{name} is revoked: its certificate is not renewed, and ends within a day"
-                ));
+                output::good(match open(&dir)?.revoke(name.as_str(), now())? {
+                    Revoked::Member => format!(
+                        "{name} is revoked: its certificate is not renewed, and ends within a day. The name is free: a new token enrols a new machine under it"
+                    ),
+                    Revoked::Tokens => format!(
+                        "nobody has enrolled as {name}; the token for it is of no use any more"
+                    ),
+                })
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -117,11 +127,6 @@ impl Token {
         let token = authority.new_token(&role, &self.groups, lifetime, self.hubs, now())?;
         Ok(token.to_text()?)
     }
-}
-
-fn date(seconds: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
-    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| seconds.to_string())
 }
 
 fn list(members: &[Member], as_json: bool) -> anyhow::Result<()> {

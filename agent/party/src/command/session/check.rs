@@ -91,7 +91,10 @@ impl Check {
         files::private_dir(&place.state)?;
         let scratch = tempfile::Builder::new().prefix(".check-").tempdir_in(&place.state)?;
         let copied = session::copy(&definition, &scratch.path().join("program"));
-        let found = copied.as_ref().map(|c| format!("{} and {} more", c.name, c.files.len()));
+        let found = copied.as_ref().map(|copied| match copied.files.len() {
+            0 => copied.name.clone(),
+            more => format!("{} and {more} more", copied.name),
+        });
         findings.note("files", found.map_err(ToString::to_string));
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
         let prepared = copied.ok().map(|copied| {
