@@ -68,6 +68,14 @@ impl Component {
     }
 }
 
+/// What differs, in words: «the roster differs», «the program, the threshold differ».
+#[must_use]
+pub fn difference(components: &[Component]) -> String {
+    let names: Vec<&str> = components.iter().map(|component| component.text()).collect();
+    let verb = if names.len() == 1 { "differs" } else { "differ" };
+    format!("{} {verb}", names.join(", "))
+}
+
 impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::component::Component;
+use crate::component::{Component, difference};
 use crate::name::PartyName;
 
 /// Where in a session something happened.
@@ -124,15 +124,14 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("was not there at the deadline"),
-            Self::Late => f.write_str("was there, but not ready at the deadline"),
+            Self::Missing => f.write_str("not there at the deadline"),
+            Self::Late => f.write_str("there, but not ready at the deadline"),
             Self::Differs(components) => {
-                let names: Vec<&str> = components.iter().map(|c| c.text()).collect();
-                write!(f, "would run something else: {} differs", names.join(", "))
+                write!(f, "would run something else: {}", difference(components))
             }
             Self::Inconsistent(remark) => write!(f, "contradictory statements: {remark}"),
             Self::Silent(time) => {
-                write!(f, "was not heard of for {} s", time.as_secs_f32().round())
+                write!(f, "not heard of for {} s", time.as_secs_f32().round())
             }
             Self::Lost(remark) => write!(f, "the link to it was lost: {remark}"),
             Self::Stopped => f.write_str("the session was stopped there"),

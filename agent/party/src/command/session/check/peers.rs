@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::component::{Component, Components};
+use mpyc_party_core::component::{Component, Components, difference};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -127,10 +127,10 @@ pub(super) fn judge(
     if differs.is_empty() {
         return ("there", Ok(format!("there, and the same ({versions})")), differs);
     }
-    let what = differs.iter().map(|c| c.text()).collect::<Vec<_>>().join(", ");
+    let what = difference(&differs);
     (
         "differs",
-        Err(format!("there, but it would run something else: {what} differs ({versions})")),
+        Err(format!("there, but it would run something else: {what} ({versions})")),
         differs,
     )
 }
