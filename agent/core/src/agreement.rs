@@ -96,10 +96,18 @@ impl Agreement {
     /// Takes the entry of the peer at `from`, whose certificate showed `key`.
     ///
     /// # Errors
-    /// A second, different entry, or one in another's name or under another key, is the peer's fault.
+    /// A second, different entry, or one in another's name or under another key, is the peer's fault,
+    /// and so is one with more digests than there are components: this party's list would hold it, and
+    /// be too long for the others to read.
     pub fn on_entry(&mut self, from: usize, key: &PublicKey, entry: Entry) -> Result<(), Fault> {
         if self.roster.get(from) != Some(&entry.party) || *key != entry.key {
             return Err(protocol(from, "sent an entry that is not its own"));
+        }
+        if entry.digests.len() > Component::ALL.len() {
+            return Err(protocol(
+                from,
+                "sent an entry with more digests than there are components",
+            ));
         }
         match &self.entries[from] {
             // A link may be replaced just as the entry is sent: it then comes again on the new one.

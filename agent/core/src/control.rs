@@ -7,7 +7,7 @@ use crate::stream::Epoch;
 use crate::verdict::Failure;
 
 /// Largest control message in bytes: the list of [`crate::roster::MOST_PARTIES`] entries fits.
-pub const LARGEST_CONTROL: usize = 128 * 1024;
+pub const LARGEST_CONTROL: usize = 256 * 1024;
 
 /// Largest first message of a control link or a stream in bytes.
 pub const LARGEST_OPENING: usize = 96;
@@ -82,4 +82,26 @@ pub struct StreamOpening {
 pub struct StreamAnswer {
     /// All before this position has been received by the sender.
     pub received: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::PublicKey;
+    use crate::component::Component;
+    use crate::roster::MOST_PARTIES;
+    use crate::verdict::Remark;
+
+    #[test]
+    fn the_longest_list_fits() {
+        let entry = Entry {
+            party: "x".repeat(63).parse().unwrap(),
+            key: PublicKey([255; 32]),
+            nonce: [255; 32],
+            digests: vec![[255; 32]; Component::ALL.len()],
+            versions: "\u{10ffff}".repeat(Remark::LONGEST).into(),
+        };
+        let list = Control::List(vec![entry; MOST_PARTIES]);
+        assert!(postcard::to_allocvec(&list).unwrap().len() <= LARGEST_CONTROL);
+    }
 }

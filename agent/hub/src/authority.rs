@@ -17,7 +17,6 @@ use rcgen::Issuer;
 use rusqlite::Connection;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
-use zeroize::Zeroizing;
 
 use crate::clock::{date, signed};
 use crate::profile::{self, LIFETIME, Period, ProfileError, ROOT_LIFETIME, SET_BACK};
@@ -112,7 +111,7 @@ impl Authority {
     /// When a file is missing, damaged or not another's counterpart.
     pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
         let root = Root::from_der(&files::read(&dir.join(ROOT))?)?;
-        let key = Zeroizing::new(files::read(&dir.join(KEY))?);
+        let key = files::read_private(&dir.join(KEY))?;
         let signer = Signer::from_pkcs8(&key)?;
         if signer.public() != root.key {
             return Err(AuthorityError::OtherKey(dir.join(KEY)));

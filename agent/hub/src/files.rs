@@ -1,9 +1,11 @@
 //! The files of an authority.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use crate::refusal::AuthorityError;
 
@@ -30,6 +32,18 @@ pub(crate) fn write_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), Au
 /// The content of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AuthorityError> {
     fs::read(path).map_err(|source| AuthorityError::File { path: path.to_owned(), source })
+}
+
+/// The content of a private key's file, which nobody else may have read.
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
+    let failed = |source| AuthorityError::File { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        return Err(AuthorityError::Exposed(path.to_owned()));
+    }
+    let mut content = Zeroizing::new(Vec::new());
+    file.read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
 }
 
 /// Fails unless the file is there.

@@ -44,6 +44,11 @@ pub enum AuthorityError {
     /// An identity just made does not fit together.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Others than the owner may read the root's private key.
+    #[error(
+        "others can read {0}: chmod 600 it, and make a new authority if they may have, for they could make anybody a party"
+    )]
+    Exposed(PathBuf),
     /// The private key in the directory is not the root's.
     #[error("{0} is not the private key of the root beside it")]
     OtherKey(PathBuf),

@@ -22,7 +22,7 @@ pub const MOST_NAMES: usize = 64;
 
 /// What a member asks for.
 #[derive(Serialize, Deserialize)]
-struct Request {
+pub(crate) struct Request {
     renew: bool,
     directory: Vec<PartyName>,
 }
@@ -33,14 +33,24 @@ struct Granted {
     directory: Vec<Vec<u8>>,
 }
 
-/// Asks one of `hubs` for a fresh certificate; it works up to thirty days after expiry.
+/// Asks one of `hubs` for a fresh certificate; it works up to thirty days after expiry. What comes may
+/// take the place of the old one: it is for the same member and key.
 ///
 /// # Errors
 /// Says why the authority refuses or cannot be reached.
 pub async fn renew(hubs: &[String], identity: &Identity) -> Result<Vec<u8>, RequestError> {
     let request = Request { renew: true, directory: Vec::new() };
     let granted = at_first(hubs, identity, &request).await?;
-    granted.certificate.ok_or_else(|| RequestError::Refused("no certificate came".to_owned()))
+    let certificate =
+        granted.certificate.ok_or_else(|| RequestError::NotRenewed("there is none".to_owned()))?;
+    let fresh = verify_issued(identity.root(), &certificate);
+    let fresh = fresh.map_err(|error| RequestError::NotRenewed(error.to_string()))?;
+    let own = identity.claims();
+    if (&fresh.role, fresh.key) != (&own.role, own.key) {
+        let text = format!("it is for {} with the key {}", fresh.role, fresh.key);
+        return Err(RequestError::NotRenewed(text));
+    }
+    Ok(certificate)
 }
 
 /// Asks one of `hubs` for the certificates of `names`, at most [`MOST_NAMES`]. Each is returned
@@ -101,11 +111,14 @@ fn grant(
     Ok(Granted { certificate, directory })
 }
 
-/// Serves one member.
-pub(crate) async fn serve(mut secure: Secure, authority: Arc<Authority>) {
-    let address = secure.address;
-    let Some(request) = wire::hear::<Request>(address, &mut secure.stream).await else { return };
-    let claims = secure.peer.clone();
+/// What a member asks for, if it asks in time.
+pub(crate) async fn hear(secure: &mut Secure) -> Option<Request> {
+    wire::hear(secure.address, &mut secure.stream).await
+}
+
+/// Serves one member what it asked for.
+pub(crate) async fn serve(mut secure: Secure, request: Request, authority: Arc<Authority>) {
+    let (address, claims) = (secure.address, secure.peer.clone());
     let work = move || grant(&authority, &claims, &request).map_err(|error| error.to_string());
     let outcome = tokio::task::spawn_blocking(work).await;
     let outcome =

@@ -110,7 +110,7 @@ enum Decided {
     Nothing,
     Lighthouse(Secure),
     Relay(Secure),
-    Renewal(Secure, Arc<Authority>),
+    Renewal(Secure, renew::Request, Arc<Authority>),
 }
 
 impl Hub {
@@ -133,7 +133,8 @@ impl Hub {
         }
     }
 
-    /// Handshakes, and what strangers may do; all of it holds a place in the gate.
+    /// Handshakes, and whatever waits for one who need not be a member; all of it holds a place in the
+    /// gate.
     async fn decide(&self, tcp: TcpStream) -> Result<Decided, TransportError> {
         let incoming = Incoming::read(tcp).await?;
         if incoming.server_name().as_deref() != Some(&self.name) {
@@ -166,8 +167,12 @@ impl Hub {
                 let Some(identity) = server.identity().await else {
                     return Ok(Decided::Nothing);
                 };
-                let secure = incoming.accept(&identity, Protocol::Renew, &Expect::Renewing).await?;
-                Ok(Decided::Renewal(secure, Arc::clone(authority)))
+                let mut secure =
+                    incoming.accept(&identity, Protocol::Renew, &Expect::Renewing).await?;
+                Ok(match renew::hear(&mut secure).await {
+                    Some(request) => Decided::Renewal(secure, request, Arc::clone(authority)),
+                    None => Decided::Nothing,
+                })
             }
             _ => Err(incoming.refuse_protocol().await),
         }
@@ -191,7 +196,9 @@ impl Hub {
     async fn serve(&self, gate: &Gate, tcp: TcpStream, address: SocketAddr) {
         match gate.decide(address, self.decide(tcp)).await {
             Ok(Decided::Nothing) => {}
-            Ok(Decided::Renewal(secure, authority)) => renew::serve(secure, authority).await,
+            Ok(Decided::Renewal(secure, request, authority)) => {
+                renew::serve(secure, request, authority).await;
+            }
             Ok(Decided::Lighthouse(secure)) => {
                 if self.admits(&secure).await {
                     self.beacon.serve(Visitor { secure, quic: None }).await;

@@ -80,6 +80,9 @@ pub enum RequestError {
     /// What the authority sent does not fit what was asked.
     #[error("the authority's certificate is unusable: {0}")]
     Unusable(#[from] IdentityError),
+    /// A renewed certificate is another's, or not of this network.
+    #[error("the certificate that came is not a renewal of this one: {0}")]
+    NotRenewed(String),
     /// The own private key is damaged.
     #[error(transparent)]
     Signer(#[from] SignerError),

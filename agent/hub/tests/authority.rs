@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use mpyc_party_core::claims::{Claims, Fingerprint};
@@ -91,6 +92,20 @@ fn damaged_or_missing_files_are_named() {
     std::fs::remove_file(ca.join("records.sqlite")).unwrap();
     std::fs::copy(other.path().join("ca/root.der"), ca.join("root.der")).unwrap();
     assert!(matches!(Authority::open(&ca), Err(AuthorityError::File { .. })));
+}
+
+#[test]
+fn a_root_key_that_others_can_read_is_not_used() {
+    let (dir, first) = authority();
+    drop(first);
+    let ca = dir.path().join("ca");
+    for (mode, fine) in [(0o640, false), (0o604, false), (0o400, true)] {
+        std::fs::set_permissions(ca.join("root.key"), Permissions::from_mode(mode)).unwrap();
+        match Authority::open(&ca) {
+            Ok(_) => assert!(fine, "{mode:o}"),
+            Err(error) => assert!(!fine && error.to_string().contains("chmod 600"), "{error}"),
+        }
+    }
 }
 
 #[test]

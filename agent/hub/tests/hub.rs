@@ -9,11 +9,12 @@ use std::time::Duration;
 use harbour::{Harbour, SOON, about_parties, name, presence, start, tag, udp, until};
 use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
+use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::lighthouse::Event;
 use mpyc_party_hub::{HubConfig, Limits, RequestError, enrol, generate_key, now, renew, serve};
-use mpyc_party_transport::{Expect, Identity, Protocol, TransportError, connect, frame};
+use mpyc_party_transport::{Expect, Identity, Protocol, TransportError, accept, connect, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -241,4 +242,63 @@ async fn oversized_and_foreign_messages_end_the_connection() {
         assert!(end.is_ok(), "{bytes:?} must end the connection");
     }
     assert!(harbour.visit(&alice).await.is_ok());
+}
+
+/// An authority's server that answers every renewal with `certificate`.
+async fn confused(authority: Identity, certificate: Vec<u8>) -> String {
+    #[derive(serde::Serialize)]
+    enum Reply {
+        Granted(Option<Vec<u8>>, Vec<Vec<u8>>),
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let expects = [(Protocol::Renew, Expect::Renewing)];
+            let mut secure = accept(tcp, &authority, &expects).await.unwrap();
+            let asked = frame::read::<(bool, Vec<PartyName>)>(&mut secure.stream, 1024).await;
+            assert!(asked.unwrap().unwrap().0);
+            let reply = Reply::Granted(Some(certificate.clone()), Vec::new());
+            frame::write(&mut secure.stream, &reply, 16 * 1024).await.unwrap();
+            secure.stream.shutdown().await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_is_no_renewal_is_not_taken_for_one() {
+    let harbour = Harbour::open().await;
+    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
+    let server = harbour.authority.own_identity(&Role::Authority, now()).unwrap();
+    for (certificate, fine) in [
+        (alice.certificate().to_vec(), true),
+        (bob.certificate().to_vec(), false),
+        (alice.root().der().to_vec(), false),
+        (Vec::new(), false),
+    ] {
+        let at = confused(server.clone(), certificate.clone()).await;
+        match renew::renew(&[at], &alice).await {
+            Ok(renewed) => assert!(fine && renewed == certificate),
+            Err(error) => assert!(!fine && matches!(error, RequestError::NotRenewed(_)), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn members_who_ask_for_nothing_make_room_for_others() {
+    let harbour = Harbour::open().await;
+    let alice = harbour.party("alice").await;
+    let name = Tag::hub(&alice.root().fingerprint).server_name();
+    let mut idle = Vec::new();
+    for _ in 0..=64 {
+        let tcp = TcpStream::connect(harbour.hub).await.unwrap();
+        let authority = Expect::Authority;
+        let secure = connect(tcp, &alice, Protocol::Renew, &authority, &name).await.unwrap();
+        idle.push(secure.stream);
+    }
+    let mut byte = [0];
+    // The oldest has to go at once; the next is given its time.
+    let _ = timeout(SOON, idle[0].read(&mut byte)).await.unwrap();
+    assert!(timeout(Duration::from_secs(1), idle[1].read(&mut byte)).await.is_err());
 }

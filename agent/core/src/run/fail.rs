@@ -19,7 +19,12 @@ impl Run {
     pub(super) fn aborted(&mut self, peer: usize, mut failure: Failure) {
         let Some(name) = self.roster.get(peer) else { return };
         failure.via = (failure.observer != *name).then(|| name.clone());
+        // It goes into this party's record and on to the others: no more than there is to say.
         failure.who.truncate(self.roster.len());
+        if let Reason::Differs(components) = &mut failure.reason {
+            components.sort_unstable();
+            components.dedup();
+        }
         self.peers[peer].parted = true;
         self.note(peer);
         self.fail(failure);

@@ -88,6 +88,34 @@ fn an_entry_in_anothers_name_or_of_another_key_is_refused() {
 }
 
 #[test]
+fn an_entry_that_would_make_the_lists_too_long_is_its_senders_fault() {
+    let mut world = World::new(3);
+    world.link_all();
+    (0..2).for_each(|i| world.prepare(i, None));
+    let mut entry = entry(&world.runs[0].roster, 2, &components(None), 1);
+    entry.digests.resize(4000, [0; 32]);
+    for index in 0..2 {
+        world.give(index, Event::Received(2, Control::Entry(entry.clone())));
+        assert_eq!(world.blamed(index), ["p2"]);
+    }
+}
+
+#[test]
+fn what_a_peer_says_of_a_failure_is_bounded() {
+    let mut world = World::running(3);
+    let p2: PartyName = "p2".parse().unwrap();
+    let reason = Reason::Differs([Component::Program, Component::Files].repeat(50_000));
+    let (who, observer) = (vec![p2.clone(); 1000], p2);
+    let failure = Failure { who, stage: Stage::Run, reason, observer, via: None };
+    world.give(0, Event::Received(2, Control::Abort(failure)));
+    assert_eq!(
+        world.failure(0).reason,
+        Reason::Differs(vec![Component::Program, Component::Files])
+    );
+    assert_eq!(world.failure(0).who.len(), 3);
+}
+
+#[test]
 fn an_entry_may_come_again_but_not_change() {
     for prepared_first in [true, false] {
         let mut world = World::new(3);
