@@ -134,6 +134,7 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
     let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
     let enrolling = enrol::identity(&store, &sources);
     let Some(identity) = until_enrolled(enrolling, &mut orders, &mut wishes).await? else {
+        notify::stopping();
         return Ok(());
     };
     if let Some(first) = on_bus {

@@ -17,6 +17,7 @@ pub mod python;
 mod rehearse;
 pub mod report;
 pub mod sandbox;
+pub mod stop;
 mod streams;
 pub mod view;
 

@@ -17,3 +17,5 @@ mod port;
 mod proposals;
 #[path = "agent/service.rs"]
 mod service;
+#[path = "agent/stops.rs"]
+mod stops;

@@ -21,6 +21,7 @@ macro_rules! reads_and_writes {
                 buffer: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() { $($variant => Pin::new(&mut $place).poll_read(context, buffer)),+ }
+                    .map_err(crate::error::in_plain_words)
             }
         }
 

@@ -106,6 +106,17 @@ pub(crate) fn refusal(alert: AlertDescription) -> &'static str {
     }
 }
 
+/// What an error of a connection means to people, where its own text is for programmers: rustls
+/// explains a connection that ended without a farewell by the address of its manual.
+pub(crate) fn in_plain_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::new(error.kind(), "the connection was closed without a farewell")
+        }
+        _ => error,
+    }
+}
+
 /// Whether an established connection failed because what came is not what the other end had sent,
 /// or, as its alert says, the other way round. Where no checksum of the network below caught it,
 /// somebody changed it.

@@ -54,6 +54,17 @@ fn reason(outcome: Outcome) -> PeerError {
     }
 }
 
+#[tokio::test]
+async fn an_end_without_a_farewell_is_told_in_plain_words() {
+    let home = Forge::new("example");
+    let (alice, bob) = (home.party("alice"), home.party("bob"));
+    let (dialled, accepted) = handshake(&alice, only("bob"), &bob, only("alice")).await;
+    drop(accepted.unwrap());
+    let error = dialled.unwrap().stream.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(error.to_string(), "the connection was closed without a farewell");
+}
+
 /// A client with the certificate `forged` meets a proper server that expects alice.
 async fn refused(home: &Forge, forged: Forged) -> PeerError {
     refused_chain(home, vec![forged.certificate], &forged.key).await

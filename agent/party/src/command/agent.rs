@@ -3,15 +3,16 @@
 use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use listenfd::ListenFd;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{Common, Outcome, logging, output, runtime, stop};
+use super::stop::{self, Wish};
+use super::{Common, Outcome, logging, output, runtime};
 use crate::agent::{self, Order, Setup};
 use crate::config::Place;
 use crate::identity::Store;
@@ -36,16 +37,14 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
         if let Some(target) = self.take_token {
-            match runtime()?.block_on(agent::take_token(&place, &config, &target))? {
-                Some(source) => {
-                    output::good(format!("moved a token from {source} to {}", target.display()))
-                }
-                None => output::step("there is no token to move"),
-            }
-            return Ok(ExitCode::SUCCESS);
+            return take_token(common, &target);
         }
+        // First of all, so that nobody who stops or reloads it comes too early.
+        stop::watch(Wish::NotHangup)?;
+        let runtime = runtime()?;
+        let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
+        let (place, config) = common.load()?;
         if let Ok(party) = Store::new(&place.state).party() {
             logging::about("MPYC_PARTY", party);
         }
@@ -53,24 +52,37 @@ impl Agent {
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
         let party = arguments(&place);
         let setup = Setup { place, config, token_file: self.token_file, listener, desk, party };
-        runtime()?.block_on(async {
+        runtime.block_on(async {
             let (sender, orders) = mpsc::channel(4);
-            let mut reloads = signal(SignalKind::hangup())?;
-            tokio::spawn(async move {
-                let mut asked = std::pin::pin!(stop::terminated());
-                loop {
-                    let order = tokio::select! {
-                        () = &mut asked => Order::Stop,
-                        Some(()) = reloads.recv() => Order::Reload,
-                    };
-                    if sender.send(order).await.is_err() || order == Order::Stop {
-                        return;
-                    }
-                }
-            });
+            tokio::spawn(pass_on(reloads, sender));
             agent::run(setup, orders).await?;
             Ok(ExitCode::SUCCESS)
         })
+    }
+}
+
+fn take_token(common: &Common, target: &Path) -> Outcome {
+    let (place, config) = common.load()?;
+    match runtime()?.block_on(agent::take_token(&place, &config, target))? {
+        Some(source) => {
+            output::good(format!("moved a token from {source} to {}", target.display()));
+        }
+        None => output::step("there is no token to move"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Passes on what signals say, until the end.
+async fn pass_on(mut reloads: Signal, orders: mpsc::Sender<Order>) {
+    let mut asked = std::pin::pin!(stop::heard());
+    loop {
+        let order = tokio::select! {
+            () = &mut asked => Order::Stop,
+            Some(()) = reloads.recv() => Order::Reload,
+        };
+        if orders.send(order).await.is_err() || order == Order::Stop {
+            return;
+        }
     }
 }
 

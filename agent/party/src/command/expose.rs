@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::Args;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Identity, quic};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Interval, interval};
 
-use super::{Common, Outcome, logging, runtime, stop};
+use super::stop::{self, Wish};
+use super::{Common, Outcome, logging, runtime};
 use crate::agent::notify;
 use crate::config::runtime::find_agent;
 use crate::config::{Config, ConfigError, Place, rules};
@@ -39,6 +40,9 @@ pub(super) struct Expose {
 
 impl Expose {
     pub(super) fn run(self, common: &Common) -> Outcome {
+        stop::watch(Wish::NotHangup)?;
+        let runtime = runtime()?;
+        let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
         let (place, config) = common.load()?;
         if config.expose.is_empty() {
             return Err(ConfigError::NothingExposed.into());
@@ -47,7 +51,7 @@ impl Expose {
         logging::about("MPYC_PARTY", store.party()?);
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
         let agent = find_agent(&place, self.agent.as_deref());
-        runtime()?.block_on(expose(&place, &config, store, agent.as_deref()))?;
+        runtime.block_on(expose(&place, &config, store, agent.as_deref(), reloads))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -58,11 +62,18 @@ async fn expose(
     config: &Config,
     store: Store,
     agent: Option<&Path>,
+    mut reloads: Signal,
 ) -> anyhow::Result<()> {
-    let mut reloads = signal(SignalKind::hangup())?;
-    let mut stop = std::pin::pin!(stop::terminated());
+    let mut stop = std::pin::pin!(stop::heard());
     let hubs = config.hubs(store.hubs()?);
-    let (party, identity) = (store.party()?, fresh(&store, &hubs).await?);
+    let party = store.party()?;
+    let identity = tokio::select! {
+        identity = fresh(&store, &hubs) => identity?,
+        () = &mut stop => {
+            notify::stopping();
+            return Ok(());
+        }
+    };
     let tag = Tag::exposed(&identity.root().fingerprint, &party);
     let key = identity.claims().key;
     let identity = keep_fresh(store, hubs.clone(), identity);

@@ -15,7 +15,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use super::{Common, Outcome, output, stop};
+use super::stop::{self, Wish};
+use super::{Common, Outcome, output};
 use crate::agent::notify;
 use crate::config::files;
 use crate::identity::{Store, keep_fresh};
@@ -41,6 +42,7 @@ pub(super) struct Hub {
 
 impl Hub {
     pub(super) fn run(self, common: &Common) -> Outcome {
+        stop::watch(Wish::OrHangup)?;
         let (place, config) = common.load()?;
         let authority = place.state.join("ca");
         let address = self.listen.unwrap_or(config.hub.listen);
@@ -77,7 +79,7 @@ impl Hub {
                 ..Limits::default()
             };
             let stop = async {
-                stop::asked().await;
+                stop::heard().await;
                 notify::stopping();
             };
             serve(listener, endpoint, served, limits, stop).await?;

@@ -10,6 +10,7 @@ use mpyc_party_core::verdict::{Failure, Reason, Stage, Verdict};
 
 use super::python::{self, Python};
 use super::sandbox::{self, Limits, Mount, Plan, SandboxError, Sandboxed};
+use super::stop;
 use super::view::{Notice, View};
 use crate::config::files::{self, FileError};
 use crate::config::{Config, Place};
@@ -43,6 +44,9 @@ pub enum PrepareError {
     /// There is no sandbox for it.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Somebody wanted it to end; the verdict is on record.
+    #[error("{0}")]
+    Stopped(Verdict),
 }
 
 /// A run that is ready to meet the others.
@@ -63,32 +67,48 @@ impl Launch {
     ///
     /// # Errors
     /// Where the record cannot be written.
-    pub fn abandon(mut self, party: &PartyName, why: &str) -> Result<(), FileError> {
-        let who = vec![party.clone()];
-        let (stage, reason, observer) = (Stage::Prepare, Reason::Local(why.into()), party.clone());
-        let failure = Failure { who, stage, reason, observer, via: None };
-        self.run.record.party = Some(party.clone());
-        self.run.record.verdict = Some(Verdict::Failed(failure));
-        self.run.record.ended = Some(timestamp());
-        self.run.clear_copies();
-        self.run.write()
+    pub fn abandon(self, party: &PartyName, why: Reason) -> Result<Verdict, FileError> {
+        abandon(self.run, party, why)
     }
 }
 
-/// Makes a run of `definition` ready.
+fn abandon(mut run: RunDirectory, party: &PartyName, reason: Reason) -> Result<Verdict, FileError> {
+    let (who, stage, observer) = (vec![party.clone()], Stage::Prepare, party.clone());
+    let verdict = Verdict::Failed(Failure { who, stage, reason, observer, via: None });
+    run.record.party = Some(party.clone());
+    run.record.verdict = Some(verdict.clone());
+    run.record.ended = Some(timestamp());
+    run.clear_copies();
+    run.write()?;
+    Ok(verdict)
+}
+
+/// Makes a run of `definition` ready, as `party`. One that cannot be, or that somebody
+/// [wants to end](stop) meanwhile, is on record as failed.
 ///
 /// # Errors
 /// Says what is missing and what to do; nothing is left running.
 pub fn prepare(
     definition: Definition,
-    config: &Config,
-    place: &Place,
+    (config, place): (&Config, &Place),
+    party: &PartyName,
     view: &mut dyn View,
 ) -> Result<Launch, PrepareError> {
     let run = RunDirectory::begin(place, &definition.name)?;
-    let copied = copy(&definition, &run.path.join("program"))?;
-    let sandboxed = start(&definition, &copied, &run.path, (config, place), view)?;
-    Ok(Launch { definition, copied, run, sandboxed })
+    let made = copy(&definition, &run.path.join("program")).map_err(PrepareError::from);
+    let made = made.and_then(|copied| {
+        let sandboxed = start(&definition, &copied, &run.path, (config, place), view)?;
+        Ok((copied, sandboxed))
+    });
+    match made {
+        // Whatever came of it.
+        _ if stop::is_asked() => Err(PrepareError::Stopped(abandon(run, party, Reason::Stopped)?)),
+        Ok((copied, sandboxed)) => Ok(Launch { definition, copied, run, sandboxed }),
+        Err(error) => {
+            abandon(run, party, Reason::Local(error.to_string().into()))?;
+            Err(error)
+        }
+    }
 }
 
 /// Starts the launcher in its sandbox; it waits for its orders. Its own files go into `directory`.

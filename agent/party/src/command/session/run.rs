@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use mpyc_party_core::name::SessionName;
-use mpyc_party_core::verdict::Verdict;
+use mpyc_party_core::verdict::{Reason, Verdict};
 use tokio::sync::mpsc;
 
+use super::super::stop::{self, Wish};
 use super::super::view::{Events, Journal, Lines};
-use super::super::{Common, Outcome, logging, runtime, stop};
+use super::super::{Common, Outcome, logging, runtime};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
 use crate::discovery::Finder;
@@ -18,7 +19,7 @@ use crate::link::handover::{self, Attendant, Entrance, Registration};
 use crate::link::{self, Circle};
 use crate::runner::report::Telling;
 use crate::runner::view::{Notice, View};
-use crate::runner::{self, Launch};
+use crate::runner::{self, Launch, PrepareError};
 use crate::session::{self, Definition};
 
 /// Run a session
@@ -51,6 +52,7 @@ fn view(common: &Common, definition: &Definition) -> Box<dyn View> {
 }
 
 fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
+    stop::watch(Wish::OrHangup)?;
     let (place, config) = common.load()?;
     let definition = session::find(&config, &place, name)?;
     let mut view = view(common, &definition);
@@ -61,17 +63,30 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     logging::about("MPYC_PARTY", &party);
     // The order is a matter of safety: first the sandboxed process, which begins as a copy of this
     // one, then the key.
-    let launch = runner::prepare(definition, &config, &place, view.as_mut())?;
+    let launch = match runner::prepare(definition, (&config, &place), &party, view.as_mut()) {
+        Err(PrepareError::Stopped(verdict)) => return Ok(stopped(&verdict, view.as_mut())),
+        prepared => prepared?,
+    };
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
-        match appear(&launch.definition, &config, store, view.as_mut()).await {
-            Ok((circle, finder)) => {
-                let (entrance, attendant) = enter(agent, &config, &circle, name).await?;
+        let appeared = async {
+            let (circle, finder) =
+                appear(&launch.definition, &config, store, view.as_mut()).await?;
+            let (entrance, attendant) = enter(agent, &config, &circle, name).await?;
+            anyhow::Ok((circle, finder, entrance, attendant))
+        };
+        let appeared = tokio::select! {
+            appeared = appeared => appeared.map(Some),
+            () = stop::heard() => Ok(None),
+        };
+        match appeared {
+            Ok(Some((circle, finder, entrance, attendant))) => {
                 meet(launch, (circle, finder), entrance, attendant, view.as_mut()).await
             }
+            Ok(None) => Ok(stopped(&launch.abandon(&party, Reason::Stopped)?, view.as_mut())),
             Err(error) => {
-                launch.abandon(&party, &error.to_string())?;
+                launch.abandon(&party, Reason::Local(error.to_string().into()))?;
                 Err(error)
             }
         }
@@ -79,6 +94,12 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     // A thread may still wait for standard input; it ends with the process.
     runtime.shutdown_background();
     outcome
+}
+
+/// Tells that the run was stopped before anybody was met.
+fn stopped(verdict: &Verdict, view: &mut dyn View) -> ExitCode {
+    view.show(Notice::Ended(verdict));
+    ExitCode::FAILURE
 }
 
 /// Loads the identity, renewed where that is due, and says as whom to meet whom.
@@ -137,7 +158,7 @@ async fn meet(
     let mut told = attendant.as_mut().and_then(Attendant::stops);
     tokio::spawn(async move {
         tokio::select! {
-            () = stop::asked() => {}
+            () = stop::heard() => {}
             Some(()) = async { told.as_mut()?.recv().await } => {}
         }
         let _ = wish.send(()).await;

@@ -82,8 +82,9 @@ fn candidates(search_path: &OsStr) -> impl Iterator<Item = PathBuf> {
 
 fn ask(path: &Path) -> Result<Base, Error> {
     let does_not_run = |why| Error::DoesNotRun { path: path.to_owned(), why };
-    let finished = run(bare(path).args(["-I", "-c", ASK]), PATIENCE)
-        .map_err(|error| does_not_run(error.to_string()))?;
+    let finished = run(bare(path).args(["-I", "-c", ASK]), PATIENCE).map_err(|error| {
+        Error::stopped(&error).unwrap_or_else(|| does_not_run(error.to_string()))
+    })?;
     if !finished.succeeded() {
         return Err(does_not_run(finished.last_words()));
     }

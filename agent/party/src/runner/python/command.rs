@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::runner::stop;
+
 /// Most that is kept of each output, in bytes; writing more fails for the program.
 const MOST_OUTPUT: u64 = 1 << 20;
 
@@ -44,7 +46,8 @@ impl Finished {
     }
 }
 
-/// Runs `command` for at most `limit`.
+/// Runs `command` for at most `limit`, and no longer than this process is to live: where it is
+/// [asked to end](stop), so does the command, and that is an error of the kind `Interrupted`.
 ///
 /// Its output goes to memory rather than pipes: nothing blocks when a grandchild keeps it open.
 pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Finished> {
@@ -89,12 +92,20 @@ fn text(mut file: File) -> io::Result<String> {
 
 fn ends_within(pidfd: &OwnedFd, limit: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + limit;
+    let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+    let mut awaited: Vec<PollFd<'_>> =
+        [Some(pidfd.as_fd()), stop::descriptor()].into_iter().flatten().map(readable).collect();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)], Some(&left)) {
+        match poll(&mut awaited, Some(&left)) {
             Err(rustix::io::Errno::INTR) => {}
-            ready => return Ok(ready? > 0),
+            Err(error) => return Err(error.into()),
+            Ok(0) => return Ok(false),
+            Ok(_) if awaited[0].revents().is_empty() => {
+                return Err(io::Error::from(io::ErrorKind::Interrupted));
+            }
+            Ok(_) => return Ok(true),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::command::run;
 use super::install::{INDISPENSABLE, Site, packages, part};
 use super::memory::{make_private, remembered};
 use super::{Environment, Error, Missing, Progress, probe};
+use crate::runner::stop;
 
 /// Making a virtual environment unpacks pip.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -132,6 +133,9 @@ impl Maker<'_> {
         while let Err(error) = file.try_lock() {
             if let TryLockError::Error(error) = error {
                 return Err(Error::cache(&path)(error));
+            }
+            if stop::is_asked() {
+                return Err(Error::Stopped);
             }
             if begin.elapsed() > LONGEST_WAIT {
                 let minutes = LONGEST_WAIT.as_secs() / 60;

@@ -131,6 +131,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// This process was asked to end meanwhile.
+    #[error("it was stopped before there was a Python to run MPyC with")]
+    Stopped,
     /// `venv` or pip failed in a way not known.
     #[error("{step} failed. It said:\n{said}")]
     Step {
@@ -154,11 +157,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// What it means that a command did not come to its end, where that was for a wish to stop.
+    pub(super) fn stopped(error: &io::Error) -> Option<Self> {
+        (error.kind() == io::ErrorKind::Interrupted).then_some(Self::Stopped)
+    }
+
     /// A failed operation on a file of the cache directory.
     pub(super) fn cache(place: &Path) -> impl FnOnce(io::Error) -> Self {
         let place = place.to_owned();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { place },
+            io::ErrorKind::Interrupted => Self::Stopped,
             _ => Self::Cache { place, source },
         }
     }

@@ -90,8 +90,10 @@ pub fn probe(interpreter: &Path) -> Result<Environment, Error> {
 /// Runs the questions, isolated (`-I`) and with an empty environment.
 pub(super) fn ask(interpreter: &Path) -> Result<Report, Error> {
     let does_not_run = |why| Error::DoesNotRun { path: interpreter.to_owned(), why };
-    let finished = run(bare(interpreter).args(["-I", "-c", SCRIPT]), PATIENCE)
-        .map_err(|error| does_not_run(error.to_string()))?;
+    let finished =
+        run(bare(interpreter).args(["-I", "-c", SCRIPT]), PATIENCE).map_err(|error| {
+            Error::stopped(&error).unwrap_or_else(|| does_not_run(error.to_string()))
+        })?;
     if !finished.succeeded() {
         return Err(does_not_run(finished.last_words()));
     }
