@@ -150,6 +150,14 @@ pub enum Reason {
     /// It announced two instances, or watches or admits before it has announced any.
     #[error("a connection to the hub is one instance of a party, and announces it first")]
     Instance,
+    /// The authority beside the lighthouse has revoked the party, or does not know its key.
+    #[error(
+        "the authority does not count this party among the members, at least not any more: ask its holder for a new token"
+    )]
+    NotMember,
+    /// The authority beside the lighthouse cannot tell.
+    #[error("the hub cannot read its authority's records")]
+    Records,
 }
 
 /// What a connection to the lighthouse runs over.

@@ -58,6 +58,7 @@ pub enum Revoked {
 }
 
 /// The authority of one network.
+#[derive(Debug)]
 pub struct Authority {
     root: Root,
     issuer: Issuer<'static, Signer>,
@@ -296,6 +297,14 @@ impl Authority {
             Some(member) => Ok(member),
             None => Err(AuthorityError::NotEnrolled(claims.role.clone())),
         }
+    }
+
+    /// The keys of everybody who was ever revoked.
+    ///
+    /// # Errors
+    /// When the records fail.
+    pub fn revoked(&self) -> Result<Vec<PublicKey>, AuthorityError> {
+        Ok(records::revoked(&self.records())?)
     }
 
     /// The latest certificates of those among `names` that are parties, in the order asked for.

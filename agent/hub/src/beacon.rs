@@ -2,10 +2,12 @@
 //! between them never waits for anybody.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::lighthouse::{
     Action, Answer, ConnectionId, LONGEST, Lighthouse, Limits, Member, Over, Reason, Request,
 };
@@ -18,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::now;
+use crate::standing::Standing;
 
 /// How often a party speaks when there is nothing to say.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -75,16 +78,19 @@ struct State {
 
 /// A lighthouse that serves connections. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct Beacon(Arc<Mutex<State>>);
+pub(crate) struct Beacon {
+    state: Arc<Mutex<State>>,
+    standing: Standing,
+}
 
 impl Beacon {
-    pub(crate) fn new(limits: Limits) -> Self {
-        let lighthouse = Lighthouse::new(limits);
-        Self(Arc::new(Mutex::new(State { lighthouse, queues: HashMap::new() })))
+    pub(crate) fn new(limits: Limits, standing: Standing) -> Self {
+        let state = State { lighthouse: Lighthouse::new(limits), queues: HashMap::new() };
+        Self { state: Arc::new(Mutex::new(state)), standing }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn enter(
@@ -102,15 +108,16 @@ impl Beacon {
         })
     }
 
-    /// Serves the connection of a party until either side ends it, the party goes silent or its
-    /// certificate expires.
+    /// Serves the connection of a party until either side ends it, the party goes silent, its
+    /// certificate expires or it is revoked.
     pub(crate) async fn serve(&self, visitor: Visitor) {
         let (over, Visitor { secure, quic }) = (visitor.over(), visitor);
         let (address, peer) = (secure.address, secure.peer);
         let Some(party) = peer.party().cloned() else { return };
+        let admitted = self.standing.admit(&peer).await;
         let member = Member { party: party.clone(), groups: peer.groups };
         let (mut reader, mut writer) = split(secure.stream);
-        let (id, answers) = match self.enter(member, address, over) {
+        let (id, answers) = match admitted.and_then(|()| self.enter(member, address, over)) {
             Ok(entered) => entered,
             Err(reason) => {
                 log::warn!("{party} at {address} was turned away: {reason}");
@@ -129,10 +136,18 @@ impl Beacon {
             why = self.read(id, &mut reader, quic.as_ref()) => why,
             why = write(answers, &mut writer) => why,
             () = sleep(left) => "its certificate expired".to_owned(),
+            end = self.dismissed(id, peer.key) => match end {},
         };
         drop(leave);
         log::debug!("{party} at {address} left: {why}");
         see_off(&mut reader, &mut writer).await;
+    }
+
+    /// Tells the holder of `key` to go once it is revoked; the connection ends when that is written.
+    async fn dismissed(&self, id: ConnectionId, key: PublicKey) -> Infallible {
+        self.standing.ended(key).await;
+        self.with(|state| state.perform(vec![Action::Close(id, Reason::NotMember)]));
+        std::future::pending().await
     }
 
     async fn read(
@@ -244,7 +259,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_connection_is_dropped_and_a_speaking_one_kept() {
-        let beacon = Beacon::new(Limits::default());
+        let beacon = Beacon::new(Limits::default(), Standing::default());
         let (id, _answers) = enter(&beacon, "alice");
         let (mut far, near) = duplex(1024);
         let begun = Instant::now();
@@ -266,7 +281,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_is_dropped_and_holds_nobody_up() {
-        let beacon = Beacon::new(Limits::default());
+        let beacon = Beacon::new(Limits::default(), Standing::default());
         let (id, answers) = enter(&beacon, "alice");
         for _ in 0..=QUEUE {
             beacon.with(|state| {
@@ -297,7 +312,8 @@ mod tests {
 
     #[tokio::test]
     async fn leaving_is_complete() {
-        let beacon = Beacon::new(Limits { per_address: 1, ..Limits::default() });
+        let beacon =
+            Beacon::new(Limits { per_address: 1, ..Limits::default() }, Standing::default());
         for _ in 0..3 {
             let (id, _answers) = enter(&beacon, "alice");
             drop(Leave { beacon: &beacon, id });

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::beacon::Beacon;
 use crate::clock::now;
+use crate::standing::Standing;
 use crate::turns::Fair;
 
 /// Bytes of one direction that are held here; further ones are not read.
@@ -39,6 +40,7 @@ struct Shared {
     state: Mutex<State>,
     turns: Fair,
     beacon: Beacon,
+    standing: Standing,
     begun: Instant,
 }
 
@@ -71,10 +73,10 @@ impl Drop for Place {
 }
 
 impl Relay {
-    pub(crate) fn new(limits: Limits, beacon: Beacon) -> Self {
+    pub(crate) fn new(limits: Limits, beacon: Beacon, standing: Standing) -> Self {
         let state = State { exchange: Exchange::new(limits), callers: HashMap::new() };
         let (state, turns) = (Mutex::new(state), Fair::default());
-        Self(Arc::new(Shared { state, turns, beacon, begun: Instant::now() }))
+        Self(Arc::new(Shared { state, turns, beacon, standing, begun: Instant::now() }))
     }
 
     /// Keeps the bytes moving; never ends.
@@ -93,6 +95,9 @@ impl Relay {
     /// Serves one pipe to its end.
     pub(crate) async fn serve(&self, mut secure: Secure) {
         let (address, Some(party)) = (secure.address, secure.peer.party().cloned()) else { return };
+        if let Err(reason) = self.0.standing.admit(&secure.peer).await {
+            return log::warn!("{party} at {address} was turned away: {reason}");
+        }
         let place = match self.with(|state| state.exchange.enter(party.clone())) {
             Ok(id) => Place { relay: self.clone(), id },
             Err(refusal) => {
@@ -169,6 +174,7 @@ impl Relay {
     async fn splice(&self, one: Pipe, other: Pipe) -> String {
         let not_after = one.secure.peer.not_after.min(other.secure.peer.not_after);
         let left = Duration::from_secs(not_after.saturating_sub(now()));
+        let (standing, keys) = (&self.0.standing, [one.secure.peer.key, other.secure.peer.key]);
         let (mut from_one, mut to_one) = split(one.secure.stream);
         let (mut from_other, mut to_other) = split(other.secure.stream);
         let (turns, moved) = (&self.0.turns, AtomicU64::new(0));
@@ -181,6 +187,8 @@ impl Relay {
             },
             () = standstill(&moved) => "nothing moved any more".to_owned(),
             () = sleep(left) => "a certificate expired".to_owned(),
+            () = standing.ended(keys[0]) => "one was revoked".to_owned(),
+            () = standing.ended(keys[1]) => "one was revoked".to_owned(),
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod relay;
 pub mod renew;
 mod server;
 mod signer;
+mod standing;
 mod strain;
 mod turns;
 mod wire;

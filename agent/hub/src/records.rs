@@ -201,6 +201,12 @@ pub(crate) fn revoke(c: &Connection, id: i64, now: i64) -> rusqlite::Result<()> 
     c.execute("UPDATE members SET revoked = ?2 WHERE id = ?1", params![id, now]).map(drop)
 }
 
+/// The keys of all that were ever revoked.
+pub(crate) fn revoked(c: &Connection) -> rusqlite::Result<Vec<PublicKey>> {
+    let mut query = c.prepare_cached("SELECT key FROM members WHERE revoked IS NOT NULL")?;
+    query.query_map([], |row| Ok(row.get::<_, Key>(0)?.0))?.collect()
+}
+
 /// Makes the unused tokens for `label` expire; how many there were.
 pub(crate) fn expire_tokens(c: &Connection, label: &str, now: i64) -> rusqlite::Result<usize> {
     let sql = "UPDATE tokens SET expires = ?2 - 1

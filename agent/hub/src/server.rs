@@ -23,6 +23,7 @@ use crate::beacon::{Beacon, Visitor};
 use crate::clock::now;
 use crate::exchange::Relay;
 use crate::refusal::AuthorityError;
+use crate::standing::Standing;
 use crate::strain::Strain;
 use crate::{enrol, renew};
 
@@ -103,6 +104,7 @@ struct Hub {
     beacon: Beacon,
     relay: Relay,
     strain: Strain,
+    standing: Standing,
 }
 
 /// What is left to do once a connection is decided.
@@ -120,10 +122,14 @@ impl Hub {
             Identities::Alone(identity) => identity.borrow().root().fingerprint,
             Identities::WithAuthority { authority, .. } => authority.root().fingerprint,
         };
-        let beacon = Beacon::new(limits.lighthouse);
-        let relay = Relay::new(limits.relay, beacon.clone());
+        let standing = match &identities {
+            Identities::Alone(_) => Standing::default(),
+            Identities::WithAuthority { authority, .. } => Standing::new(Arc::clone(authority)),
+        };
+        let beacon = Beacon::new(limits.lighthouse, standing.clone());
+        let relay = Relay::new(limits.relay, beacon.clone(), standing.clone());
         let (name, strain) = (Tag::hub(&root).server_name(), Strain::default());
-        Ok(Self { name, identities, beacon, relay, strain })
+        Ok(Self { name, identities, beacon, relay, strain, standing })
     }
 
     async fn identity(&self) -> Option<Identity> {
@@ -178,21 +184,6 @@ impl Hub {
         }
     }
 
-    /// Whether a party still is a member; a hub without the authority cannot know.
-    async fn admits(&self, secure: &Secure) -> bool {
-        let Identities::WithAuthority { authority, .. } = &self.identities else { return true };
-        let (authority, claims) = (Arc::clone(authority), secure.peer.clone());
-        let work = tokio::task::spawn_blocking(move || authority.check(&claims));
-        match work.await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                log::warn!("{} was turned away: {error}", secure.address);
-                false
-            }
-            Err(_) => false,
-        }
-    }
-
     async fn serve(&self, gate: &Gate, tcp: TcpStream, address: SocketAddr) {
         match gate.decide(address, self.decide(tcp)).await {
             Ok(Decided::Nothing) => {}
@@ -200,15 +191,9 @@ impl Hub {
                 renew::serve(secure, request, authority).await;
             }
             Ok(Decided::Lighthouse(secure)) => {
-                if self.admits(&secure).await {
-                    self.beacon.serve(Visitor { secure, quic: None }).await;
-                }
+                self.beacon.serve(Visitor { secure, quic: None }).await;
             }
-            Ok(Decided::Relay(secure)) => {
-                if self.admits(&secure).await {
-                    self.relay.serve(secure).await;
-                }
-            }
+            Ok(Decided::Relay(secure)) => self.relay.serve(secure).await,
             Err(error) => log::info!("{error}"),
         }
     }
@@ -224,10 +209,7 @@ impl Hub {
             Err(error) => return log::info!("{error}"),
         };
         match timeout(PATIENCE, connection.accept()).await {
-            Ok(Ok(secure)) if self.admits(&secure).await => {
-                self.beacon.serve(Visitor { secure, quic: Some(connection) }).await;
-            }
-            Ok(Ok(_)) => connection.close("not a member any more"),
+            Ok(Ok(secure)) => self.beacon.serve(Visitor { secure, quic: Some(connection) }).await,
             Ok(Err(error)) => log::info!("{error}"),
             Err(_) => {
                 log::info!("{address} opened no stream in time");
@@ -257,7 +239,9 @@ pub async fn serve(
     let relay = hub.relay.clone();
     connections.spawn(async move { relay.drive(limits.relay_rate).await });
     let looking = Arc::clone(&hub);
-    connections.spawn(async move { looking.strain.look().await });
+    connections.spawn(async move {
+        tokio::join!(looking.strain.look(), looking.standing.look());
+    });
     let (mut for_tcp, mut for_quic) = (hub.strain.door(), hub.strain.door());
     let mut next_tcp = async || {
         for_tcp.open().await;

@@ -91,19 +91,6 @@ async fn members_renew_and_look_each_other_up() {
 }
 
 #[tokio::test]
-async fn the_lighthouse_beside_the_authority_turns_the_revoked_away() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
-    let mut secure = harbour.visit(&alice).await.unwrap();
-    let welcome: Option<Answer> = frame::read(&mut secure.stream, LONGEST).await.unwrap();
-    assert!(matches!(welcome, Some(Answer::Welcome { .. })));
-    harbour.authority.revoke("alice", now()).unwrap();
-    let mut secure = harbour.visit(&alice).await.unwrap();
-    let answer: Result<Option<Answer>, _> = frame::read(&mut secure.stream, LONGEST).await;
-    assert!(!matches!(answer, Ok(Some(_))), "{answer:?}");
-}
-
-#[tokio::test]
 async fn parties_find_each_other_and_notice_who_leaves() {
     let harbour = Harbour::open().await;
     let roster = ["alice", "bob"];

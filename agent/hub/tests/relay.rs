@@ -271,16 +271,6 @@ async fn a_pair_ends_with_a_certificate() {
 }
 
 #[tokio::test]
-async fn the_revoked_are_connected_with_nobody() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
-    let _bob = Party::new(&harbour, "bob", &ALICE).await;
-    harbour.authority.revoke("alice", now()).unwrap();
-    let outcome = call(&harbour.hub.to_string(), &alice, tag(), &name("bob")).await;
-    assert!(matches!(outcome, Err(RequestError::Frame { .. })), "{outcome:?}");
-}
-
-#[tokio::test]
 async fn anything_but_a_request_ends_the_pipe() {
     let harbour = Harbour::open().await;
     let alice = harbour.party("alice").await;

@@ -149,6 +149,22 @@ fn a_hub_that_is_down_is_told_once() -> Result<()> {
     Ok(network.end()?)
 }
 
+#[test]
+fn a_hub_that_turns_the_revoked_away_says_so() -> Result<()> {
+    let network = three()?;
+    network.authority(&["ca", "revoke", "alice"])?;
+    let found = checkup(network.party("alice"))?;
+    found.only(&["hub over TCP"])?;
+    found.says(
+        "hub over TCP",
+        "bad",
+        "the authority does not count this party among the members",
+    )?;
+    found.says("hub over TCP", "bad", "enrol anew")?;
+    checkup(network.party("bob"))?.only(&[])?;
+    Ok(network.end()?)
+}
+
 /// Gives `party` a certificate as its authority made it `made` ago, or will make it.
 fn certify(network: &Network, party: &Party, made: Duration) -> Result<()> {
     let ca = network.hub_state().join("ca");

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use mpyc_party_core::claims::Claims;
-use mpyc_party_hub::probe::{self, Found};
+use mpyc_party_core::lighthouse::Reason;
+use mpyc_party_hub::probe::{self, Found, Miss};
 use mpyc_party_transport::{Identity, quic};
 use tokio::task::JoinSet;
 
@@ -25,7 +26,7 @@ pub(super) struct Hubs {
 }
 
 /// What looking at one hub has shown.
-type Looked = (String, Result<Found, String>, Option<Result<Vec<Found>, String>>);
+type Looked = (String, Result<Found, Miss>, Option<Result<Vec<Found>, Miss>>);
 
 /// Looks at all `hubs` at once, over both; UDP from the configured `port`, like a run.
 pub(super) async fn look(
@@ -86,13 +87,18 @@ fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Find
         Ok(found) => findings.good(over_tcp, format!("{hub} {}", answered(found))),
         Err(why) if up => findings.doubtful(
             over_tcp,
-            named(&hub, why),
+            miss(&hub, why),
             "it is used over UDP; enrolment, renewal and the relay need TCP: let it out",
         ),
-        Err(why) if any => findings.doubtful(over_tcp, named(&hub, why), "another hub answers; ask the holder of this one"),
+        Err(why @ Miss::Refused(Reason::NotMember)) => findings.bad(
+            over_tcp,
+            miss(&hub, why),
+            "ask the holder of the network; with a new token, move the identity in the state directory away and enrol anew",
+        ),
+        Err(why) if any => findings.doubtful(over_tcp, miss(&hub, why), "another hub answers; ask the holder of this one"),
         Err(why) => findings.bad(
             over_tcp,
-            named(&hub, why),
+            miss(&hub, why),
             "check the address (network.hubs), this network, and with the holder that mpyc-party hub runs there",
         ),
     }
@@ -105,7 +111,7 @@ fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Find
         // One that is down is told of once.
         Some(Err(why)) if up => findings.doubtful(
             over_udp,
-            named(&hub, why),
+            miss(&hub, why),
             "UDP seems to be blocked: parties behind a NAT are reached through the relay only, which is slower. Let UDP out to that port",
         ),
         Some(Err(_)) | None => {}
@@ -118,6 +124,10 @@ fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Find
         seen.observed.push(found.observed);
         seen.certificates.push(found.claims);
     }
+}
+
+fn miss(hub: &str, why: &Miss) -> String {
+    named(hub, &why.to_string())
 }
 
 fn answered(found: &Found) -> String {
