@@ -13,7 +13,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Common, Outcome, output};
+use super::{Common, Outcome, no_dumps, output};
 
 /// The certificate authority of a network
 #[derive(Debug, Subcommand)]
@@ -71,6 +71,7 @@ pub(super) struct Token {
 impl Ca {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let dir = common.place()?.state.join("ca");
+        no_dumps()?;
         match self {
             Self::Init { network, pool } => {
                 let authority = Authority::init(&dir, &network, pool, now())?;

@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use super::{Common, Outcome, output, stop};
+use super::{Common, Outcome, no_dumps, output, stop};
 use crate::agent::notify;
 use crate::config::files;
 use crate::identity::{Store, keep_fresh};
@@ -42,6 +42,7 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (place, config) = common.load()?;
+        no_dumps()?;
         let authority = place.state.join("ca");
         let address = self.listen.unwrap_or(config.hub.listen);
         // Handshakes and relayed bytes are work for every processor.

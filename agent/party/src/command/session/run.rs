@@ -62,7 +62,7 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     // The order is a matter of safety: first the sandboxed process, which begins as a copy of this
     // one, then the key.
     let launch = runner::prepare(definition, &config, &place, view.as_mut())?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    crate::command::no_dumps()?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         match appear(&launch.definition, &config, store, view.as_mut()).await {
