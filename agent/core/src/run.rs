@@ -57,6 +57,8 @@ pub enum Event {
     Unlinked(usize, Remark),
     /// A message came over the control link.
     Received(usize, Control),
+    /// A stream with this peer has its first carrier.
+    StreamBegan(usize),
     /// A stream from this peer ended as streams should.
     StreamEnded(usize),
     /// This peer did what it may not.
@@ -166,7 +168,8 @@ impl Run {
             let owed = self.others().filter_map(|i| self.owed_until(i));
             return owed.filter(|at| *at > self.now).min();
         }
-        let silent = self.others().filter_map(|i| self.peers[i].silent_at(self.patience.grace));
+        let silent =
+            self.others().filter_map(|i| self.peers[i].silent_at(self.patience.grace, self.done));
         let deadline = (self.stage < Stage::Run).then_some(self.patience.deadline);
         let pending = self.pending.as_ref().map(|(at, _)| *at);
         let more = [deadline, self.difference_due, pending].into_iter().flatten();
@@ -203,7 +206,8 @@ impl Run {
                 self.peers[peer].heard = self.now;
                 self.receive(peer, message);
             }
-            Event::StreamEnded(peer) => self.peers[peer].stream_ended = true,
+            Event::StreamBegan(peer) => self.peers[peer].begun += 1,
+            Event::StreamEnded(peer) => self.peers[peer].ended += 1,
             Event::Faulty(peer, reason) => self.blame(vec![peer], reason),
             // The program has done its part: others may still count on that.
             Event::Failed(Reason::Stopped) if self.done => self.unconfirmed(),

@@ -97,9 +97,9 @@ impl Authority {
         let root = profile::root(network, pool, period)?;
         let root = root.self_signed(&signer).map_err(ProfileError::from)?;
         // The key first: of two that start at once, only one gets past it.
-        files::write_new(&dir.join(KEY), 0o600, &key)?;
-        files::write_new(&dir.join(ROOT), 0o644, root.der())?;
-        files::write_new(&dir.join(RECORDS), 0o600, &[])?;
+        files::write_new(dir, KEY, 0o600, &key)?;
+        files::write_new(dir, ROOT, 0o644, root.der())?;
+        files::write_new(dir, RECORDS, 0o600, &[])?;
         let authority = Self::open(dir)?;
         let detail = authority.root.fingerprint.to_string();
         records::note(&authority.records(), signed(now), "init", network.as_str(), &detail)?;

@@ -15,13 +15,21 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), AuthorityError> {
     made.map_err(|source| AuthorityError::File { path: dir.to_owned(), source })
 }
 
-/// Writes a file that must not exist, with these permissions from the first moment on.
-pub(crate) fn write_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), AuthorityError> {
+/// Writes a file that must not exist into `dir`, with these permissions from the first moment on;
+/// when this returns, it is on disk.
+pub(crate) fn write_new(
+    dir: &Path,
+    name: &str,
+    mode: u32,
+    content: &[u8],
+) -> Result<(), AuthorityError> {
+    let path = &dir.join(name);
     let mut options = OpenOptions::new();
     let written =
         options.write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
             file.write_all(content)?;
-            file.sync_all()
+            file.sync_all()?;
+            File::open(dir)?.sync_all()
         });
     written.map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => AuthorityError::Exists(path.to_owned()),

@@ -36,6 +36,8 @@ use crate::identity::{IdentityError, Store};
 use crate::session::SessionError;
 
 pub use bus::{PartyProxy, connect};
+pub use token::pick as token_in;
+pub use userdata::content as user_data_in;
 
 /// How long a bus may take to let the agent in before it begins without.
 const BUS_PATIENCE: Duration = Duration::from_secs(2);

@@ -26,9 +26,13 @@ mod why;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
+use mpyc_party_core::name::PartyName;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::{Config, ConfigError, Place};
+use crate::identity::Store;
 
 /// Secure ad hoc sessions for multiparty computation with MPyC.
 #[derive(Debug, Parser)]
@@ -82,6 +86,18 @@ impl Common {
         let place = self.place()?;
         let config = place.load()?;
         Ok((place, config))
+    }
+
+    /// The same, the store of this party's identity, and its name, for what it does with the party
+    /// `other`.
+    fn other(&self, other: &PartyName) -> anyhow::Result<(Place, Config, Store, PartyName)> {
+        let (place, config) = self.load()?;
+        let store = Store::new(&place.state);
+        let me = store.party()?;
+        if me == *other {
+            bail!("«{me}» is this party itself: name another one");
+        }
+        Ok((place, config, store, me))
     }
 }
 
@@ -163,6 +179,12 @@ pub fn main() -> ExitCode {
         let usage = error.downcast_ref::<ConfigError>().is_some();
         ExitCode::from(if usage { 2 } else { 1 })
     })
+}
+
+/// From here on this process holds a key: no other of this user can look into its memory, and none of
+/// it goes into a core dump (prctl(2), `PR_SET_DUMPABLE`). What it starts from now on gets no namespaces.
+fn no_dumps() -> std::io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 /// A runtime of one thread: what this program does at once it does by waiting.

@@ -22,6 +22,9 @@ use crate::config::files::{self, FileError, at};
 const LARGEST: u64 = 64 * 1024;
 /// Shortest time between two attempts to renew.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+/// Longest time until it is looked again whether the certificate is due: timers stand still while the
+/// machine sleeps, and certificates do not.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
 
 /// Why there is no identity to work with.
 #[derive(Debug, thiserror::Error)]
@@ -213,20 +216,19 @@ impl Store {
         self.load().map(Some)
     }
 
-    /// The key, made and written first where there is none.
+    /// The key, made and written first where there is none. Of two processes that enrol at once, both
+    /// have the one that was first: the token is good for one key.
     fn key(&self) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         files::private_dir(&self.dir)?;
         let path = self.dir.join("key.pem");
         if !path.exists() {
-            let key = generate_key()?;
-            self.write("key.pem", "PRIVATE KEY", &key)?;
+            files::keep_private(&path, encode("PRIVATE KEY", &generate_key()?).as_bytes())?;
         }
         self.read("key.pem", "PRIVATE KEY")
     }
 
     fn write(&self, name: &str, label: &str, der: &[u8]) -> Result<(), FileError> {
-        let pem = Zeroizing::new(pem::encode(&pem::Pem::new(label, der)));
-        files::replace_private(&self.dir.join(name), pem.as_bytes())
+        files::replace_private(&self.dir.join(name), encode(label, der).as_bytes())
     }
 
     fn read(&self, name: &str, label: &str) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
@@ -250,10 +252,19 @@ impl Store {
     }
 }
 
+fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(pem::encode(&pem::Pem::new(label, der)))
+}
+
 /// How long until two thirds of the certificate's life are over.
 #[must_use]
 pub fn due_in(identity: &Identity) -> Duration {
     Duration::from_secs(identity.claims().renewal_due().saturating_sub(now()))
+}
+
+/// How long until it is looked whether a certificate is due that should be `in_time`.
+fn next_look(in_time: Duration) -> Duration {
+    in_time.clamp(RENEWAL_PAUSE, LOOK_EVERY)
 }
 
 /// Renews the certificate whenever it is due, for as long as somebody listens; inside a tokio
@@ -269,7 +280,7 @@ pub fn keep_fresh(
         loop {
             let current = sender.borrow().clone();
             tokio::select! {
-                () = tokio::time::sleep(due_in(&current).max(RENEWAL_PAUSE)) => {}
+                () = tokio::time::sleep(next_look(due_in(&current))) => {}
                 () = sender.closed() => return,
             }
             match store.renew_if_due(&hubs, &current).await {
@@ -282,4 +293,37 @@ pub fn keep_fresh(
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::thread;
+
+    #[test]
+    fn a_machine_that_slept_looks_soon_and_a_failure_is_not_repeated_at_once() {
+        assert_eq!(next_look(Duration::from_secs(16 * 3600)), LOOK_EVERY);
+        assert_eq!(next_look(Duration::from_secs(90)), Duration::from_secs(90));
+        assert_eq!(next_look(Duration::ZERO), RENEWAL_PAUSE);
+    }
+
+    #[test]
+    fn all_who_make_a_key_at_once_have_the_same() {
+        const PROCESSES: usize = 8;
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let (store, start) = (Store::new(dir.path()), Barrier::new(PROCESSES));
+            let make = || {
+                start.wait();
+                store.key().unwrap().to_vec()
+            };
+            let keys: Vec<Vec<u8>> = thread::scope(|scope| {
+                let all: Vec<_> = (0..PROCESSES).map(|_| scope.spawn(make)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let kept = store.key().unwrap().to_vec();
+            assert!(keys.iter().all(|key| *key == kept));
+        }
+    }
 }

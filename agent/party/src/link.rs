@@ -25,6 +25,7 @@ pub mod packets;
 pub mod ping;
 mod reach;
 pub mod report;
+mod seats;
 mod serve;
 
 use std::net::IpAddr;
@@ -37,8 +38,7 @@ use mpyc_party_core::control::{Control, StreamOpening};
 use mpyc_party_core::path::{Kind, Target};
 use mpyc_party_core::relay::CallId;
 use mpyc_party_core::verdict::Remark;
-use mpyc_party_transport::resume::Traffic;
-use mpyc_party_transport::{Expect, Secure, quic};
+use mpyc_party_transport::{Expect, Secure, Traffic, quic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -50,6 +50,7 @@ use connection::Way;
 pub use dial::inquire;
 use handover::Entrance;
 use report::{Attempt, PathReport, PeerReport};
+use seats::Seats;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -117,6 +118,8 @@ struct Shared {
     keys: Mutex<Vec<Option<PublicKey>>>,
     events: mpsc::Sender<LinkEvent>,
     entry: watch::Receiver<Option<Entry>>,
+    /// Whoever is coming in.
+    guests: Seats,
     /// Where each peer's task takes connections; closed at this party's own index.
     doors: Vec<mpsc::Sender<keep::News>>,
     /// Draws numbers for connections.
@@ -171,6 +174,7 @@ impl Links {
             quic: quic.clone(),
             events,
             entry,
+            guests: Seats::new(serve::MOST_GUESTS, serve::MOST_OF_ONE),
             doors,
             next: std::sync::atomic::AtomicU64::new(1),
             instance: getrandom::u64().map_err(std::io::Error::other)?,

@@ -21,6 +21,7 @@ pub mod stop;
 mod streams;
 pub mod view;
 
+pub use child::Report;
 pub use conduct::{Outcome, conduct};
 pub use launch::{Launch, PrepareError, prepare, start};
 pub use rehearse::rehearse;

@@ -3,6 +3,8 @@
 
 mod common;
 mod rogue;
+#[path = "../../transport/tests/trusting/mod.rs"]
+mod trusting;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,49 +21,10 @@ use rcgen::{
     PKCS_ED25519, SanType,
 };
 use rogue::{Rogue, address};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, Stream};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, ClientConnection, Stream};
 use time::{Duration, OffsetDateTime};
-
-/// Accepts whoever is there: a stranger does not mind.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
+use trusting::Trusting;
 
 /// A certificate and its key, both DER.
 struct Papers {
@@ -77,7 +40,7 @@ fn is_let_in(at: SocketAddr, name: &str, protocol: Protocol, papers: &Papers) ->
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_custom_certificate_verifier(Arc::new(Trusting::default()))
         .with_client_auth_cert(chain, key)?;
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     let mut tls = ClientConnection::new(Arc::new(config), name.to_owned().try_into()?)?;

@@ -21,6 +21,7 @@ mod provider;
 pub mod quic;
 pub mod resume;
 mod secure;
+mod traffic;
 mod verify;
 
 pub use accept::{Incoming, accept};
@@ -31,4 +32,5 @@ pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
 pub use mpyc_party_core::path::Kind as Path;
 pub use secure::{Enrolment, PATIENCE, Secure, SecureStream};
+pub use traffic::Traffic;
 pub use verify::{PeerError, certified, verify_issued};

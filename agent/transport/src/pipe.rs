@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, s
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::Traffic;
+
 /// Bytes of one piece, its length included.
 const BUFFER: usize = 64 * 1024;
 /// Bytes of a length.
@@ -49,27 +51,6 @@ pub enum Broken {
     Local(io::Error),
 }
 
-/// Bytes that went through a pipe.
-#[derive(Debug, Default)]
-pub struct Counts {
-    sent: AtomicU64,
-    received: AtomicU64,
-}
-
-impl Counts {
-    /// To the peer.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// From the peer.
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-}
-
 /// Carries what `reader` says to the peer, and what the peer says to `writer`, until both directions
 /// have ended. The writer is dropped when the peer's direction ends.
 ///
@@ -79,14 +60,14 @@ pub async fn carry(
     peer: impl AsyncRead + AsyncWrite + Unpin,
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
-    counts: &Counts,
+    traffic: &Traffic,
 ) -> Result<(), Broken> {
     let (from_peer, mut to_peer) = split(peer);
     let mut from_peer = BufReader::with_capacity(BUFFER, from_peer);
     let (said, heard) = (AtomicBool::new(false), Notify::new());
-    let outward = outward(reader, &mut to_peer, (&said, &heard), &counts.sent);
+    let outward = outward(reader, &mut to_peer, (&said, &heard), &traffic.sent);
     let inward = async {
-        inward(&mut from_peer, writer, &counts.received).await?;
+        inward(&mut from_peer, writer, &traffic.received).await?;
         heard.notify_one();
         hang_up(&mut from_peer, &said).await
     };

@@ -22,13 +22,12 @@ mod watch;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use mpyc_party_core::stream::{Epoch, Fenced, Stream, Violation};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::is_tampering;
+use crate::Traffic;
 use pump::Pump;
 
 /// The local process's side of a stream.
@@ -42,39 +41,6 @@ pub struct Local<R, W> {
     pub beginning: Option<[u8; 2]>,
     /// Counts the bytes; streams may share it.
     pub traffic: Arc<Traffic>,
-}
-
-/// Bytes that local processes sent and heard, and what was done to them on the way.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    sent: AtomicU64,
-    received: AtomicU64,
-    tampered: AtomicU64,
-}
-
-impl Traffic {
-    /// Bytes from the local process.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Bytes to the local process.
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Connections that ended as [`is_tampering`] tells.
-    #[must_use]
-    pub fn tampered(&self) -> u64 {
-        self.tampered.load(Ordering::Relaxed)
-    }
-
-    /// Counts the end of a connection if it is one of those.
-    pub fn ended(&self, why: &io::Error) {
-        self.tampered.fetch_add(is_tampering(why).into(), Ordering::Relaxed);
-    }
 }
 
 /// What happens to a stream.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod forge;
+mod trusting;
 
 use forge::{Forge, Forged, leaf_params, root_params};
 use mpyc_party_core::claims::{ClaimsError, PublicKey, RootError};
@@ -16,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use trusting::Trusting;
 
 /// Any name; the one who accepts may look at it.
 const NAME: &str = "name.mpyc.internal";
@@ -83,7 +85,7 @@ async fn refused_chain(home: &Forge, chain: Vec<Vec<u8>>, key: &rcgen::KeyPair) 
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(std::sync::Arc::new(Trusting))
+            .with_custom_certificate_verifier(std::sync::Arc::new(Trusting::default()))
             .with_client_auth_cert(chain, key.into())
             .unwrap();
         config.alpn_protocols = vec![Protocol::Control.alpn().to_vec()];
@@ -94,42 +96,6 @@ async fn refused_chain(home: &Forge, chain: Vec<Vec<u8>>, key: &rcgen::KeyPair) 
     };
     let ((), server) = tokio::join!(client, accept(accepted, &bob, &expects));
     reason(server)
-}
-
-/// A client that believes every server.
-#[derive(Debug)]
-struct Trusting;
-
-impl rustls::client::danger::ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        vec![rustls::SignatureScheme::ED25519]
-    }
 }
 
 fn alice() -> CertificateParams {

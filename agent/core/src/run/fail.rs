@@ -8,7 +8,7 @@ impl Run {
     /// explanation, if one comes, is the better verdict.
     pub(super) fn exited(&mut self, exit: Exit) {
         let failure = self.failure(vec![self.me], Reason::Ended(exit));
-        if self.stage == Stage::Run && self.others().any(|i| self.peers[i].stream_ended) {
+        if self.stage == Stage::Run && self.others().any(|i| self.peers[i].ended > 0) {
             self.pending.get_or_insert((self.now + SETTLE, failure));
         } else {
             self.fail(failure);
@@ -30,11 +30,11 @@ impl Run {
         self.fail(failure);
     }
 
-    /// The run cannot go on without this peer, which is gone; unless it was done.
+    /// The run cannot go on without this peer, which is gone; unless nothing more is expected from it.
     pub(super) fn gone(&mut self, peer: usize, reason: Reason) {
         let failure = self.failure(vec![peer], reason);
-        if self.peers[peer].done {
-            // Nothing more is expected from it.
+        if self.peers[peer].is_over(self.done) {
+            // It goes on.
         } else if self.done {
             self.unconfirmed();
         } else if let Some((_, earlier)) = self.pending.take_if(|(_, f)| f.who == failure.who) {
@@ -47,7 +47,7 @@ impl Run {
     /// Looks at the clock.
     pub(super) fn watch(&mut self) {
         if let Some((_, failure)) = self.pending.take_if(|(at, _)| *at <= self.now) {
-            if self.others().any(|i| self.peers[i].stream_ended && !self.peers[i].linked) {
+            if self.others().any(|i| self.peers[i].ended > 0 && !self.peers[i].linked) {
                 // The one who could explain it is away: it has the grace time to come back.
                 self.pending = Some((self.now + SETTLE, failure));
             } else {
@@ -56,7 +56,7 @@ impl Run {
         }
         let grace = self.patience.grace;
         for peer in self.others() {
-            if self.peers[peer].silent_at(grace).is_none_or(|at| at > self.now) {
+            if self.peers[peer].silent_at(grace, self.done).is_none_or(|at| at > self.now) {
                 continue;
             }
             if self.stage == Stage::Find {

@@ -27,8 +27,10 @@ pub(super) struct Peer {
     pub(super) ready: Option<RunId>,
     /// Its program ended with success.
     pub(super) done: bool,
-    /// One of its streams has ended.
-    pub(super) stream_ended: bool,
+    /// How many streams with it have begun, and on how many it has said its end. Which of both is
+    /// heard of first, is left to chance.
+    pub(super) begun: u32,
+    pub(super) ended: u32,
     /// It has this party's last word, or needs none.
     pub(super) parted: bool,
 }
@@ -45,9 +47,15 @@ impl Peer {
         (self.linked, self.introduced, self.lost) = (false, false, Some(why));
     }
 
-    /// When its silence has lasted for `grace`; never where nothing more is expected from it.
-    pub(super) fn silent_at(&self, grace: Duration) -> Option<Duration> {
-        (self.key.is_some() && !self.done).then(|| self.heard + grace)
+    /// Whether nothing more is expected from it: it is done, and either this party is `done` as well,
+    /// or all has come that its program sent. What has not, is lost with its runner.
+    pub(super) fn is_over(&self, done: bool) -> bool {
+        self.done && (done || self.ended > 0 && self.ended >= self.begun)
+    }
+
+    /// When its silence has lasted for `grace`; never where it [is over](Self::is_over).
+    pub(super) fn silent_at(&self, grace: Duration, done: bool) -> Option<Duration> {
+        (self.key.is_some() && !self.is_over(done)).then(|| self.heard + grace)
     }
 
     /// Why it is not there, after `grace`.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use libfuzzer_sys::fuzz_target;
 use mpyc_party::link::handover::{FromAgent, FromRunner};
+use mpyc_party::runner::Report;
 use mpyc_party::runner::inspect::Snapshot;
 use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, StreamAnswer};
 use mpyc_party_core::lighthouse::{self, Answer, Request};
@@ -47,4 +48,5 @@ fuzz_target!(|data: &[u8]| {
     let _ = postcard::from_bytes::<FromRunner>(data);
     let _ = postcard::from_bytes::<FromAgent>(data);
     let _ = serde_json::from_slice::<Snapshot>(data);
+    let _ = serde_json::from_slice::<Report>(data);
 });

@@ -101,7 +101,8 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
 }
 
 /// The token in `text`, whatever stands around it.
-fn pick(text: &str) -> Option<Zeroizing<String>> {
+#[must_use]
+pub fn pick(text: &str) -> Option<Zeroizing<String>> {
     let part_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let words = text.split(|c| !part_of_token(c));
     let token = words.into_iter().find(|word| Token::from_text(word).is_ok())?;

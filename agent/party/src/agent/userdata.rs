@@ -26,7 +26,14 @@ pub(super) async fn get(url: &str) -> Result<Zeroizing<String>, String> {
     let ported = if host.contains(':') { host.to_owned() } else { format!("{host}:{PORT}") };
     let answer = timeout(PATIENCE, ask(&ported, host, path)).await;
     let answer = answer.map_err(|_| "it does not answer")?.map_err(|error| error.to_string())?;
-    let answer = String::from_utf8_lossy(&answer);
+    content(&String::from_utf8_lossy(&answer))
+}
+
+/// What the `answer` of a server holds; nothing where it has nothing.
+///
+/// # Errors
+/// What it says instead, for people.
+pub fn content(answer: &str) -> Result<Zeroizing<String>, String> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("it speaks no HTTP")?;
     match head.split(' ').nth(1) {
         Some("200") => Ok(Zeroizing::new(body.to_owned())),

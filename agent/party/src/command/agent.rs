@@ -49,7 +49,7 @@ impl Agent {
             logging::about("MPYC_PARTY", party);
         }
         let (listener, desk) = held();
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        super::no_dumps()?;
         let party = arguments(&place);
         let setup = Setup { place, config, token_file: self.token_file, listener, desk, party };
         runtime.block_on(async {

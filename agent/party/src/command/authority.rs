@@ -11,7 +11,7 @@ use mpyc_party_core::role::Role;
 use mpyc_party_hub::{Authority, Member, Revoked, TOKEN_LIFETIME, TrailEntry, date, now};
 use serde_json::json;
 
-use super::{Common, Outcome, output};
+use super::{Common, Outcome, no_dumps, output};
 
 /// The certificate authority of a network
 #[derive(Debug, Subcommand)]
@@ -77,6 +77,7 @@ pub(super) struct Token {
 impl Ca {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let dir = common.place()?.state.join("ca");
+        no_dumps()?;
         match self {
             Self::Init { network, pool } => {
                 let authority = Authority::init(&dir, &network, pool, now())?;

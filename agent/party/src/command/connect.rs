@@ -9,14 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_transport::pipe::{Counts, carry};
-use mpyc_party_transport::{Secure, quic};
+use mpyc_party_transport::pipe::carry;
+use mpyc_party_transport::{Secure, Traffic, quic};
 
-use super::seek::problems;
-use super::{Common, Outcome, output, runtime, stop};
+use super::seek::{Present, problems};
+use super::{Common, Outcome, no_dumps, output, runtime, stop};
 use crate::config::Config;
 use crate::discovery::Finder;
-use crate::identity::{Store, keep_fresh};
+use crate::identity::Store;
 use crate::link::Circle;
 use crate::link::connect::{Reached, reach};
 use crate::link::report::Attempt;
@@ -56,13 +56,8 @@ pub(super) struct Connect {
 
 impl Connect {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
-        let store = Store::new(&place.state);
-        let me = store.party()?;
-        if me == self.party {
-            bail!("«{me}» is this party itself: name another one");
-        }
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        let (_, config, store, _) = common.other(&self.party)?;
+        no_dumps()?;
         let runtime = runtime()?;
         let outcome = runtime.block_on(self.connect(common, config, store));
         // A thread may still wait for standard input; it ends with the process.
@@ -71,10 +66,7 @@ impl Connect {
     }
 
     async fn connect(self, common: &Common, mut config: Config, store: Store) -> Outcome {
-        let (identity, me) = store.load_party()?;
-        identity.claims().check_validity(mpyc_party_hub::now())?;
-        let hubs = config.hubs(store.hubs()?);
-        let identity = keep_fresh(store, hubs.clone(), identity);
+        let Present { me, identity, hubs } = Present::of(&config, store)?;
         let pin = config.peers.get(&self.party).and_then(|peer| peer.key);
         let circle = Circle::exposed(identity.clone(), me, self.party.clone(), pin)?;
         // Who exposes ports does not show itself in the local network.
@@ -117,8 +109,8 @@ impl Connect {
         let output = std::io::stdout().as_fd().try_clone_to_owned()?;
         rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
         let output = tokio::fs::File::from_std(output.into());
-        let counts = Counts::default();
-        let carried = carry(secure.stream, tokio::io::stdin(), output, &counts).await;
+        let traffic = Traffic::default();
+        let carried = carry(secure.stream, tokio::io::stdin(), output, &traffic).await;
         carried.with_context(|| format!("the connection with {} has ended", self.party))?;
         Ok(ExitCode::SUCCESS)
     }

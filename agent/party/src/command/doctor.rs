@@ -60,7 +60,7 @@ impl Doctor {
         machine::addresses(&mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
         let rehearsal = machine::rehearse(&config, &place, &mut findings)?;
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        super::no_dumps()?;
         let done = runtime()?.block_on(async {
             tokio::select! {
                 done = self.look(rehearsal, sessions, (&config, &place), &mut findings) => done.map(|()| true),

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{Common, Outcome, output, runtime};
+use super::{Common, Outcome, no_dumps, output, runtime};
 use crate::config::files;
 use crate::identity::Store;
 
@@ -34,6 +34,7 @@ pub(super) struct Enroll {
 impl Enroll {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let store = Store::new(&common.place()?.state);
+        no_dumps()?;
         let token = self.token()?;
         let identity = runtime()?.block_on(store.enrol(token.trim()))?;
         let claims = identity.claims();

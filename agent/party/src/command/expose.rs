@@ -49,7 +49,7 @@ impl Expose {
         }
         let store = Store::new(&place.state);
         logging::about("MPYC_PARTY", store.party()?);
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        super::no_dumps()?;
         let agent = find_agent(&place, self.agent.as_deref());
         runtime.block_on(expose(&place, &config, store, agent.as_deref(), reloads))?;
         Ok(ExitCode::SUCCESS)

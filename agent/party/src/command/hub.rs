@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::stop::{self, Wish};
-use super::{Common, Outcome, output};
+use super::{Common, Outcome, no_dumps, output};
 use crate::agent::notify;
 use crate::config::files;
 use crate::identity::{Store, keep_fresh};
@@ -44,6 +44,7 @@ impl Hub {
     pub(super) fn run(self, common: &Common) -> Outcome {
         stop::watch(Wish::OrHangup)?;
         let (place, config) = common.load()?;
+        no_dumps()?;
         let authority = place.state.join("ca");
         let address = self.listen.unwrap_or(config.hub.listen);
         // Handshakes and relayed bytes are work for every processor.

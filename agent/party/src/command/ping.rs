@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::peers::milliseconds;
-use super::seek::{Miss, seek};
-use super::{Common, Outcome, output, runtime};
+use super::seek::{Miss, Present, seek};
+use super::{Common, Outcome, no_dumps, output, runtime};
 use crate::config::{Config, Place};
 use crate::discovery::Finder;
-use crate::identity::{Store, keep_fresh};
+use crate::identity::Store;
 use crate::link::Circle;
 use crate::link::ping::{Echo, MOST};
 use crate::session::words::visible;
@@ -49,14 +49,9 @@ pub(super) struct Ping {
 
 impl Ping {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
-        let store = Store::new(&place.state);
-        let me = store.party()?;
-        if me == self.party {
-            bail!("«{me}» is this party itself: name another one");
-        }
+        let (place, config, store, me) = common.other(&self.party)?;
         let shared = shared(&config, &place, &me, &self.party)?;
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        no_dumps()?;
         runtime()?.block_on(self.ask(common, &config, store, shared))
     }
 
@@ -67,10 +62,7 @@ impl Ping {
         store: Store,
         shared: Vec<Definition>,
     ) -> Outcome {
-        let (identity, me) = store.load_party()?;
-        identity.claims().check_validity(mpyc_party_hub::now())?;
-        let hubs = config.hubs(store.hubs()?);
-        let identity = keep_fresh(store, hubs.clone(), identity);
+        let Present { me, identity, hubs } = Present::of(config, store)?;
         let mut searches = JoinSet::new();
         for definition in shared {
             let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use mpyc_party_core::name::PartyName;
+use mpyc_party_transport::Identity;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::why;
+use crate::config::Config;
 use crate::discovery::{Finder, Found, HubReport, Whereabouts};
+use crate::identity::{Store, keep_fresh};
 use crate::link::Circle;
 use crate::link::ping::Echo;
 
@@ -14,6 +19,27 @@ use crate::link::ping::Echo;
 const PAUSE: Duration = Duration::from_millis(200);
 /// The longest that is waited.
 const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// This party, for as long as it looks for another.
+pub(super) struct Present {
+    /// Its name.
+    pub(super) me: PartyName,
+    /// What it shows to others, renewed when that is due.
+    pub(super) identity: watch::Receiver<Identity>,
+    /// Where it is present.
+    pub(super) hubs: Vec<String>,
+}
+
+impl Present {
+    /// Loads the key; inside a tokio runtime.
+    pub(super) fn of(config: &Config, store: Store) -> anyhow::Result<Self> {
+        let (identity, me) = store.load_party()?;
+        identity.claims().check_validity(mpyc_party_hub::now())?;
+        let hubs = config.hubs(store.hubs()?);
+        let identity = keep_fresh(store, hubs.clone(), identity);
+        Ok(Self { me, identity, hubs })
+    }
+}
 
 /// A party that was not found.
 #[derive(Clone, Debug)]

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use tempfile::{NamedTempFile, PersistError};
+
 /// A file that could not be used, with its path.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}{}", path.display(), advice(source))]
@@ -54,12 +56,31 @@ pub fn create_private(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// What the system says; the old content is then still there.
 pub fn replace_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    write_whole(path, content, |file| file.persist(path))
+}
+
+/// Writes the file at `path` as [`replace_private`] does, unless there is one: that one stays.
+///
+/// # Errors
+/// What the system says.
+pub fn keep_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    match write_whole(path, content, |file| file.persist_noclobber(path)) {
+        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        written => written,
+    }
+}
+
+fn write_whole(
+    path: &Path,
+    content: &[u8],
+    persist: impl FnOnce(NamedTempFile) -> Result<File, PersistError>,
+) -> Result<(), FileError> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = || {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = NamedTempFile::new_in(dir)?;
         file.write_all(content)?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        persist(file).map_err(|error| error.error)?;
         File::open(dir)?.sync_all()
     };
     at(path, written())

@@ -6,7 +6,6 @@
 //! go to and fro between the two connections, through this process alone.
 
 mod guest;
-mod seats;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use mpyc_party_core::candidate::{Candidate, Vantage, admit};
 use mpyc_party_core::claims::{Claims, PublicKey};
-use mpyc_party_core::expose::Rules;
+use mpyc_party_core::expose::{Rule, Rules};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::relay;
@@ -30,11 +29,15 @@ use tokio::time::sleep;
 use super::BoxError;
 use super::handover::Entrance;
 use super::moves::Moves;
+use super::seats::{Seat, Seats};
 use crate::discovery::findable::{Audience, Call, Findable};
-use seats::Seats;
 
-/// Connections that may be coming in at once.
+/// Connections that may be there at once, and of one party.
 const MOST_GUESTS: usize = 256;
+const MOST_GUESTS_OF_ONE: usize = 64;
+/// Connections to ports, and of one party: a deployment has some ten at once.
+const MOST: usize = 128;
+const MOST_OF_ONE: usize = 32;
 /// Parties towards which is dialled at once.
 const MOST_MEETINGS: usize = 16;
 /// How long a QUIC connection may be there without a stream.
@@ -56,6 +59,22 @@ impl Allowed {
         Expect::Members { parties, groups, pins: self.pins.clone() }
     }
 
+    /// What `port` is for the party with these claims; nothing where it may not, or has another key
+    /// than the one that is pinned by now.
+    fn find(&self, claims: &Claims, port: u16) -> Option<&Rule> {
+        self.knows(claims).then(|| self.rules.find(claims, port)).flatten()
+    }
+
+    /// Whether the party with these claims, who was connected by `rule`, still would be.
+    fn still(&self, rule: &Rule, claims: &Claims) -> bool {
+        self.knows(claims) && self.rules.still(rule, claims)
+    }
+
+    fn knows(&self, claims: &Claims) -> bool {
+        let pin = claims.party().and_then(|party| self.pins.get(party));
+        pin.is_none_or(|key| *key == claims.key)
+    }
+
     /// Who may know where this party is.
     #[must_use]
     pub fn audience(&self) -> Audience {
@@ -73,6 +92,8 @@ struct House {
     allowed: watch::Receiver<Allowed>,
     tag: Tag,
     quic: quic::Endpoint,
+    /// Whoever is there, and whoever is connected with a port.
+    guests: Seats,
     seats: Seats,
     meetings: Arc<Semaphore>,
 }
@@ -89,8 +110,9 @@ pub async fn serve(
 ) {
     let mut changes = allowed.clone();
     let meetings = Arc::new(Semaphore::new(MOST_MEETINGS));
-    let seats = Seats::default();
-    let house = Arc::new(House { identity, allowed, tag, quic, seats, meetings });
+    let guests = Seats::new(MOST_GUESTS, MOST_GUESTS_OF_ONE);
+    let seats = Seats::new(MOST, MOST_OF_ONE);
+    let house = Arc::new(House { identity, allowed, tag, quic, guests, seats, meetings });
     let (gate, mut moves) = (Gate::new(Limits::default()), Moves::watch());
     let mut guests = JoinSet::new();
     loop {
@@ -144,6 +166,7 @@ impl House {
         match arrival {
             Arrival::Tcp(tcp, from, gate) => {
                 let secure = gate.decide(from, self.handshake(tcp)).await?;
+                let _seat = self.seat(&secure.peer)?;
                 self.attend(secure, None).await
             }
             Arrival::Quic(incoming) => {
@@ -155,9 +178,15 @@ impl House {
             Arrival::Called(Call { hub, call }) => {
                 let pipe = relay::join(&hub, &self.identity(), call).await?;
                 let secure = self.handshake(pipe).await?;
+                let _seat = self.seat(&secure.peer)?;
                 self.attend(secure, Some(hub)).await
             }
         }
+    }
+
+    /// A place for one more connection of this party.
+    fn seat(&self, claims: &Claims) -> Result<Seat, BoxError> {
+        Ok(self.guests.take(claims.party().ok_or("not a party")?)?)
     }
 
     /// Who does not know the tag is shown no certificate, and who may reach nothing gets no further
@@ -175,6 +204,7 @@ impl House {
 
     /// Attends to every stream of a QUIC connection, until it is over or of no use to anybody.
     async fn visit(self: &Arc<Self>, connection: quic::Connection) -> Result<(), BoxError> {
+        let _seat = self.seat(connection.peer())?;
         let mut streams = JoinSet::new();
         loop {
             tokio::select! {
@@ -226,3 +256,6 @@ impl House {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

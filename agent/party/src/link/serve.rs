@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mpyc_party_core::claims::Claims;
 use mpyc_party_core::relay::CallId;
 use mpyc_party_hub::relay;
 use mpyc_party_transport::gate::{Gate, Limits};
@@ -11,10 +12,14 @@ use tokio::task::JoinSet;
 use super::accept::{handshake, welcome};
 use super::connection::Way;
 use super::handover::Entrance;
+use super::seats::Seat;
 use super::{BoxError, Shared};
 
 /// Connections that may be coming in at once.
 pub(super) const MOST_GUESTS: usize = 512;
+/// The same of one peer, over TCP and relays until they are where they want to be, over QUIC as long
+/// as they are there: each may have megabytes wait that nobody reads.
+pub(super) const MOST_OF_ONE: usize = 32;
 
 /// Accepts TCP connections for ever.
 pub(super) async fn tcp(shared: Arc<Shared>, mut entrance: Entrance) {
@@ -30,6 +35,7 @@ pub(super) async fn tcp(shared: Arc<Shared>, mut entrance: Entrance) {
         guests.spawn(async move {
             let arrival = async {
                 let secure = gate.decide(from, handshake(&shared, tcp)).await?;
+                let _seat = seat(&shared, &secure.peer)?;
                 let way = Way::of(&secure, false, None);
                 welcome(&shared, secure, way).await
             };
@@ -63,6 +69,7 @@ async fn visit(shared: &Arc<Shared>, incoming: quic::QuicIncoming) -> Result<(),
     let (identity, name) = (shared.circle.identity(), shared.circle.tag.server_name());
     let expect = shared.expect(None);
     let connection = incoming.accept(&identity, Protocol::Peer, &name, &expect).await?;
+    let _seat = seat(shared, connection.peer())?;
     let mut streams = JoinSet::new();
     loop {
         let secure = connection.accept().await?;
@@ -80,11 +87,17 @@ async fn visit(shared: &Arc<Shared>, incoming: quic::QuicIncoming) -> Result<(),
     }
 }
 
+/// A place for one more connection of this peer.
+fn seat(shared: &Shared, peer: &Claims) -> Result<Seat, BoxError> {
+    Ok(shared.guests.take(peer.party().ok_or("not a party")?)?)
+}
+
 /// Joins a call: whoever is in the pipe has to show that it is of the roster, as anywhere else.
 pub(super) async fn called(shared: Arc<Shared>, hub: String, call: CallId) {
     let arrival = async {
         let pipe = relay::join(&hub, &shared.circle.identity(), call).await?;
         let secure = handshake(&shared, pipe).await?;
+        let _seat = seat(&shared, &secure.peer)?;
         let way = Way::of(&secure, false, None).over(hub.clone());
         welcome(&shared, secure, way).await
     };
@@ -92,3 +105,6 @@ pub(super) async fn called(shared: Arc<Shared>, hub: String, call: CallId) {
         log::debug!("call over {hub} refused: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,28 +53,44 @@ impl<'a> Order<'a> {
     }
 }
 
-/// What the launcher says.
+/// What the launcher says. It runs beside the program, in its sandbox: nothing of it is believed.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-pub(super) enum Report {
+pub enum Report {
     /// MPyC is imported.
     Ready(Versions),
     /// It could not be.
-    Failed { message: String },
-    /// MPyC opens a connection to this peer.
-    Dial { peer: usize },
+    Failed {
+        /// Why, for people.
+        message: String,
+    },
+    /// MPyC opens a connection to a peer.
+    Dial {
+        /// Its roster index.
+        peer: usize,
+    },
     /// MPyC waits for connections.
     Listen,
     /// MPyC no longer does.
     Unlisten,
     /// A peer sent something that may not be unpickled.
-    Refused { peer: Option<usize>, what: String },
+    Refused {
+        /// Its roster index, where that is known.
+        peer: Option<usize>,
+        /// What it would have been.
+        what: String,
+    },
     /// The MPyC runtime starts.
     Started,
     /// It is connected to all peers.
     Connected,
     /// It has stopped.
-    Stopped { elapsed_s: f64, bytes_sent: u64 },
+    Stopped {
+        /// Seconds since it started.
+        elapsed_s: f64,
+        /// Bytes sent to all peers.
+        bytes_sent: u64,
+    },
 }
 
 /// The runner's end of the control socket. Packets keep their boundaries, which is all that this

@@ -244,6 +244,11 @@ impl Streams {
         });
     }
 
+    /// Whether this stream has had no carrier so far.
+    pub(super) fn begins(&self, peer: usize, cycle: u32) -> bool {
+        self.entries.get(&(peer, cycle)).is_some_and(|entry| !entry.attached)
+    }
+
     /// A carrier is in use: the first one lets the local MPyC have its end.
     pub(super) fn attached(&mut self, peer: usize, cycle: u32) -> Vec<Delivery> {
         let Some(entry) = self.entries.get_mut(&(peer, cycle)) else { return Vec::new() };

@@ -7,7 +7,7 @@
 //! ```
 
 use std::fs::{File, Permissions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf, absolute};
 
@@ -119,6 +119,7 @@ pub fn store(
     }
     write(&new.path().join("bundle"), text)?;
     write(&new.path().join("session.toml"), toml::to_string_pretty(&settings)?.as_bytes())?;
+    at(new.path(), sync(new.path()))?;
     let target = directory(place, name);
     // With a predecessor the two change places, and it goes with the temporary directory.
     let flags = if target.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
@@ -135,6 +136,17 @@ fn temporary(parent: &Path, prefix: &str) -> Result<TempDir, FileError> {
 fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let mut file = files::create_private(path)?;
     at(path, file.write_all(content).and_then(|()| file.sync_all()))
+}
+
+/// Lets the names of all files below `directory` survive a crash; their content does already.
+fn sync(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync(&entry.path())?;
+        }
+    }
+    File::open(directory)?.sync_all()
 }
 
 /// Removes the imported session `name`; its run records stay.

@@ -10,7 +10,7 @@ fn pipe(
     let (other, local_other) = duplex(64);
     let end = async move |peer, local| {
         let (reader, writer) = split(local);
-        carry(peer, reader, writer, &Counts::default()).await
+        carry(peer, reader, writer, &Traffic::default()).await
     };
     let both = async move {
         let (one, other) = tokio::join!(end(near, local_one), end(far, local_other));
@@ -75,7 +75,7 @@ async fn of(said: &[u8], hangs_up: bool) -> (Result<(), Broken>, Vec<u8>) {
         Some(far)
     };
     let (reader, writer) = split(ours);
-    let broken = carry(near, reader, writer, &Counts::default()).await;
+    let broken = carry(near, reader, writer, &Traffic::default()).await;
     drop(far);
     let mut heard = Vec::new();
     local.read_to_end(&mut heard).await.unwrap();

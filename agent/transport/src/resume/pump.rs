@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::carrier::Carrier;
 use super::local::Inward;
 use super::watch::{Sign, Watch};
-use super::{Command, Event, Fault, Local, Traffic};
+use super::{Command, Event, Fault, Local};
+use crate::Traffic;
 
 /// A stream with all that it runs between.
 pub(super) struct Pump<R, W, C, T> {

@@ -9,3 +9,5 @@ mod nat;
 mod pair;
 mod raw;
 mod streams;
+#[path = "../trusting/mod.rs"]
+mod trusting;

@@ -2,14 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mpyc_party_transport::Protocol;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, ServerConfig};
+
+use super::trusting::Trusting;
 
 /// The pieces of an identity that no check has seen.
 pub(crate) struct Papers {
@@ -52,7 +52,7 @@ impl Client {
 
     /// How many certificates servers have shown.
     pub(crate) fn certificates(&self) -> usize {
-        self.seen.0.load(Ordering::SeqCst)
+        self.seen.certificates()
     }
 
     pub(crate) fn config(&self) -> quinn::ClientConfig {
@@ -81,44 +81,4 @@ pub(crate) fn server(papers: &Papers, set: impl FnOnce(&mut ServerConfig)) -> qu
     let crypto = Arc::new(QuicServerConfig::try_from(tls).unwrap());
     let config = quinn::ServerConfig::with_crypto(crypto);
     quinn::Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap()
-}
-
-/// Believes every server, and counts.
-#[derive(Debug, Default)]
-struct Trusting(AtomicUsize);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
 }

@@ -124,6 +124,26 @@ fn a_lost_last_report_leaves_it_unconfirmed() {
 }
 
 #[test]
+fn a_peer_that_is_done_owes_what_its_streams_still_hold() {
+    for (begun, ended, owes) in [(0, 0, true), (1, 0, true), (2, 1, true), (1, 1, false)] {
+        let mut world = World::running(2);
+        (0..ended).for_each(|_| world.give(0, Event::StreamEnded(1)));
+        (0..begun).for_each(|_| world.give(0, Event::StreamBegan(1)));
+        world.give(1, Event::Exited(Exit::Status(0)));
+        world.settle();
+        world.unlink(0, 1);
+        world.pass(GRACE + SECOND);
+        if owes {
+            assert_eq!(world.blamed(0), ["p1"], "{ended} of {begun} streams have ended");
+            continue;
+        }
+        assert_eq!(world.verdicts[0], None, "it may take its time");
+        world.give(0, Event::Exited(Exit::Status(0)));
+        assert_eq!(world.verdicts[0], Some(Verdict::Completed));
+    }
+}
+
+#[test]
 fn stopped_after_its_success_it_has_not_failed() {
     let mut world = World::running(2);
     world.give(0, Event::Exited(Exit::Status(0)));

@@ -103,7 +103,7 @@ impl Check {
             let started = runner::start(&definition, &copied, scratch.path(), places, view);
             (copied, started.map_err(|error| error.to_string()))
         });
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        crate::command::no_dumps()?;
         let inquiry = Inquiry { definition, config, place, wait: self.wait };
         let parties = runtime()?.block_on(async {
             tokio::select! {

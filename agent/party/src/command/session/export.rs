@@ -12,7 +12,7 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_hub::{now, renew};
 use mpyc_party_transport::Identity;
 
-use super::super::{Common, Outcome, output, runtime};
+use super::super::{Common, Outcome, no_dumps, output, runtime};
 use crate::config::{Config, Place, files};
 use crate::identity::Store;
 use crate::session::bundle::{self, BundleError};
@@ -47,6 +47,7 @@ impl Export {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (place, config) = common.load()?;
         let definition = session::find(&config, &place, &self.name)?;
+        no_dumps()?;
         let (identity, party) = Store::new(&place.state).load_party()?;
         definition.index_of(&party)?;
         let (identity, keys) = if self.offline {

@@ -67,7 +67,7 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
         Err(PrepareError::Stopped(verdict)) => return Ok(stopped(&verdict, view.as_mut())),
         prepared => prepared?,
     };
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    crate::command::no_dumps()?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let appeared = async {

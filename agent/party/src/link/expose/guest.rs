@@ -9,15 +9,15 @@ use mpyc_party_core::claims::Claims;
 use mpyc_party_core::expose::{Answer, Ask, LONGEST, Refusal, Rule};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_hub::now;
-use mpyc_party_transport::pipe::{Counts, carry};
-use mpyc_party_transport::{Secure, frame};
+use mpyc_party_transport::pipe::carry;
+use mpyc_party_transport::{Secure, Traffic, frame};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::House;
-use super::seats::Seat;
 use crate::link::BoxError;
+use crate::link::seats::Seat;
 
 /// How long a party may take to say what it wants.
 const OPENING: Duration = Duration::from_secs(5);
@@ -32,6 +32,8 @@ impl House {
         via: Option<String>,
     ) -> Result<(), BoxError> {
         let party = secure.peer.party().cloned().ok_or("not a party")?;
+        // A stream of a QUIC connection may come long after the handshake.
+        secure.peer.check_validity(now())?;
         let from = match &via {
             Some(hub) => format!("through hub {hub}"),
             None => format!("from {}, {}", canonical(secure.address), secure.path()),
@@ -69,7 +71,7 @@ impl House {
         claims: &Claims,
         port: u16,
     ) -> Result<(Rule, TcpStream, Seat), Refusal> {
-        let rule = self.allowed.borrow().rules.find(claims, port).cloned();
+        let rule = self.allowed.borrow().find(claims, port).cloned();
         let rule = rule.ok_or(Refusal::NotAllowed)?;
         let seat = self.seats.take(party)?;
         let service = timeout(SERVICE, TcpStream::connect(rule.to)).await;
@@ -90,22 +92,23 @@ impl House {
         let Rule { name, to, .. } = &rule;
         log::info!(MPYC_PEER = party.as_str(), MPYC_PORT = name.as_str();
             "{party}, {from}, is connected with {name} ({to})");
-        let (begun, counts) = (Instant::now(), Counts::default());
+        let (begun, traffic) = (Instant::now(), Traffic::default());
         let left = Duration::from_secs(secure.peer.not_after.saturating_sub(now()));
         let (claims, mut allowed) = (secure.peer.clone(), self.allowed.clone());
         let (reader, writer) = service.into_split();
         let why = tokio::select! {
-            ended = carry(secure.stream, reader, writer, &counts) => match ended {
+            ended = carry(secure.stream, reader, writer, &traffic) => match ended {
                 Ok(()) => "both have ended".to_owned(),
                 Err(broken) => broken.to_string(),
             },
             // Whoever is revoked gets no other certificate.
             () = sleep(left) => "its certificate expired".to_owned(),
-            _ = allowed.wait_for(|now| !now.rules.still(&rule, &claims)) => {
+            _ = allowed.wait_for(|now| !now.still(&rule, &claims)) => {
                 "it is not exposed to this party any more".to_owned()
             }
         };
-        let (sent, received, took) = (counts.sent(), counts.received(), begun.elapsed().as_secs());
+        let (sent, received, took) =
+            (traffic.sent(), traffic.received(), begun.elapsed().as_secs());
         log::info!(MPYC_PEER = party.as_str(), MPYC_PORT = name.as_str();
             "{party} and {name} are apart after {took} s: {received} bytes in, {sent} out; {why}");
     }

@@ -107,6 +107,9 @@ impl Conductor<'_> {
     pub(super) async fn stream(&mut self, event: StreamEvent) -> io::Result<()> {
         match event {
             StreamEvent::Attached(peer, cycle) => {
+                if self.streams.begins(peer, cycle) {
+                    self.happen(Event::StreamBegan(peer)).await?;
+                }
                 let deliveries = self.streams.attached(peer, cycle);
                 self.deliver(deliveries).await
             }

@@ -3,7 +3,7 @@
 //! The pump runs only when it is woken, so what it forgets to wait for shows.
 
 use std::pin::{Pin, pin};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::io::ReadBuf;

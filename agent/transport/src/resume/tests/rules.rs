@@ -1,7 +1,7 @@
 //! What the owner, the peer and the local process see.
 
 use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::ReadBuf;

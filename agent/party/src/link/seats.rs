@@ -1,4 +1,5 @@
-//! How many connections there may be at once, in all and of one party.
+//! How many connections there may be at once, in all and of one party: no party takes all the room
+//! there is from the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,32 +7,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mpyc_party_core::expose::Refusal;
 use mpyc_party_core::name::PartyName;
 
-/// Connections in all.
-const MOST: usize = 128;
-/// Connections of one party: a deployment has some ten at once.
-const MOST_OF_ONE: usize = 32;
-
 /// Who is connected. Cloning shares it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seats(Arc<Mutex<BTreeMap<PartyName, usize>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Seats {
+    most: usize,
+    most_of_one: usize,
+    taken: Arc<Mutex<BTreeMap<PartyName, usize>>>,
+}
 
 /// One connection; dropping it frees its place.
 #[derive(Debug)]
 pub(super) struct Seat(Seats, PartyName);
 
 impl Seats {
+    /// Room for `most` connections in all, and of one party.
+    pub(super) fn new(most: usize, most_of_one: usize) -> Self {
+        Self { most, most_of_one, taken: Arc::default() }
+    }
+
     fn taken(&self) -> MutexGuard<'_, BTreeMap<PartyName, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for one more connection of `party`.
     pub(super) fn take(&self, party: &PartyName) -> Result<Seat, Refusal> {
         let mut taken = self.taken();
-        if taken.values().sum::<usize>() >= MOST {
+        if taken.values().sum::<usize>() >= self.most {
             return Err(Refusal::Full);
         }
         let own = taken.entry(party.clone()).or_default();
-        if *own >= MOST_OF_ONE {
+        if *own >= self.most_of_one {
             return Err(Refusal::PartyFull);
         }
         *own += 1;
@@ -57,7 +62,9 @@ mod tests {
 
     #[test]
     fn one_party_leaves_room_for_others_and_all_are_bounded() {
-        let seats = Seats::default();
+        const MOST: usize = 128;
+        const MOST_OF_ONE: usize = 32;
+        let seats = Seats::new(MOST, MOST_OF_ONE);
         let name = |number: usize| format!("p{number}").parse::<PartyName>().unwrap();
         let mut held: Vec<Seat> = (0..MOST_OF_ONE).map(|_| seats.take(&name(0)).unwrap()).collect();
         assert_eq!(seats.take(&name(0)).unwrap_err(), Refusal::PartyFull);
