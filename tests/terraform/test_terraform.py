@@ -151,6 +151,10 @@ class Terraform(unittest.TestCase):
             self.assertEqual(kinds, {"spaces_bucket_object", "custom_image"})
             self.clean()
 
+        with self.subTest("another SSH key replaces nobody, and no authority is lost"):
+            self.write(parties={"ams3": 3, "fra1": 1}, ssh_keys=["3b:16:bf:e4", "aa:bb:cc:dd"])
+            self.clean()
+
         with self.subTest("and then nothing is left"):
             self.terraform("destroy", "-auto-approve", "-input=false")
             self.assertEqual(len([line for line in self.done() if line.startswith("delete droplet")]), 5)
