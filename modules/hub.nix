@@ -36,11 +36,11 @@ in
       network = mkOption {
         type = own.name;
         example = "example";
-        description = "The name of the network.";
+        description = "The name of the network. It is fixed at the first start.";
       };
       pool = own.optional types.str {
         example = "fd12:3456:789a::/64";
-        description = "Overlay addresses to give out.";
+        description = "Overlay addresses to give out. They are fixed at the first start.";
       };
     };
   };
@@ -93,6 +93,8 @@ in
         "time-sync.target"
       ];
       restartTriggers = [ cfg.configFile ];
+      # Away for a moment, and not for as long as a switch takes.
+      stopIfChanged = false;
       # Without an authority beside it, a hub is enrolled by hand first (mpyc-party enroll).
       unitConfig.ConditionPathExists = [
         "|/var/lib/mpyc-party-hub/ca"

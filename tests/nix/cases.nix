@@ -111,6 +111,10 @@ in
       words = "listen.port is 0";
       module = party { settings.listen.port = 0; };
     };
+    group-of-nobody = {
+      words = "declare it as";
+      module = party { group = "nobody-declared-it"; };
+    };
     token-in-settings = {
       words = "holds an enrolment token";
       module = party { settings.network.hubs = [ "mpyc1abc:1" ]; };

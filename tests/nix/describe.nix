@@ -64,6 +64,7 @@ let
         "requiredBy"
         "requires"
         "restartIfChanged"
+        "restartTriggers"
         "script"
         "serviceConfig"
         "socketConfig"

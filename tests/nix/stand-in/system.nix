@@ -28,6 +28,7 @@ let
       systemd.tmpfiles = free;
       users = free;
     };
+    config.users.groups.wheel = { };
   };
 
   fake =
