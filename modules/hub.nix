@@ -1,6 +1,11 @@
 # The hub: lighthouse and relay. Beside an authority it also enrols parties and renews their
 # certificates; the authority's key is then on this machine, and only where that was asked for.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (lib) mkOption types;
   cfg = config.services.mpyc-party;
@@ -15,6 +20,13 @@ let
     StateDirectory = "mpyc-party-hub";
     StateDirectoryMode = "0700";
   };
+
+  # mpyc-party ca, as the account whose files these are.
+  ca = pkgs.writeShellScriptBin "mpyc-party-ca" ''
+    exec ${pkgs.util-linux}/bin/setpriv \
+      --reuid=mpyc-party-hub --regid=mpyc-party-hub --init-groups \
+      ${command} --state /var/lib/mpyc-party-hub ca "$@"
+  '';
 in
 {
   options.services.mpyc-party = {
@@ -32,7 +44,7 @@ in
     authority = {
       enable = lib.mkEnableOption ''
         the network's authority beside the hub: it is made at the first start, and its key stays in
-        /var/lib/mpyc-party-hub/ca'';
+        /var/lib/mpyc-party-hub/ca. There, root has the command `mpyc-party-ca` for `mpyc-party ca`'';
       network = mkOption {
         type = own.name;
         example = "example";
@@ -62,6 +74,8 @@ in
         '';
       }
     ];
+
+    environment.systemPackages = lib.optional cfg.authority.enable ca;
 
     systemd.services.mpyc-party-authority = lib.mkIf cfg.authority.enable {
       description = "Authority of the MPyC network ${cfg.authority.network}";
