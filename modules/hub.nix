@@ -21,17 +21,20 @@ let
     StateDirectoryMode = "0700";
   };
 
-  # mpyc-party ca, as the account whose files these are.
-  ca = pkgs.writeShellScriptBin "mpyc-party-ca" ''
+  # mpyc-party as the hub's account, with the hub's files: for its administrator.
+  administer = pkgs.writeShellScriptBin "mpyc-party-as-hub" ''
     exec ${pkgs.util-linux}/bin/setpriv \
       --reuid=mpyc-party-hub --regid=mpyc-party-hub --init-groups \
-      ${command} --state /var/lib/mpyc-party-hub ca "$@"
+      ${command} --state /var/lib/mpyc-party-hub "$@"
   '';
 in
 {
   options.services.mpyc-party = {
     hub = {
-      enable = lib.mkEnableOption "this machine as a hub: lighthouse and relay of a network";
+      enable = lib.mkEnableOption ''
+        this machine as a hub: lighthouse and relay of a network. Without an authority beside it, root
+        enrols it once: `mpyc-party-as-hub enroll`, with a token of `mpyc-party ca token --for-hub 2`, and
+        `systemctl start mpyc-party-hub`'';
       port = mkOption {
         type = types.port;
         readOnly = true;
@@ -44,7 +47,8 @@ in
     authority = {
       enable = lib.mkEnableOption ''
         the network's authority beside the hub: it is made at the first start, and its key stays in
-        /var/lib/mpyc-party-hub/ca. There, root has the command `mpyc-party-ca` for `mpyc-party ca`'';
+        /var/lib/mpyc-party-hub/ca. Its administrator, root, uses it as in
+        `mpyc-party-as-hub ca token --name alice --hub hub.example.org:4747`'';
       network = mkOption {
         type = own.name;
         example = "example";
@@ -75,7 +79,14 @@ in
       }
     ];
 
-    environment.systemPackages = lib.optional cfg.authority.enable ca;
+    environment.systemPackages = [ administer ];
+
+    # There before the first start, for a hub that is to be enrolled.
+    systemd.tmpfiles.settings.mpyc-party."/var/lib/mpyc-party-hub".d = {
+      user = "mpyc-party-hub";
+      group = "mpyc-party-hub";
+      mode = "0700";
+    };
 
     systemd.services.mpyc-party-authority = lib.mkIf cfg.authority.enable {
       description = "Authority of the MPyC network ${cfg.authority.network}";
@@ -109,7 +120,7 @@ in
       restartTriggers = [ cfg.configFile ];
       # Away for a moment, and not for as long as a switch takes.
       stopIfChanged = false;
-      # Without an authority beside it, a hub is enrolled by hand first (mpyc-party enroll).
+      # Without an authority beside it, a hub is enrolled by hand first (mpyc-party-as-hub enroll).
       unitConfig.ConditionPathExists = [
         "|/var/lib/mpyc-party-hub/ca"
         "|/var/lib/mpyc-party-hub/identity/certificate.pem"

@@ -126,7 +126,7 @@ def install(tree: Tree, case: dict) -> None:
                     "--home-dir", f"/var/lib/{user}", user)
     tree.write("etc/tmpfiles.d/mpyc-party.conf", module.tmpfiles(case["tmpfiles"]))
     for text in case["commands"]:
-        tree.write("usr/local/bin/mpyc-party-ca", in_place(text), 0o755)
+        tree.write("usr/local/bin/mpyc-party-as-hub", in_place(text), 0o755)
     units = "etc/systemd/system"
     for kind, extension in [("services", "service"), ("sockets", "socket"), ("paths", "path")]:
         for name, attributes in case[kind].items():

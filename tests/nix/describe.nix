@@ -117,7 +117,7 @@ let
       users = builtins.attrNames (own [ "mpyc-party" "mpyc-party-hub" ] config.users.users or { });
       polkit = config.security.polkit.extraConfig or "";
       commands = map (package: package.text) (
-        filter (package: package.name or "" == "mpyc-party-ca") config.environment.systemPackages
+        filter (package: package.name or "" == "mpyc-party-as-hub") config.environment.systemPackages
       );
       bus = map (package: package.text) (filter (package: package ? text) config.services.dbus.packages);
     };

@@ -128,7 +128,7 @@ class Fleet(Whole):
         return machine
 
     def token(self, name: str) -> str:
-        return self.hub.well("mpyc-party-ca", "token", "--name", name, "--hub", HUB)
+        return self.hub.well("mpyc-party-as-hub", "ca", "token", "--name", name, "--hub", HUB)
 
 
 def records(machine: Machine, session: str) -> list[dict]:
