@@ -75,6 +75,7 @@ in
         };
       };
     };
+    hub-of-that-name = party { settings.network.hubs = [ "mpyc1.example.org:4747" ]; };
     hub-alone = {
       services.mpyc-party = {
         hub.enable = true;
@@ -117,7 +118,9 @@ in
     };
     token-in-settings = {
       words = "holds an enrolment token";
-      module = party { settings.network.hubs = [ "mpyc1abc:1" ]; };
+      module = party {
+        settings.peers.bob.address = "mpyc1AABHAWEBA2g6Meyo-uyBL8HipqCGVwxCd0S6rVRjqX3EzEF4PAUErqYqsiMFYxyw";
+      };
     };
     name-of-session = {
       words = "lower-case letters";
