@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import re
 import shutil
 import signal
 import sys
@@ -279,7 +280,25 @@ class Units(unittest.TestCase):
         told = [entry["MESSAGE"] for entry in self.bob.entries("MPYC_PEER=alice", f"_SYSTEMD_UNIT={unit}")]
         self.assertTrue(any("notes" in line for line in told), f"{told}\n{self.bob.journal()}")
 
-    def test_20_exposure_is_small(self):
+    def test_20_another_port_is_taken_by_a_restart_of_the_socket(self):
+        own = re.compile(r'^("port" = |ListenStream=)(4747|4800)$', re.MULTILINE)
+
+        def listen(port: int):
+            for path in ("etc/mpyc-party/config.toml", "etc/systemd/system/mpyc-party.socket"):
+                file = self.bob.root / path
+                file.write_text(own.sub(rf"\g<1>{port}", file.read_text()))
+            self.bob.well("systemctl", "daemon-reload")
+            self.bob.well("systemctl", "restart", "mpyc-party.socket")
+            self.reaches_the_hub(self.bob)
+
+        self.reaches_the_hub(self.bob)
+        self.addCleanup(listen, 4747)
+        listen(4800)
+        self.assertEqual(ask(self.bob, "Port"), 4800)
+        self.assertIn(4800, self.fleet.network.listening("bob"))
+        self.assertNotIn(4747, self.fleet.network.listening("bob"))
+
+    def test_21_exposure_is_small(self):
         for machine, unit, most in [
             (self.alice, "mpyc-party", 15),
             (self.alice, "mpyc-session@demo", 30),
