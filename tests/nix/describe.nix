@@ -97,6 +97,7 @@ let
     in
     {
       failed = failed config;
+      warnings = config.warnings or [ ];
       settings = if active then plain cfg.configFile.file.value else null;
       services = unit (own units config.systemd.services);
       sockets = unit (own units config.systemd.sockets);
