@@ -160,6 +160,13 @@ class Terraform(unittest.TestCase):
             self.assertEqual(len([line for line in self.done() if line.startswith("delete droplet")]), 5)
             self.assertEqual(self.terraform("state", "list").split(), [])
 
+    def test_the_bucket_has_a_name_that_nobody_else_has_whatever_the_network(self):
+        self.write(network="n" * 63)
+        self.apply()
+        [bucket] = [line.split()[2] for line in self.done() if line.startswith("create spaces_bucket ")]
+        self.assertRegex(bucket, r"^mpyc-party-[0-9a-f-]{36}$")
+        self.clean()
+
     def test_tokens_reach_hosts_and_nothing_else(self):
         self.apply()
         name, host = next((n, h) for n, h in self.hosts().items() if h["role"] == "party")
