@@ -24,7 +24,7 @@ in
       host.role
     ]
     ++ lib.optional (host ? region) host.region;
-    # A Raspberry Pi builds for itself unless the machine at hand can.
+    # A Raspberry Pi builds for itself; --no-build-on-target where the machine at hand can.
     buildOnTarget = host.system == "aarch64-linux";
   };
 }) fleet

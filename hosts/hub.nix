@@ -1,5 +1,4 @@
-# The hub of a small network, with its authority.
-{ lib, ... }:
+# The hub of a small network, with its authority. Which network, hosts.json says.
 {
   imports = [ ./common.nix ];
 
@@ -7,6 +6,5 @@
     openFirewall = true;
     hub.enable = true;
     authority.enable = true;
-    authority.network = lib.mkDefault "example";
   };
 }

@@ -1,6 +1,11 @@
 # A Raspberry Pi 4, started from the card that images/raspberry-pi-4.nix makes. The enrolment token is
 # a file on the card's firmware partition, which every computer can write.
-{ lib, modulesPath, ... }:
+{
+  config,
+  lib,
+  modulesPath,
+  ...
+}:
 {
   imports = [
     "${modulesPath}/installer/sd-card/sd-image-aarch64.nix"
@@ -21,4 +26,8 @@
   systemd.services.systemd-time-wait-sync.wantedBy = [ "sysinit.target" ];
 
   networking.useDHCP = lib.mkDefault true;
+
+  warnings = lib.optional (config.users.users.root.openssh.authorizedKeys.keys == [ ]) ''
+    Nobody can log in to ${config.networking.hostName}, a Raspberry Pi: hosts/authorized_keys is empty.
+  '';
 }

@@ -41,6 +41,16 @@ in
     (lib.mkIf cfg.enable (account "mpyc-party"))
 
     (lib.mkIf cfg.enable {
+      assertions = [
+        {
+          assertion = config.users.groups ? ${cfg.group};
+          message = ''
+            services.mpyc-party.group is «${cfg.group}», and there is no such group: declare it as
+            users.groups.${cfg.group}.
+          '';
+        }
+      ];
+
       security.polkit = {
         enable = true;
         # The agent starts what a peer proposed; the group starts what it likes. Both can only name

@@ -75,6 +75,8 @@ in
       ];
       inherit unitConfig;
       reloadTriggers = [ cfg.configFile ];
+      # What a reload does not take up.
+      restartTriggers = [ (builtins.toJSON { inherit (cfg.settings) agent listen network; }) ];
       stopIfChanged = false;
       serviceConfig =
         hardening.common

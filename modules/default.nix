@@ -49,6 +49,9 @@ in
       description = ''
         Whether to let others in: TCP and UDP of the party's port and, where this machine is a hub,
         of the hub's. Without it a party still reaches others, by hole punching or through the hub.
+
+        To be found in the local network without a hub, a party needs multicast DNS as well:
+        {option}`networking.firewall.allowedUDPPorts` with 5353. Do not open that to the Internet.
       '';
     };
   };

@@ -29,7 +29,7 @@ in
       unitConfig.ConditionPathExists = "/var/lib/mpyc-party/identity/certificate.pem";
       # Whoever rolls out a change may have come in here: what is connected stays connected.
       reloadIfChanged = true;
-      reloadTriggers = [ cfg.configFile ];
+      restartTriggers = [ cfg.configFile ];
       serviceConfig =
         hardening.common
         // hardening.announce

@@ -1,6 +1,11 @@
 # The hub: lighthouse and relay. Beside an authority it also enrols parties and renews their
 # certificates; the authority's key is then on this machine, and only where that was asked for.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (lib) mkOption types;
   cfg = config.services.mpyc-party;
@@ -15,11 +20,21 @@ let
     StateDirectory = "mpyc-party-hub";
     StateDirectoryMode = "0700";
   };
+
+  # mpyc-party as the hub's account, with the hub's files: for its administrator.
+  administer = pkgs.writeShellScriptBin "mpyc-party-as-hub" ''
+    exec ${pkgs.util-linux}/bin/setpriv \
+      --reuid=mpyc-party-hub --regid=mpyc-party-hub --init-groups \
+      ${command} --state /var/lib/mpyc-party-hub "$@"
+  '';
 in
 {
   options.services.mpyc-party = {
     hub = {
-      enable = lib.mkEnableOption "this machine as a hub: lighthouse and relay of a network";
+      enable = lib.mkEnableOption ''
+        this machine as a hub: lighthouse and relay of a network. Without an authority beside it, root
+        enrols it once: `mpyc-party-as-hub enroll`, with a token of `mpyc-party ca token --for-hub 2`, and
+        `systemctl start mpyc-party-hub`'';
       port = mkOption {
         type = types.port;
         readOnly = true;
@@ -32,15 +47,16 @@ in
     authority = {
       enable = lib.mkEnableOption ''
         the network's authority beside the hub: it is made at the first start, and its key stays in
-        /var/lib/mpyc-party-hub/ca'';
+        /var/lib/mpyc-party-hub/ca. Its administrator, root, uses it as in
+        `mpyc-party-as-hub ca token --name alice --hub hub.example.org:4747`'';
       network = mkOption {
         type = own.name;
         example = "example";
-        description = "The name of the network.";
+        description = "The name of the network. It is fixed at the first start.";
       };
       pool = own.optional types.str {
         example = "fd12:3456:789a::/64";
-        description = "Overlay addresses to give out.";
+        description = "Overlay addresses to give out. They are fixed at the first start.";
       };
     };
   };
@@ -62,6 +78,15 @@ in
         '';
       }
     ];
+
+    environment.systemPackages = [ administer ];
+
+    # There before the first start, for a hub that is to be enrolled.
+    systemd.tmpfiles.settings.mpyc-party."/var/lib/mpyc-party-hub".d = {
+      user = "mpyc-party-hub";
+      group = "mpyc-party-hub";
+      mode = "0700";
+    };
 
     systemd.services.mpyc-party-authority = lib.mkIf cfg.authority.enable {
       description = "Authority of the MPyC network ${cfg.authority.network}";
@@ -93,7 +118,9 @@ in
         "time-sync.target"
       ];
       restartTriggers = [ cfg.configFile ];
-      # Without an authority beside it, a hub is enrolled by hand first (mpyc-party enroll).
+      # Away for a moment, and not for as long as a switch takes.
+      stopIfChanged = false;
+      # Without an authority beside it, a hub is enrolled by hand first (mpyc-party-as-hub enroll).
       unitConfig.ConditionPathExists = [
         "|/var/lib/mpyc-party-hub/ca"
         "|/var/lib/mpyc-party-hub/identity/certificate.pem"

@@ -34,8 +34,9 @@ in
     input = optional own.secretFile {
       example = "/var/lib/secrets/salary";
       description = ''
-        This party's private input, which the user `mpyc-party` can read. The program finds its path
-        in `$MPYC_PARTY_INPUT`.
+        This party's private input: a file that the user `mpyc-party` can read, outside `/home` and
+        `/tmp`, be it put there by hand or by sops-nix or agenix. The program finds its path in
+        `$MPYC_PARTY_INPUT`.
       '';
     };
     files = optional (types.listOf own.publicFile) {

@@ -154,7 +154,8 @@ in
 
     assertions = [
       {
-        assertion = !lib.any (lib.hasPrefix "mpyc1") (strings given);
+        # Longer than any host's name that begins so.
+        assertion = !lib.any (text: builtins.match "mpyc1[A-Za-z0-9_-]{64}.*" text != null) (strings given);
         message = ''
           services.mpyc-party.settings holds an enrolment token, which everybody could read in the
           Nix store. Put it on the machine in the file that services.mpyc-party.tokenFile names.

@@ -13,9 +13,9 @@ resource "digitalocean_droplet" "host" {
   }
 
   lifecycle {
-    # A new image is for new droplets. Those that are there keep their keys and certificates, and are
-    # brought up to date by Colmena.
-    ignore_changes = [image]
+    # Both would replace every droplet, and with the hub the authority. A new image or SSH key is for new
+    # droplets; those that are there are brought up to date by Colmena.
+    ignore_changes = [image, ssh_keys]
   }
 }
 

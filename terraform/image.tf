@@ -9,8 +9,17 @@ locals {
   spaces_region = contains(["ams3", "blr1", "fra1", "lon1", "nyc3", "sfo3", "sgp1", "syd1", "tor1"], var.hub_region) ? var.hub_region : "fra1"
 }
 
+# Names of buckets are shared by everybody at DigitalOcean: this one is chosen at random, once.
+resource "terraform_data" "bucket" {
+  input = uuid()
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
 resource "digitalocean_spaces_bucket" "images" {
-  name   = "${local.tag}-${substr(sha256(var.network), 0, 8)}"
+  name   = "mpyc-party-${terraform_data.bucket.output}"
   region = local.spaces_region
   acl    = "private"
 }

@@ -3,6 +3,7 @@ output "hosts" {
   value = {
     for name, host in module.fleet.hosts : name => {
       address  = digitalocean_droplet.host[name].ipv4_address
+      network  = var.network
       platform = "digitalocean"
       region   = host.region
       role     = host.role

@@ -1,5 +1,5 @@
 variable "network" {
-  description = "Name of the network. Tags carry it, and host names are derived from it."
+  description = "Name of the network. Tags carry it, host names are derived from it, and the hub makes the authority for it."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "network" {
 }
 
 variable "hub_region" {
-  description = "Region of the hub, to which the image is imported first."
+  description = "Region of the hub, to which the image is imported first. Another one makes another hub, with another authority."
   type        = string
 
   validation {
@@ -59,7 +59,7 @@ variable "image" {
 }
 
 variable "ssh_keys" {
-  description = "Fingerprints or numbers of SSH keys at DigitalOcean, for root on every droplet."
+  description = "Fingerprints or numbers of SSH keys at DigitalOcean, for root on every new droplet."
   type        = set(string)
 
   validation {

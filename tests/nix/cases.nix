@@ -75,6 +75,7 @@ in
         };
       };
     };
+    hub-of-that-name = party { settings.network.hubs = [ "mpyc1.example.org:4747" ]; };
     hub-alone = {
       services.mpyc-party = {
         hub.enable = true;
@@ -111,9 +112,15 @@ in
       words = "listen.port is 0";
       module = party { settings.listen.port = 0; };
     };
+    group-of-nobody = {
+      words = "declare it as";
+      module = party { group = "nobody-declared-it"; };
+    };
     token-in-settings = {
       words = "holds an enrolment token";
-      module = party { settings.network.hubs = [ "mpyc1abc:1" ]; };
+      module = party {
+        settings.peers.bob.address = "mpyc1AABHAWEBA2g6Meyo-uyBL8HipqCGVwxCd0S6rVRjqX3EzEF4PAUErqYqsiMFYxyw";
+      };
     };
     name-of-session = {
       words = "lower-case letters";

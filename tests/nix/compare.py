@@ -43,6 +43,7 @@ def main() -> int:
     found = list(differences("cases", real, plain(module.described())))
     for case in real["accepted"].values():
         found += [f"assertion fails: {message}" for message in case["failed"]]
+        found += [f"warning: {message}" for message in case["warnings"]]
     print("\n".join(found) or "the stand-in and NixOS agree in every case")
     return 1 if found else 0
 

@@ -125,6 +125,8 @@ def install(tree: Tree, case: dict) -> None:
         tree.chroot("useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin",
                     "--home-dir", f"/var/lib/{user}", user)
     tree.write("etc/tmpfiles.d/mpyc-party.conf", module.tmpfiles(case["tmpfiles"]))
+    for text in case["commands"]:
+        tree.write("usr/local/bin/mpyc-party-as-hub", in_place(text), 0o755)
     units = "etc/systemd/system"
     for kind, extension in [("services", "service"), ("sockets", "socket"), ("paths", "path")]:
         for name, attributes in case[kind].items():

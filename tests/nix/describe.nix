@@ -64,6 +64,7 @@ let
         "requiredBy"
         "requires"
         "restartIfChanged"
+        "restartTriggers"
         "script"
         "serviceConfig"
         "socketConfig"
@@ -96,6 +97,7 @@ let
     in
     {
       failed = failed config;
+      warnings = config.warnings or [ ];
       settings = if active then plain cfg.configFile.file.value else null;
       services = unit (own units config.systemd.services);
       sockets = unit (own units config.systemd.sockets);
@@ -115,6 +117,9 @@ let
       udp = config.networking.firewall.allowedUDPPorts;
       users = builtins.attrNames (own [ "mpyc-party" "mpyc-party-hub" ] config.users.users or { });
       polkit = config.security.polkit.extraConfig or "";
+      commands = map (package: package.text) (
+        filter (package: package.name or "" == "mpyc-party-as-hub") config.environment.systemPackages
+      );
       bus = map (package: package.text) (filter (package: package ? text) config.services.dbus.packages);
     };
 in

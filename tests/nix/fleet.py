@@ -128,8 +128,7 @@ class Fleet(Whole):
         return machine
 
     def token(self, name: str) -> str:
-        ca = ["mpyc-party", "--state", "/var/lib/mpyc-party-hub", "ca"]
-        return self.hub.well(*ca, "token", "--name", name, "--hub", HUB, user="mpyc-party-hub")
+        return self.hub.well("mpyc-party-as-hub", "ca", "token", "--name", name, "--hub", HUB)
 
 
 def records(machine: Machine, session: str) -> list[dict]:

@@ -12,7 +12,7 @@ PROJECT = HERE.parent.parent
 
 def nix(expression: str):
     """The value of a Nix expression, evaluated without a store."""
-    command = ["nix-instantiate", "--store", "dummy://", "--eval", "--strict", "--json", "-E"]
+    command = ["nix-instantiate", "--store", "dummy://", "--eval", "--strict", "--json", "--show-trace", "-E"]
     done = subprocess.run(command + [expression], cwd=HERE, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr)

@@ -39,7 +39,9 @@ def code(shown: dict) -> str:
 
 def entry(option: dict) -> str:
     description = re.sub(r"\{option\}", "", option["description"]).strip()
-    parts = [f"## `{option['name']}`", description, f"*Type:* {option['type']}"]
+    # A pattern would be read as a link.
+    kind = re.sub(r"(matching the pattern )(.+)", r"\1`\2`", option["type"])
+    parts = [f"## `{option['name']}`", description, f"*Type:* {kind}"]
     default = option.get("default")
     if default and default != {"value": None}:
         parts.append("*Default:*" + code(default))

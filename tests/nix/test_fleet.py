@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import re
 import shutil
 import signal
 import sys
@@ -44,6 +45,11 @@ class Units(unittest.TestCase):
 
     def reaches_the_hub(self, party: Machine) -> None:
         eventually(lambda: is_ready(party) and ask(party, "Hubs") == {fleet.HUB: "up"}, party.journal)
+
+    def is_served(self, port: int) -> None:
+        self.reaches_the_hub(self.bob)
+        self.assertEqual(ask(self.bob, "Port"), port)
+        self.assertEqual({4747, 4800} & self.fleet.network.listening("bob"), {port})
 
     def test_01_nothing_fails_before_there_is_a_token(self):
         self.assertEqual(self.alice.well("systemctl", "--failed", "--no-legend"), "")
@@ -279,7 +285,25 @@ class Units(unittest.TestCase):
         told = [entry["MESSAGE"] for entry in self.bob.entries("MPYC_PEER=alice", f"_SYSTEMD_UNIT={unit}")]
         self.assertTrue(any("notes" in line for line in told), f"{told}\n{self.bob.journal()}")
 
-    def test_20_exposure_is_small(self):
+    def test_20_another_port_is_served_after_a_switch_and_systemd_can_have_it_back(self):
+        own = re.compile(r'^("port" = |ListenStream=)(4747|4800)$', re.MULTILINE)
+
+        def listen(port: int):
+            for path in ("etc/mpyc-party/config.toml", "etc/systemd/system/mpyc-party.socket"):
+                file = self.bob.root / path
+                file.write_text(own.sub(rf"\g<1>{port}", file.read_text()))
+            self.bob.well("systemctl", "daemon-reload")
+            # As a switch does, which leaves sockets as they are.
+            self.bob.well("systemctl", "restart", "mpyc-party.service")
+            self.is_served(port)
+            self.bob.well("systemctl", "restart", "mpyc-party.socket")
+            self.is_served(port)
+
+        self.reaches_the_hub(self.bob)
+        self.addCleanup(listen, 4747)
+        listen(4800)
+
+    def test_21_exposure_is_small(self):
         for machine, unit, most in [
             (self.alice, "mpyc-party", 15),
             (self.alice, "mpyc-session@demo", 30),

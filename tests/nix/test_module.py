@@ -118,6 +118,21 @@ class Module(unittest.TestCase):
         self.assertIs(session["restartIfChanged"], False)
         self.assertIs(session["stopIfChanged"], False)
 
+    def test_the_agent_starts_anew_with_what_a_reload_does_not_take_up(self):
+        [trigger] = self.cases["everything"]["services"]["mpyc-party"]["restartTriggers"]
+        read_at_start = {key: self.cases["everything"]["settings"][key] for key in ("agent", "listen", "network")}
+        self.assertEqual(json.loads(trigger), read_at_start)
+
+    def test_a_hub_is_not_away_while_a_machine_switches(self):
+        self.assertIs(self.cases["hub"]["services"]["mpyc-party-hub"]["stopIfChanged"], False)
+
+    def test_a_hub_without_an_authority_can_be_enrolled_before_its_first_start(self):
+        case = self.cases["hub-alone"]
+        own = {"user": "mpyc-party-hub", "group": "mpyc-party-hub", "mode": "0700"}
+        self.assertEqual(case["tmpfiles"], {"/var/lib/mpyc-party-hub": {"d": own}})
+        [command] = case["commands"]
+        self.assertRegex(command, r"--reuid=mpyc-party-hub .*(?s:.)* --state /var/lib/mpyc-party-hub ")
+
     def test_nothing_is_exposed_unless_it_is_configured(self):
         for name, case in self.cases.items():
             exposed = (case["settings"] or {}).get("expose")

@@ -151,10 +151,21 @@ class Terraform(unittest.TestCase):
             self.assertEqual(kinds, {"spaces_bucket_object", "custom_image"})
             self.clean()
 
+        with self.subTest("another SSH key replaces nobody, and no authority is lost"):
+            self.write(parties={"ams3": 3, "fra1": 1}, ssh_keys=["3b:16:bf:e4", "aa:bb:cc:dd"])
+            self.clean()
+
         with self.subTest("and then nothing is left"):
             self.terraform("destroy", "-auto-approve", "-input=false")
             self.assertEqual(len([line for line in self.done() if line.startswith("delete droplet")]), 5)
             self.assertEqual(self.terraform("state", "list").split(), [])
+
+    def test_the_bucket_has_a_name_that_nobody_else_has_whatever_the_network(self):
+        self.write(network="n" * 63)
+        self.apply()
+        [bucket] = [line.split()[2] for line in self.done() if line.startswith("create spaces_bucket ")]
+        self.assertRegex(bucket, r"^mpyc-party-[0-9a-f-]{36}$")
+        self.clean()
 
     def test_tokens_reach_hosts_and_nothing_else(self):
         self.apply()

@@ -44,11 +44,9 @@
 
   # Python of the test scripts.
   script = ''
-    ca = "runuser -u mpyc-party-hub -- mpyc-party --state /var/lib/mpyc-party-hub ca"
-
     def enrol(machine, name):
         """Hands a token over as an administrator would, and waits until it is used up."""
-        token = hub_machine.succeed(f"{ca} token --name {name} --hub hub:4747").strip()
+        token = hub_machine.succeed(f"mpyc-party-as-hub ca token --name {name} --hub hub:4747").strip()
         machine.succeed(
             f"umask 077; echo {token} > /run/token.new; mv /run/token.new /run/mpyc-party.token"
         )

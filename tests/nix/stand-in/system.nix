@@ -28,6 +28,7 @@ let
       systemd.tmpfiles = free;
       users = free;
     };
+    config.users.groups.wheel = { };
   };
 
   fake =
@@ -44,10 +45,17 @@ let
       name: environment: _:
       fake name environment;
     writeTextDir = name: text: fake (builtins.baseNameOf name) { inherit name text; };
+    writeShellScriptBin =
+      name: text:
+      fake name {
+        inherit name;
+        text = "#!${fake "bash" { }}/bin/bash\n${text}\n";
+      };
     stdenv.buildPlatform = platform;
     stdenv.hostPlatform = platform;
     coreutils = fake "coreutils" { };
     jq = fake "jq" { };
+    util-linux = fake "util-linux" { };
   };
 
   evaluate = module: lib.evaluate "" [ nixos ../../../modules module ] { inherit pkgs; };
