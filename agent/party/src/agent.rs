@@ -14,6 +14,7 @@ mod metrics;
 pub(crate) mod notify;
 mod proposal;
 mod runners;
+mod running;
 mod start;
 mod status;
 mod token;
@@ -128,7 +129,8 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
         on_bus = Some(first);
         let (bus, tried) = (config.agent.bus, Some(tried));
         let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
-        tokio::spawn(bus::Presence { bus, status, wishes, news, connection, tried }.keep());
+        let place = place.clone();
+        tokio::spawn(bus::Presence { bus, place, status, wishes, news, connection, tried }.keep());
     }
     let store = Store::new(&place.state);
     let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);

@@ -16,11 +16,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::running;
 use super::status::Status;
 use crate::config::Place;
 use crate::link::report::PathKind::{Quic, Relay, Tcp};
 use crate::link::report::PeerReport;
-use crate::runner::inspect::inspect;
 use crate::session::record;
 
 /// How long a request may take.
@@ -108,15 +108,6 @@ fn carried(peers: &[PeerReport]) -> (u64, u64) {
     (peers.iter().map(|peer| peer.sent).sum(), peers.iter().map(|peer| peer.received).sum())
 }
 
-/// The peers of all runs that go on here.
-async fn peers(place: &Place) -> Vec<PeerReport> {
-    let mut peers = Vec::new();
-    for directory in record::running(place).unwrap_or_default() {
-        peers.extend(inspect(&directory).await.into_iter().flat_map(|now| now.peers));
-    }
-    peers
-}
-
 /// Who wants metrics comes in here.
 #[derive(Debug)]
 pub(super) enum Inlet {
@@ -149,7 +140,9 @@ pub(super) struct Page {
 
 impl Page {
     async fn text(&self) -> String {
-        let (peers, status) = (peers(&self.place).await, self.status.borrow().clone());
+        let running = running::all(&self.place).await;
+        let peers: Vec<PeerReport> = running.into_iter().flat_map(|now| now.peers).collect();
+        let status = self.status.borrow().clone();
         self.counts.text(&status, &peers).unwrap_or_default()
     }
 }
