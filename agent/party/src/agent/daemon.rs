@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::bus::{Ask, News, Wish};
 use super::declared::{self, Declared, Ear, Hearsay};
 use super::door::{Circles, Door, Knock};
-use super::metrics::Counts;
+use super::metrics::Metrics;
 use super::proposal::{Activity, Decision, Seat};
 use super::runners::{self, Desk, RunnerEvent, Runners};
 use super::start::Starter;
@@ -45,7 +45,7 @@ pub(super) struct Inputs {
 /// Where the agent shows what it does.
 pub(super) struct Outputs {
     pub(super) status: watch::Sender<Status>,
-    pub(super) counts: Counts,
+    pub(super) metrics: Metrics,
     pub(super) news: mpsc::Sender<News>,
 }
 
@@ -195,6 +195,8 @@ impl Daemon {
     /// Reads the configuration again; a bad one changes nothing.
     fn reload(&mut self) -> Result<(), String> {
         notify::reloading();
+        let lacking = self.outputs.metrics.serve();
+        self.outputs.status.send_modify(|status| status.metrics = lacking);
         let outcome = match self.place.load() {
             Ok(config) => {
                 self.config.sessions = config.sessions;
@@ -315,7 +317,7 @@ impl Daemon {
         entry.tally = tally;
         let by_itself = entry.declared.as_ref().map(|d| d.definition.settings.start);
         entry.seat.went(counted || by_itself != Some(Start::OnProposal), Instant::now());
-        self.outputs.counts.ended(&self.place, &session, progress.verdict.as_ref());
+        self.outputs.metrics.counts().ended(&self.place, &session, progress.verdict.as_ref());
         let verdict = progress.verdict.map(|verdict| verdict.to_string());
         let verdict = verdict.unwrap_or_else(|| "no verdict: its runner was ended".to_owned());
         let run = progress.run.unwrap_or_default();
