@@ -243,8 +243,16 @@ class Units(unittest.TestCase):
         self.assertEqual(self.bob.property(agent, "ActiveState"), "failed")
         self.assertEqual(self.bob.property(agent, "ExecMainStatus"), "2")
         self.assertIn("max-rums", self.bob("systemctl", "status", "--no-pager", "--full", agent).stdout)
+        # Who knocks starts it again, a few times; then the port is shut, until somebody starts it.
+        knock = "import socket; socket.create_connection(('127.0.0.1', 4747))"
+        self.bob("python3", "-c", knock)
+        why = "service-start-limit-hit"
+        eventually(lambda: self.bob.property(SOCKETS[0], "Result") == why, self.bob.journal)
+        self.assertNotEqual(self.bob("python3", "-c", knock).returncode, 0)
         file.write_text(good)
+        self.bob.well("systemctl", "reset-failed", agent)
         self.bob.well("systemctl", "restart", agent)
+        self.assertEqual(self.bob.well("systemctl", "is-active", *SOCKETS), "active\n" * 2)
         self.assertIn("asked", sessions(self.bob))
 
     def test_18_a_hub_that_is_away_keeps_no_neighbours_apart(self):

@@ -66,6 +66,22 @@ fn desk(directory: &Path) -> Result<OwnedFd> {
 }
 
 #[test]
+fn the_port_of_an_agent_that_is_away_is_left_to_it() -> Result<()> {
+    let (network, port) = (three()?, free_port()?);
+    let bob = network.party("bob");
+    bob.configure(&head(port, ""))?;
+    network.declare(&demo(SUM))?;
+    // It was there: its socket is left, and nobody listens.
+    drop(desk(&bob.state().join("run"))?);
+    let run = bob.run("demo")?;
+    let waiting = run.wait_for("waiting", LIMIT)?;
+    ensure!(waiting["port"] != port, "{waiting}");
+    let machine = Machine::start(bob)?.ready()?;
+    drop((run, machine));
+    Ok(network.end()?)
+}
+
+#[test]
 fn an_agent_that_is_killed_disturbs_no_run() -> Result<()> {
     let (network, port) = (three()?, free_port()?);
     network.party("bob").configure(&head(port, ""))?;
