@@ -18,6 +18,9 @@ use super::Conductor;
 use crate::session::Versions;
 use crate::session::record::Cycle;
 
+/// Starts and stops of MPyC's runtime of which statistics are kept. What the launcher reports may be
+/// the program's invention, and must not fill memory and record.
+const MOST_CYCLES: usize = 1000;
 /// How long the output of an ended program may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the last packet of an ended launcher may take to be read.
@@ -83,7 +86,10 @@ impl Conductor<'_> {
                 Ok(())
             }
             Ok(Some(Report::Stopped { elapsed_s, bytes_sent })) => {
-                self.directory.record.mpyc.push(Cycle { elapsed_s, bytes_sent });
+                let cycles = &mut self.directory.record.mpyc;
+                if cycles.len() < MOST_CYCLES {
+                    cycles.push(Cycle { elapsed_s, bytes_sent });
+                }
                 Ok(())
             }
             Ok(None) => {
