@@ -56,6 +56,8 @@ struct Entry {
     /// How many starts there were: an end belongs to its start.
     starts: u64,
     tally: Tally,
+    /// Why its tally cannot be read, as told.
+    unreadable: Option<String>,
 }
 
 /// How a start ended: which session, which of its starts, and in what words.
@@ -156,7 +158,7 @@ impl Daemon {
         let (runners, identity) = (self.runners.clone(), self.identity.clone());
         let desk = Desk { runners: runners.clone(), identity, port, events: runner_sender };
         tokio::spawn(runners::serve(socket, desk));
-        let door = Door { runners, circles: self.circles.subscribe(), knocks };
+        let door = Door::new(runners, self.circles.subscribe(), knocks);
         tokio::spawn(door.serve(listener));
         let mut heartbeat = notify::heartbeat().map(tokio::time::interval);
         let mut identity = self.identity.clone();

@@ -20,6 +20,11 @@ fn it_is_ready_only_when_a_hub_knows_it() -> Result<()> {
     let machine = Machine::start(network.party("bob"))?;
     machine.tells(&format!("hub {}: ", network.hub_address()))?;
     machine.tells("hubs reached: 0 of 1")?;
+    machine.signal(Signal::HUP)?;
+    machine.tells("the configuration was read again")?;
+    let before = machine.now();
+    machine.signal(Signal::HUP)?;
+    machine.tells_after(before, "the configuration was read again")?;
     ensure!(!machine.said().contains("READY=1"), "{}", machine.said());
     network.start_hub()?;
     machine.tells("notify: READY=1")?;

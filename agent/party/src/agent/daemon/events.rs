@@ -17,28 +17,39 @@ use crate::link::handover::Progress;
 impl Daemon {
     /// Reads the configuration again; a bad one changes nothing.
     pub(super) fn reload(&mut self) -> Result<(), String> {
-        notify::reloading();
+        if self.ready {
+            notify::reloading();
+        }
         let lacking = self.outputs.metrics.serve();
         self.outputs.status.send_modify(|status| status.metrics = lacking);
-        let outcome = match self.place.load() {
-            Ok(config) => {
-                self.config.sessions = config.sessions;
-                self.config.peers = config.peers;
-                self.declare().map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        match &outcome {
+        let outcome = self.read_again();
+        let text = match &outcome {
             Ok(()) => {
                 log::info!("the configuration was read again");
-                notify::ready(&self.outputs.status.borrow().to_string());
+                self.outputs.status.borrow().to_string()
             }
             Err(why) => {
                 log::error!("the old configuration stays: {why}");
-                notify::ready(&format!("the old configuration stays: {why}"));
+                format!("the old configuration stays: {why}")
             }
+        };
+        // What waits for a hub does so after a reload, too.
+        if self.ready {
+            notify::ready(&text)
+        } else {
+            notify::status(&text)
         }
         outcome
+    }
+
+    fn read_again(&mut self) -> Result<(), String> {
+        let read = self.place.load().map_err(|error| error.to_string())?;
+        let old = self.config.clone();
+        (self.config.sessions, self.config.peers) = (read.sessions, read.peers);
+        self.declare().map_err(|error| {
+            self.config = old;
+            error.to_string()
+        })
     }
 
     pub(super) fn wish(&mut self, Wish { ask, answer }: Wish) {

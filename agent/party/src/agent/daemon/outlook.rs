@@ -68,7 +68,8 @@ impl Daemon {
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}, which waits for somebody to approve: {why}");
                 self.tell(News::Proposal(session.clone(), party, true));
-                None
+                // Asked: what is left is to see when it is none any more.
+                Some(instant)
             }
         }
     }
@@ -80,13 +81,18 @@ impl Daemon {
         running.iter().any(|directory| of(directory).as_ref() == Some(session))
     }
 
-    /// The tally of `session` as it is on disk. One that cannot be read allows nothing.
-    pub(super) fn tally(&self, session: &SessionName) -> Tally {
-        Tally::read(&tally::path(&self.place, session)).unwrap_or_else(|error| {
+    /// The tally of `session` as it is on disk. One that cannot be read allows nothing, which is
+    /// told once.
+    pub(super) fn tally(&mut self, session: &SessionName) -> Tally {
+        let read = Tally::read(&tally::path(&self.place, session));
+        let unreadable = read.as_ref().err().map(ToString::to_string);
+        let known = &mut self.entry(session).unreadable;
+        if let Some(why) = unreadable.as_ref().filter(|_| *known != unreadable) {
             log::error!(MPYC_SESSION = session.as_str();
-                "how often session {session} has run is not known, so it does not start by itself: {error}");
-            Tally { runs: u32::MAX, last: 0 }
-        })
+                "how often session {session} has run is not known, so it does not start by itself: {why}");
+        }
+        *known = unreadable;
+        read.unwrap_or(Tally { runs: u32::MAX, last: 0 })
     }
 
     /// Shows how things stand.
