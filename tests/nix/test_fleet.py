@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import pathlib
 import shutil
 import signal
 import sys
@@ -165,9 +166,23 @@ class Units(unittest.TestCase):
         self.assertIn("Access denied", refused.stderr)
         refused = call(self.bob, "member", "Start", "mpyc-party-hub")
         self.assertIn("there is no session", refused.stderr)
+        ears = {user: self.ear(user) for user in ("member", "stranger")}
         running = Running(self.fleet, "demo")
         self.assertEqual(call(self.bob, "member", "Start", "demo").stderr, "")
         self.completes(running)
+        eventually(lambda: "member=RunEnded" in ears["member"].read_text(), self.bob.journal)
+        self.assertNotIn("/org/mpyc/Party1", ears["stranger"].read_text(), "signals are for the group")
+
+    def ear(self, user: str) -> pathlib.Path:
+        """Where it is written what `user` hears on the bus of bob's machine from now on."""
+        heard = self.bob.root / f"var/log/ear-{user}"
+        output = f"--property=StandardOutput=file:/var/log/ear-{user}"
+        listen = ["stdbuf", "--output=L", "dbus-monitor", "--system", "type='signal'"]
+        self.bob.well("systemd-run", f"--unit=ear-{user}", f"--uid={user}", output, *listen)
+        self.addCleanup(self.bob, "systemctl", "stop", f"ear-{user}.service")
+        # Its own arrival is the first that it hears.
+        eventually(lambda: heard.exists() and "NameAcquired" in heard.read_text(), self.bob.journal)
+        return heard
 
     def test_12_what_a_person_must_start_waits_for_one(self):
         running = Running(self.fleet, "asked")
