@@ -75,16 +75,21 @@ in
             <policy context="default">
               <deny own="org.mpyc.Party1"/>
               <deny send_destination="org.mpyc.Party1"/>
+              <!-- Signals go to all who listen: what runs here, and with whom, is not for all. -->
+              <deny receive_sender="org.mpyc.Party1"/>
             </policy>
             <policy group="${cfg.group}">
               <allow send_destination="org.mpyc.Party1"/>
+              <allow receive_sender="org.mpyc.Party1"/>
             </policy>
             <policy user="root">
               <allow send_destination="org.mpyc.Party1"/>
+              <allow receive_sender="org.mpyc.Party1"/>
             </policy>
             <policy user="mpyc-party">
               <allow own="org.mpyc.Party1"/>
               <allow send_destination="org.mpyc.Party1"/>
+              <allow receive_sender="org.mpyc.Party1"/>
             </policy>
           </busconfig>
         '')

@@ -94,7 +94,11 @@ in
           RuntimeDirectory = "mpyc-party";
           RuntimeDirectoryPreserve = true;
           Restart = "always";
-          # Slow enough that systemd never gives up. A wrong configuration does not get better.
+          # Slow enough that systemd never gives up. A wrong configuration does not get better: it is
+          # not tried again by itself. Who comes to a socket does start it, five times in ten seconds
+          # at most; then systemd shuts the sockets, so that others find nobody here at once instead
+          # of waiting for an answer, and the start that follows the mending opens them with it:
+          # nothing else of this party's takes the port meanwhile.
           RestartSec = "3s";
           RestartPreventExitStatus = 2;
           # As long as a hub or the time of day may take to be there after a power cut.

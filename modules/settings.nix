@@ -80,7 +80,8 @@ in
             description = ''
               Where the agent serves metrics in OpenMetrics text: a loopback address with its port, or
               the path of a Unix socket, which /run/mpyc-party has room for. Nowhere where it is not
-              set.
+              set. Where they cannot be served there, the journal and `systemctl status` say so; the
+              agent works on, and tries again at each reload.
             '';
           };
           python.interpreter = mkOption {

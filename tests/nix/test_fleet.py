@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import pathlib
 import re
 import shutil
 import signal
@@ -171,9 +172,23 @@ class Units(unittest.TestCase):
         self.assertIn("Access denied", refused.stderr)
         refused = call(self.bob, "member", "Start", "mpyc-party-hub")
         self.assertIn("there is no session", refused.stderr)
+        ears = {user: self.ear(user) for user in ("member", "stranger")}
         running = Running(self.fleet, "demo")
         self.assertEqual(call(self.bob, "member", "Start", "demo").stderr, "")
         self.completes(running)
+        eventually(lambda: "member=RunEnded" in ears["member"].read_text(), self.bob.journal)
+        self.assertNotIn("/org/mpyc/Party1", ears["stranger"].read_text(), "signals are for the group")
+
+    def ear(self, user: str) -> pathlib.Path:
+        """Where it is written what `user` hears on the bus of bob's machine from now on."""
+        heard = self.bob.root / f"var/log/ear-{user}"
+        output = f"--property=StandardOutput=file:/var/log/ear-{user}"
+        listen = ["stdbuf", "--output=L", "dbus-monitor", "--system", "type='signal'"]
+        self.bob.well("systemd-run", f"--unit=ear-{user}", f"--uid={user}", output, *listen)
+        self.addCleanup(self.bob, "systemctl", "stop", f"ear-{user}.service")
+        # Its own arrival is the first that it hears.
+        eventually(lambda: heard.exists() and "NameAcquired" in heard.read_text(), self.bob.journal)
+        return heard
 
     def test_12_what_a_person_must_start_waits_for_one(self):
         running = Running(self.fleet, "asked")
@@ -249,8 +264,16 @@ class Units(unittest.TestCase):
         self.assertEqual(self.bob.property(agent, "ActiveState"), "failed")
         self.assertEqual(self.bob.property(agent, "ExecMainStatus"), "2")
         self.assertIn("max-rums", self.bob("systemctl", "status", "--no-pager", "--full", agent).stdout)
+        # Who knocks starts it again, a few times; then the port is shut, until somebody starts it.
+        knock = "import socket; socket.create_connection(('127.0.0.1', 4747))"
+        self.bob("python3", "-c", knock)
+        why = "service-start-limit-hit"
+        eventually(lambda: self.bob.property(SOCKETS[0], "Result") == why, self.bob.journal)
+        self.assertNotEqual(self.bob("python3", "-c", knock).returncode, 0)
         file.write_text(good)
+        self.bob.well("systemctl", "reset-failed", agent)
         self.bob.well("systemctl", "restart", agent)
+        self.assertEqual(self.bob.well("systemctl", "is-active", *SOCKETS), "active\n" * 2)
         self.assertIn("asked", sessions(self.bob))
 
     def test_18_a_hub_that_is_away_keeps_no_neighbours_apart(self):

@@ -153,11 +153,12 @@ class Module(unittest.TestCase):
             tuple(policy.attrib.items())[0]: [(rule.tag, *rule.attrib) for rule in policy]
             for policy in policies
         }
-        self.assertEqual(rules["context", "default"], [("deny", "own"), ("deny", "send_destination")])
-        self.assertEqual(rules["group", "wheel"], [("allow", "send_destination")])
-        self.assertEqual(
-            rules["user", "mpyc-party"], [("allow", "own"), ("allow", "send_destination")]
-        )
+        own, send, receive = "own", "send_destination", "receive_sender"
+        denied = [("deny", own), ("deny", send), ("deny", receive)]
+        self.assertEqual(rules["context", "default"], denied)
+        allowed = [("allow", own), ("allow", send), ("allow", receive)]
+        self.assertEqual(rules["user", "mpyc-party"], allowed)
+        self.assertEqual(rules["group", "wheel"], allowed[1:])
 
     def test_polkit_allows_sessions_and_nothing_else(self):
         rule = self.cases["everything"]["polkit"]

@@ -14,6 +14,7 @@ mod metrics;
 pub(crate) mod notify;
 mod proposal;
 mod runners;
+mod running;
 mod start;
 mod status;
 mod token;
@@ -64,14 +65,6 @@ pub enum AgentError {
     /// The sessions cannot be listed.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// Metrics cannot be served.
-    #[error("metrics cannot be served at {place}: {source}")]
-    Metrics {
-        /// Where.
-        place: String,
-        /// What the system says.
-        source: io::Error,
-    },
 }
 
 /// What the agent is started with.
@@ -112,12 +105,10 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
         listener.local_addr().map_err(|source| AgentError::Listen { port: 0, source })?.port();
     let status = watch::Sender::new(status::Status { port, ..Default::default() });
     let counts = metrics::Counts::default();
-    if let Some(at) = &config.agent.metrics {
-        let inlet = metrics::Inlet::open(at).await;
-        let inlet = inlet.map_err(|source| AgentError::Metrics { place: at.clone(), source })?;
-        let (place, status, counts) = (place.clone(), status.subscribe(), counts.clone());
-        tokio::spawn(metrics::serve(inlet, metrics::Page { place, status, counts }));
-    }
+    let page = metrics::Page { place: place.clone(), status: status.subscribe(), counts };
+    let mut metrics = metrics::Metrics::new(config.agent.metrics.clone(), page);
+    let lacking = metrics.serve();
+    status.send_modify(|status| status.metrics = lacking);
     let (sender, mut wishes) = mpsc::channel(16);
     let (news, told) = mpsc::channel(64);
     let connection = watch::Sender::new(None);
@@ -130,7 +121,8 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
         on_bus = Some(first);
         let (bus, tried) = (config.agent.bus, Some(tried));
         let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
-        tokio::spawn(bus::Presence { bus, status, wishes, news, connection, tried }.keep());
+        let place = place.clone();
+        tokio::spawn(bus::Presence { bus, place, status, wishes, news, connection, tried }.keep());
     }
     let store = Store::new(&place.state);
     let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
@@ -144,7 +136,7 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
         let _ = timeout(BUS_PATIENCE, first).await;
     }
     let inputs = daemon::Inputs { orders, wishes, listener, desk };
-    let outputs = daemon::Outputs { status, counts, news };
+    let outputs = daemon::Outputs { status, metrics, news };
     daemon::Daemon::begin(place, config, identity, starter, outputs)?.work(inputs).await
 }
 

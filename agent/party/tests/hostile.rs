@@ -301,3 +301,24 @@ async fn a_message_that_is_too_long_ends_its_link_and_nothing_else() -> Result<(
     runs.into_iter().chain([carol]).try_for_each(common::completes)?;
     Ok(network.end()?)
 }
+
+/// Says to its runner, in the launcher's name, what the launcher never said.
+const INVENTIVE: &str = "
+import json, os, select
+report = json.dumps({'type': 'stopped', 'elapsed_s': 0.5, 'bytes_sent': 2**63}).encode()
+for _ in range(20000):
+    select.select([], [3], [])
+    os.write(3, report)
+";
+
+#[test]
+fn a_program_that_invents_reports_fills_no_record() -> Result<()> {
+    let network = common::three()?;
+    network.declare(&demo(&(SUM.to_owned() + INVENTIVE)))?;
+    network.run("demo")?.into_iter().try_for_each(common::completes)?;
+    let bob = network.party("bob");
+    let shown = bob.command().args(["session", "show", "demo"]).output()?;
+    let shown = String::from_utf8(shown.stdout)?;
+    ensure!(shown.contains("MPyC ran 1000 times"), "{shown}");
+    Ok(network.end()?)
+}

@@ -70,6 +70,9 @@ fn survives(deed: Deed) -> Result<()> {
     ensure!((noticed > 0) == changed, "{deed:?}: noticed {noticed} times");
     // Where nothing was changed, what shows is that there had to be another link.
     ensure!(changed || links.is_ok(), "{deed:?}: nobody has noticed");
+    let shown = exchange.network.party("alice").command().arg("peers").output()?;
+    let shown = String::from_utf8(shown.stdout)?;
+    ensure!(shown.contains("because bytes were changed on the way") == changed, "{shown}");
     exchange.complete()?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use zbus::Connection;
 use zbus::object_server::InterfaceRef;
 
 use super::status::Status;
-use crate::config::Bus;
+use crate::config::{Bus, Place};
 use interface::Party;
 use mpyc_party_core::name::{PartyName, SessionName};
 
@@ -59,6 +59,8 @@ pub(super) enum News {
 /// The agent's side of the bus.
 pub(super) struct Presence {
     pub(super) bus: Bus,
+    /// Where the runs are.
+    pub(super) place: Place,
     pub(super) status: watch::Receiver<Status>,
     pub(super) wishes: mpsc::Sender<Wish>,
     pub(super) news: mpsc::Receiver<News>,
@@ -109,7 +111,8 @@ impl Presence {
             Bus::Session => zbus::connection::Builder::session(),
             Bus::None => std::future::pending().await,
         };
-        let party = Party { status: self.status.clone(), wishes: self.wishes.clone() };
+        let (place, status) = (self.place.clone(), self.status.clone());
+        let party = Party { place, status, wishes: self.wishes.clone() };
         let connection = builder.name(NAME).serve_at(PATH, party).build().await?;
         let object = connection.object_server().interface(PATH).await?;
         Ok((connection, object))

@@ -11,7 +11,7 @@ use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::gate::{self, Gate, Limits};
 use mpyc_party_transport::{Incoming, Protocol, Secure, TransportError, frame, peek};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -22,6 +22,9 @@ use crate::link::{Circle, ping};
 const OPENING: Duration = Duration::from_secs(5);
 /// Connections that may be coming in at once.
 const MOST_GUESTS: usize = 512;
+/// Pings that are answered at once. Each may last for hours: more of them would keep out whoever
+/// comes for a session.
+const MOST_ASKERS: usize = 64;
 
 /// The declared sessions, by what stands for them in public.
 pub(super) type Circles = Arc<BTreeMap<Tag, (SessionName, Circle)>>;
@@ -38,15 +41,23 @@ pub(super) struct Knock {
 /// Behind the public port.
 #[derive(Clone)]
 pub(super) struct Door {
-    /// Who gets connections.
-    pub(super) runners: Runners,
-    /// For which sessions this party answers where no runner does.
-    pub(super) circles: watch::Receiver<Circles>,
-    /// Where it is told who knocks.
-    pub(super) knocks: mpsc::Sender<Knock>,
+    runners: Runners,
+    circles: watch::Receiver<Circles>,
+    knocks: mpsc::Sender<Knock>,
+    askers: Arc<Semaphore>,
 }
 
 impl Door {
+    /// Hands connections to `runners`; where there is none, answers for these `circles`, and tells
+    /// `knocks` who wants to run a session.
+    pub(super) fn new(
+        runners: Runners,
+        circles: watch::Receiver<Circles>,
+        knocks: mpsc::Sender<Knock>,
+    ) -> Self {
+        Self { runners, circles, knocks, askers: Arc::new(Semaphore::new(MOST_ASKERS)) }
+    }
+
     /// Accepts on `listener` for ever.
     pub(super) async fn serve(self, listener: TcpListener) {
         let (gate, mut guests) = (Gate::new(Limits::default()), JoinSet::new());
@@ -63,6 +74,10 @@ impl Door {
                     // One that finds the queue full comes again.
                     Ok(Some(Guest::Knocks(knock))) => drop(door.knocks.try_send(knock)),
                     Ok(Some(Guest::Asks(mut secure))) => {
+                        let Ok(_seat) = door.askers.try_acquire() else {
+                            log::debug!("too many ping at once: {from} is not answered");
+                            return;
+                        };
                         if let Err(error) = answer(&mut secure).await {
                             log::debug!("the question from {from} is not answered: {error}");
                         }

@@ -85,7 +85,7 @@ async fn attempt(
 /// agent was ended between its use and its removal.
 fn clear_leftover(source: &Source, identity: &Identity) {
     let Source::File(path) = source else { return };
-    let Ok(text) = std::fs::read_to_string(path).map(zeroize::Zeroizing::new) else { return };
+    let Ok(Some(text)) = token::read(path) else { return };
     if Token::from_text(&text).is_ok_and(|token| token.root == identity.root().fingerprint) {
         match source.clear() {
             Ok(()) => log::info!("a token left in {source} is removed: this party is enrolled"),

@@ -1,6 +1,8 @@
 //! Metrics in OpenMetrics text, on a loopback port or a Unix socket.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -11,16 +13,19 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::running;
 use super::status::Status;
 use crate::config::Place;
 use crate::link::report::PathKind::{Quic, Relay, Tcp};
 use crate::link::report::PeerReport;
-use crate::runner::inspect::inspect;
 use crate::session::record;
 
 /// How long a request may take.
@@ -108,39 +113,79 @@ fn carried(peers: &[PeerReport]) -> (u64, u64) {
     (peers.iter().map(|peer| peer.sent).sum(), peers.iter().map(|peer| peer.received).sum())
 }
 
-/// The peers of all runs that go on here.
-async fn peers(place: &Place) -> Vec<PeerReport> {
-    let mut peers = Vec::new();
-    for directory in record::running(place).unwrap_or_default() {
-        peers.extend(inspect(&directory).await.into_iter().flat_map(|now| now.peers));
+/// Metrics, where they are wanted. Sessions matter more: one that cannot serve them is told, and
+/// tried again, and the agent works on.
+pub(super) struct Metrics {
+    at: Option<String>,
+    page: Page,
+    /// Answers whoever asks, while there is a place for it.
+    serving: JoinSet<()>,
+}
+
+impl Metrics {
+    /// Metrics that are to be served `at` this place; see [`Metrics::serve`].
+    pub(super) fn new(at: Option<String>, page: Page) -> Self {
+        Self { at, page, serving: JoinSet::new() }
     }
-    peers
+
+    /// What is counted.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.page.counts
+    }
+
+    /// Serves them, where they are wanted and not served yet; else says why not.
+    pub(super) fn serve(&mut self) -> Option<String> {
+        let at = self.at.as_ref().filter(|_| self.serving.is_empty())?;
+        match Inlet::open(at) {
+            Ok(inlet) => {
+                log::info!("metrics are served at {at}");
+                drop(self.serving.spawn(serve(inlet, self.page.clone())));
+                None
+            }
+            Err(error) => {
+                let why = format!("{at}: {error}");
+                log::error!("no metrics, and a reload tries again: {why}");
+                Some(why)
+            }
+        }
+    }
 }
 
 /// Who wants metrics comes in here.
 #[derive(Debug)]
-pub(super) enum Inlet {
+enum Inlet {
     Port(TcpListener),
     Socket(UnixListener),
 }
 
 impl Inlet {
-    /// Opens the address or path that the configuration names.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(super) async fn open(place: &str) -> io::Result<Self> {
+    /// Opens the address or path that the configuration names; inside a tokio runtime.
+    fn open(place: &str) -> io::Result<Self> {
         if !place.starts_with('/') {
-            return TcpListener::bind(place).await.map(Self::Port);
+            let listener = std::net::TcpListener::bind(place)?;
+            listener.set_nonblocking(true)?;
+            return TcpListener::from_std(listener).map(Self::Port);
         }
-        match std::fs::remove_file(place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => UnixListener::bind(place).map(Self::Socket),
+        if is_left_over(Path::new(place)) {
+            std::fs::remove_file(place)?;
         }
+        UnixListener::bind(place).map(Self::Socket)
     }
 }
 
+/// Whether there is a socket on which nobody listens any more. Anything else is somebody's.
+fn is_left_over(path: &Path) -> bool {
+    let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
+    // Not waiting: one that is busy is not left over.
+    let knocked = SocketAddrUnix::new(path).and_then(|address| {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        connect(&socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?, &address)
+    });
+    is_socket && knocked == Err(Errno::CONNREFUSED)
+}
+
 /// What is shown.
+#[derive(Clone)]
 pub(super) struct Page {
     pub(super) place: Place,
     pub(super) status: watch::Receiver<Status>,
@@ -149,13 +194,15 @@ pub(super) struct Page {
 
 impl Page {
     async fn text(&self) -> String {
-        let (peers, status) = (peers(&self.place).await, self.status.borrow().clone());
+        let running = running::all(&self.place).await;
+        let peers: Vec<PeerReport> = running.into_iter().flat_map(|now| now.peers).collect();
+        let status = self.status.borrow().clone();
         self.counts.text(&status, &peers).unwrap_or_default()
     }
 }
 
 /// Answers whoever asks at `inlet`, one after the other, for ever.
-pub(super) async fn serve(inlet: Inlet, page: Page) {
+async fn serve(inlet: Inlet, page: Page) {
     loop {
         let answered = match &inlet {
             Inlet::Port(listener) => match listener.accept().await {

@@ -130,16 +130,17 @@ struct Leave<'a> {
 }
 
 impl Leave<'_> {
-    fn is_current(&self) -> bool {
-        self.runners.registry().runners.get(&self.tag).is_some_and(|r| r.number == self.number)
+    /// Takes it out; false where another of the same tag has come meanwhile.
+    fn take_out(&self) -> bool {
+        let mut registry = self.runners.registry();
+        let current = registry.runners.get(&self.tag).is_some_and(|r| r.number == self.number);
+        current && registry.runners.remove(&self.tag).is_some()
     }
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        if self.is_current() {
-            self.runners.registry().runners.remove(&self.tag);
-        }
+        self.take_out();
     }
 }
 
@@ -240,8 +241,7 @@ impl Desk {
         };
         self.tell(RunnerEvent::Came(session.clone())).await;
         let end = self.converse(packets, Some(&session), errands).await;
-        if leave.is_current() {
-            drop(leave);
+        if leave.take_out() {
             self.tell(RunnerEvent::Went(session)).await;
         }
         end

@@ -52,6 +52,8 @@ pub(super) struct Status {
     pub(super) port: u16,
     /// The hubs, and why one is not reached.
     pub(super) hubs: BTreeMap<String, Result<(), String>>,
+    /// Why metrics are not served, where they should be.
+    pub(super) metrics: Option<String>,
     /// The declared sessions.
     pub(super) sessions: BTreeMap<SessionName, SessionStatus>,
 }
@@ -74,6 +76,9 @@ impl fmt::Display for Status {
         let busy = self.sessions.iter().filter(|(_, session)| session.state() != "idle");
         let busy: Vec<String> =
             busy.map(|(name, session)| format!("{name} {}", session.state())).collect();
-        if busy.is_empty() { Ok(()) } else { write!(f, ", sessions: {}", busy.join(", ")) }
+        if !busy.is_empty() {
+            write!(f, ", sessions: {}", busy.join(", "))?;
+        }
+        self.metrics.as_ref().map_or(Ok(()), |why| write!(f, ", no metrics: {why}"))
     }
 }

@@ -89,7 +89,8 @@ pub(super) async fn find(
     None
 }
 
-fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
+/// The text of a file that may hold a token; none where there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
     match files::read(path, LARGEST) {
         Ok(bytes) => {
             let bytes = Zeroizing::new(bytes);

@@ -126,7 +126,9 @@ async fn enter(
             Err(error) => log::info!("this process listens by itself: {error}"),
         }
     }
-    Ok((Entrance::Own(link::bind(config.listen.port).await?), None))
+    // An agent that is away comes back for its port.
+    let port = if agent.is_some() { 0 } else { config.listen.port };
+    Ok((Entrance::Own(link::bind(port).await?), None))
 }
 
 fn allowed(config: &Config) -> Allowed {

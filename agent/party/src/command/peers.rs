@@ -23,7 +23,8 @@ const NOTHING: &str = "nothing runs here now: mpyc-party session run NAME meets 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Asks nobody but the runners on this machine. Bytes are those that MPyC sent and received in this
-run. Where the state directory is not readable, the agent tells who is there, and no more.
+run. Where the state directory is not readable, the agent tells who is there, whether bytes to them
+were changed on the way, and no more.
 
 Examples:
   mpyc-party peers
@@ -57,24 +58,29 @@ impl Peers {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What can be told without the state directory: who is there, not how.
+    /// What can be told without the state directory: who is there, and that bytes were changed on
+    /// the way; not how they are reached.
     fn tell_by_agent(&self, agent: &Agent, in_json: bool) -> Outcome {
         let asked = |name: &str| self.session.as_ref().is_none_or(|one| one.as_str() == name);
         let all: Vec<_> = agent.running().filter(|(name, _)| asked(name)).collect();
         if in_json {
-            let parties = |peers: &[&str]| -> Vec<Value> {
-                peers.iter().map(|party| json!({ "party": party })).collect()
-            };
+            let peer = |name: &str, party: &str| json!({ "party": party, "tampered": agent.tampered(name, party) });
             let runs = all.iter().map(|(name, peers)| {
-                json!({ "session": name, "run": null, "stage": null, "peers": parties(peers) })
+                let peers: Vec<Value> = peers.iter().map(|party| peer(name, party)).collect();
+                json!({ "session": name, "run": null, "stage": null, "peers": peers })
             });
             output::json(&runs.collect::<Vec<_>>())?;
         } else if all.is_empty() {
             output::step(NOTHING);
         }
         for (name, peers) in all.iter().filter(|_| !in_json) {
-            let peers = if peers.is_empty() { "nobody else".to_owned() } else { peers.join(", ") };
-            output::line(format!("{name}: runs; there: {}", visible(&peers)));
+            let here = if peers.is_empty() { "nobody else".to_owned() } else { peers.join(", ") };
+            output::line(format!("{name}: runs; there: {}", visible(&here)));
+            for party in peers {
+                tampering(&visible(party), agent.tampered(name, party))
+                    .into_iter()
+                    .for_each(output::line);
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -86,7 +92,7 @@ fn json(run: &Running) -> Value {
     let peer = |(peer, now): (&PeerReport, &Snapshot)| {
         json!({
             "party": peer.party, "path": peer.path, "sent": peer.sent, "received": peer.received,
-            "attempts": peer.attempts, "why_not_direct": why::not_direct(peer, now),
+            "tampered": peer.tampered, "attempts": peer.attempts, "why_not_direct": why::not_direct(peer, now),
         })
     };
     let now = run.now.as_ref();
@@ -102,10 +108,24 @@ fn show(run: &Running) {
     let rows: Vec<_> = now.peers.iter().map(row).collect();
     output::table(["PARTY", "PATH", "ADDRESS", "ROUND TRIP", "SENT", "RECEIVED", "SINCE"], &rows);
     for peer in &now.peers {
+        tampering(peer.party.as_str(), peer.tampered).into_iter().for_each(output::line);
         if let Some(why) = why::not_direct(peer, now) {
             output::line(format!("{}: {}", peer.party, visible(&why)));
         }
     }
+}
+
+/// That something between here and `party` changes bytes, where so many connections ended for it.
+fn tampering(party: &str, count: u64) -> Option<String> {
+    let connections = match count {
+        0 => return None,
+        1 => "one connection has ended".to_owned(),
+        many => format!("{many} connections have ended"),
+    };
+    Some(format!(
+        "{party}: {connections} because bytes were changed on the way. They were dropped and sent \
+         again, but something in the network or a relay is broken or hostile"
+    ))
 }
 
 fn row(peer: &PeerReport) -> [String; 7] {
@@ -150,6 +170,13 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changed_bytes_are_told_and_nothing_where_there_were_none() {
+        assert_eq!(tampering("bob", 0), None);
+        let text = tampering("bob", 3).unwrap_or_default();
+        assert!(text.starts_with("bob: 3 connections have ended because bytes were changed"));
+    }
 
     #[test]
     fn bytes_are_told_in_the_unit_that_suits_them() {

@@ -14,7 +14,8 @@ pub struct Agent {
     /// The bus on which it answers and starts sessions.
     pub bus: Bus,
     /// Where it serves metrics: a loopback address with its port, or the path of a Unix socket.
-    /// Nowhere where none is given.
+    /// Nowhere where none is given. Sessions matter more: where it cannot serve them there, the
+    /// journal and its status say so, and it works on and tries again at each reload.
     pub metrics: Option<String>,
     /// Files in which an enrolment token may have been left.
     pub token_files: Vec<PathBuf>,

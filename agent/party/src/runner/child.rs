@@ -4,16 +4,22 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
+use tokio::time::timeout;
 
 use crate::session::{Copied, Definition, Versions};
 
 /// Largest packet in bytes.
 const LARGEST: usize = 64 * 1024;
+
+/// How long a launcher may leave its orders unread once there is no room for more: hundreds wait by
+/// then, and the run must not wait with them.
+const STUCK: Duration = Duration::from_secs(5);
 
 /// What the launcher is told.
 #[derive(Debug, Serialize)]
@@ -121,14 +127,15 @@ impl Launcher {
     }
 
     /// Sends a packet, with a descriptor where one belongs to it. An end of the launcher is no
-    /// error here: its process reports it.
+    /// error here: its process reports it. One that does not read is.
     pub(super) async fn send(&self, order: &Order<'_>, given: Option<OwnedFd>) -> io::Result<()> {
         let packet = serde_json::to_vec(order)?;
         let given: Option<BorrowedFd<'_>> = given.as_ref().map(AsFd::as_fd);
         let send = || send_packet(self.0.as_fd(), &packet, given.as_slice());
-        match self.0.async_io(Interest::WRITABLE, send).await {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            sent => sent,
+        match timeout(STUCK, self.0.async_io(Interest::WRITABLE, send)).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Ok(sent) => sent,
+            Err(_) => Err(io::Error::other("the launcher takes no orders any more")),
         }
     }
 }
@@ -145,4 +152,25 @@ fn send_packet(
     }
     sendmsg(socket, &[IoSlice::new(packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_launcher_that_reads_nothing_holds_nothing_up() {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, _theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let launcher = Launcher::new(ours).unwrap();
+        let refused = loop {
+            if let Err(error) = launcher.send(&Order::Go, None).await {
+                break error;
+            }
+        };
+        assert_eq!(refused.to_string(), "the launcher takes no orders any more");
+    }
 }

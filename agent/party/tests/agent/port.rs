@@ -14,10 +14,12 @@ use anyhow::{Context, Result, ensure};
 use mpyc_party::identity::Store;
 use mpyc_party::link::handover::{self, Registration};
 use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Network, Session};
-use mpyc_party_transport::{Expect, Protocol};
+use mpyc_party_transport::{Expect, Protocol, frame};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tokio::io::AsyncReadExt;
 
 use crate::common::{BOUND, LIMIT, NAMES, PATIENT, SUM, completes, demo, running, three};
 use crate::machine::{Machine, at, free_port, head};
@@ -63,6 +65,22 @@ fn desk(directory: &Path) -> Result<OwnedFd> {
     rustix::net::bind(&socket, &SocketAddrUnix::new(directory.join("agent.sock"))?)?;
     rustix::net::listen(&socket, 64)?;
     Ok(socket)
+}
+
+#[test]
+fn the_port_of_an_agent_that_is_away_is_left_to_it() -> Result<()> {
+    let (network, port) = (three()?, free_port()?);
+    let bob = network.party("bob");
+    bob.configure(&head(port, ""))?;
+    network.declare(&demo(SUM))?;
+    // It was there: its socket is left, and nobody listens.
+    drop(desk(&bob.state().join("run"))?);
+    let run = bob.run("demo")?;
+    let waiting = run.wait_for("waiting", LIMIT)?;
+    ensure!(waiting["port"] != port, "{waiting}");
+    let machine = Machine::start(bob)?.ready()?;
+    drop((run, machine));
+    Ok(network.end()?)
 }
 
 #[test]
@@ -138,6 +156,60 @@ fn dial(network: &Network, port: u16, tag: Tag, protocol: Protocol) -> Result<St
         let made = mpyc_party_transport::connect(tcp, &identity, protocol, &expect, &name).await;
         Ok(made.err().map(|error| error.to_string()).unwrap_or_default())
     })
+}
+
+#[test]
+fn pings_that_last_leave_the_port_to_others() -> Result<()> {
+    let (network, port) = (three()?, free_port()?);
+    network.party("bob").configure(&head(port, ""))?;
+    network.declare(&demo(SUM))?;
+    let machine = Machine::start(network.party("bob"))?.ready()?;
+    let identity = Store::new(&network.party("alice").state()).load()?;
+    let roster = NAMES.map(|name| name.parse().unwrap_or_else(|_| unreachable!()));
+    let tag = Tag::new(&identity.root().fingerprint, &"demo".parse()?, &roster);
+    let (name, expect) = (tag.server_name(), Expect::Parties(vec![("bob".parse()?, None)]));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let pings = runtime.block_on(async {
+        let mut pings = Vec::new();
+        for _ in 0..65 {
+            let tcp = tokio::net::TcpStream::connect(at(port)).await?;
+            let ping =
+                mpyc_party_transport::connect(tcp, &identity, Protocol::Check, &expect, &name);
+            let mut ping = ping.await?.stream;
+            frame::write(&mut ping, &Purpose::Ping, LARGEST_OPENING).await?;
+            pings.push(ping);
+        }
+        // Nobody says more; the last one finds every place taken.
+        let (last, others) = pings.split_last_mut().context("no pings")?;
+        tokio::time::timeout(BOUND, last.read_u8()).await?.err().context("it is answered")?;
+        let (first, number) = (&mut others[0], Control::Beat(7));
+        frame::write(first, &number, LARGEST_CONTROL).await?;
+        let echo = frame::read::<Control>(first, LARGEST_CONTROL).await?;
+        ensure!(echo == Some(Control::Echo(7)), "the first one is forgotten: {echo:?}");
+        Ok(pings)
+    })?;
+    network.run("demo")?.into_iter().try_for_each(completes)?;
+    handed(&machine, "demo")?;
+    drop((pings, machine));
+    Ok(network.end()?)
+}
+
+#[test]
+fn who_knocks_once_and_leaves_proposes_nothing_any_more() -> Result<()> {
+    let (network, port) = (three()?, free_port()?);
+    network.party("bob").configure(&head(port, ""))?;
+    network.declare(&demo(SUM))?;
+    let machine = Machine::start(network.party("bob"))?.ready()?;
+    let root = Store::new(&network.party("alice").state()).load()?.root().fingerprint;
+    let roster = NAMES.map(|name| name.parse().unwrap_or_else(|_| unreachable!()));
+    let tag = Tag::new(&root, &"demo".parse()?, &roster);
+    ensure!(!dial(&network, port, tag, Protocol::Control)?.is_empty(), "nobody is here");
+    let idle = "hubs reached: 1 of 1";
+    let proposed = machine.tells(&format!("{idle}, sessions: demo proposed"))?;
+    let lines = machine.tells_after(proposed + 1, idle)?;
+    ensure!(machine.said().lines().nth(lines).is_some_and(|line| line.ends_with(idle)));
+    drop(machine);
+    Ok(network.end()?)
 }
 
 #[test]

@@ -91,6 +91,9 @@ fn a_damaged_tally_is_no_fresh_start() -> Result<()> {
     let runs = propose(&network)?;
     machine.tells("it has run as often as it may by itself")?;
     ensure!(network.party("bob").runs().is_empty(), "it ran");
+    let said = machine.said();
+    let told = said.matches("how often session demo has run is not known").count();
+    ensure!(told == 1, "told {told} times:\n{said}");
     drop((runs, machine));
     Ok(network.end()?)
 }

@@ -1,8 +1,9 @@
 //! The agent as a service: readiness, watchdog, reload, end, metrics.
 
+use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use anyhow::{Result, ensure};
 use mpyc_party_lab::party::Session;
@@ -19,6 +20,11 @@ fn it_is_ready_only_when_a_hub_knows_it() -> Result<()> {
     let machine = Machine::start(network.party("bob"))?;
     machine.tells(&format!("hub {}: ", network.hub_address()))?;
     machine.tells("hubs reached: 0 of 1")?;
+    machine.signal(Signal::HUP)?;
+    machine.tells("the configuration was read again")?;
+    let before = machine.now();
+    machine.signal(Signal::HUP)?;
+    machine.tells_after(before, "the configuration was read again")?;
     ensure!(!machine.said().contains("READY=1"), "{}", machine.said());
     network.start_hub()?;
     machine.tells("notify: READY=1")?;
@@ -85,6 +91,38 @@ fn metrics(mut stream: impl Read + Write) -> Result<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)
+}
+
+#[test]
+fn metrics_that_cannot_be_served_keep_the_agent_from_nothing() -> Result<()> {
+    let (network, taken) = (three()?, TcpListener::bind("127.0.0.1:0")?);
+    let (alice, bob) = (network.party("alice"), network.party("bob"));
+    let port = taken.local_addr()?.port();
+    bob.configure(&head(0, &format!("metrics = \"127.0.0.1:{port}\"")))?;
+    let machine = Machine::start(bob)?.ready()?;
+    machine.tells(&format!("no metrics, and a reload tries again: 127.0.0.1:{port}"))?;
+    machine.tells("notify: STATUS=bob in example, port")?;
+    ensure!(machine.said().contains(", no metrics: 127.0.0.1"), "{}", machine.said());
+    drop(taken);
+    let before = machine.now();
+    machine.signal(Signal::HUP)?;
+    machine.tells_after(before, "metrics are served")?;
+    ensure!(metrics(TcpStream::connect(at(port))?)?.ends_with("# EOF\n"));
+    // What is there may be somebody's: only a socket without an owner is replaced.
+    let path = alice.directory().join("metrics");
+    fs::write(&path, "precious")?;
+    alice.configure(&head(0, &format!("metrics = {path:?}")))?;
+    let other = Machine::start(alice)?.ready()?;
+    other.tells("no metrics, and a reload tries again")?;
+    ensure!(fs::read(&path)? == b"precious");
+    fs::remove_file(&path)?;
+    drop(UnixListener::bind(&path)?);
+    let before = other.now();
+    other.signal(Signal::HUP)?;
+    other.tells_after(before, "metrics are served")?;
+    ensure!(metrics(UnixStream::connect(&path)?)?.ends_with("# EOF\n"));
+    drop((machine, other));
+    Ok(network.end()?)
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub trait Party {
     fn approve(&self, session: &str) -> zbus::Result<()>;
     /// Says no to its proposal.
     fn reject(&self, session: &str) -> zbus::Result<()>;
+    /// To whom the way changes bytes: session, party, connections that ended for it.
+    fn tampered(&self) -> zbus::Result<Vec<(String, String, u64)>>;
     /// Lets the agent read its configuration again.
     fn reload(&self) -> zbus::Result<()>;
 }

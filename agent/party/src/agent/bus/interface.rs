@@ -7,10 +7,15 @@ use zbus::object_server::{InterfaceRef, SignalEmitter};
 use zbus::{fdo, interface};
 
 use super::{Ask, News, Wish};
+use crate::agent::running;
 use crate::agent::status::Status;
+use crate::config::Place;
+use crate::link::report::PeerReport;
+use crate::runner::inspect::Snapshot;
 
 /// `/org/mpyc/Party1`.
 pub(super) struct Party {
+    pub(super) place: Place,
     pub(super) status: watch::Receiver<Status>,
     pub(super) wishes: mpsc::Sender<Wish>,
 }
@@ -49,6 +54,16 @@ fn peers(status: &Status) -> Vec<(String, String)> {
         session.here.iter().map(move |party| (name.to_string(), party.to_string()))
     });
     here.collect()
+}
+
+/// To whom the way changes bytes: session, party, connections that ended for it.
+fn tampered(runs: &[Snapshot]) -> Vec<(String, String, u64)> {
+    let each = runs.iter().flat_map(|run| run.peers.iter().map(move |peer| (run, peer)));
+    let changed = each.filter(|(_, peer)| peer.tampered > 0);
+    let row = |(run, peer): (&Snapshot, &PeerReport)| {
+        (run.session.to_string(), peer.party.to_string(), peer.tampered)
+    };
+    changed.map(row).collect()
 }
 
 #[interface(name = "org.mpyc.Party1")]
@@ -112,6 +127,11 @@ impl Party {
 
     async fn reload(&self) -> fdo::Result<()> {
         self.ask(Ask::Reload).await
+    }
+
+    /// No property: the runners are asked, and one that does not answer holds up nothing else.
+    async fn tampered(&self) -> Vec<(String, String, u64)> {
+        tampered(&running::all(&self.place).await)
     }
 
     #[zbus(signal)]

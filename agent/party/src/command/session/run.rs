@@ -143,7 +143,9 @@ async fn enter(
             Err(error) => log::info!("this runner listens by itself: {error}"),
         }
     }
-    Ok((Entrance::Own(link::bind(config.listen.port).await?), None))
+    // An agent that is away comes back for its port.
+    let port = if agent.is_some() { 0 } else { config.listen.port };
+    Ok((Entrance::Own(link::bind(port).await?), None))
 }
 
 /// Meets the other parties and runs what was prepared.

@@ -95,7 +95,7 @@ impl Run {
 
 fn statistics(cycles: &[Cycle]) -> String {
     let seconds: f64 = cycles.iter().map(|cycle| cycle.elapsed_s).sum();
-    let bytes: u64 = cycles.iter().map(|cycle| cycle.bytes_sent).sum();
+    let bytes = cycles.iter().map(|cycle| cycle.bytes_sent).fold(0, u64::saturating_add);
     let times = match cycles.len() {
         1 => "once".to_owned(),
         many => format!("{many} times"),

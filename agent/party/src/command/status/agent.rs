@@ -30,6 +30,8 @@ pub(in crate::command) struct Agent {
     sessions: Vec<(String, String, String, u32)>,
     /// Session and party that is there.
     peers: Vec<(String, String)>,
+    /// Session, party, and how many connections ended because the way changed bytes.
+    tampered: Vec<(String, String, u64)>,
 }
 
 impl Agent {
@@ -49,6 +51,8 @@ impl Agent {
             hubs: agent.hubs().await?.into_iter().collect(),
             sessions: agent.sessions().await?,
             peers: agent.peers().await?,
+            // An older agent does not tell.
+            tampered: agent.tampered().await.unwrap_or_default(),
         })
     }
 
@@ -107,6 +111,12 @@ impl Agent {
     pub(in crate::command) fn running(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
         let running = self.sessions.iter().filter(|(_, _, state, _)| state == "running");
         running.map(|(name, ..)| (name.as_str(), self.here(name).collect()))
+    }
+
+    /// How many connections to `party` ended because the way changed bytes.
+    pub(in crate::command) fn tampered(&self, session: &str, party: &str) -> u64 {
+        let of = |(at, with, _): &&(String, String, u64)| at == session && with == party;
+        self.tampered.iter().find(of).map_or(0, |(_, _, count)| *count)
     }
 
     fn here(&self, session: &str) -> impl Iterator<Item = &str> {

@@ -1,0 +1,198 @@
+//! What happens is taken in: wishes, runners that come and go, what is heard at the hubs.
+
+use std::time::Instant;
+
+use mpyc_party_core::name::SessionName;
+use mpyc_party_hub::lighthouse::Event;
+use tokio::sync::oneshot;
+
+use super::super::bus::{Ask, News, Wish};
+use super::super::proposal::{Activity, Seat};
+use super::super::runners::RunnerEvent;
+use super::super::{declared, notify};
+use super::{Daemon, Ending};
+use crate::config::Start;
+use crate::link::handover::Progress;
+
+impl Daemon {
+    /// Reads the configuration again; a bad one changes nothing.
+    pub(super) fn reload(&mut self) -> Result<(), String> {
+        if self.ready {
+            notify::reloading();
+        }
+        let lacking = self.outputs.metrics.serve();
+        self.outputs.status.send_modify(|status| status.metrics = lacking);
+        let outcome = self.read_again();
+        let text = match &outcome {
+            Ok(()) => {
+                log::info!("the configuration was read again");
+                self.outputs.status.borrow().to_string()
+            }
+            Err(why) => {
+                log::error!("the old configuration stays: {why}");
+                format!("the old configuration stays: {why}")
+            }
+        };
+        // What waits for a hub does so after a reload, too.
+        if self.ready {
+            notify::ready(&text)
+        } else {
+            notify::status(&text)
+        }
+        outcome
+    }
+
+    fn read_again(&mut self) -> Result<(), String> {
+        let read = self.place.load().map_err(|error| error.to_string())?;
+        let old = self.config.clone();
+        (self.config.sessions, self.config.peers) = (read.sessions, read.peers);
+        self.declare().map_err(|error| {
+            self.config = old;
+            error.to_string()
+        })
+    }
+
+    pub(super) fn wish(&mut self, Wish { ask, answer }: Wish) {
+        let now = Instant::now();
+        let outcome = match ask {
+            Ask::Reload => self.reload(),
+            Ask::Start(session) => match self.sessions.get(&session) {
+                Some(entry) if entry.declared.is_some() => match entry.seat.activity() {
+                    Activity::Idle => return self.start(session, Some(answer)),
+                    _ => Err(format!("session {session} runs already")),
+                },
+                _ => Err(format!("there is no session «{session}» here")),
+            },
+            Ask::Stop(session) => {
+                if !self.runners.stop(&session) {
+                    let starter = self.starter.clone();
+                    tokio::spawn(async move { answer.send(starter.stop(&session).await) });
+                    return;
+                }
+                Ok(())
+            }
+            Ask::Approve(session) => self.answer_proposal(&session, |seat| seat.approve(now)),
+            Ask::Reject(session) => self.answer_proposal(&session, |seat| seat.reject(now)),
+        };
+        // Who does not wait for the answer misses nothing.
+        let _ = answer.send(outcome);
+    }
+
+    fn answer_proposal(
+        &mut self,
+        session: &SessionName,
+        answer: impl FnOnce(&mut Seat) -> bool,
+    ) -> Result<(), String> {
+        let answered = self.sessions.get_mut(session).is_some_and(|entry| answer(&mut entry.seat));
+        if answered { Ok(()) } else { Err(format!("nobody proposes session «{session}» now")) }
+    }
+
+    /// Starts the runner of a declared session.
+    pub(super) fn start(
+        &mut self,
+        session: SessionName,
+        answer: Option<oneshot::Sender<Result<(), String>>>,
+    ) {
+        let entry = self.entry(&session);
+        entry.seat.starting();
+        entry.starts += 1;
+        let (number, starter) = (entry.starts, self.starter.clone());
+        self.starting.spawn(async move {
+            let started = starter.start(&session).await;
+            if let Some(answer) = answer {
+                // Who does not wait for the answer misses nothing.
+                let _ = answer.send(started.as_ref().map(drop).map_err(Clone::clone));
+            }
+            let ending = match started {
+                Ok(started) => Ok(starter.watch(&session, started).await),
+                Err(why) => Err(why),
+            };
+            (session, number, ending)
+        });
+    }
+
+    /// What was started has ended. A runner that registered has told by itself how.
+    pub(super) fn started(&mut self, (session, number, ending): Ending) {
+        let entry = self.entry(&session);
+        if entry.starts != number || entry.seat.activity() != Activity::Starting {
+            return;
+        }
+        entry.seat.went(false, Instant::now());
+        let why = ending.unwrap_or_else(|why| why);
+        log::error!(MPYC_SESSION = session.as_str();
+            "session {session} was not run: {why}");
+    }
+
+    pub(super) fn runner(&mut self, event: RunnerEvent) {
+        match event {
+            RunnerEvent::Came(session) => {
+                log::info!(MPYC_SESSION = session.as_str(); "the runner of session {session} is here");
+                let entry = self.entry(&session);
+                entry.seat.came();
+                entry.progress = None;
+            }
+            RunnerEvent::Progress(session, progress) => self.progress(session, progress),
+            RunnerEvent::Went(session) => self.went(session),
+        }
+    }
+
+    fn progress(&mut self, session: SessionName, progress: Progress) {
+        let before = self.entry(&session).progress.take();
+        // What is told first may be from before this agent was started.
+        if let (Some(before), Some(run)) = (before, &progress.run)
+            && before.run.is_none()
+        {
+            self.tell(News::Started(session.clone(), run.clone()));
+        }
+        self.entry(&session).progress = Some(progress);
+    }
+
+    fn went(&mut self, session: SessionName) {
+        let tally = self.tally(&session);
+        let entry = self.entry(&session);
+        let progress = entry.progress.take().unwrap_or_default();
+        let counted = entry.tally.runs < tally.runs;
+        entry.tally = tally;
+        let by_itself = entry.declared.as_ref().map(|d| d.definition.settings.start);
+        entry.seat.went(counted || by_itself != Some(Start::OnProposal), Instant::now());
+        self.outputs.metrics.counts().ended(&self.place, &session, progress.verdict.as_ref());
+        let verdict = progress.verdict.map(|verdict| verdict.to_string());
+        let verdict = verdict.unwrap_or_else(|| "no verdict: its runner was ended".to_owned());
+        let run = progress.run.unwrap_or_default();
+        log::info!(MPYC_SESSION = session.as_str(), MPYC_RUN = run.as_str();
+            "session {session}: {verdict}");
+        self.tell(News::Ended(session, run, verdict));
+    }
+
+    pub(super) fn tell(&self, news: News) {
+        // Without a bus nobody reads them.
+        let _ = self.outputs.news.try_send(news);
+    }
+
+    pub(super) fn hear(&mut self, session: Option<SessionName>, event: Event) {
+        let now = Instant::now();
+        match (session, event) {
+            (None, Event::Connected { hub, .. }) => {
+                self.outputs.status.send_modify(|status| {
+                    status.hubs.insert(hub, Ok(()));
+                });
+            }
+            (None, Event::Disconnected { hub, reason }) => {
+                let known =
+                    self.outputs.status.borrow().hubs.get(&hub) == Some(&Err(reason.clone()));
+                if !known {
+                    log::warn!("hub {hub}: {reason}");
+                }
+                self.outputs.status.send_modify(|status| {
+                    status.hubs.insert(hub, Err(reason));
+                });
+            }
+            // Agents tell nobody that they are there: whoever is seen is a runner.
+            (Some(session), Event::Present { party, candidates, .. }) => {
+                self.entry(&session).seat.present(party, declared::place(&candidates), now);
+            }
+            (Some(session), Event::Gone { party }) => self.entry(&session).seat.gone(&party),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What is to be done now, and how things stand: decided and shown after everything that happens.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mpyc_party_core::name::SessionName;
+use mpyc_party_hub::now;
+
+use super::super::bus::News;
+use super::super::notify;
+use super::super::proposal::{Activity, Decision};
+use super::super::status::{SessionStatus, Status};
+use super::Daemon;
+use crate::config::Start;
+use crate::session::record;
+use crate::session::tally::{self, Allowance, Tally};
+
+/// How soon a runner that has not registered is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Daemon {
+    /// Does what is to be done now, and shows how things stand; says when to look again.
+    pub(super) fn settle(&mut self) -> Option<Instant> {
+        let names: Vec<SessionName> = self.sessions.keys().cloned().collect();
+        let wake = names.iter().filter_map(|name| self.decide(name)).min();
+        self.show();
+        wake
+    }
+
+    fn decide(&mut self, session: &SessionName) -> Option<Instant> {
+        let tally = self.tally(session);
+        let instant = Instant::now();
+        let entry = self.entry(session);
+        let settings = &entry.declared.as_ref()?.definition.settings;
+        let start = settings.start;
+        let allowance = match start {
+            Start::OnProposal => tally.allows(settings, now()),
+            Start::Manual => Allowance::Never,
+        };
+        if entry.seat.activity() == Activity::Idle {
+            entry.tally = tally;
+        }
+        let idle = entry.seat.activity() == Activity::Idle;
+        if idle && !entry.seat.here(instant).is_empty() && self.runs_here(session) {
+            // Its runner has not registered with this agent yet, or does not want to.
+            return Some(instant + LOOK_AGAIN);
+        }
+        match self.entry(session).seat.decide(instant, start, allowance) {
+            Decision::Nothing(again) => again,
+            Decision::Start(party) => {
+                log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
+                    "{party} proposes session {session}: it is started");
+                self.tell(News::Proposal(session.clone(), party, false));
+                self.start(session.clone(), None);
+                None
+            }
+            Decision::Later(party, due) => {
+                let left = due.saturating_duration_since(instant).as_secs();
+                log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
+                    "{party} proposes session {session}, which does not start again before {left} s");
+                Some(due)
+            }
+            Decision::Ask(party) => {
+                let why = match start {
+                    Start::Manual => "a person starts it here",
+                    Start::OnProposal => "it has run as often as it may by itself",
+                };
+                log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
+                    "{party} proposes session {session}, which waits for somebody to approve: {why}");
+                self.tell(News::Proposal(session.clone(), party, true));
+                // Asked: what is left is to see when it is none any more.
+                Some(instant)
+            }
+        }
+    }
+
+    /// Whether a runner of `session` is at work, as its run directory shows.
+    fn runs_here(&self, session: &SessionName) -> bool {
+        let running = record::running(&self.place).unwrap_or_default();
+        let of = |directory: &PathBuf| record::read(directory).ok().map(|record| record.session);
+        running.iter().any(|directory| of(directory).as_ref() == Some(session))
+    }
+
+    /// The tally of `session` as it is on disk. One that cannot be read allows nothing, which is
+    /// told once.
+    pub(super) fn tally(&mut self, session: &SessionName) -> Tally {
+        let read = Tally::read(&tally::path(&self.place, session));
+        let unreadable = read.as_ref().err().map(ToString::to_string);
+        let known = &mut self.entry(session).unreadable;
+        if let Some(why) = unreadable.as_ref().filter(|_| *known != unreadable) {
+            log::error!(MPYC_SESSION = session.as_str();
+                "how often session {session} has run is not known, so it does not start by itself: {why}");
+        }
+        *known = unreadable;
+        read.unwrap_or(Tally { runs: u32::MAX, last: 0 })
+    }
+
+    /// Shows how things stand.
+    fn show(&mut self) {
+        let instant = Instant::now();
+        let sessions = self.sessions.iter().filter_map(|(name, entry)| {
+            let declared = entry.declared.as_ref()?;
+            let session = SessionStatus {
+                start: declared.definition.settings.start,
+                activity: entry.seat.activity(),
+                waits: entry.seat.waits(),
+                runs: entry.tally.runs,
+                here: entry.seat.here(instant),
+            };
+            Some((name.clone(), session))
+        });
+        let sessions = sessions.collect();
+        let claims = self.identity.borrow().claims().clone();
+        let status = Status {
+            party: Some(self.party.clone()),
+            network: claims.network.to_string(),
+            address: Some(claims.address),
+            expiry: claims.not_after,
+            sessions,
+            ..self.outputs.status.borrow().clone()
+        };
+        let up = self.hubs.is_empty() || status.hubs_up() > 0;
+        let text = status.to_string();
+        self.outputs.status.send_if_modified(|known| {
+            let changed = *known != status;
+            *known = status;
+            changed
+        });
+        if up && !self.ready {
+            self.ready = true;
+            log::info!("ready: {text}");
+            notify::ready(&text);
+        } else if self.told != text {
+            notify::status(&text);
+        }
+        self.told = text;
+    }
+}
