@@ -1,14 +1,17 @@
 //! `ping`: a party that is there answers, one that is not is told of in plain words, and a run that
 //! is asked goes on undisturbed.
 
+mod certify;
 mod common;
 
 use std::process::Output;
 
 use anyhow::{Result, ensure};
+use certify::certify;
 use common::{LIMIT, PATIENT, SUM, completes, demo, running, three};
 use mpyc_party_lab::party::{Party, Session};
 use serde_json::Value;
+use time::Duration;
 
 fn ping(party: &Party, arguments: &[&str]) -> Result<Output> {
     Ok(party.command().arg("ping").args(arguments).output()?)
@@ -81,5 +84,23 @@ fn whoever_is_not_there_is_told_of_in_words() -> Result<()> {
     let deaf = said(&ping(alice, &["bob", "--wait", "1s"])?);
     ensure!(deaf.contains("no hub can be asked"), "{deaf}");
     ensure!(deaf.contains(&network.hub_address().to_string()), "which hub: {deaf}");
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_party_that_slept_for_days_renews_its_certificate_first() -> Result<()> {
+    let mut network = three()?;
+    network.declare(&demo(SUM))?;
+    let bob = network.party("bob").run("demo")?;
+    bob.wait_for("waiting", LIMIT)?;
+    let alice = network.party("alice");
+    certify(&network, alice, Duration::days(3))?;
+    let answer = ping(alice, &["bob", "--count", "1"])?;
+    ensure!(answer.status.success(), "{}", said(&answer));
+    drop(bob);
+    certify(&network, alice, Duration::days(3))?;
+    network.kill_hub();
+    let told = said(&ping(network.party("alice"), &["bob", "--wait", "1s"])?);
+    ensure!(told.contains("has expired, and cannot be renewed"), "{told}");
     Ok(network.end()?)
 }

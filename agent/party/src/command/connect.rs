@@ -66,7 +66,7 @@ impl Connect {
     }
 
     async fn connect(self, common: &Common, mut config: Config, store: Store) -> Outcome {
-        let Present { me, identity, hubs } = Present::of(&config, store)?;
+        let Present { me, identity, hubs } = Present::of(&config, store).await?;
         let pin = config.peers.get(&self.party).and_then(|peer| peer.key);
         let circle = Circle::exposed(identity.clone(), me, self.party.clone(), pin)?;
         // Who exposes ports does not show itself in the local network.

@@ -62,7 +62,7 @@ impl Ping {
         store: Store,
         shared: Vec<Definition>,
     ) -> Outcome {
-        let Present { me, identity, hubs } = Present::of(config, store)?;
+        let Present { me, identity, hubs } = Present::of(config, store).await?;
         let mut searches = JoinSet::new();
         for definition in shared {
             let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
+use mpyc_party_core::claims::ClaimsError;
 use mpyc_party_core::name::PartyName;
+use mpyc_party_hub::now;
 use mpyc_party_transport::Identity;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,11 +34,16 @@ pub(super) struct Present {
 }
 
 impl Present {
-    /// Loads the key; inside a tokio runtime.
-    pub(super) fn of(config: &Config, store: Store) -> anyhow::Result<Self> {
-        let (identity, me) = store.load_party()?;
-        identity.claims().check_validity(mpyc_party_hub::now())?;
+    /// Loads the key, and renews the certificate first where nobody would accept it any more.
+    pub(super) async fn of(config: &Config, store: Store) -> anyhow::Result<Self> {
+        let (mut identity, me) = store.load_party()?;
         let hubs = config.hubs(store.hubs()?);
+        if let Err(ClaimsError::Expired { .. }) = identity.claims().check_validity(now()) {
+            let renewed = store.renew_if_due(&hubs, &identity).await;
+            let renewed = renewed.context("the certificate has expired, and cannot be renewed")?;
+            identity = renewed.unwrap_or(identity);
+        }
+        identity.claims().check_validity(now())?;
         let identity = keep_fresh(store, hubs.clone(), identity);
         Ok(Self { me, identity, hubs })
     }
