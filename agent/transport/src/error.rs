@@ -107,13 +107,14 @@ pub(crate) fn refusal(alert: AlertDescription) -> &'static str {
 }
 
 /// What an error of a connection means to people, where its own text is for programmers: rustls
-/// explains a connection that ended without a farewell by the address of its manual.
+/// explains a connection that ended without a farewell by the address of its manual. Its text is all
+/// that tells it from other ends, which have a reason of their own.
 pub(crate) fn in_plain_words(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            io::Error::new(error.kind(), "the connection was closed without a farewell")
-        }
-        _ => error,
+    let rustls = |text: String| text.contains("close_notify");
+    if error.kind() == io::ErrorKind::UnexpectedEof && rustls(error.to_string()) {
+        io::Error::new(error.kind(), "the connection was closed without a farewell")
+    } else {
+        error
     }
 }
 

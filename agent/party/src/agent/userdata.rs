@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::session::words::visible;
+
 /// How long the answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Largest answer in bytes; DigitalOcean takes 64 KiB of user data.
@@ -38,7 +40,7 @@ pub fn content(answer: &str) -> Result<Zeroizing<String>, String> {
     match head.split(' ').nth(1) {
         Some("200") => Ok(Zeroizing::new(body.to_owned())),
         Some("404") => Ok(Zeroizing::default()),
-        _ => Err(format!("it answers «{}»", head.lines().next().unwrap_or_default())),
+        _ => Err(format!("it answers «{}»", visible(head.lines().next().unwrap_or_default()))),
     }
 }
 
