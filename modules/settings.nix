@@ -13,6 +13,18 @@ let
 
   given = lib.filterAttrsRecursive (_: value: value != null) cfg.settings;
 
+  # Named entries, each with the options of `file`.
+  entries =
+    file:
+    types.attrsOf (
+      types.submodule (
+        import file {
+          inherit lib;
+          toml = format.type;
+        }
+      )
+    );
+
   # The program that runs on the machine that builds.
   checker =
     if pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform then
@@ -92,14 +104,7 @@ in
           };
           expose = mkOption {
             default = { };
-            type = types.attrsOf (
-              types.submodule (
-                import ./expose-options.nix {
-                  inherit lib;
-                  toml = format.type;
-                }
-              )
-            );
+            type = entries ./expose-options.nix;
             example = lib.literalExpression ''
               {
                 ssh = {
@@ -116,14 +121,7 @@ in
           };
           sessions = mkOption {
             default = { };
-            type = types.attrsOf (
-              types.submodule (
-                import ./session-options.nix {
-                  inherit lib;
-                  toml = format.type;
-                }
-              )
-            );
+            type = entries ./session-options.nix;
             example = lib.literalExpression ''
               {
                 demo = {

@@ -216,6 +216,21 @@ impl Store {
         self.load().map(Some)
     }
 
+    /// The `identity`, renewed where that is due; one that cannot be renewed as it is, with why, for
+    /// people: it may be valid for hours still.
+    pub async fn freshest(
+        &self,
+        hubs: &[String],
+        identity: Identity,
+    ) -> (Identity, Option<String>) {
+        match self.renew_if_due(hubs, &identity).await {
+            Ok(renewed) => (renewed.unwrap_or(identity), None),
+            Err(error) => {
+                (identity, Some(format!("the certificate could not be renewed: {error}")))
+            }
+        }
+    }
+
     /// The key, made and written first where there is none. Of two processes that enrol at once, both
     /// have the one that was first: the token is good for one key.
     fn key(&self) -> Result<Zeroizing<Vec<u8>>, IdentityError> {

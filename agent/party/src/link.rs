@@ -43,7 +43,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use accept::{bind, bind_exactly};
+pub use accept::bind_exactly;
 pub use carry::{CarrierError, Carriers};
 pub use circle::Circle;
 use connection::Way;

@@ -19,11 +19,12 @@ use super::bus::{News, Wish};
 use super::declared::{self, Declared, Ear, Hearsay};
 use super::door::{Circles, Door, Knock};
 use super::metrics::Metrics;
+use super::notify::{self, Heartbeat};
 use super::proposal::{Activity, Seat};
 use super::runners::{self, Desk, Runners};
 use super::start::Starter;
 use super::status::Status;
-use super::{AgentError, Order, notify};
+use super::{AgentError, Order};
 use crate::config::{Config, Place};
 use crate::identity::{Store, keep_fresh};
 use crate::link::handover::Progress;
@@ -160,7 +161,7 @@ impl Daemon {
         tokio::spawn(runners::serve(socket, desk));
         let door = Door::new(runners, self.circles.subscribe(), knocks);
         tokio::spawn(door.serve(listener));
-        let mut heartbeat = notify::heartbeat().map(tokio::time::interval);
+        let mut heartbeat = Heartbeat::begin();
         let mut identity = self.identity.clone();
         log::info!("this is {}, on port {port}", self.party);
         loop {
@@ -178,7 +179,7 @@ impl Daemon {
                 Some((session, event)) = self.hearsay.1.recv() => self.hear(session, event),
                 Some(Ok(ending)) = self.starting.join_next() => self.started(ending),
                 Ok(()) = identity.changed() => log::info!("the certificate was renewed"),
-                () = beat(&mut heartbeat) => notify::alive(),
+                () = heartbeat.beat() => {}
                 () = until(wake) => {}
             }
         }
@@ -201,13 +202,6 @@ fn home(
     let root = identity.borrow().root().fingerprint;
     let tag = Tag::agent(&root, party);
     Ear::new(None, (tag, Vec::new()), hubs, identity, hearsay)
-}
-
-async fn beat(interval: &mut Option<tokio::time::Interval>) {
-    match interval {
-        Some(interval) => drop(interval.tick().await),
-        None => std::future::pending().await,
-    }
 }
 
 async fn until(wake: Option<Instant>) {

@@ -1,9 +1,8 @@
 //! What a service manager is told: whether the agent or a hub is ready, what it waits for, that it
 //! lives.
 
-use std::time::Duration;
-
 use sd_notify::NotifyState;
+use tokio::time::{Interval, interval};
 
 /// Tells the service manager; without one, nobody.
 fn tell(states: &[NotifyState<'_>]) {
@@ -40,14 +39,24 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// How often [`alive`] is to be told; half of what the service manager waits. None where it does
-/// not watch.
-#[must_use]
-pub(crate) fn heartbeat() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|patience| patience / 2).filter(|beat| !beat.is_zero())
-}
+/// What a service manager that watches is told, for as long as the event loop goes round in which
+/// this is awaited.
+pub(crate) struct Heartbeat(Option<Interval>);
 
-/// The agent's event loop goes round.
-pub(crate) fn alive() {
-    tell(&[NotifyState::Watchdog]);
+impl Heartbeat {
+    /// Twice as often as the service manager demands; never where it does not watch. Inside a tokio
+    /// runtime.
+    pub(crate) fn begin() -> Self {
+        let beat = sd_notify::watchdog_enabled().map(|patience| patience / 2);
+        Self(beat.filter(|beat| !beat.is_zero()).map(interval))
+    }
+
+    /// Tells it when that is due. May be cancelled.
+    pub(crate) async fn beat(&mut self) {
+        match &mut self.0 {
+            Some(interval) => drop(interval.tick().await),
+            None => std::future::pending().await,
+        }
+        tell(&[NotifyState::Watchdog]);
+    }
 }

@@ -8,16 +8,14 @@ use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Identity, quic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Interval, interval};
 
 use super::stop::{self, Wish};
 use super::{Common, Outcome, logging, runtime};
-use crate::agent::notify;
+use crate::agent::notify::{self, Heartbeat};
 use crate::config::runtime::find_agent;
 use crate::config::{Config, ConfigError, Place, rules};
 use crate::discovery::findable::Findable;
 use crate::identity::{Store, keep_fresh};
-use crate::link;
 use crate::link::expose::{Allowed, serve};
 use crate::link::handover::{self, Attendant, Entrance};
 
@@ -86,14 +84,14 @@ async fn expose(
     let findable = Findable::begin(tag, audience, port, quic.clone(), &hubs, &identity);
     let serving = serve(identity, allowed.subscribe(), tag, entrance, quic.clone(), findable);
     let mut serving = std::pin::pin!(serving);
-    let mut heartbeat = notify::heartbeat().map(interval);
+    let mut heartbeat = Heartbeat::begin();
     tell(&allowed.borrow());
     loop {
         tokio::select! {
             () = &mut serving => break,
             () = &mut stop => break,
             Some(()) = reloads.recv() => reload(place, &allowed),
-            () = beat(&mut heartbeat) => notify::alive(),
+            () = heartbeat.beat() => {}
         }
     }
     notify::stopping();
@@ -104,11 +102,9 @@ async fn expose(
 
 /// The identity, renewed where that is due.
 async fn fresh(store: &Store, hubs: &[String]) -> anyhow::Result<Identity> {
-    let (identity, _) = store.load_party()?;
-    match store.renew_if_due(hubs, &identity).await {
-        Ok(Some(renewed)) => return Ok(renewed),
-        Ok(None) => {}
-        Err(error) => log::warn!("the certificate could not be renewed: {error}"),
+    let (identity, failed) = store.freshest(hubs, store.load_party()?.0).await;
+    if let Some(why) = failed {
+        log::warn!("{why}");
     }
     Ok(identity)
 }
@@ -126,9 +122,7 @@ async fn enter(
             Err(error) => log::info!("this process listens by itself: {error}"),
         }
     }
-    // An agent that is away comes back for its port.
-    let port = if agent.is_some() { 0 } else { config.listen.port };
-    Ok((Entrance::Own(link::bind(port).await?), None))
+    Ok((Entrance::own(agent, config.listen.port).await?, None))
 }
 
 fn allowed(config: &Config) -> Allowed {
@@ -158,11 +152,4 @@ fn tell(allowed: &Allowed) {
     };
     log::info!("{text}");
     notify::ready(&text);
-}
-
-async fn beat(heartbeat: &mut Option<Interval>) {
-    match heartbeat {
-        Some(heartbeat) => drop(heartbeat.tick().await),
-        None => std::future::pending().await,
-    }
 }

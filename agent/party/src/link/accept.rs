@@ -22,7 +22,7 @@ const OPENING: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// What the system says when no port can be had at all.
-pub async fn bind(port: u16) -> io::Result<TcpListener> {
+pub(super) async fn bind(port: u16) -> io::Result<TcpListener> {
     match bind_exactly(port).await {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => bind_exactly(0).await,
         bound => bound,

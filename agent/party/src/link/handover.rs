@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::accept::bind;
 use super::packets::Packets;
 
 /// How long an agent may take to answer.
@@ -288,6 +289,16 @@ pub enum Entrance {
 }
 
 impl Entrance {
+    /// A port of one's own, without the `agent`: the configured one where there is none, any where one
+    /// is away, which comes back for its port.
+    ///
+    /// # Errors
+    /// What the system says when no port can be had at all.
+    pub async fn own(agent: Option<&Path>, port: u16) -> io::Result<Self> {
+        let port = if agent.is_some() { 0 } else { port };
+        bind(port).await.map(Self::Own)
+    }
+
     /// The port that peers are told.
     ///
     /// # Errors

@@ -32,6 +32,13 @@ fn with_agent() -> Result<(Network, Machine, u16)> {
     Ok((network, machine, port))
 }
 
+/// The tag of session demo in this network.
+fn demo_tag(network: &Network) -> Result<Tag> {
+    let root = Store::new(&network.party("alice").state()).load()?.root().fingerprint;
+    let roster = NAMES.map(|name| name.parse().unwrap_or_else(|_| unreachable!()));
+    Ok(Tag::new(&root, &"demo".parse()?, &roster))
+}
+
 /// A connection went through the agent to the runner of this session.
 fn handed(machine: &Machine, session: &str) -> Result<usize> {
     machine.tells(&format!("a connection goes to the runner of session {session}"))
@@ -200,9 +207,7 @@ fn who_knocks_once_and_leaves_proposes_nothing_any_more() -> Result<()> {
     network.party("bob").configure(&head(port, ""))?;
     network.declare(&demo(SUM))?;
     let machine = Machine::start(network.party("bob"))?.ready()?;
-    let root = Store::new(&network.party("alice").state()).load()?.root().fingerprint;
-    let roster = NAMES.map(|name| name.parse().unwrap_or_else(|_| unreachable!()));
-    let tag = Tag::new(&root, &"demo".parse()?, &roster);
+    let tag = demo_tag(&network)?;
     ensure!(!dial(&network, port, tag, Protocol::Control)?.is_empty(), "nobody is here");
     let idle = "hubs reached: 1 of 1";
     let proposed = machine.tells(&format!("{idle}, sessions: demo proposed"))?;
@@ -215,9 +220,7 @@ fn who_knocks_once_and_leaves_proposes_nothing_any_more() -> Result<()> {
 #[test]
 fn who_does_not_know_a_session_is_shown_no_certificate() -> Result<()> {
     let (network, machine, port) = with_agent()?;
-    let root = Store::new(&network.party("alice").state()).load()?.root().fingerprint;
-    let roster = NAMES.map(|name| name.parse().unwrap_or_else(|_| unreachable!()));
-    let tag = Tag::new(&root, &"demo".parse()?, &roster);
+    let tag = demo_tag(&network)?;
     let unknown = dial(&network, port, tag, Protocol::Control)?;
     ensure!(unknown.contains("has no part in this session"), "{unknown}");
     // Declared, but without a runner: nobody is there yet, and who asks is not linked to an agent.

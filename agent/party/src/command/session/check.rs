@@ -185,13 +185,10 @@ async fn certificate(
     identity: Identity,
     findings: &mut Findings,
 ) -> Identity {
-    let identity = match store.renew_if_due(hubs, &identity).await {
-        Ok(renewed) => renewed.unwrap_or(identity),
-        Err(error) => {
-            output::warn(format!("the certificate could not be renewed: {error}"));
-            identity
-        }
-    };
+    let (identity, failed) = store.freshest(hubs, identity).await;
+    if let Some(why) = failed {
+        output::warn(why);
+    }
     let claims = identity.claims();
     let valid = claims.check_validity(now()).map_err(|error| error.to_string());
     let (role, network) = (&claims.role, &claims.network);

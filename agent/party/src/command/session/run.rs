@@ -15,8 +15,8 @@ use crate::config::Config;
 use crate::config::runtime::find_agent;
 use crate::discovery::Finder;
 use crate::identity::{Store, keep_fresh};
+use crate::link::Circle;
 use crate::link::handover::{self, Attendant, Entrance, Registration};
-use crate::link::{self, Circle};
 use crate::runner::report::Telling;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, Launch, PrepareError};
@@ -109,14 +109,11 @@ async fn appear(
     store: Store,
     view: &mut dyn View,
 ) -> anyhow::Result<(Circle, Finder)> {
-    let (mut identity, party) = store.load_party()?;
+    let (identity, party) = store.load_party()?;
     let hubs = config.hubs(store.hubs()?);
-    match store.renew_if_due(&hubs, &identity).await {
-        Ok(Some(renewed)) => identity = renewed,
-        Ok(None) => {}
-        Err(error) => {
-            view.show(Notice::Warning(&format!("the certificate could not be renewed: {error}")));
-        }
+    let (identity, failed) = store.freshest(&hubs, identity).await;
+    if let Some(why) = failed {
+        view.show(Notice::Warning(&why));
     }
     identity.claims().check_validity(mpyc_party_hub::now())?;
     let me = definition.index_of(&party)?;
@@ -143,9 +140,7 @@ async fn enter(
             Err(error) => log::info!("this runner listens by itself: {error}"),
         }
     }
-    // An agent that is away comes back for its port.
-    let port = if agent.is_some() { 0 } else { config.listen.port };
-    Ok((Entrance::Own(link::bind(port).await?), None))
+    Ok((Entrance::own(agent, config.listen.port).await?, None))
 }
 
 /// Meets the other parties and runs what was prepared.
