@@ -51,6 +51,7 @@ pub struct Router {
     nat: Nat,
     firewall: Firewall,
     rebound: AtomicU16,
+    zone: AtomicU16,
 }
 
 impl Router {
@@ -65,8 +66,8 @@ impl Router {
         let namespace = Arc::clone(&uplink.namespace);
         SH.run(&namespace, "echo 1 > /proc/sys/net/ipv4/ip_forward\n", None)?;
         let inside = Arc::new(Switch::inside(namespace, subnet, uplink.place())?);
-        let rebound = AtomicU16::new(0);
-        let router = Self { name: name.into(), uplink, inside, nat, firewall, rebound };
+        let (rebound, zone) = (AtomicU16::new(0), AtomicU16::new(0));
+        let router = Self { name: name.into(), uplink, inside, nat, firewall, rebound, zone };
         router.rule()?;
         Ok(router)
     }
@@ -112,9 +113,7 @@ impl Router {
     /// If the system refuses, or after some forty times.
     pub fn rebind(&self) -> Result<(), LabError> {
         self.rebound.fetch_add(1, Ordering::Relaxed);
-        self.rule()?;
-        // The kernel forgets the mappings of an address that goes.
-        self.uplink.reappear()
+        self.forget()
     }
 
     /// Gets another address from its provider, on which all mappings are new.
@@ -122,7 +121,16 @@ impl Router {
     /// # Errors
     /// If the system refuses, or no address is left.
     pub fn renumber(&self) -> Result<(), LabError> {
-        self.uplink.renumber()
+        self.uplink.renumber()?;
+        self.forget()
+    }
+
+    /// Connections are tracked in another zone from here on, where none is known. At once: that the
+    /// kernel forgets what it masqueraded behind an address that went is true a while later, and
+    /// takes the first new mappings with it.
+    fn forget(&self) -> Result<(), LabError> {
+        self.zone.fetch_add(1, Ordering::Relaxed);
+        self.rule()
     }
 
     fn rule(&self) -> Result<(), LabError> {
@@ -145,10 +153,19 @@ impl Router {
             }
             Nat::Easy | Nat::Symmetric => String::new(),
         };
+        let zone = self.zone.load(Ordering::Relaxed);
         format!(
             "table ip router
              delete table ip router
              table ip router {{
+               chain tracking {{
+                 type filter hook prerouting priority raw;
+                 ct zone set {zone}
+               }}
+               chain tracking_own {{
+                 type filter hook output priority raw;
+                 ct zone set {zone}
+               }}
                chain addressed {{
                  type filter hook input priority 0;
                  iifname wan ct state new drop
@@ -170,23 +187,26 @@ impl Router {
                  {}
                }}
              }}\n",
-            self.masquerade()
+            self.mapping()
         )
     }
 
-    fn masquerade(&self) -> String {
+    /// Not `masquerade`: its mappings end with the address or the interface, which `forget` does
+    /// for every kind, and when it is called.
+    fn mapping(&self) -> String {
+        let Some(own) = self.ip() else { return String::new() };
         let (first, count) = REBOUND;
         match (self.nat, self.rebound.load(Ordering::Relaxed)) {
-            (Nat::Symmetric, _) => "oifname wan masquerade random,fully-random".into(),
+            (Nat::Symmetric, _) => format!("oifname wan snat to {own} random,fully-random"),
             (Nat::Easy, times @ 1..) => {
                 let first = first.saturating_add((times - 1).saturating_mul(count));
                 let ports = format!("{first}-{}", first.saturating_add(count - 1));
                 format!(
-                    "oifname wan meta l4proto {{ tcp, udp }} masquerade to :{ports}
-                     oifname wan masquerade"
+                    "oifname wan meta l4proto {{ tcp, udp }} snat to {own}:{ports}
+                     oifname wan snat to {own}"
                 )
             }
-            (Nat::Easy | Nat::FullCone, _) => "oifname wan masquerade".into(),
+            (Nat::Easy | Nat::FullCone, _) => format!("oifname wan snat to {own}"),
         }
     }
 }

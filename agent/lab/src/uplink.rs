@@ -143,11 +143,6 @@ impl Uplink {
     /// Takes the interface down and up again with addresses that nobody has had.
     pub(crate) fn renumber(&self) -> Result<(), LabError> {
         self.number.store(self.switch.number()?, Ordering::Relaxed);
-        self.reappear()
-    }
-
-    /// Takes the interface down and up again, with the address that it should have.
-    pub(crate) fn reappear(&self) -> Result<(), LabError> {
         let interface = self.interface;
         let gone = format!("link set {interface} down\naddr flush dev {interface}\n");
         IP.run(&self.namespace, &(gone + &self.appear()), None)
