@@ -141,7 +141,7 @@ impl Authority {
         Ok(Role::from_dns_name(&name)?.1)
     }
 
-    /// Signs a certificate for a recorded member and records it.
+    /// Signs a certificate for a recorded member and records it in place of those that have expired.
     fn sign(
         &self,
         c: &Connection,
@@ -160,6 +160,7 @@ impl Authority {
         let certificate = certificate.der().to_vec();
         let claims = Claims::from_der(&certificate)?;
         self.root.covers(&claims)?;
+        records::empty_expired(c, member.id, signed(now))?;
         records::add_certificate(c, &claims.serial.0, member.id, signed(last), &certificate)?;
         Ok(certificate)
     }

@@ -269,6 +269,13 @@ pub(crate) fn add_certificate(
     c.execute(sql, params![serial, member, expires, certificate]).map(drop)
 }
 
+/// Empties the certificates of a member that have expired: of those, the serial numbers are enough.
+pub(crate) fn empty_expired(c: &Connection, member: i64, now: i64) -> rusqlite::Result<usize> {
+    let sql = "UPDATE certificates SET certificate = x''
+               WHERE member = ?1 AND expires < ?2 AND certificate <> x''";
+    c.execute(sql, params![member, now])
+}
+
 /// A member's latest certificate and when it expires.
 pub(crate) fn certificate(c: &Connection, member: i64) -> rusqlite::Result<Option<(i64, Vec<u8>)>> {
     let sql = "SELECT expires, certificate FROM certificates WHERE member = ?1
@@ -287,5 +294,20 @@ mod tests {
         let first = add();
         connection.execute("DELETE FROM members", []).unwrap();
         assert!(add() > first);
+    }
+
+    #[test]
+    fn an_expired_certificate_leaves_its_serial_number() {
+        let connection = open(Path::new(":memory:")).unwrap();
+        let member = add_member(&connection, 1, "alice", &[], PublicKey([1; 32])).unwrap();
+        for (serial, expires) in [(1, 10), (2, 20), (3, 30)] {
+            add_certificate(&connection, &[serial], member, expires, &[7; 600]).unwrap();
+        }
+        assert_eq!(empty_expired(&connection, member, 21).unwrap(), 2);
+        assert_eq!(empty_expired(&connection, member, 21).unwrap(), 0, "emptied once");
+        let sql = "SELECT count(*), sum(length(certificate)) FROM certificates";
+        let kept = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        assert_eq!(connection.query_row(sql, [], kept).unwrap(), (3, 600));
+        assert_eq!(certificate(&connection, member).unwrap(), Some((30, vec![7; 600])));
     }
 }
