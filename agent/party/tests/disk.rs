@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use common::{ENDLESS, LIMIT, SUM, all_blame, blames, demo, three};
+use common::{ENDLESS, LIMIT, SUM, all_blame, blames, demo, run_by_way_of, three};
 use mpyc_party_lab::party::{Party, Run};
 
 /// Runs a program with a small file system in place of a directory, holding a copy of it.
@@ -23,16 +23,12 @@ exec "$@"
 
 /// Starts the session «demo» of `party` on a disk of `size` that is mounted with `options`.
 fn run_on_disk(party: &Party, size: &str, options: &str) -> Result<Run> {
-    let mut program = party.command();
-    program.args(["session", "run", "demo", "--json", "-vv"]);
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.arg("--map-root-user");
     }
     command.args(["--mount", "sh", "-c", WITH_DISK, "sh", size, options]).arg(party.state());
-    command.arg(program.get_program()).args(program.get_args());
-    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Ok(party.run_by(command)?)
+    run_by_way_of(command, party)
 }
 
 #[test]

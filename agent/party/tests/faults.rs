@@ -3,10 +3,15 @@
 
 mod common;
 
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use common::{ENDLESS, LIMIT, SUM, all_blame, blames, completes, demo, fails, running, three};
+use common::{
+    ENDLESS, LIMIT, SUM, all_blame, blames, completes, demo, fails, run_by_way_of, running, three,
+};
 use rustix::process::Signal;
 
 const GRACE: Duration = Duration::from_secs(3);
@@ -207,5 +212,28 @@ fn a_party_outside_the_roster_is_told_so() -> Result<()> {
         "{}",
         run.said()
     );
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_runner_without_descriptors_says_so_and_leaves_a_verdict() -> Result<()> {
+    let network = three()?;
+    network.declare(&demo(SUM))?;
+    let alice = network.party("alice");
+    for limit in [5, 9, 12, 16, 20, 24] {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n $0; exec \"$@\"", &limit.to_string()]);
+        let mut run = run_by_way_of(limited, alice)?;
+        ensure!(run.exit(LIMIT)?.code() == Some(1), "{limit}: {}", run.said());
+        ensure!(run.said().contains("Too many open files"), "{limit}: {}", run.said());
+    }
+    let records = alice.runs().into_iter().map(|run| run.join("record.json"));
+    let records: Vec<PathBuf> = records.filter(|record| record.exists()).collect();
+    ensure!(records.len() > 2, "hardly a run began");
+    for record in records {
+        let text = fs::read_to_string(record)?;
+        let told: serde_json::Value = serde_json::from_str(&text)?;
+        ensure!(told["verdict"]["failed"]["stage"] == "prepare", "{text}");
+    }
     Ok(network.end()?)
 }

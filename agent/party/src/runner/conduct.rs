@@ -1,6 +1,7 @@
 //! Feeds the run's machine with what happens, and does what it says, until there is a verdict and
 //! the others know of it.
 
+mod means;
 mod peers;
 mod program;
 
@@ -11,17 +12,18 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::{Action, Event, Patience, Run};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
-use mpyc_party_transport::quic;
 use tokio::sync::{mpsc, watch};
+
+use means::Means;
 
 use super::child::{Launcher, Order};
 use super::inspect::{Inspector, Snapshot};
-use super::launch::Launch;
+use super::launch::{Launch, abandon};
 use super::outages::Outages;
-use super::output::{self, Kept, Line};
+use super::output::{Kept, Line};
 use super::sandbox;
 use super::streams::{StreamEvent, Streams};
-use super::view::{Channel, Notice, View};
+use super::view::{Notice, View};
 use crate::discovery::Finder;
 use crate::link::handover::Entrance;
 use crate::link::moves::Moves;
@@ -85,21 +87,18 @@ pub async fn conduct(
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
-    let port = entrance.port()?;
-    let (entry, shown_entry) = watch::channel(None);
-    let quic = quic::Endpoint::bind(port);
-    if let Err(error) = &quic {
-        view.show(Notice::Warning(&format!("no UDP, so no QUIC to anybody: {error}")));
-    }
-    let quic = quic.ok();
-    let (links, link_events) = Links::open(circle.clone(), entrance, quic.clone(), shown_entry)?;
+    let means = match Means::take(&circle, entrance, sandboxed, &directory.path, view) {
+        Ok(means) => means,
+        Err(error) => {
+            let party = &circle.roster.as_slice()[circle.me];
+            let why = Reason::Local(error.to_string().into());
+            abandon(directory, party, why).map_err(io::Error::other)?;
+            return Err(error);
+        }
+    };
+    let Means { port, quic, links, link_events, entry, lines, kept, launcher, process, nonce } =
+        means;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
-    let (line_sender, lines) = mpsc::channel(256);
-    tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
-    tokio::spawn(output::pump(Channel::Log, sandboxed.stderr, line_sender));
-    output::feed(sandboxed.stdin);
-    let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
     let settings = &definition.settings;
     let patience = Patience { deadline: settings.deadline, grace: settings.grace };
     let (me, roster) = (circle.me, circle.roster.clone());
@@ -107,9 +106,9 @@ pub async fn conduct(
     let outages = Outages::new(roster.len());
     let mut conductor = Conductor {
         machine: Run::new(me, roster, circle.root(), patience),
-        kept: Kept::create(&directory.path).map_err(io::Error::other)?,
-        launcher: Launcher::new(sandboxed.control)?,
-        process: sandboxed.process,
+        kept,
+        launcher,
+        process,
         began: Instant::now(),
         definition,
         copied,

@@ -72,7 +72,12 @@ impl Launch {
     }
 }
 
-fn abandon(mut run: RunDirectory, party: &PartyName, reason: Reason) -> Result<Verdict, FileError> {
+/// Writes down that a run never met anybody, and why.
+pub(super) fn abandon(
+    mut run: RunDirectory,
+    party: &PartyName,
+    reason: Reason,
+) -> Result<Verdict, FileError> {
     let (who, stage, observer) = (vec![party.clone()], Stage::Prepare, party.clone());
     let verdict = Verdict::Failed(Failure { who, stage, reason, observer, via: None });
     run.record.party = Some(party.clone());

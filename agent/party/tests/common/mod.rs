@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mpyc_party_lab::party::{Network, Outcome, Run, Session};
+use mpyc_party_lab::party::{Network, Outcome, Party, Run, Session};
 
 /// Far longer than anything here takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -70,6 +71,15 @@ pub(crate) fn running(network: &Network, session: &Session) -> Result<Vec<Run>> 
         })?;
     }
     Ok(runs)
+}
+
+/// Starts the session «demo» of `party` by a program that takes what to run as its arguments.
+pub(crate) fn run_by_way_of(mut way: Command, party: &Party) -> Result<Run> {
+    let mut program = party.command();
+    program.args(["session", "run", "demo", "--json", "-vv"]);
+    way.arg(program.get_program()).args(program.get_args());
+    way.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ok(party.run_by(way)?)
 }
 
 /// The run completes.
