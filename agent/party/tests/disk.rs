@@ -58,7 +58,7 @@ fn a_disk_that_fills_up_during_the_run_ends_it_everywhere() -> Result<()> {
     let network = three()?;
     let talkative = ENDLESS.replace(
         "while True:\n",
-        "while True:\n    if mpc.pid == 1: print('\\n'.join(['x' * 1000] * 300))\n",
+        "while True:\n    if mpc.pid == 1: print('\\n'.join(['x' * 1000] * 300)); print('nearly')\n",
     );
     network.declare(&demo(&talkative))?;
     let mut others = vec![network.party("alice").run("demo")?, network.party("carol").run("demo")?];
@@ -66,6 +66,7 @@ fn a_disk_that_fills_up_during_the_run_ends_it_everywhere() -> Result<()> {
     for run in others.iter().chain([&bob]) {
         run.wait_for_line("running", LIMIT)?;
     }
+    bob.wait_for_line("nearly", LIMIT)?;
     let due = Instant::now();
     for outcome in all_blame(&mut others, due, &["bob"], "local")? {
         ensure!(outcome.text.contains("No space left"), "{}", outcome.text);

@@ -111,8 +111,9 @@ fn a_frozen_runner_is_named_after_the_grace_time() -> Result<()> {
 fn a_program_that_ends_with_an_error_ends_the_run() -> Result<()> {
     let network = three()?;
     let failing = format!("import sys\n{ENDLESS}")
-        .replace("while True:\n", "while True:\n    if mpc.pid == 1: sys.exit(3)\n");
+        .replace("while True:\n", "while True:\n    if mpc.pid == 1: print('now'); sys.exit(3)\n");
     let mut runs = running(&network, &demo(&failing))?;
+    runs[1].wait_for_line("now", LIMIT)?;
     for outcome in all_blame(&mut runs, Instant::now(), &["bob"], "ended")? {
         ensure!(outcome.failure()["reason"]["ended"]["status"] == 3, "{}", outcome.text);
     }
@@ -125,9 +126,10 @@ fn a_program_that_raises_ends_the_run_and_its_log_says_why() -> Result<()> {
     let network = three()?;
     let failing = ENDLESS.replace(
         "while True:\n",
-        "while True:\n    if mpc.pid == 2: raise ValueError('the reason why')\n",
+        "while True:\n    if mpc.pid == 2: print('now'); raise ValueError('the reason why')\n",
     );
     let mut runs = running(&network, &demo(&failing))?;
+    runs[2].wait_for_line("now", LIMIT)?;
     for outcome in all_blame(&mut runs, Instant::now(), &["carol"], "ended")? {
         ensure!(outcome.failure()["reason"]["ended"]["status"] == 1, "{}", outcome.text);
     }
@@ -166,11 +168,13 @@ fn a_runner_stopped_while_it_waits_says_so_too() -> Result<()> {
 #[test]
 fn a_program_that_writes_without_end_is_stopped() -> Result<()> {
     let network = three()?;
-    let talkative = ENDLESS
-        .replace("while True:\n", "while True:\n    if mpc.pid == 1: print('x' * 1000 * 1000)\n");
+    let talkative = ENDLESS.replace(
+        "while True:\n",
+        "while True:\n    if mpc.pid == 1: print('x' * 1000 * 1000); print('nearly')\n",
+    );
     let mut runs = running(&network, &demo(&talkative).set("output", "1"))?;
-    let due = Instant::now();
-    all_blame(&mut runs, due, &["bob"], "output-limit")?;
+    runs[1].wait_for_line("nearly", LIMIT)?;
+    all_blame(&mut runs, Instant::now(), &["bob"], "output-limit")?;
     let kept = network.party("bob").runs().pop().map(|run| run.join("output.txt"));
     ensure!(std::fs::metadata(kept.unwrap_or_default())?.len() <= 1 << 20, "more was kept");
     Ok(network.end()?)
