@@ -26,7 +26,7 @@ mod why;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use mpyc_party_core::name::PartyName;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -188,6 +188,7 @@ fn no_dumps() -> std::io::Result<()> {
 }
 
 /// A runtime of one thread: what this program does at once it does by waiting.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot begin to wait for anything")
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use anstream::{eprint, eprintln, println};
 use anstyle::{AnsiColor, Style};
+use rustix::io::Errno;
 use serde::Serialize;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -19,6 +20,10 @@ pub(super) fn error(error: &anyhow::Error) {
         if !shown.contains(&cause) {
             shown = format!("{shown}: {cause}");
         }
+    }
+    // By its words: some libraries hide what the system said in errors of their own.
+    if shown.contains(&std::io::Error::from(Errno::MFILE).to_string()) {
+        shown += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
     }
     eprintln!("{BAD}error:{BAD:#} {shown}");
 }

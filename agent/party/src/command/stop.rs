@@ -1,14 +1,21 @@
 //! The wish that this process ends, as the commands hear of it.
 
+use anyhow::Context;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-pub(super) use crate::runner::stop::{Wish, asked as heard, watch};
+use crate::runner::stop;
+pub(super) use crate::runner::stop::{Wish, asked as heard};
+
+/// From now on wishes are kept, as [`stop::watch`] does.
+pub(super) fn watch(wish: Wish) -> anyhow::Result<()> {
+    stop::watch(wish).context("cannot watch for being asked to end")
+}
 
 /// Completes when somebody asks this process to end, or its terminal is closed; for a command that
 /// is simply ended by that before.
 pub(super) async fn asked() {
     if let Err(error) = watch(Wish::OrHangup) {
-        log::warn!("signals cannot be watched: {error}");
+        log::warn!("{error:#}");
     }
     heard().await;
 }
