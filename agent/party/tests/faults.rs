@@ -134,7 +134,7 @@ fn a_program_that_raises_ends_the_run_and_its_log_says_why() -> Result<()> {
         ensure!(outcome.failure()["reason"]["ended"]["status"] == 1, "{}", outcome.text);
     }
     let log = network.party("carol").runs().pop().map(|run| run.join("log.txt"));
-    let log = std::fs::read_to_string(log.unwrap_or_default())?;
+    let log = fs::read_to_string(log.unwrap_or_default())?;
     ensure!(log.contains("ValueError: the reason why"), "{log}");
     Ok(network.end()?)
 }
@@ -176,7 +176,7 @@ fn a_program_that_writes_without_end_is_stopped() -> Result<()> {
     runs[1].wait_for_line("nearly", LIMIT)?;
     all_blame(&mut runs, Instant::now(), &["bob"], "output-limit")?;
     let kept = network.party("bob").runs().pop().map(|run| run.join("output.txt"));
-    ensure!(std::fs::metadata(kept.unwrap_or_default())?.len() <= 1 << 20, "more was kept");
+    ensure!(fs::metadata(kept.unwrap_or_default())?.len() <= 1 << 20, "more was kept");
     Ok(network.end()?)
 }
 

@@ -119,8 +119,8 @@ impl Ear {
         hearsay: mpsc::Sender<Hearsay>,
     ) -> Self {
         let circle = &declared.circle;
-        let me = circle.roster.get(circle.me);
-        let others = circle.roster.iter().filter(|party| Some(*party) != me).cloned().collect();
+        let me = circle.own_name();
+        let others = circle.roster.iter().filter(|party| *party != me).cloned().collect();
         Self::new(Some(name.clone()), (circle.tag, others), hubs, identity, hearsay)
     }
 }

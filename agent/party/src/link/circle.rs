@@ -75,6 +75,12 @@ impl Circle {
         (0..self.roster.len()).filter(move |&i| i != me)
     }
 
+    /// This party's name.
+    #[must_use]
+    pub fn own_name(&self) -> &PartyName {
+        self.name(self.me)
+    }
+
     pub(super) fn name(&self, index: usize) -> &PartyName {
         &self.roster.as_slice()[index]
     }
@@ -87,6 +93,6 @@ impl Circle {
 
     /// Whether this party decides which connection to `peer` becomes the link.
     pub(super) fn controls(&self, peer: usize) -> bool {
-        self.name(self.me) < self.name(peer)
+        self.own_name() < self.name(peer)
     }
 }

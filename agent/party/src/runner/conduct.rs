@@ -90,9 +90,8 @@ pub async fn conduct(
     let means = match Means::take(&circle, entrance, sandboxed, &directory.path, view) {
         Ok(means) => means,
         Err(error) => {
-            let party = &circle.roster.as_slice()[circle.me];
             let why = Reason::Local(error.to_string().into());
-            abandon(directory, party, why).map_err(io::Error::other)?;
+            abandon(directory, circle.own_name(), why).map_err(io::Error::other)?;
             return Err(error);
         }
     };
@@ -206,7 +205,7 @@ impl Conductor<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
             session: self.definition.name.clone(),
-            party: self.circle.roster.as_slice()[self.circle.me].clone(),
+            party: self.circle.own_name().clone(),
             run: record.run.clone(),
             started: record.started.clone(),
             stage,
@@ -225,7 +224,7 @@ impl Conductor<'_> {
     async fn begin(&mut self) -> io::Result<()> {
         let start = Order::start(&self.definition, &self.copied, self.circle.me);
         self.launcher.send(&start, None).await?;
-        self.directory.record.party = self.circle.roster.get(self.circle.me).cloned();
+        self.directory.record.party = Some(self.circle.own_name().clone());
         self.directory.record.enter(Stage::Find, Duration::ZERO);
         Ok(())
     }

@@ -109,7 +109,7 @@ impl Conductor<'_> {
         self.unmet = self.definition.unmet(versions).map(|text| Reason::Local(text.into()));
         let components = self.definition.components(&self.copied, versions);
         let identity = self.circle.identity();
-        let Some(party) = self.circle.roster.get(self.circle.me).cloned() else { return Ok(()) };
+        let party = self.circle.own_name().clone();
         let shown = format!("mpyc-party {}, {versions}", env!("CARGO_PKG_VERSION"));
         let entry = Entry {
             party,
