@@ -25,6 +25,8 @@
 //! Beside sessions, a party may [`expose`] ports of its machine to some others, so that those who
 //! administer it reach it wherever it is.
 
+#![forbid(unsafe_code)]
+
 pub mod agreement;
 pub mod alias;
 pub mod candidate;

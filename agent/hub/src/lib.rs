@@ -6,6 +6,8 @@
 //! network: it answers «where is bob?» to those whom bob allows, passes ciphertext on between
 //! them, and that is all.
 
+#![forbid(unsafe_code)]
+
 mod authority;
 mod beacon;
 mod clock;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use agent::{Agent, Bus};
 pub use expose::{Expose, rules};
 pub use place::Place;
-pub use session::{Demand, Policy, Session, Start};
+pub use session::{Demand, Session, Start};
 
 /// The port of hubs and parties where none is configured.
 pub const DEFAULT_PORT: u16 = 4747;

@@ -16,7 +16,6 @@ mod output;
 pub mod python;
 mod rehearse;
 pub mod report;
-pub mod sandbox;
 pub mod stop;
 mod streams;
 pub mod view;

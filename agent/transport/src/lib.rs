@@ -6,6 +6,8 @@
 //! early data, one ALPN per [`Protocol`]. What MPyC says goes over a succession of them, as [`resume`]
 //! carries it; what else two parties connect goes over one, as [`pipe`] does.
 
+#![forbid(unsafe_code)]
+
 mod accept;
 mod carrier;
 mod dial;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::roster::Roster;
+use mpyc_party_sandbox::Policy;
 use serde::{Deserialize, Serialize};
 
 /// A declared computation.
@@ -85,20 +86,6 @@ impl std::fmt::Display for Start {
             Self::OnProposal => "on-proposal",
         })
     }
-}
-
-/// Whether the run may go on without the whole sandbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Policy {
-    /// The run is refused where a layer cannot be had. (Landlock alone may be missing, with a
-    /// warning: it only guards once more what the namespaces guard.)
-    #[default]
-    Required,
-    /// Where namespaces are not allowed, the run goes on without them, and warns. Nothing is hidden
-    /// then but what landlock and seccomp hide, there is no `/tmp`, and paths that the sandbox would
-    /// show elsewhere are used where they are.
-    BestEffort,
 }
 
 /// A demanded Python version: major and minor.

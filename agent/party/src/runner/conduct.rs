@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::{Action, Event, Patience, Run};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
+use mpyc_party_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
 use means::Means;
@@ -21,7 +22,6 @@ use super::inspect::{Inspector, Snapshot};
 use super::launch::{Launch, abandon};
 use super::outages::Outages;
 use super::output::{Kept, Line};
-use super::sandbox;
 use super::streams::{StreamEvent, Streams};
 use super::view::{Notice, View};
 use crate::discovery::Finder;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::{Failure, Reason, Stage, Verdict};
+use mpyc_party_sandbox::{self as sandbox, Limits, Mount, Plan, SandboxError, Sandboxed};
 
 use super::python::{self, Python};
-use super::sandbox::{self, Limits, Mount, Plan, SandboxError, Sandboxed};
 use super::stop;
 use super::view::{Notice, View};
 use crate::config::files::{self, FileError};

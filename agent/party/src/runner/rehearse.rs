@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
 
+use mpyc_party_sandbox::Sandboxed;
 use tokio::time::timeout;
 
 use super::child::{Launcher, Order, Report};
-use super::sandbox::Sandboxed;
 use crate::session::words::printable;
 use crate::session::{Copied, Definition, Versions};
 

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::roster::Roster;
+use mpyc_party_sandbox::Sandboxed;
 use tempfile::TempDir;
 
 use super::findings::Findings;
 use crate::config::{Config, Place, Session};
 use crate::runner::python::Python;
-use crate::runner::sandbox::Sandboxed;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, PrepareError};
 use crate::session::{self, Copied, Definition};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_hub::now;
+use mpyc_party_sandbox::Sandboxed;
 use mpyc_party_transport::Identity;
 use serde_json::{Value, json};
 
@@ -22,7 +23,6 @@ use crate::config::{Config, Place};
 use crate::discovery::Finder;
 use crate::identity::{Store, keep_fresh};
 use crate::link::Circle;
-use crate::runner::sandbox::Sandboxed;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, rehearse};
 use crate::session::words::{names, visible};

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_sandbox::Policy;
 use serde_json::json;
 
 use super::super::{Common, Outcome, output};
 use super::runs;
 use crate::config::files;
-use crate::config::{Config, Policy, Session, Start};
+use crate::config::{Config, Session, Start};
 use crate::identity::Store;
 use crate::session::bundle::{hash, minute};
 use crate::session::words::{duration, threshold, visible};

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use mpyc_party_core::agreement::Entry;
+use mpyc_party_sandbox::{Process, Sandboxed};
 use mpyc_party_transport::quic;
 use tokio::sync::{mpsc, watch};
 
@@ -11,7 +12,6 @@ use crate::link::handover::Entrance;
 use crate::link::{Circle, LinkEvent, Links};
 use crate::runner::child::Launcher;
 use crate::runner::output::{self, Kept, Line};
-use crate::runner::sandbox::{Process, Sandboxed};
 use crate::runner::view::{Channel, Notice, View};
 
 /// The ends that a run holds.

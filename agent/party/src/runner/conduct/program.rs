@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::Event;
-use mpyc_party_core::verdict::Reason;
+use mpyc_party_core::verdict::{Exit, Reason};
+use mpyc_party_sandbox as sandbox;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::child::Report;
 use super::super::output::Line;
-use super::super::sandbox;
 use super::super::view::Notice;
 use super::Conductor;
 use crate::session::Versions;
@@ -37,7 +37,8 @@ impl Conductor<'_> {
                 return self.happen(Event::Failed(Reason::Frozen)).await;
             }
             sandbox::Event::Continued => return Ok(()),
-            sandbox::Event::Exited(exit) => exit,
+            sandbox::Event::Exited(sandbox::Exit::Status(status)) => Exit::Status(status),
+            sandbox::Event::Exited(sandbox::Exit::Signal(signal)) => Exit::Signal(signal),
         };
         self.exited = true;
         self.directory.record.exit = Some(exit);

@@ -1,13 +1,22 @@
 //! The running sandbox as the runner sees it: stops, continuations, its end, and killing it.
 
-use mpyc_party_core::verdict::Exit;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
+use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as Changes, SignalKind, signal};
+
+/// How the sandboxed program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It returned this status; 0 is success.
+    Status(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
 
 /// What happened to the sandboxed program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +33,7 @@ pub enum Event {
 const EVENT_SIZE: usize = 5;
 
 impl Event {
-    pub(super) fn to_bytes(self) -> [u8; EVENT_SIZE] {
+    pub(crate) fn to_bytes(self) -> [u8; EVENT_SIZE] {
         let (letter, number) = match self {
             Self::Stopped => (b'T', 0),
             Self::Continued => (b'C', 0),
@@ -49,13 +58,13 @@ impl Event {
 
 /// Whether to wait for a change or to look for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     Block,
     Look,
 }
 
 /// The next change of state of a child, if there is one.
-pub(super) fn wait(child: &OwnedFd, wait: Wait) -> io::Result<Option<Event>> {
+pub(crate) fn wait(child: &OwnedFd, wait: Wait) -> io::Result<Option<Event>> {
     let mut options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::CONTINUED;
     if wait == Wait::Look {
         options |= WaitIdOptions::NOHANG;
@@ -100,7 +109,7 @@ enum Reports {
 }
 
 impl Process {
-    pub(super) fn new(init: OwnedFd, reports: OwnedFd) -> Self {
+    pub(crate) fn new(init: OwnedFd, reports: OwnedFd) -> Self {
         let reports = Reports::Unwatched(reports);
         Self { init, reaped: false, reports, reported: None, ended: None }
     }

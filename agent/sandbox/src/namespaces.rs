@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::error::{Failure, Stage};
+use crate::error::{Failure, Stage};
 
 /// All in one clone: the user namespace comes first and pays for the others.
-pub(super) const ALL: libc::c_int = libc::CLONE_NEWUSER
+pub(crate) const ALL: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
@@ -21,26 +21,26 @@ const ORDINARY: u32 = 1000;
 const HOST_NAME: &[u8] = b"sandbox";
 
 /// The user and group outside, to be read before the user namespace hides them.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     user: u32,
     group: u32,
 }
 
 impl Identity {
-    pub(super) fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         Self {
             user: rustix::process::geteuid().as_raw(),
             group: rustix::process::getegid().as_raw(),
         }
     }
 
-    pub(super) fn is_root(&self) -> bool {
+    pub(crate) fn is_root(&self) -> bool {
         self.user == 0
     }
 
     /// Maps this user and group, and no others, into the new user namespace. The kernel lets a
     /// process without privileges map its group only after it has given up `setgroups`.
-    pub(super) fn enter(&self) -> Result<(), Failure> {
+    pub(crate) fn enter(&self) -> Result<(), Failure> {
         write("/proc/self/setgroups", "deny")?;
         write("/proc/self/uid_map", &line(self.user))?;
         write("/proc/self/gid_map", &line(self.group))?;
@@ -59,7 +59,7 @@ fn write(path: &str, text: &str) -> Result<(), Failure> {
 }
 
 /// What to change on this machine so that namespaces can be made.
-pub(super) fn remedy() -> &'static str {
+pub(crate) fn remedy() -> &'static str {
     let setting = |path| fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
     if setting("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
         "User namespaces are switched off: set the sysctl user.max_user_namespaces to 1000 or more"

@@ -8,26 +8,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::process::PidfdFlags;
 
-use super::SandboxError;
+use crate::SandboxError;
 
 /// The status of a child that failed before or instead of its task.
-pub(super) const FAILED: i32 = 127;
+pub(crate) const FAILED: i32 = 127;
 
 /// Refuses where other threads run: a child has only the calling one, and finds the locks of all
 /// others, the allocator's too, as they were.
-pub(super) fn require_single_thread() -> Result<(), SandboxError> {
+pub(crate) fn require_single_thread() -> Result<(), SandboxError> {
     let tasks = std::fs::read_dir("/proc/self/task").map_err(SandboxError::Channels)?.count();
     if tasks == 1 { Ok(()) } else { Err(SandboxError::Threads(tasks)) }
 }
 
 /// A descriptor that becomes readable when this process ends.
-pub(super) fn own_pidfd() -> io::Result<OwnedFd> {
+pub(crate) fn own_pidfd() -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?)
 }
 
 /// Forks, into new namespaces as `flags` say. The child runs `task` and exits with what it
 /// returns; the parent gets a pidfd. Only for processes with a single thread.
-pub(super) fn clone(flags: libc::c_int, task: impl FnOnce() -> i32) -> io::Result<OwnedFd> {
+pub(crate) fn clone(flags: libc::c_int, task: impl FnOnce() -> i32) -> io::Result<OwnedFd> {
     let mut pidfd: RawFd = -1;
     let flags = libc::c_long::from(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
     // SAFETY: without CLONE_VM this is a fork: the child continues on a copy of all memory and of
@@ -48,19 +48,19 @@ pub(super) fn clone(flags: libc::c_int, task: impl FnOnce() -> i32) -> io::Resul
 }
 
 /// Makes `number` refer to what `descriptor` refers to, and to survive exec.
-pub(super) fn place(descriptor: impl AsFd, number: RawFd) -> io::Result<()> {
+pub(crate) fn place(descriptor: impl AsFd, number: RawFd) -> io::Result<()> {
     // SAFETY: dup2 touches no memory. It may close `number`: callers are children that own no
     // descriptor of that number any more.
     check(unsafe { libc::dup2(descriptor.as_fd().as_raw_fd(), number) }.into())
 }
 
 /// Has exec close all descriptors from `first` upwards.
-pub(super) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     close_range(first, RawFd::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
 /// Closes all descriptors but these, now. Only for a process that uses no other any more.
-pub(super) fn close_all_but(keep: &[&dyn AsFd]) -> io::Result<()> {
+pub(crate) fn close_all_but(keep: &[&dyn AsFd]) -> io::Result<()> {
     let mut keep: Vec<RawFd> = keep.iter().map(|fd| fd.as_fd().as_raw_fd()).collect();
     keep.sort_unstable();
     let mut first = 0;
@@ -79,7 +79,7 @@ fn close_range(first: RawFd, last: RawFd, flags: libc::c_uint) -> io::Result<()>
 }
 
 /// Sets mount attributes (`MOUNT_ATTR_*`) on the mount of `tree` and all below it.
-pub(super) fn set_mount_attributes(tree: impl AsFd, attributes: u64) -> io::Result<()> {
+pub(crate) fn set_mount_attributes(tree: impl AsFd, attributes: u64) -> io::Result<()> {
     let change =
         libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let here: &CStr = c"";
@@ -97,7 +97,7 @@ pub(super) fn set_mount_attributes(tree: impl AsFd, attributes: u64) -> io::Resu
 }
 
 /// Gives every signal its default effect and unblocks all: both would outlive exec.
-pub(super) fn reset_signals() {
+pub(crate) fn reset_signals() {
     // SAFETY: SIG_DFL runs no code of ours, the set is initialised by sigemptyset; signals that
     // cannot be changed answer with an error that means nothing here.
     unsafe {

@@ -11,15 +11,15 @@ use landlock::{
     RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
-use super::error::{Failure, Stage};
-use super::init::{Isolation, Setup};
-use super::mounts::{DEVICES, PRIVATE_TMP};
+use crate::error::{Failure, Stage};
+use crate::init::{Isolation, Setup};
+use crate::mounts::{DEVICES, PRIVATE_TMP};
 
 /// The newest version whose rights we know. Older kernels enforce what they have of it.
 const VERSION: ABI = ABI::V10;
 
 /// Restricts this process, and says so where the kernel has no landlock.
-pub(super) fn restrict(setup: &Setup<'_>) -> Result<Option<String>, Failure> {
+pub(crate) fn restrict(setup: &Setup<'_>) -> Result<Option<String>, Failure> {
     let status = apply(setup).map_err(Failure::of(Stage::Landlock))?;
     let missing = "the kernel has no landlock, the second line of defence for files: start it \
                    with «landlock» in the lsm= parameter";

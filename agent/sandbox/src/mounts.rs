@@ -15,14 +15,14 @@ use rustix::mount::{
     OpenTreeFlags, UnmountFlags,
 };
 
-use super::Plan;
-use super::error::{Failure, Stage};
+use crate::Plan;
+use crate::error::{Failure, Stage};
 
 /// The directory in which the program may write.
-pub(super) const PRIVATE_TMP: &str = "/tmp";
+pub(crate) const PRIVATE_TMP: &str = "/tmp";
 /// What Python and libraries open by name. Not `/dev/zero`: shared mappings of it are memory that
 /// no limit counts.
-pub(super) const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
+pub(crate) const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
 
 /// Room for mount points and links.
 const ROOT_OPTIONS: [(&str, &str); 3] = [("size", "1m"), ("nr_inodes", "16384"), ("mode", "0755")];
@@ -34,7 +34,7 @@ enum Item {
 }
 
 /// Makes the private root and moves into it. The working directory is `/` after.
-pub(super) fn enter(plan: &Plan) -> Result<(), Failure> {
+pub(crate) fn enter(plan: &Plan) -> Result<(), Failure> {
     let private = Failure::at(Stage::PrivateRoot);
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(private)?;
@@ -88,7 +88,7 @@ fn copy(source: &Path, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
     let tree = rustix::mount::open_tree(CWD, source, flags)?;
-    super::sys::set_mount_attributes(&tree, attributes.bits().into())?;
+    crate::sys::set_mount_attributes(&tree, attributes.bits().into())?;
     Ok(tree)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::namespaces;
+use crate::namespaces;
 
 /// A step of making the sandbox, in the order in which they are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl fmt::Display for Stage {
 
 /// A failed step as the child reports it to the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     stage: Stage,
     /// The path or the limit at which it failed; may be empty.
     place: String,
@@ -77,24 +77,24 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(stage: Stage, place: impl Into<String>, error: impl Into<io::Error>) -> Self {
+    pub(crate) fn new(stage: Stage, place: impl Into<String>, error: impl Into<io::Error>) -> Self {
         let error = error.into();
         let errno = error.raw_os_error();
         Self { stage, place: place.into(), reason: error.to_string(), errno }
     }
 
     /// For `map_err`: this step failed, for a reason that a library puts into words.
-    pub(super) fn of<E: fmt::Display>(stage: Stage) -> impl FnOnce(E) -> Self {
+    pub(crate) fn of<E: fmt::Display>(stage: Stage) -> impl FnOnce(E) -> Self {
         move |error| Self::new(stage, "", io::Error::other(error.to_string()))
     }
 
     /// For `map_err`: this step failed, with nothing more to say.
-    pub(super) fn at<E: Into<io::Error>>(stage: Stage) -> impl FnOnce(E) -> Self {
+    pub(crate) fn at<E: Into<io::Error>>(stage: Stage) -> impl FnOnce(E) -> Self {
         move |error| Self::new(stage, "", error)
     }
 
     /// For `map_err`: this step failed at `path`.
-    pub(super) fn on<E: Into<io::Error>>(stage: Stage, path: &Path) -> impl FnOnce(E) -> Self {
+    pub(crate) fn on<E: Into<io::Error>>(stage: Stage, path: &Path) -> impl FnOnce(E) -> Self {
         move |error| Self::new(stage, path.display().to_string(), error)
     }
 }
@@ -159,12 +159,12 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
-    pub(super) fn clone(error: io::Error) -> Self {
+    pub(crate) fn clone(error: io::Error) -> Self {
         Self::Clone { error, remedy: remedy() }
     }
 
     /// Whether namespaces are what is missing here, so that going without them may help.
-    pub(super) fn is_about_isolation(&self) -> bool {
+    pub(crate) fn is_about_isolation(&self) -> bool {
         match self {
             Self::Clone { .. } => true,
             Self::Step { stage, .. } => is_isolation(*stage),
@@ -173,7 +173,7 @@ impl SandboxError {
     }
 
     /// The warning to show when the program runs without namespaces because of this error.
-    pub(super) fn without_isolation(&self) -> String {
+    pub(crate) fn without_isolation(&self) -> String {
         format!(
             "the program runs without namespaces of its own: it is not hidden from other \
              processes and sockets of this user. Reason: {}",

@@ -4,8 +4,23 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Limits, SandboxError};
-use crate::config::Policy;
+use serde::{Deserialize, Serialize};
+
+use crate::{Limits, SandboxError};
+
+/// Whether the run may go on without the whole sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The run is refused where a layer cannot be had. (Landlock alone may be missing, with a
+    /// warning: it only guards once more what the namespaces guard.)
+    #[default]
+    Required,
+    /// Where namespaces are not allowed, the run goes on without them, and warns. Nothing is hidden
+    /// then but what landlock and seccomp hide, there is no `/tmp`, and paths that the sandbox would
+    /// show elsewhere are used where they are.
+    BestEffort,
+}
 
 /// A file or directory of the host that the program sees, read-only.
 ///
@@ -48,7 +63,7 @@ pub struct Plan {
 
 impl Plan {
     /// Finds mistakes before anything is started.
-    pub(super) fn check(&self) -> Result<(), SandboxError> {
+    pub(crate) fn check(&self) -> Result<(), SandboxError> {
         absolute("interpreter", &self.interpreter)?;
         absolute("working directory", &self.working_directory)?;
         for mount in &self.mounts {
@@ -74,7 +89,7 @@ impl Plan {
 
     /// Where on the host a path inside is, for a program that runs without a private root. Text
     /// that is no path at or below a mount is returned as it is.
-    pub(super) fn on_host(&self, inside: &OsStr) -> OsString {
+    pub(crate) fn on_host(&self, inside: &OsStr) -> OsString {
         let path = Path::new(inside);
         let below = |mount: &Mount| {
             let rest = path.strip_prefix(&mount.target).ok()?.to_owned();

@@ -3,10 +3,10 @@
 use rustix::io::Errno;
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
-use super::error::{Failure, Stage};
+use crate::error::{Failure, Stage};
 
 /// Empties all capability sets and forbids exec to fill them again.
-pub(super) fn drop_all() -> Result<(), Failure> {
+pub(crate) fn drop_all() -> Result<(), Failure> {
     apply().map_err(Failure::at(Stage::Privileges))
 }
 

@@ -25,10 +25,10 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use super::error::{Failure, Stage};
+use crate::error::{Failure, Stage};
 
 /// Installs the filter for this process, for good.
-pub(super) fn install() -> Result<(), Failure> {
+pub(crate) fn install() -> Result<(), Failure> {
     let program = filter().map_err(Failure::of(Stage::Seccomp))?;
     seccompiler::apply_filter(&program).map_err(Failure::of(Stage::Seccomp))
 }
@@ -87,7 +87,7 @@ fn equal(
 const ALL_BITS: u64 = u32::MAX as u64;
 /// The rest of a socket's type are flags.
 const SOCKET_TYPE: u64 = 0xf;
-const NAMESPACES: i32 = super::namespaces::ALL;
+const NAMESPACES: i32 = crate::namespaces::ALL;
 const MAPPING: i32 = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_GROWSDOWN;
 
 const fn bits(flags: i32) -> u64 {

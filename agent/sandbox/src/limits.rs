@@ -2,9 +2,9 @@
 
 use rustix::process::{Resource, Rlimit};
 
-use super::error::{Failure, Stage};
-use super::init::Isolation;
-use super::namespaces::Identity;
+use crate::error::{Failure, Stage};
+use crate::init::Isolation;
+use crate::namespaces::Identity;
 
 /// Room for Python, numpy and a few buffers, on the smallest machine.
 const LEAST_MEMORY: u64 = 512 << 20;
@@ -42,7 +42,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Applies them to this process.
-    pub(super) fn apply(&self, isolation: Isolation) -> Result<(), Failure> {
+    pub(crate) fn apply(&self, isolation: Isolation) -> Result<(), Failure> {
         // One byte: too little for a file, and the one value that also keeps the kernel from
         // handing a dump, with the secrets in it, to a crash collector.
         lower(Resource::Core, 1)?;
@@ -59,7 +59,7 @@ impl Limits {
 }
 
 /// Says so where the limit on threads does not hold.
-pub(super) fn without_effect(runner: &Identity, isolation: Isolation) -> Option<String> {
+pub(crate) fn without_effect(runner: &Identity, isolation: Isolation) -> Option<String> {
     let warning = if isolation == Isolation::None {
         "without a user namespace there is no limit on threads"
     } else if runner.is_root() {

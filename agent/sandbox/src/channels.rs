@@ -13,8 +13,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use serde::{Deserialize, Serialize};
 
-use super::SandboxError;
-use super::error::Failure;
+use crate::SandboxError;
+use crate::error::Failure;
 
 /// More than set-up takes on a busy Raspberry Pi; a hanging network mount takes for ever.
 const SETUP_TIME: Duration = Duration::from_secs(20);
@@ -24,27 +24,27 @@ const MESSAGES_SIZE: u64 = 64 * 1024;
 const FIRST_DESCRIPTOR: i32 = 10;
 
 /// What the runner keeps.
-pub(super) struct RunnerEnds {
-    pub(super) control: OwnedFd,
-    pub(super) stdin: OwnedFd,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
-    pub(super) messages: OwnedFd,
-    pub(super) reports: OwnedFd,
+pub(crate) struct RunnerEnds {
+    pub(crate) control: OwnedFd,
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) messages: OwnedFd,
+    pub(crate) reports: OwnedFd,
 }
 
 /// What init and payload get.
-pub(super) struct ChildEnds {
-    pub(super) control: OwnedFd,
-    pub(super) stdin: OwnedFd,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
-    pub(super) messages: Messages,
-    pub(super) reports: OwnedFd,
+pub(crate) struct ChildEnds {
+    pub(crate) control: OwnedFd,
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) messages: Messages,
+    pub(crate) reports: OwnedFd,
 }
 
 /// Makes them all, close-on-exec.
-pub(super) fn open() -> io::Result<(RunnerEnds, ChildEnds)> {
+pub(crate) fn open() -> io::Result<(RunnerEnds, ChildEnds)> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
     let (control, child_control) = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -81,7 +81,7 @@ enum Message {
 }
 
 /// The child's end of the pipe of set-up messages.
-pub(super) struct Messages(OwnedFd);
+pub(crate) struct Messages(OwnedFd);
 
 impl AsFd for Messages {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -91,12 +91,12 @@ impl AsFd for Messages {
 
 impl Messages {
     /// A layer is missing but the program runs all the same.
-    pub(super) fn warn(&self, text: String) {
+    pub(crate) fn warn(&self, text: String) {
         self.send(&Message::Warning(text));
     }
 
     /// Set-up ends here.
-    pub(super) fn fail(&self, failure: Failure) {
+    pub(crate) fn fail(&self, failure: Failure) {
         self.send(&Message::Failed(failure));
     }
 
@@ -109,7 +109,7 @@ impl Messages {
 }
 
 /// Waits until the program is executed, and returns the warnings.
-pub(super) fn wait_until_started(messages: OwnedFd) -> Result<Vec<String>, SandboxError> {
+pub(crate) fn wait_until_started(messages: OwnedFd) -> Result<Vec<String>, SandboxError> {
     let mut pipe = File::from(messages).take(MESSAGES_SIZE);
     let deadline = Instant::now() + SETUP_TIME;
     let mut text = Vec::new();

@@ -39,11 +39,8 @@ use std::os::fd::OwnedFd;
 
 pub use error::{SandboxError, Stage};
 pub use limits::Limits;
-pub use plan::{Mount, Plan};
-pub use process::{Event, Process};
-
-pub use crate::config::Policy;
-pub use mpyc_party_core::verdict::Exit;
+pub use plan::{Mount, Plan, Policy};
+pub use process::{Event, Exit, Process};
 
 use init::{Isolation, Payload, Setup};
 

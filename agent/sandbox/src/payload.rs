@@ -10,13 +10,13 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-use super::channels::ChildEnds;
-use super::error::{Failure, Stage};
-use super::init::{Isolation, Payload, Setup};
-use super::{seccomp, sys};
+use crate::channels::ChildEnds;
+use crate::error::{Failure, Stage};
+use crate::init::{Isolation, Payload, Setup};
+use crate::{seccomp, sys};
 
 /// Becomes the program; returns an exit status only where that fails.
-pub(super) fn run(setup: &Setup<'_>, init: Pid, ends: &ChildEnds) -> i32 {
+pub(crate) fn run(setup: &Setup<'_>, init: Pid, ends: &ChildEnds) -> i32 {
     match confine(setup, init, ends).and_then(|()| match setup.payload {
         Payload::Nothing => Ok(()),
         Payload::Program => execute(setup).map(|never| match never {}),

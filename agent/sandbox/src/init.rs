@@ -9,21 +9,21 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::channels::ChildEnds;
-use super::error::{Failure, Stage};
-use super::namespaces::Identity;
-use super::process::{self, Event};
-use super::{Plan, landlock, mounts, namespaces, payload, privileges, seccomp, sys};
+use crate::channels::ChildEnds;
+use crate::error::{Failure, Stage};
+use crate::namespaces::Identity;
+use crate::process::{self, Event};
+use crate::{Plan, landlock, mounts, namespaces, payload, privileges, seccomp, sys};
 
 /// Whether the sandbox has namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Isolation {
+pub(crate) enum Isolation {
     Namespaces,
     None,
 }
 
 impl Isolation {
-    pub(super) fn clone_flags(self) -> libc::c_int {
+    pub(crate) fn clone_flags(self) -> libc::c_int {
         match self {
             Self::Namespaces => namespaces::ALL,
             Self::None => 0,
@@ -33,7 +33,7 @@ impl Isolation {
 
 /// What is executed in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Payload {
+pub(crate) enum Payload {
     /// The plan's program.
     Program,
     /// Nothing: all layers are tried, and that is all.
@@ -41,14 +41,14 @@ pub(super) enum Payload {
 }
 
 /// Everything init and payload need to know.
-pub(super) struct Setup<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) payload: Payload,
-    pub(super) isolation: Isolation,
+pub(crate) struct Setup<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) payload: Payload,
+    pub(crate) isolation: Isolation,
 }
 
 /// The whole life of init; returns its exit status.
-pub(super) fn run(
+pub(crate) fn run(
     setup: &Setup<'_>,
     identity: &Identity,
     runner: &OwnedFd,

@@ -7,8 +7,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use mpyc_party::runner::sandbox::{
-    self, Event, Exit, Limits, Mount, Plan, Policy, SandboxError, Sandboxed,
+use mpyc_party_sandbox::{
+    self as sandbox, Event, Exit, Limits, Mount, Plan, Policy, SandboxError, Sandboxed,
 };
 use rustix::net::RecvFlags;
 use rustix::process::{WaitId, WaitIdOptions};
