@@ -33,9 +33,11 @@ pub mod candidate;
 pub mod claims;
 pub mod component;
 pub mod control;
+pub mod credentials;
 pub mod expose;
 mod key;
 pub mod lighthouse;
+pub mod membership;
 pub mod name;
 #[cfg(test)]
 mod numbers;

@@ -14,6 +14,7 @@ mod state;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ use crate::sni::Tag;
 
 pub use state::Lighthouse;
 
+/// How often a party speaks to a lighthouse when there is nothing to say (keepalive).
+pub const KEEPALIVE: Duration = Duration::from_secs(10);
 /// The most bytes of one message, in either direction.
 pub const LONGEST: usize = 16 * 1024;
 

@@ -14,49 +14,20 @@ use mpyc_party_core::lighthouse::{
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::CallId;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_transport::{Secure, frame, quic};
+use mpyc_party_transport::pace::Pace;
+use mpyc_party_transport::{Secure, frame, now, quic};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink, split};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
-use crate::clock::now;
 use crate::standing::Standing;
 
-/// How often a party speaks when there is nothing to say.
-pub(crate) const KEEPALIVE: Duration = Duration::from_secs(10);
 /// After how much silence a connection is taken for dead.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How many answers may wait for a connection that does not read.
 const QUEUE: usize = 256;
 /// How long the other end may take to hang up when it has been told to go.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// How fast the messages of one connection are looked at: some at once, then one in 10 ms.
-#[derive(Debug)]
-pub(crate) struct Pace(Instant);
-
-impl Pace {
-    const EACH: Duration = Duration::from_millis(10);
-    const AT_ONCE: u32 = 32;
-
-    /// What nobody has used for long: now, less what is saved up.
-    fn rested() -> Instant {
-        let now = Instant::now();
-        now.checked_sub(Self::EACH * Self::AT_ONCE).unwrap_or(now)
-    }
-
-    /// Waits as long as the messages so far have used up more than their time.
-    pub(crate) async fn keep(&mut self) {
-        self.0 = self.0.max(Self::rested()) + Self::EACH;
-        sleep_until(self.0).await;
-    }
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(Self::rested())
-    }
-}
 
 /// The connection of a party, and where it is QUIC, the connection of its one stream.
 pub(crate) struct Visitor {
@@ -250,7 +221,9 @@ async fn see_off(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl Async
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mpyc_party_core::lighthouse::KEEPALIVE;
     use tokio::io::duplex;
+    use tokio::time::Instant;
 
     fn enter(beacon: &Beacon, party: &str) -> (ConnectionId, mpsc::Receiver<Answer>) {
         let from = SocketAddr::from(([203, 0, 113, 1], 5));
@@ -292,22 +265,6 @@ mod tests {
         assert!(beacon.with(|state| state.queues.is_empty()));
         let (_far, near) = duplex(16);
         assert_eq!(write(answers, near).await, "it does not read");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_says_little_is_heard_at_once_and_who_says_much_in_time() {
-        let (mut pace, begun) = (Pace::default(), Instant::now());
-        for count in 1..=100 {
-            pace.keep().await;
-            let over = Pace::EACH * u32::saturating_sub(count, Pace::AT_ONCE);
-            assert_eq!(begun.elapsed(), over, "{count}");
-        }
-        sleep(Duration::from_secs(60)).await;
-        let rested = Instant::now();
-        for _ in 0..Pace::AT_ONCE {
-            pace.keep().await;
-        }
-        assert_eq!(rested.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -13,13 +13,12 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{
     CallId, Exchange, LONGEST, Limits, PATIENCE, PipeId, Refusal, Reply, Request,
 };
-use mpyc_party_transport::{Secure, frame};
+use mpyc_party_transport::{Secure, frame, now};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::beacon::Beacon;
-use crate::clock::now;
 use crate::standing::Standing;
 use crate::turns::Fair;
 

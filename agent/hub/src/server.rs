@@ -6,23 +6,23 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mpyc_party_authority::{Authority, AuthorityError};
+use mpyc_party_core::membership::Renewal;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::{lighthouse, relay};
 use mpyc_party_transport::gate::{self, Gate};
 use mpyc_party_transport::{
-    Expect, Identity, Incoming, PATIENCE, Protocol, Secure, TransportError, quic,
+    Expect, Identity, IdentityError, Incoming, PATIENCE, Protocol, Secure, TransportError, now,
+    quic,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::authority::Authority;
 use crate::beacon::{Beacon, Visitor};
-use crate::clock::now;
 use crate::exchange::Relay;
-use crate::refusal::AuthorityError;
 use crate::standing::Standing;
 use crate::strain::Strain;
 use crate::{enrol, renew};
@@ -51,6 +51,17 @@ pub struct Limits {
 /// shall not evict each other.
 const UNDECIDED: gate::Limits = gate::Limits { most: 1024, most_per_address: 64 };
 
+/// Why a hub beside the authority has no certificate.
+#[derive(Debug, thiserror::Error)]
+enum OwnError {
+    /// The authority makes none.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// What it made does not fit together.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
 /// An identity that the authority beside makes anew in time.
 struct Own {
     authority: Arc<Authority>,
@@ -64,14 +75,14 @@ impl Own {
     }
 
     /// The identity, made anew when two thirds of its life are over.
-    fn get(&self, now: u64) -> Result<Identity, AuthorityError> {
+    fn get(&self, now: u64) -> Result<Identity, OwnError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(identity) = current.as_ref()
             && now < identity.claims().renewal_due()
         {
             return Ok(identity.clone());
         }
-        let identity = self.authority.own_identity(&self.role, now)?;
+        let identity = Identity::try_from(self.authority.own_credentials(&self.role, now)?)?;
         *current = Some(identity.clone());
         Ok(identity)
     }
@@ -112,7 +123,7 @@ enum Decided {
     Nothing,
     Lighthouse(Secure),
     Relay(Secure),
-    Renewal(Secure, renew::Request, Arc<Authority>),
+    Renewal(Secure, Renewal, Arc<Authority>),
 }
 
 impl Hub {

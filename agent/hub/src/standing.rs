@@ -4,14 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mpyc_party_authority::{Authority, AuthorityError};
 use mpyc_party_core::claims::{Claims, PublicKey};
 use mpyc_party_core::lighthouse::Reason;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-
-use crate::authority::Authority;
-use crate::refusal::AuthorityError;
 
 /// How often it is looked who was revoked: another process does that.
 const EVERY: Duration = Duration::from_secs(2);

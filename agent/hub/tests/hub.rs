@@ -12,9 +12,12 @@ use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_hub::lighthouse::Event;
-use mpyc_party_hub::{HubConfig, Limits, RequestError, enrol, generate_key, now, renew, serve};
-use mpyc_party_transport::{Expect, Identity, Protocol, TransportError, accept, connect, frame};
+use mpyc_party_hub::{HubConfig, Limits, serve};
+use mpyc_party_net::lighthouse::Event;
+use mpyc_party_net::{RequestError, enrol, renew};
+use mpyc_party_transport::{
+    Expect, Identity, Protocol, TransportError, accept, connect, frame, generate_key, now,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -257,7 +260,8 @@ async fn confused(authority: Identity, certificate: Vec<u8>) -> String {
 async fn what_is_no_renewal_is_not_taken_for_one() {
     let harbour = Harbour::open().await;
     let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let server = harbour.authority.own_identity(&Role::Authority, now()).unwrap();
+    let server = harbour.authority.own_credentials(&Role::Authority, now()).unwrap();
+    let server = Identity::try_from(server).unwrap();
     for (certificate, fine) in [
         (alice.certificate().to_vec(), true),
         (bob.certificate().to_vec(), false),

@@ -12,7 +12,7 @@ use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::lighthouse::{self, Answer, Instance, LONGEST, Over, Reason, Request};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::Limits;
-use mpyc_party_hub::lighthouse::Event;
+use mpyc_party_net::lighthouse::Event;
 use mpyc_party_transport::quic::Endpoint;
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, frame};
 use tokio::sync::mpsc;
@@ -189,7 +189,7 @@ async fn presence_ends_with_the_certificate() {
     assert_eq!(heard(&mut secure, pong_or_goodbye).await, Answer::Pong);
     let end = timeout(SOON, frame::read::<Answer>(&mut secure.stream, LONGEST)).await.unwrap();
     assert!(!matches!(end, Ok(Some(_))), "{end:?}");
-    assert!(mpyc_party_hub::now() >= alice.claims().not_after);
+    assert!(mpyc_party_transport::now() >= alice.claims().not_after);
 }
 
 #[tokio::test]

@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 use harbour::{Harbour, SOON, name, presence, start, tag, until};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{self as rules, CallId, LONGEST, PATIENCE, Refusal, Reply, Request};
-use mpyc_party_hub::lighthouse::{Client, Event};
-use mpyc_party_hub::relay::{call, join};
-use mpyc_party_hub::{Limits, RequestError, now};
-use mpyc_party_transport::{Carrier, Expect, Identity, Incoming, Protocol, Secure, connect, frame};
+use mpyc_party_hub::Limits;
+use mpyc_party_net::RequestError;
+use mpyc_party_net::lighthouse::{Client, Event};
+use mpyc_party_net::relay::{call, join};
+use mpyc_party_transport::{
+    Carrier, Expect, Identity, Incoming, Protocol, Secure, connect, frame, now,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;

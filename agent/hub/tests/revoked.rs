@@ -5,10 +5,10 @@ mod harbour;
 
 use harbour::{Harbour, SOON, name, presence, start, start_udp, tag, until};
 use mpyc_party_core::lighthouse::{Answer, LONGEST, Reason, Request};
-use mpyc_party_hub::lighthouse::Event;
-use mpyc_party_hub::relay::{call, join};
-use mpyc_party_hub::{RequestError, now};
-use mpyc_party_transport::{Secure, frame};
+use mpyc_party_net::RequestError;
+use mpyc_party_net::lighthouse::Event;
+use mpyc_party_net::relay::{call, join};
+use mpyc_party_transport::{Secure, frame, now};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use mpyc_party_hub::{Authority, now};
+use mpyc_party_authority::Authority;
 use mpyc_party_lab::{TempState, mpyc_party};
+use mpyc_party_transport::now;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 

@@ -147,7 +147,7 @@ async fn listen(
 ) -> Result<TcpListener, AgentError> {
     let listener = match given {
         Some(given) => given.set_nonblocking(true).and_then(|()| TcpListener::from_std(given)),
-        None => crate::link::bind_exactly(port).await,
+        None => mpyc_party_net::link::bind_exactly(port).await,
     };
     listener.map_err(|source| AgentError::Listen { port, source })
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::{PartyName, PortName, SessionName};
 use mpyc_party_core::relay;
+use mpyc_party_net::discovery::Sources;
 use serde::{Deserialize, Serialize};
 
 pub use agent::{Agent, Bus};
@@ -216,6 +217,15 @@ impl Config {
     #[must_use]
     pub fn hubs(&self, enrolled: Vec<String>) -> Vec<String> {
         if self.network.hubs.is_empty() { enrolled } else { self.network.hubs.clone() }
+    }
+
+    /// Where other parties are looked for, beside the hubs.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let address =
+            |(name, peer): (&PartyName, &Peer)| Some((name.clone(), peer.address.clone()?));
+        let addresses = self.peers.iter().filter_map(address).collect();
+        Sources { addresses, local: self.network.local_discovery }
     }
 
     /// The configuration as TOML, defaults filled in.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::token::{Token, TokenError};
-use mpyc_party_hub::{RequestError, SignerError, enrol, generate_key, now, renew};
-use mpyc_party_transport::Identity;
+use mpyc_party_net::{RequestError, enrol, renew};
+use mpyc_party_transport::{Identity, KeyError, generate_key, now};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -68,7 +68,7 @@ pub enum IdentityError {
     Request(#[from] RequestError),
     /// No key can be made.
     #[error(transparent)]
-    Key(#[from] SignerError),
+    Key(#[from] KeyError),
     /// The certificate is for a hub or the authority.
     #[error(
         "this is the identity of {0}, not of a party: run this command with a party's state directory"

@@ -5,8 +5,6 @@
 pub mod agent;
 pub mod command;
 pub mod config;
-pub mod discovery;
 pub mod identity;
-pub mod link;
 pub mod runner;
 pub mod session;

@@ -9,6 +9,7 @@
 
 mod child;
 mod conduct;
+pub mod handover;
 pub mod inspect;
 mod launch;
 mod outages;
@@ -16,6 +17,7 @@ mod output;
 pub mod python;
 mod rehearse;
 pub mod report;
+pub mod seqpacket;
 pub mod stop;
 mod streams;
 pub mod view;

@@ -6,8 +6,7 @@ mod network;
 use std::sync::OnceLock;
 
 use mpyc_party::session::bundle::{self, BundleError, LARGEST, Opened};
-use mpyc_party_hub::now;
-use mpyc_party_transport::{Identity, RENEWAL_GRACE};
+use mpyc_party_transport::{Identity, RENEWAL_GRACE, now};
 use network::{Network, Party, says};
 use proptest::prelude::*;
 

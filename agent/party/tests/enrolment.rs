@@ -61,8 +61,8 @@ fn an_expired_token_is_refused() -> Result<()> {
     let network = Network::on_loopback(&[])?;
     let token = network.token(&["--name", "alice", "--valid-for", "0s"])?;
     // It is good until the second is over in which it was made.
-    let made = mpyc_party_hub::now();
-    while mpyc_party_hub::now() <= made {
+    let made = mpyc_party_transport::now();
+    while mpyc_party_transport::now() <= made {
         thread::yield_now();
     }
     let said = refused(&network.newcomer("alice")?, &token)?;

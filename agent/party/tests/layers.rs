@@ -1,4 +1,5 @@
-//! The layers of the design hold: a module imports only from its left, and `core` has no sockets,
+//! The layers of the design hold, where the compiler does not see to it: which crate may depend on
+//! which, that a module of the party imports only from its left, and that `core` has no sockets,
 //! files, clocks or runtime.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -6,8 +7,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of the party, in the order in which they may know each other.
-const LAYERS: [&str; 8] =
-    ["config", "identity", "discovery", "link", "session", "runner", "agent", "command"];
+const LAYERS: [&str; 6] = ["config", "identity", "session", "runner", "agent", "command"];
+/// What each crate of the product may depend on, of the others and of what brings in the outside.
+const CRATES: [(&str, &[&str]); 7] = [
+    ("core", &[]),
+    ("transport", &["mpyc-party-core", "tokio", "rcgen"]),
+    ("net", &["mpyc-party-core", "mpyc-party-transport", "tokio"]),
+    ("authority", &["mpyc-party-core", "rcgen"]),
+    ("hub", &["mpyc-party-core", "mpyc-party-transport", "mpyc-party-authority", "tokio"]),
+    ("sandbox", &["tokio"]),
+    (
+        "party",
+        &[
+            "mpyc-party-core",
+            "mpyc-party-transport",
+            "mpyc-party-net",
+            "mpyc-party-authority",
+            "mpyc-party-hub",
+            "mpyc-party-sandbox",
+            "tokio",
+        ],
+    ),
+];
+/// Dependencies that not every crate may have, beside the crates of the product.
+const RESTRICTED: [&str; 2] = ["tokio", "rcgen"];
 /// What the core may not use: each would bring in the outside world.
 const OUTSIDE: [&str; 12] = [
     "std::net::Tcp",
@@ -84,18 +107,32 @@ fn the_core_knows_nothing_of_the_outside() {
             assert!(!code.contains(outside), "{} uses {outside}", path.display());
         }
     }
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/Cargo.toml");
-    let manifest = fs::read_to_string(manifest).unwrap();
-    for crate_name in ["tokio", "rustls", "rustix", "libc", "getrandom", "time", "mpyc-party-"] {
-        let used = manifest.lines().any(|line| line.starts_with(crate_name));
-        assert!(!used, "the core depends on {crate_name}");
+    for name in ["rustls", "rustix", "libc", "getrandom", "time"] {
+        assert!(!dependencies("core").iter().any(|used| used == name), "the core uses {name}");
+    }
+}
+
+/// What the crate of this folder depends on, except in its tests.
+fn dependencies(folder: &str) -> Vec<String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("Cargo.toml");
+    let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
+    manifest["dependencies"].as_table().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn crates_depend_only_on_those_below_them() {
+    for (folder, allowed) in CRATES {
+        for used in dependencies(folder) {
+            let ruled = used.starts_with("mpyc-party") || RESTRICTED.contains(&used.as_str());
+            assert!(!ruled || allowed.contains(&used.as_str()), "{folder} depends on {used}");
+        }
     }
 }
 
 #[test]
-fn signing_lives_in_the_hub_only() {
-    let signs = ["CertificateParams", "self_signed", "signed_by"];
-    for dir in ["src", "../core/src", "../transport/src"] {
+fn signing_lives_in_the_authority_only() {
+    let signs = ["self_signed", "signed_by"];
+    for dir in ["src", "../core/src", "../transport/src", "../net/src", "../hub/src"] {
         for (path, code) in rust_files(dir) {
             let found = signs.iter().find(|word| code.contains(**word));
             assert!(found.is_none(), "{} uses {found:?}", path.display());
@@ -105,7 +142,8 @@ fn signing_lives_in_the_hub_only() {
 
 #[test]
 fn files_read_in_one_sitting() {
-    for dir in ["src", "../core/src", "../transport/src", "../hub/src", "../lab/src", "tests"] {
+    let crates = CRATES.map(|(folder, _)| format!("../{folder}/src"));
+    for dir in crates.iter().map(String::as_str).chain(["../lab/src", "tests"]) {
         for (path, _) in rust_files(dir) {
             let lines = fs::read_to_string(&path).unwrap().lines().count();
             assert!(lines <= 500, "{} has {lines} lines: split it by what it does", path.display());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mpyc_party_core::claims::{Claims, ClaimsError, PublicKey, Root, RootError};
+use mpyc_party_core::credentials::Credentials;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
@@ -36,6 +37,16 @@ pub enum IdentityError {
     /// The private key belongs to another certificate.
     #[error("the private key does not belong to the certificate, whose key is {0}")]
     Mismatch(PublicKey),
+}
+
+impl TryFrom<Credentials> for Identity {
+    type Error = IdentityError;
+
+    fn try_from(
+        Credentials { certificate, key, root }: Credentials,
+    ) -> Result<Self, IdentityError> {
+        Self::new(certificate, key, root)
+    }
 }
 
 impl Identity {

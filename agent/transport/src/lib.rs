@@ -10,6 +10,7 @@
 
 mod accept;
 mod carrier;
+mod clock;
 mod dial;
 mod error;
 mod expect;
@@ -17,6 +18,8 @@ pub mod forward;
 pub mod frame;
 pub mod gate;
 mod identity;
+mod key_pair;
+pub mod pace;
 pub mod peek;
 pub mod pipe;
 mod provider;
@@ -28,10 +31,12 @@ mod verify;
 
 pub use accept::{Incoming, accept};
 pub use carrier::Carrier;
+pub use clock::now;
 pub use dial::{connect, connect_to_enrol};
 pub use error::{TransportError, is_tampering};
 pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
+pub use key_pair::{KeyError, KeyPair, generate_key};
 pub use mpyc_party_core::path::Kind as Path;
 pub use secure::{Enrolment, PATIENCE, Secure, SecureStream};
 pub use traffic::Traffic;

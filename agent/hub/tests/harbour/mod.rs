@@ -7,16 +7,20 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mpyc_party_authority::{Authority, LIFETIME};
 use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::claims::Fingerprint;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::token::Token;
-use mpyc_party_hub::lighthouse::{Client, Event, Presence};
-use mpyc_party_hub::{Authority, HubConfig, LIFETIME, Limits, enrol, generate_key, now, serve};
+use mpyc_party_hub::{HubConfig, Limits, serve};
+use mpyc_party_net::enrol;
+use mpyc_party_net::lighthouse::{Client, Event, Presence};
 use mpyc_party_transport::quic::Endpoint;
-use mpyc_party_transport::{Expect, Identity, Protocol, Secure, TransportError, connect};
+use mpyc_party_transport::{
+    Expect, Identity, Protocol, Secure, TransportError, connect, generate_key, now,
+};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -114,7 +118,8 @@ impl Harbour {
     /// A party whose certificate expires in a few seconds.
     pub(crate) fn ephemeral(&self, party: &str, seconds: u64) -> Identity {
         let made = now() - LIFETIME + seconds;
-        self.authority.own_identity(&Role::party(name(party)).unwrap(), made).unwrap()
+        let role = Role::party(name(party)).unwrap();
+        self.authority.own_credentials(&role, made).unwrap().try_into().unwrap()
     }
 
     /// Another hub of the network on this one's address, until it is told to stop.

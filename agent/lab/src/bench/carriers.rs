@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use mpyc_party_hub::{Authority, now};
+use mpyc_party_authority::Authority;
 use mpyc_party_lab::topology::Built;
 use mpyc_party_lab::{Host, TempState, Topology};
+use mpyc_party_transport::now;
 
 use super::certificates::{Signer, enrol};
 use super::ends::Over;

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use mpyc_party_authority::Authority;
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::role::Role;
-use mpyc_party_hub::{Authority, generate_key, now};
+use mpyc_party_transport::{generate_key, now};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use mpyc_party_hub::{Authority, HubConfig, Limits, serve};
+use mpyc_party_authority::Authority;
+use mpyc_party_hub::{HubConfig, Limits, serve};
 use mpyc_party_transport::quic::Endpoint;
 use tokio::net::TcpListener;
 

@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 
 use anyhow::Result;
+use mpyc_party_authority::Authority;
 use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_hub::{Authority, now};
 use mpyc_party_transport::quic::Endpoint;
-use mpyc_party_transport::{Expect, Identity, Protocol, connect};
+use mpyc_party_transport::{Expect, Identity, Protocol, connect, now};
 use tokio::net::TcpSocket;
 
 use super::Over;
@@ -47,7 +47,8 @@ impl Crowd {
             let roster: Vec<_> =
                 (first..count.min(first + ROSTER)).map(name).collect::<Result<_>>()?;
             let own = name(number)?;
-            let identity = authority.own_identity(&Role::party(own.clone())?, now())?;
+            let credentials = authority.own_credentials(&Role::party(own.clone())?, now())?;
+            let identity = Identity::try_from(credentials)?;
             let tag = Tag::new(&authority.root().fingerprint, &"load".parse()?, &roster);
             let others = roster.into_iter().filter(|other| *other != own).collect();
             members.push(Member { identity, name: own, tag, others });

@@ -15,7 +15,7 @@ use mpyc_party::session::bundle::{open, seal};
 use mpyc_party::session::proposal::Proposal;
 use mpyc_party_core::roster::Roster;
 use mpyc_party_fuzz::{NETWORK, changed};
-use mpyc_party_hub::now;
+use mpyc_party_transport::now;
 
 const SEAM: &str = "-----BEGIN CERTIFICATE-----";
 

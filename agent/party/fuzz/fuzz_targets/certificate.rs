@@ -8,8 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use mpyc_party_core::claims::{Claims, Root};
 use mpyc_party_fuzz::{NETWORK, changed};
-use mpyc_party_hub::now;
-use mpyc_party_transport::{certified, verify_issued};
+use mpyc_party_transport::{certified, now, verify_issued};
 
 fuzz_target!(|data: &[u8]| {
     let network = &*NETWORK;

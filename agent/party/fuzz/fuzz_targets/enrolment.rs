@@ -13,7 +13,7 @@ use mpyc_party_core::claims::{Claims, PublicKey};
 use mpyc_party_core::role::Role;
 use mpyc_party_core::token::Secret;
 use mpyc_party_fuzz::{NETWORK, changed, key};
-use mpyc_party_hub::now;
+use mpyc_party_transport::now;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
 /// A valid request and the key in it, and the secret of a token.

@@ -13,7 +13,7 @@ use mpyc_party::agent::{token_in, user_data_in};
 use mpyc_party_core::role::Role;
 use mpyc_party_core::token::Token;
 use mpyc_party_fuzz::{NETWORK, changed};
-use mpyc_party_hub::now;
+use mpyc_party_transport::now;
 
 /// A valid token.
 static VALID: LazyLock<String> = LazyLock::new(|| valid().expect("a token"));

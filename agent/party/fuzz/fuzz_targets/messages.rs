@@ -9,8 +9,8 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use libfuzzer_sys::fuzz_target;
-use mpyc_party::link::handover::{FromAgent, FromRunner};
 use mpyc_party::runner::Report;
+use mpyc_party::runner::handover::{FromAgent, FromRunner};
 use mpyc_party::runner::inspect::Snapshot;
 use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, StreamAnswer};
 use mpyc_party_core::lighthouse::{self, Answer, Request};

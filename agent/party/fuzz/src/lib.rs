@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
+use mpyc_party_authority::Authority;
 use mpyc_party_core::claims::Root;
 use mpyc_party_core::role::Role;
-use mpyc_party_hub::{Authority, generate_key, now};
-use mpyc_party_transport::Identity;
+use mpyc_party_transport::{Identity, generate_key, now};
 use tempfile::TempDir;
 
 /// A network with a party.
@@ -25,7 +25,8 @@ pub static NETWORK: LazyLock<Network> = LazyLock::new(|| make().expect("a networ
 fn make() -> Result<Network, Box<dyn std::error::Error>> {
     let dir = TempDir::new()?;
     let authority = Authority::init(dir.path(), &"example".parse()?, None, now())?;
-    let alice = authority.own_identity(&Role::party("alice".parse()?)?, now())?;
+    let alice =
+        Identity::try_from(authority.own_credentials(&Role::party("alice".parse()?)?, now())?)?;
     Ok(Network { root: authority.root().clone(), authority, alice, _dir: dir })
 }
 

@@ -5,6 +5,7 @@ mod interface;
 
 use std::time::Duration;
 
+use mpyc_party_core::name::{PartyName, SessionName};
 use tokio::sync::{mpsc, oneshot, watch};
 use zbus::Connection;
 use zbus::object_server::InterfaceRef;
@@ -12,7 +13,6 @@ use zbus::object_server::InterfaceRef;
 use super::status::Status;
 use crate::config::{Bus, Place};
 use interface::Party;
-use mpyc_party_core::name::{PartyName, SessionName};
 
 pub use client::{PartyProxy, connect};
 

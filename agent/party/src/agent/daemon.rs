@@ -27,8 +27,8 @@ use super::status::Status;
 use super::{AgentError, Order};
 use crate::config::{Config, Place};
 use crate::identity::{Store, keep_fresh};
-use crate::link::handover::Progress;
-use crate::link::packets::PacketListener;
+use crate::runner::handover::Progress;
+use crate::runner::seqpacket::PacketListener;
 use crate::session::tally::Tally;
 
 /// What is asked of the agent.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
-use mpyc_party_hub::lighthouse::{Client, Event, Presence};
+use mpyc_party_net::lighthouse::{Client, Event, Presence};
+use mpyc_party_net::link::Circle;
 use mpyc_party_transport::Identity;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Place, Start};
-use crate::link::Circle;
 use crate::session::{self, Definition, SessionError};
 
 /// How many sessions are watched at the hubs: a hub gives a party 16 connections, and runners need

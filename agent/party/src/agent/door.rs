@@ -8,6 +8,7 @@ use std::time::Duration;
 use mpyc_party_core::control::{LARGEST_OPENING, Purpose};
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
+use mpyc_party_net::link::{Circle, ping};
 use mpyc_party_transport::gate::{self, Gate, Limits};
 use mpyc_party_transport::{Incoming, Protocol, Secure, TransportError, frame, peek};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +17,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::runners::Runners;
-use crate::link::{Circle, ping};
 
 /// How long a party may take to say what it asks.
 const OPENING: Duration = Duration::from_secs(5);

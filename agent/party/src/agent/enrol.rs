@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use mpyc_party_core::token::Token;
-use mpyc_party_hub::now;
-use mpyc_party_transport::Identity;
+use mpyc_party_transport::{Identity, now};
 use tokio::time::sleep;
 
 use super::token::{self, Source};

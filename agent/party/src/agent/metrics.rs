@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::Verdict;
+use mpyc_party_net::link::report::PathKind::{Quic, Relay, Tcp};
+use mpyc_party_net::link::report::PeerReport;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -24,8 +26,6 @@ use tokio::time::{sleep, timeout};
 use super::running;
 use super::status::Status;
 use crate::config::Place;
-use crate::link::report::PathKind::{Quic, Relay, Tcp};
-use crate::link::report::PeerReport;
 use crate::session::record;
 
 /// How long a request may take.

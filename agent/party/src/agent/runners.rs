@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::config::files::{self, FileError, at};
-use crate::link::handover::{FromAgent, FromRunner, Progress};
-use crate::link::packets::{PacketListener, Packets};
+use crate::runner::handover::{FromAgent, FromRunner, Progress};
+use crate::runner::seqpacket::{PacketListener, Packets};
 
 /// How long a runner may take to say what it wants, and to take what it is sent.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use mpyc_party_authority::{Authority, Member, Revoked, TOKEN_LIFETIME, TrailEntry, date};
 use mpyc_party_core::name::{NetworkName, PartyName};
 use mpyc_party_core::role::Role;
-use mpyc_party_hub::{Authority, Member, Revoked, TOKEN_LIFETIME, TrailEntry, date, now};
+use mpyc_party_transport::now;
 use serde_json::json;
 
 use super::{Common, Outcome, no_dumps, output};

@@ -9,17 +9,17 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use mpyc_party_core::name::PartyName;
+use mpyc_party_net::discovery::Finder;
+use mpyc_party_net::link::Circle;
+use mpyc_party_net::link::connect::{Reached, reach};
+use mpyc_party_net::link::report::Attempt;
 use mpyc_party_transport::pipe::carry;
 use mpyc_party_transport::{Secure, Traffic, quic};
 
 use super::seek::{Present, problems};
 use super::{Common, Outcome, no_dumps, output, runtime, stop};
 use crate::config::Config;
-use crate::discovery::Finder;
 use crate::identity::Store;
-use crate::link::Circle;
-use crate::link::connect::{Reached, reach};
-use crate::link::report::Attempt;
 use crate::session::words::visible;
 
 /// How long the other end of what is closed may take to hear of it.
@@ -72,7 +72,7 @@ impl Connect {
         // Who exposes ports does not show itself in the local network.
         config.network.local_discovery = false;
         let (roster, tag) = (circle.roster.clone(), circle.tag);
-        let mut finder = Finder::new(&config, roster, circle.me, tag, hubs, identity);
+        let mut finder = Finder::new(&config.sources(), roster, circle.me, tag, hubs, identity);
         // Without one it goes over TCP alone.
         let quic = quic::Endpoint::bind(0).ok();
         let carried = async {

@@ -12,8 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use mpyc_party_core::claims::about;
 use mpyc_party_core::name::SessionName;
-use mpyc_party_hub::now;
-use mpyc_party_transport::Identity;
+use mpyc_party_transport::{Identity, now};
 
 use super::{Common, Outcome, output, runtime, stop};
 use crate::config::{Config, Place};

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use mpyc_party_core::sni::Tag;
+use mpyc_party_net::discovery::findable::Findable;
+use mpyc_party_net::link::entrance::Entrance;
+use mpyc_party_net::link::expose::{Allowed, serve};
 use mpyc_party_transport::{Identity, quic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -14,10 +17,8 @@ use super::{Common, Outcome, logging, runtime};
 use crate::agent::notify::{self, Heartbeat};
 use crate::config::runtime::find_agent;
 use crate::config::{Config, ConfigError, Place, rules};
-use crate::discovery::findable::Findable;
 use crate::identity::{Store, keep_fresh};
-use crate::link::expose::{Allowed, serve};
-use crate::link::handover::{self, Attendant, Entrance};
+use crate::runner::handover::{self, Attendant};
 
 /// Let some other parties connect to ports of this machine
 #[derive(Debug, Args)]

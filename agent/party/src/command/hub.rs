@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use mpyc_party_authority::Authority;
 use mpyc_party_core::relay;
-use mpyc_party_hub::{Authority, HubConfig, Limits, serve};
+use mpyc_party_hub::{HubConfig, Limits, serve};
 use mpyc_party_transport::quic::Endpoint;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 use mpyc_party_core::claims::about;
 use mpyc_party_core::name::SessionName;
-use mpyc_party_hub::now;
+use mpyc_party_net::link::report::{PathKind, PathReport, PeerReport};
+use mpyc_party_transport::now;
 use serde_json::{Value, json};
 
 use super::running::{self, Running};
 use super::status::agent::Agent;
 use super::{Common, Outcome, output, runtime, why};
 use crate::identity::Store;
-use crate::link::report::{PathKind, PathReport, PeerReport};
 use crate::runner::inspect::Snapshot;
 use crate::session;
 use crate::session::words::visible;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_net::discovery::Finder;
+use mpyc_party_net::link::Circle;
+use mpyc_party_net::link::ping::{Echo, MOST};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -14,10 +17,7 @@ use super::peers::milliseconds;
 use super::seek::{Miss, Present, seek};
 use super::{Common, Outcome, no_dumps, output, runtime};
 use crate::config::{Config, Place};
-use crate::discovery::Finder;
 use crate::identity::Store;
-use crate::link::Circle;
-use crate::link::ping::{Echo, MOST};
 use crate::session::words::visible;
 use crate::session::{self, Definition};
 
@@ -70,7 +70,8 @@ impl Ping {
             let name = definition.name;
             let circle = Circle::new(identity.clone(), &name, roster.clone(), me, pins);
             let tag = circle.tag;
-            let finder = Finder::new(config, roster, me, tag, hubs.clone(), identity.clone());
+            let finder =
+                Finder::new(&config.sources(), roster, me, tag, hubs.clone(), identity.clone());
             let wait = self.wait;
             searches.spawn(async move { (name, seek(&circle, finder, &[peer], wait).await) });
         }

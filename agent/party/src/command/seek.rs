@@ -5,18 +5,17 @@ use std::time::Duration;
 use anyhow::Context;
 use mpyc_party_core::claims::ClaimsError;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_hub::now;
-use mpyc_party_transport::Identity;
+use mpyc_party_net::discovery::{Finder, Found, HubReport, Whereabouts};
+use mpyc_party_net::link::Circle;
+use mpyc_party_net::link::ping::Echo;
+use mpyc_party_transport::{Identity, now};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::why;
 use crate::config::Config;
-use crate::discovery::{Finder, Found, HubReport, Whereabouts};
 use crate::identity::{Store, keep_fresh};
-use crate::link::Circle;
-use crate::link::ping::Echo;
 
 /// Pause before a party that was not reached is tried again.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use mpyc_party_core::claims::{Claims, about};
-use mpyc_party_hub::now;
+use mpyc_party_transport::now;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 

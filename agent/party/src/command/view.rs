@@ -6,10 +6,10 @@ use std::time::Duration;
 use log::Level;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::{Stage, Verdict};
+use mpyc_party_net::link::report::PathReport;
 use serde_json::{Value, json};
 
 use super::{logging, output};
-use crate::link::report::PathReport;
 use crate::runner::view::{Channel, Notice, View};
 
 /// Lines for people: steps on standard error, the program's output on standard output.

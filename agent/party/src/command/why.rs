@@ -1,8 +1,9 @@
 //! Why a peer is not reached as well as it might be, in words for people.
 
-use crate::discovery::HubReport;
-use crate::discovery::nat::Nat;
-use crate::link::report::{Attempt, PathKind, PeerReport};
+use mpyc_party_net::discovery::HubReport;
+use mpyc_party_net::discovery::nat::Nat;
+use mpyc_party_net::link::report::{Attempt, PathKind, PeerReport};
+
 use crate::runner::inspect::Snapshot;
 
 /// Failed attempts that are told of one peer.

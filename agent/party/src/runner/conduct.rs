@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::{Action, Event, Patience, Run};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
+use mpyc_party_net::discovery::Finder;
+use mpyc_party_net::link::entrance::Entrance;
+use mpyc_party_net::link::moves::Moves;
+use mpyc_party_net::link::{Circle, LinkEvent, Links};
 use mpyc_party_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
@@ -24,10 +28,6 @@ use super::outages::Outages;
 use super::output::{Kept, Line};
 use super::streams::{StreamEvent, Streams};
 use super::view::{Notice, View};
-use crate::discovery::Finder;
-use crate::link::handover::Entrance;
-use crate::link::moves::Moves;
-use crate::link::{Circle, LinkEvent, Links};
 use crate::session::record::{RunDirectory, timestamp};
 use crate::session::{Copied, Definition};
 

@@ -20,9 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::discovery::HubReport;
-use crate::discovery::nat::Nat;
-use crate::link::report::PeerReport;
+use mpyc_party_net::discovery::HubReport;
+use mpyc_party_net::discovery::nat::Nat;
+use mpyc_party_net::link::report::PeerReport;
 
 /// The socket's name in the run's directory.
 const NAME: &str = "inspect";

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::view::{Notice, View};
-use crate::link::handover::Progress;
+use crate::runner::handover::Progress;
 
 /// Shows notices to `view`, and what the agent wants to know to it.
 pub struct Telling<'a> {

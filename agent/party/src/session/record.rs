@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::verdict::{Exit, Stage, Verdict};
+use mpyc_party_net::link::report::PeerReport;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -19,7 +20,6 @@ use time::macros::format_description;
 use super::tally;
 use crate::config::Place;
 use crate::config::files::{self, FileError, at};
-use crate::link::report::PeerReport;
 
 /// Largest record in bytes.
 const LARGEST: u64 = 1 << 20;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mpyc_party::identity::Store;
-use mpyc_party::link::handover::{self, Registration};
+use mpyc_party::runner::handover::{self, Registration};
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
 use mpyc_party_core::sni::Tag;

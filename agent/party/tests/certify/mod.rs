@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use mpyc_party::identity::Store;
-use mpyc_party_hub::SET_BACK;
+use mpyc_party_authority::SET_BACK;
 use mpyc_party_lab::party::{Network, Party};
 use rcgen::{
     CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,

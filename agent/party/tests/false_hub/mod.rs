@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
+use mpyc_party_authority::Authority;
 use mpyc_party_core::lighthouse::{
     Action, Answer, ConnectionId, LONGEST, Lighthouse, Limits, Over, Request,
 };
@@ -20,9 +21,8 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{self, CallId, Refusal, Reply};
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_hub::{Authority, now};
 use mpyc_party_lab::party::Network;
-use mpyc_party_transport::{Expect, Identity, Incoming, Protocol, Secure, frame};
+use mpyc_party_transport::{Expect, Identity, Incoming, Protocol, Secure, frame, now};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -77,7 +77,7 @@ impl FalseHub {
             None => TcpListener::bind(network.hub_address())?,
         };
         let authority = Authority::open(&network.hub_state().join("ca"))?;
-        let identity = authority.own_identity(&Role::Hub(1), now())?;
+        let identity = Identity::try_from(authority.own_credentials(&Role::Hub(1), now())?)?;
         let state = State {
             lighthouse: Lighthouse::new(Limits::default()),
             present: HashMap::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use mpyc_party_net::link::report::PeerReport;
 use tokio::sync::{mpsc, oneshot, watch};
 use zbus::object_server::{InterfaceRef, SignalEmitter};
 use zbus::{fdo, interface};
@@ -10,7 +11,6 @@ use super::{Ask, News, Wish};
 use crate::agent::running;
 use crate::agent::status::Status;
 use crate::config::Place;
-use crate::link::report::PeerReport;
 use crate::runner::inspect::Snapshot;
 
 /// `/org/mpyc/Party1`.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mpyc_party_core::name::SessionName;
-use mpyc_party_hub::lighthouse::Event;
+use mpyc_party_net::lighthouse::Event;
 use tokio::sync::oneshot;
 
 use super::super::bus::{Ask, News, Wish};
@@ -12,7 +12,7 @@ use super::super::runners::RunnerEvent;
 use super::super::{declared, notify};
 use super::{Daemon, Ending};
 use crate::config::Start;
-use crate::link::handover::Progress;
+use crate::runner::handover::Progress;
 
 impl Daemon {
     /// Reads the configuration again; a bad one changes nothing.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::name::SessionName;
-use mpyc_party_hub::now;
+use mpyc_party_transport::now;
 
 use super::super::bus::News;
 use super::super::notify;

@@ -5,9 +5,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use mpyc_party_authority::Authority;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
-use mpyc_party_hub::{Authority, now};
+use mpyc_party_transport::now;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};

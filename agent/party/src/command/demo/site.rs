@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use mpyc_party_authority::Authority;
 use mpyc_party_core::name::{NetworkName, PartyName, SessionName};
 use mpyc_party_core::roster::Roster;
-use mpyc_party_hub::{Authority, now};
+use mpyc_party_transport::now;
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::output;

@@ -4,8 +4,8 @@
 //! the future: that proves a clock to be behind. Hubs say what theirs shows, which proves nothing,
 //! but where it is another time, one of the two is wrong.
 
+use mpyc_party_authority::SET_BACK;
 use mpyc_party_core::claims::{Claims, about};
-use mpyc_party_hub::SET_BACK;
 
 use super::findings::Findings;
 

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::lighthouse::Reason;
-use mpyc_party_hub::probe::{self, Found, Miss};
+use mpyc_party_net::discovery::nat::Nat;
+use mpyc_party_net::probe::{self, Found, Miss};
 use mpyc_party_transport::{Identity, quic};
 use tokio::task::JoinSet;
 
 use super::super::why::named;
 use super::findings::Findings;
-use crate::discovery::nat::Nat;
 
 /// What looking at the hubs has shown.
 #[derive(Default)]

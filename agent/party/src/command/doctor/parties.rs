@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mpyc_party_core::name::PartyName;
+use mpyc_party_net::discovery::Finder;
+use mpyc_party_net::link::Circle;
+use mpyc_party_net::link::ping::Echo;
 use mpyc_party_transport::Identity;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -13,9 +16,6 @@ use super::super::ping::path;
 use super::super::seek::{Miss, seek};
 use super::findings::Findings;
 use crate::config::Config;
-use crate::discovery::Finder;
-use crate::link::Circle;
-use crate::link::ping::Echo;
 use crate::session::Definition;
 use crate::session::words::names;
 
@@ -48,7 +48,8 @@ pub(super) async fn look(
             let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
             let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), at, pins);
             let tag = circle.tag;
-            let finder = Finder::new(config, roster, at, tag, hubs.to_vec(), identity.clone());
+            let finder =
+                Finder::new(&config.sources(), roster, at, tag, hubs.to_vec(), identity.clone());
             looking.spawn(ask(definition.name.to_string(), circle, finder, wait));
         }
         let mut looked: Vec<Looked> = looking.join_all().await.into_iter().flatten().collect();

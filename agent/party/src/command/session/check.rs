@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_hub::now;
+use mpyc_party_net::discovery::Finder;
+use mpyc_party_net::link::Circle;
 use mpyc_party_sandbox::Sandboxed;
-use mpyc_party_transport::Identity;
+use mpyc_party_transport::{Identity, now};
 use serde_json::{Value, json};
 
 use super::super::view::Lines;
@@ -20,9 +21,7 @@ use super::super::why::named;
 use super::super::{Common, Outcome, output, runtime, stop};
 use crate::config::files;
 use crate::config::{Config, Place};
-use crate::discovery::Finder;
 use crate::identity::{Store, keep_fresh};
-use crate::link::Circle;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, rehearse};
 use crate::session::words::{names, visible};
@@ -154,7 +153,7 @@ impl Inquiry {
         let identity = keep_fresh(store, hubs.clone(), identity);
         let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
         let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), me, pins);
-        let finder = Finder::new(config, roster, me, circle.tag, hubs.clone(), identity);
+        let finder = Finder::new(&config.sources(), roster, me, circle.tag, hubs.clone(), identity);
         let (answers, heard) = peers::ask(&circle, finder, &hubs, self.wait).await;
         note_hubs(&heard, findings);
         Ok(note_parties(&circle, own.as_ref(), answers, findings))

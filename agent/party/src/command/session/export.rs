@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::membership::MAX_DIRECTORY_NAMES;
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_hub::{now, renew};
-use mpyc_party_transport::Identity;
+use mpyc_party_net::renew;
+use mpyc_party_transport::{Identity, now};
 
 use super::super::{Common, Outcome, no_dumps, output, runtime};
 use crate::config::{Config, Place, files};
@@ -138,7 +139,7 @@ async fn ask(
     let mut keys = pinned(definition, config, &identity);
     let parties = definition.settings.parties.iter();
     let unknown: Vec<PartyName> = parties.filter(|n| !keys.contains_key(n)).cloned().collect();
-    for names in unknown.chunks(renew::MOST_NAMES) {
+    for names in unknown.chunks(MAX_DIRECTORY_NAMES) {
         let known = renew::directory(&hubs, &identity, names).await.with_context(
             || "the keys of the parties cannot be asked (--offline leaves out those not pinned here)",
         )?;

@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_hub::now;
-use mpyc_party_transport::Identity;
+use mpyc_party_transport::{Identity, now};
 use serde_json::json;
 
 use super::super::{Common, Outcome, output};

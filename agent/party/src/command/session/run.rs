@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::{Reason, Verdict};
+use mpyc_party_net::discovery::Finder;
+use mpyc_party_net::link::Circle;
+use mpyc_party_net::link::entrance::Entrance;
 use tokio::sync::mpsc;
 
 use super::super::stop::{self, Wish};
@@ -13,10 +16,8 @@ use super::super::view::{Events, Journal, Lines};
 use super::super::{Common, Outcome, logging, runtime};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
-use crate::discovery::Finder;
 use crate::identity::{Store, keep_fresh};
-use crate::link::Circle;
-use crate::link::handover::{self, Attendant, Entrance, Registration};
+use crate::runner::handover::{self, Attendant, Registration};
 use crate::runner::report::Telling;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, Launch, PrepareError};
@@ -115,13 +116,13 @@ async fn appear(
     if let Some(why) = failed {
         view.show(Notice::Warning(&why));
     }
-    identity.claims().check_validity(mpyc_party_hub::now())?;
+    identity.claims().check_validity(mpyc_party_transport::now())?;
     let me = definition.index_of(&party)?;
     let identity = keep_fresh(store, hubs.clone(), identity);
     let roster = definition.settings.parties.clone();
     let pins = definition.pins(config);
     let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), me, pins);
-    let finder = Finder::new(config, roster, me, circle.tag, hubs, identity);
+    let finder = Finder::new(&config.sources(), roster, me, circle.tag, hubs, identity);
     Ok((circle, finder))
 }
 

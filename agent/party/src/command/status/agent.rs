@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mpyc_party_hub::now;
+use mpyc_party_transport::now;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

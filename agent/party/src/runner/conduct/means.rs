@@ -4,12 +4,12 @@ use std::io;
 use std::path::Path;
 
 use mpyc_party_core::agreement::Entry;
+use mpyc_party_net::link::entrance::Entrance;
+use mpyc_party_net::link::{Circle, LinkEvent, Links};
 use mpyc_party_sandbox::{Process, Sandboxed};
 use mpyc_party_transport::quic;
 use tokio::sync::{mpsc, watch};
 
-use crate::link::handover::Entrance;
-use crate::link::{Circle, LinkEvent, Links};
 use crate::runner::child::Launcher;
 use crate::runner::output::{self, Kept, Line};
 use crate::runner::view::{Channel, Notice, View};

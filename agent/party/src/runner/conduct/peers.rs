@@ -4,14 +4,14 @@ use std::io;
 
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Reason, Stage};
+use mpyc_party_net::discovery::Found;
+use mpyc_party_net::link::{self, LinkEvent, Linked};
 
 use super::super::child::Order;
 use super::super::streams::{Delivery, StreamEvent};
 use super::super::view::Notice;
 use super::{Conductor, Inlets};
 use crate::config::Start;
-use crate::discovery::Found;
-use crate::link::{self, LinkEvent, Linked};
 
 impl Conductor<'_> {
     /// Something new is known about where a peer is.

@@ -8,7 +8,7 @@ use mpyc_party_transport::resume::{Declined, Handle};
 use mpyc_party_transport::{Secure, SecureStream};
 use tokio::time::timeout;
 
-use crate::link::{CarrierError, Carriers};
+use mpyc_party_net::link::{CarrierError, Carriers};
 
 /// How long the other end may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::component::{Component, Components, difference};
+use mpyc_party_net::discovery::{Finder, Found, Whereabouts};
+use mpyc_party_net::link::{Circle, inquire};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::discovery::{Finder, Found, Whereabouts};
-use crate::link::{Circle, inquire};
 use crate::session::words::visible;
 use crate::session::{Copied, Definition, Versions};
 

@@ -1,0 +1,273 @@
+//! How a runner shares the one public port of its machine: the agent accepts there, looks at whom
+//! each connection asks for, and hands the socket itself over.
+//!
+//! A runner registers its session's tag and gets the sockets that ask for it. It tells how its run
+//! goes, and ends it when it is told to. When the agent ends, the run goes on without it; the runner
+//! registers again as soon as there is an agent. The process that exposes ports does the same, but
+//! has no run to tell of.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::SessionName;
+use mpyc_party_core::sni::Tag;
+use mpyc_party_core::verdict::Verdict;
+use mpyc_party_net::link::entrance::Entrance;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::seqpacket::Packets;
+
+/// How long an agent may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two attempts to reach an agent that has gone, at first and at most.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+/// How long the agent may take to be told the last news.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Sockets that may wait to be taken.
+const QUEUE: usize = 64;
+
+/// Who registers: a runner of the agent's own party, for one session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Registration {
+    /// This party's key.
+    pub key: PublicKey,
+    /// The session.
+    pub session: SessionName,
+    /// What stands for it in public.
+    pub tag: Tag,
+}
+
+/// How a run goes, as its runner tells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The run's id, once all have agreed.
+    pub run: Option<String>,
+    /// How it ended.
+    pub verdict: Option<Verdict>,
+}
+
+/// What a runner says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromRunner {
+    /// First of all.
+    Register(Registration),
+    /// Replaces what was told before.
+    Progress(Progress),
+    /// First of all, from the process that exposes ports instead of running a session.
+    Expose {
+        /// This party's key.
+        key: PublicKey,
+        /// What it is reached by in public.
+        tag: Tag,
+    },
+}
+
+/// What the agent says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromAgent {
+    /// The runner is registered, and this is the public port.
+    Registered(u16),
+    /// It is not.
+    Refused(String),
+    /// The descriptor that comes along is a connection that asks for this session.
+    Connection,
+    /// Somebody wants the run to end.
+    Stop,
+}
+
+/// Why a runner is not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// There is nobody.
+    #[error("no agent answers at {}: {source}", path.display())]
+    Unreachable {
+        /// The agent's socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It belongs to somebody else.
+    #[error("what listens at {} is run by another user (uid {uid})", path.display())]
+    Foreign {
+        /// The socket.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
+    /// It says no.
+    #[error("the agent at {} refuses: {why}", path.display())]
+    Refused {
+        /// The agent's socket.
+        path: PathBuf,
+        /// Its reason.
+        why: String,
+    },
+}
+
+/// What keeps a runner registered, and carries news to and from the agent.
+#[derive(Debug)]
+pub struct Attendant {
+    progress: watch::Sender<Progress>,
+    stops: Option<mpsc::Receiver<()>>,
+    keeper: JoinSet<()>,
+}
+
+/// Registers with the agent whose socket is at `path`: from then on connections come in there.
+///
+/// # Errors
+/// Where nobody answers there, or the agent refuses.
+pub async fn register(
+    path: &Path,
+    own: Registration,
+) -> Result<(Entrance, Attendant), HandoverError> {
+    begin(path, FromRunner::Register(own)).await
+}
+
+/// Registers the process that exposes ports of this party, reached by `tag`; the attendant only
+/// keeps it registered.
+///
+/// # Errors
+/// As for [`register`].
+pub async fn register_exposed(
+    path: &Path,
+    key: PublicKey,
+    tag: Tag,
+) -> Result<(Entrance, Attendant), HandoverError> {
+    begin(path, FromRunner::Expose { key, tag }).await
+}
+
+async fn begin(path: &Path, own: FromRunner) -> Result<(Entrance, Attendant), HandoverError> {
+    let (packets, port) = enter(path, &own).await?;
+    let (sockets, handed) = mpsc::channel(QUEUE);
+    let (wish, stops) = mpsc::channel(1);
+    let progress = watch::Sender::new(Progress::default());
+    let news = progress.subscribe();
+    let task = Keeper { path: path.to_owned(), own, port, sockets, wish, progress: news };
+    let mut keeper = JoinSet::new();
+    keeper.spawn(task.keep(packets));
+    let attendant = Attendant { progress, stops: Some(stops), keeper };
+    Ok((Entrance::Agent { port, handed }, attendant))
+}
+
+impl Attendant {
+    /// Where the run's progress is to be told.
+    #[must_use]
+    pub fn progress(&self) -> watch::Sender<Progress> {
+        self.progress.clone()
+    }
+
+    /// Brings the wish that the run ends; the first who asks gets it.
+    pub fn stops(&mut self) -> Option<mpsc::Receiver<()>> {
+        self.stops.take()
+    }
+
+    /// Waits, for a bounded time, until the agent has been told everything. All other holders of
+    /// [`Attendant::progress`] have to be gone.
+    pub async fn leave(self) {
+        let Self { progress, mut keeper, .. } = self;
+        drop(progress);
+        // An agent that is not there is not told.
+        let _ = timeout(FAREWELL, keeper.join_next()).await;
+    }
+}
+
+async fn enter(path: &Path, own: &FromRunner) -> Result<(Packets, u16), HandoverError> {
+    let unreachable = |source| HandoverError::Unreachable { path: path.to_owned(), source };
+    let refused = |why: &str| HandoverError::Refused { path: path.to_owned(), why: why.to_owned() };
+    let packets = Packets::connect(path).map_err(unreachable)?;
+    let uid = packets.peer().map_err(unreachable)?.uid;
+    if !uid.is_root() && uid != rustix::process::geteuid() {
+        return Err(HandoverError::Foreign { path: path.to_owned(), uid: uid.as_raw() });
+    }
+    let conversation = async {
+        packets.send(own, None).await?;
+        packets.next::<FromAgent>().await
+    };
+    let answer =
+        timeout(PATIENCE, conversation).await.map_err(|_| refused("it does not answer"))?;
+    match answer.map_err(unreachable)? {
+        Some((FromAgent::Registered(port), _)) => Ok((packets, port)),
+        Some((FromAgent::Refused(why), _)) => Err(refused(&why)),
+        _ => Err(refused("it hung up")),
+    }
+}
+
+/// The task that stays registered.
+struct Keeper {
+    path: PathBuf,
+    own: FromRunner,
+    port: u16,
+    sockets: mpsc::Sender<TcpStream>,
+    wish: mpsc::Sender<()>,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Keeper {
+    async fn keep(mut self, mut packets: Packets) {
+        while self.serve(&packets).await {
+            log::info!("the agent has gone: this goes on, and new connections wait for it");
+            let mut pause = PAUSES[0];
+            packets = loop {
+                sleep(pause).await;
+                match enter(&self.path, &self.own).await {
+                    Ok((packets, port)) => {
+                        if port != self.port {
+                            log::warn!(
+                                "the agent is back on port {port}; peers were told {}",
+                                self.port
+                            );
+                        }
+                        break packets;
+                    }
+                    Err(error) => log::debug!("{error}"),
+                }
+                pause = (pause * 2).min(PAUSES[1]);
+            };
+            log::info!("registered with the agent again");
+        }
+    }
+
+    /// One registration, until it ends. False where there is nothing more to tell.
+    async fn serve(&mut self, packets: &Packets) -> bool {
+        self.progress.mark_changed();
+        loop {
+            let message = tokio::select! {
+                message = packets.next::<FromAgent>() => message,
+                changed = self.progress.changed() => {
+                    if changed.is_err() {
+                        return false;
+                    }
+                    let progress = self.progress.borrow_and_update().clone();
+                    match packets.send(&FromRunner::Progress(progress), None).await {
+                        Ok(()) => continue,
+                        Err(_) => return true,
+                    }
+                }
+            };
+            match message {
+                Ok(Some((FromAgent::Connection, Some(socket)))) => self.take(socket),
+                // Somebody has asked already where this is full.
+                Ok(Some((FromAgent::Stop, _))) => drop(self.wish.try_send(())),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return true,
+            }
+        }
+    }
+
+    fn take(&self, socket: OwnedFd) {
+        let tcp = std::net::TcpStream::from(socket);
+        let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
+        let taken = tcp.map_err(|error| error.to_string());
+        let taken = taken.and_then(|tcp| self.sockets.try_send(tcp).map_err(|e| e.to_string()));
+        if let Err(error) = taken {
+            log::warn!("a connection that the agent handed over is dropped: {error}");
+        }
+    }
+}
