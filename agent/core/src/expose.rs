@@ -9,19 +9,19 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::candidate::Candidate;
+use crate::addr::Address;
 use crate::claims::Claims;
 use crate::name::{GroupName, PartyName, PortName};
 
 /// The most bytes of one message: the addresses of [`Ask::Meet`] fit.
-pub const LONGEST: usize = 2048;
+pub const LONGEST: usize = 8 * 1024;
 
 /// What the party that wants to connect says, before the bytes of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
     /// «I dial you and am dialled there over UDP: dial, too, and we may get through to each other.»
     /// At most once, on a connection that is relayed.
-    Meet(Vec<Candidate>),
+    Meet(Vec<Address>),
     /// «Connect me with this port.» Everything behind the answer belongs to that connection.
     Port(u16),
 }
@@ -109,7 +109,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::candidate::MOST;
+    use crate::addr::{MAX_ADDRESSES, MAX_ADDRESSES_BYTES};
     use crate::claims::{PublicKey, Serial};
     use crate::role::Role;
 
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn the_longest_message_fits() {
-        let address = "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap();
-        let longest = Ask::Meet(vec![Candidate::Udp(address); MOST]);
+        let address = Address { kind: "k".repeat(16), value: vec![0; MAX_ADDRESSES_BYTES / 32] };
+        let longest = Ask::Meet(vec![address; MAX_ADDRESSES]);
         assert!(postcard::to_stdvec(&longest).unwrap().len() <= LONGEST);
     }
 }

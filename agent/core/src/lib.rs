@@ -10,7 +10,7 @@
 //!
 //! A *session* is a named, declared computation among an ordered [`roster`] of parties. Its
 //! [tag](sni::Tag) stands for it in public: the [`lighthouse`] of a hub lets the parties of a
-//! session find each other by it, and tells nobody else. Of the [candidates](candidate) that a
+//! session find each other by it, and tells nobody else. Of the [addresses](addr) that a
 //! party announces, those that could make others probe addresses of its choice are dropped. Parties
 //! that cannot reach each other meet at the [`relay`]. A local network needs no hub: there a party
 //! shows itself under an [alias] that only its session can read.
@@ -27,9 +27,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod addr;
 pub mod agreement;
 pub mod alias;
-pub mod candidate;
 pub mod claims;
 pub mod component;
 pub mod control;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::candidate::Candidate;
+use crate::addr::{Address, Reflexive};
 use crate::name::{GroupName, PartyName};
 use crate::relay::CallId;
 use crate::sni::Tag;
@@ -52,7 +52,9 @@ pub enum Request {
         /// Who speaks; the same in every announcement of a connection.
         instance: Instance,
         /// Where this instance accepts connections; may be empty for one that only dials.
-        candidates: Vec<Candidate>,
+        addresses: Vec<Address>,
+        /// Addresses that the lighthouse completes by what it sees of this connection.
+        reflexive: Vec<Reflexive>,
         /// Who may know, and call.
         allow: Vec<PartyName>,
     },
@@ -108,7 +110,7 @@ pub enum Answer {
         /// The session.
         tag: Tag,
         /// Where to try.
-        candidates: Vec<Candidate>,
+        addresses: Vec<Address>,
     },
     /// A party said to be present is not any more.
     Gone {

@@ -17,29 +17,29 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use crate::addr::Address;
 use link::Link;
 
-/// The kinds of paths, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// TLS over a direct TCP connection.
-    Tcp,
-    /// QUIC, through NATs where they let it.
-    Quic,
-    /// End-to-end TLS through a hub.
-    Relay,
+/// A kind of path, as far as the choice between kinds goes. The better of two is the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    /// Lower is better; no two kinds share one.
+    pub preference: u8,
+    /// The tag of its addresses.
+    pub name: &'static str,
+    /// How long an open connection of this kind waits for a better one that is being dialled, before
+    /// it becomes the first link (happy eyeballs, RFC 8305).
+    pub head_start: Duration,
+    /// Both ends dialling at once opens the NATs between them (hole punching, RFC 5128).
+    pub opens_nats: bool,
+    /// A hub carries it: within that hub's limits, called by one end, and with nothing worse to fall
+    /// back to.
+    pub relayed: bool,
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "direct TLS over TCP",
-            Self::Quic => "direct QUIC",
-            Self::Relay => "relayed",
-        })
+        f.write_str(self.name)
     }
 }
 
@@ -48,18 +48,13 @@ impl fmt::Display for Kind {
 pub struct Target {
     /// What a connection there would be.
     pub kind: Kind,
-    /// The address, «host:port»: the peer's, or the relaying hub's.
-    pub place: String,
+    /// Where: an address of this kind.
+    pub address: Address,
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Tcp => "tcp",
-            Kind::Quic => "udp",
-            Kind::Relay => "relay",
-        };
-        write!(f, "{kind} {}", self.place)
+        self.address.fmt(f)
     }
 }
 
@@ -155,9 +150,9 @@ pub struct Paths {
     instance: Option<u64>,
     link: Option<Link>,
     held: Vec<Held>,
-    /// When which kind is tried next, and when the round began.
-    next_round: Duration,
-    next_kind: Kind,
+    /// When the next kind is tried, the last one that was tried in this round, and when that began.
+    next_dial: Duration,
+    last_kind: Option<Kind>,
     round: Duration,
     /// When the network was last different: from then on better paths are tried fast for a while.
     news: Duration,
@@ -181,8 +176,8 @@ impl Paths {
             instance: None,
             link: None,
             held: Vec::new(),
-            next_round: Duration::ZERO,
-            next_kind: Kind::Tcp,
+            next_dial: Duration::ZERO,
+            last_kind: None,
             round: Duration::ZERO,
             news: Duration::ZERO,
             pause: Duration::ZERO,
@@ -210,7 +205,7 @@ impl Paths {
     pub fn next_tick(&self) -> Duration {
         let beat = self.link.as_ref().map(|link| link.next_tick(self.is_needed()));
         let held = self.held.iter().map(|held| self.due(held));
-        beat.into_iter().chain(held).fold(self.next_round, Duration::min)
+        beat.into_iter().chain(held).fold(self.next_dial, Duration::min)
     }
 
     /// Links up to this epoch are of no use here; what every dialled connection tells the peer.

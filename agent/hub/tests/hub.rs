@@ -3,18 +3,18 @@
 
 mod harbour;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use harbour::{Harbour, SOON, about_parties, name, presence, start, tag, udp, until};
-use mpyc_party_core::candidate::Candidate;
+use harbour::{Harbour, SOON, about_parties, name, presence, start, tag, tcp, udp, until};
+use mpyc_party_core::addr::Vantage;
 use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::{HubConfig, Limits, serve};
-use mpyc_party_net::lighthouse::Event;
-use mpyc_party_net::{RequestError, enrol, renew};
+use mpyc_party_net::RequestError;
+use mpyc_party_net::client::lighthouse::Event;
+use mpyc_party_net::client::{enrolment, renewal};
 use mpyc_party_transport::{
     Expect, Identity, Protocol, TransportError, accept, connect, frame, generate_key, now,
 };
@@ -27,11 +27,11 @@ use tokio::time::timeout;
 async fn a_newcomer_enrols_and_is_a_party() {
     let harbour = Harbour::open().await;
     let (token, key) = (harbour.token("alice"), generate_key().unwrap());
-    let first = enrol::request(&token, &key).await.unwrap();
+    let first = enrolment::request(&token, &key).await.unwrap();
     assert_eq!(first.claims.role, Role::Party(name("alice")));
-    let again = enrol::request(&token, &key).await.unwrap();
+    let again = enrolment::request(&token, &key).await.unwrap();
     assert_eq!(again.certificate, first.certificate);
-    let other = enrol::request(&token, &generate_key().unwrap()).await;
+    let other = enrolment::request(&token, &generate_key().unwrap()).await;
     let Err(RequestError::Refused(why)) = other else { panic!("{other:?}") };
     assert!(why.contains("used before"), "{why}");
     let alice = Identity::new(first.certificate, key, first.root).unwrap();
@@ -46,7 +46,7 @@ async fn an_unreachable_hub_is_passed_over() {
     token.hubs.insert(0, closed.to_string());
     harbour.enrol(&token).await;
     token.hubs.truncate(1);
-    let outcome = enrol::request(&token, &generate_key().unwrap()).await;
+    let outcome = enrolment::request(&token, &generate_key().unwrap()).await;
     assert!(matches!(outcome, Err(RequestError::Unreachable { .. })), "{outcome:?}");
 }
 
@@ -55,7 +55,7 @@ async fn a_token_of_another_network_is_told_apart_before_anything_is_sent() {
     let (home, abroad) = (Harbour::open().await, Harbour::open().await);
     let mut token = abroad.token("alice");
     token.hubs = home.hubs();
-    let outcome = enrol::request(&token, &generate_key().unwrap()).await;
+    let outcome = enrolment::request(&token, &generate_key().unwrap()).await;
     let Err(RequestError::Transport(TransportError::Refused { reason, .. })) = outcome else {
         panic!("{outcome:?}")
     };
@@ -81,16 +81,16 @@ async fn strangers_who_probe_the_hub_see_no_certificate() {
 async fn members_renew_and_look_each_other_up() {
     let harbour = Harbour::open().await;
     let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let renewed = renew::renew(&harbour.hubs(), &alice).await.unwrap();
+    let renewed = renewal::renew(&harbour.hubs(), &alice).await.unwrap();
     assert_eq!(renewed, alice.certificate());
     let names = [name("bob"), name("nobody"), name("authority"), name("hub-1")];
-    let found = renew::directory(&harbour.hubs(), &alice, &names).await.unwrap();
+    let found = renewal::directory(&harbour.hubs(), &alice, &names).await.unwrap();
     assert_eq!(found, [(bob.claims().clone(), bob.certificate().to_vec())]);
     harbour.authority.revoke("alice", now()).unwrap();
-    let outcome = renew::renew(&harbour.hubs(), &alice).await;
+    let outcome = renewal::renew(&harbour.hubs(), &alice).await;
     let Err(RequestError::Refused(why)) = outcome else { panic!("{outcome:?}") };
     assert_eq!(why, "alice has been revoked");
-    assert!(renew::directory(&harbour.hubs(), &alice, &names).await.is_err());
+    assert!(renewal::directory(&harbour.hubs(), &alice, &names).await.is_err());
 }
 
 #[tokio::test]
@@ -102,8 +102,8 @@ async fn parties_find_each_other_and_notice_who_leaves() {
     until(&mut at_alice, |event| matches!(event, Event::Connected { .. })).await;
     let (client, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2222, &roster));
     let seen = |party, port| {
-        let candidates = vec![Candidate::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))];
-        Event::Present { party: name(party), candidates, hubs: harbour.hubs() }
+        let addresses = vec![(tcp(port), Vantage::SameHost)];
+        Event::Present { party: name(party), addresses, hubs: harbour.hubs() }
     };
     // A party is in its own roster, and so hears of itself too.
     until(&mut at_alice, |event| *event == seen("bob", 2222)).await;
@@ -124,8 +124,9 @@ async fn a_bystander_hears_nothing() {
     until(&mut at_alice, |event| matches!(event, Event::Present { .. })).await;
     // Eve asks the same question by hand; the answer to a later ping shows that none came.
     let mut secure = harbour.visit(&eve).await.unwrap();
-    let (instance, candidates, allow) = (Instance([1; 16]), Vec::new(), Vec::new());
-    let announce = Request::Announce { tag: tag(), instance, candidates, allow };
+    let instance = Instance([1; 16]);
+    let (addresses, reflexive, allow) = Default::default();
+    let announce = Request::Announce { tag: tag(), instance, addresses, reflexive, allow };
     frame::write(&mut secure.stream, &announce, LONGEST).await.unwrap();
     let watch = Request::Watch { tag: tag(), parties: vec![name("alice"), name("nobody")] };
     frame::write(&mut secure.stream, &watch, LONGEST).await.unwrap();
@@ -176,12 +177,12 @@ async fn a_hub_without_the_authority_enrols_nobody() {
     let second = harbour.second_hub().await;
     let mut token = harbour.token("alice");
     token.hubs = second.hubs();
-    let outcome = enrol::request(&token, &generate_key().unwrap()).await;
+    let outcome = enrolment::request(&token, &generate_key().unwrap()).await;
     let Err(RequestError::Transport(TransportError::Refused { .. })) = outcome else {
         panic!("{outcome:?}")
     };
     let alice = harbour.party("alice").await;
-    let outcome = renew::renew(&second.hubs(), &alice).await;
+    let outcome = renewal::renew(&second.hubs(), &alice).await;
     assert!(matches!(outcome, Err(RequestError::Transport(_))), "{outcome:?}");
 }
 
@@ -269,7 +270,7 @@ async fn what_is_no_renewal_is_not_taken_for_one() {
         (Vec::new(), false),
     ] {
         let at = confused(server.clone(), certificate.clone()).await;
-        match renew::renew(&[at], &alice).await {
+        match renewal::renew(&[at], &alice).await {
             Ok(renewed) => assert!(fine && renewed == certificate),
             Err(error) => assert!(!fine && matches!(error, RequestError::NotRenewed(_)), "{error}"),
         }

@@ -7,12 +7,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
 use harbour::valve::{Passes, Valve};
-use harbour::{Harbour, SOON, about_parties, name, presence, start, start_udp, tag, until};
-use mpyc_party_core::candidate::Candidate;
+use harbour::{Harbour, SOON, about_parties, name, presence, start, start_udp, tag, tcp, until};
+use mpyc_party_core::addr::{Address, Vantage};
 use mpyc_party_core::lighthouse::{self, Answer, Instance, LONGEST, Over, Reason, Request};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::Limits;
-use mpyc_party_net::lighthouse::Event;
+use mpyc_party_net::client::lighthouse::Event;
 use mpyc_party_transport::quic::Endpoint;
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, frame};
 use tokio::sync::mpsc;
@@ -29,10 +29,15 @@ async fn connected(events: &mut mpsc::Receiver<Event>) -> (SocketAddr, Over) {
 }
 
 /// Where `party` can be tried.
-async fn candidates(events: &mut mpsc::Receiver<Event>, party: &str) -> Vec<Candidate> {
+/// The addresses alone.
+fn untold(addresses: Vec<(Address, Vantage)>) -> Vec<Address> {
+    addresses.into_iter().map(|(address, _)| address).collect()
+}
+
+async fn addresses(events: &mut mpsc::Receiver<Event>, party: &str) -> Vec<Address> {
     let present = |e: &Event| matches!(e, Event::Present { party: p, .. } if *p == name(party));
     match until(events, present).await {
-        Event::Present { candidates, .. } => candidates,
+        Event::Present { addresses, .. } => untold(addresses),
         event => panic!("{event:?}"),
     }
 }
@@ -44,9 +49,8 @@ async fn over_quic_the_address_that_the_hub_sees_is_a_candidate() {
     let (_alice, mut at_alice, from) = start_udp(&harbour.hubs(), alice, presence(1, &ROSTER));
     assert_eq!(connected(&mut at_alice).await, (from, Over::Udp));
     let (_bob, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2, &ROSTER));
-    let tcp = |port| Candidate::Tcp(SocketAddr::from(([127, 0, 0, 1], port)));
-    assert_eq!(candidates(&mut at_bob, "alice").await, [Candidate::Udp(from), tcp(1)]);
-    assert_eq!(candidates(&mut at_alice, "bob").await, [tcp(2)]);
+    assert_eq!(addresses(&mut at_bob, "alice").await, [Address::new("quic", from), tcp(1)]);
+    assert_eq!(addresses(&mut at_alice, "bob").await, [tcp(2)]);
 }
 
 #[tokio::test]
@@ -59,14 +63,15 @@ async fn where_udp_is_blocked_there_is_tcp_until_it_is_not() {
     assert_eq!(connected(&mut at_alice).await.1, Over::Tcp);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     let (_bob, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2, &["alice"]));
-    assert_eq!(candidates(&mut at_bob, "alice").await.len(), 1);
+    assert_eq!(addresses(&mut at_bob, "alice").await.len(), 1);
     valve.set(Passes::Everything);
     // Neither the party nor those who look for it notice a gap.
     let next = until(&mut at_alice, |event| !matches!(event, Event::Present { .. })).await;
     assert!(matches!(next, Event::Connected { over: Over::Udp, .. }), "{next:?}");
     match about_parties(&mut at_bob).await {
-        Event::Present { candidates, .. } => {
-            assert!(matches!(candidates[..], [Candidate::Udp(_), Candidate::Tcp(_)]));
+        Event::Present { addresses, .. } => {
+            let kinds: Vec<String> = untold(addresses).into_iter().map(|a| a.kind).collect();
+            assert_eq!(kinds, ["quic", "tcp"]);
         }
         event => panic!("{event:?}"),
     }
@@ -80,7 +85,7 @@ async fn a_migrated_address_is_pushed() {
     let (client, mut at_alice, _) = start_udp(&harbour.hubs(), alice, presence(1, &["bob"]));
     let before = connected(&mut at_alice).await;
     let (_bob, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2, &["alice"]));
-    assert_eq!(candidates(&mut at_bob, "alice").await[0], Candidate::Udp(before.0));
+    assert_eq!(addresses(&mut at_bob, "alice").await[0], Address::new("quic", before.0));
     valve.forget();
     client.nudge();
     // The same connection, seen elsewhere.
@@ -88,8 +93,8 @@ async fn a_migrated_address_is_pushed() {
     let Event::Connected { observed, over: Over::Udp, .. } = after else { panic!("{after:?}") };
     assert_ne!(observed, before.0);
     let pushed = about_parties(&mut at_bob).await;
-    let Event::Present { candidates, .. } = pushed else { panic!("{pushed:?}") };
-    assert_eq!(candidates[0], Candidate::Udp(observed));
+    let Event::Present { addresses, .. } = pushed else { panic!("{pushed:?}") };
+    assert_eq!(untold(addresses)[0], Address::new("quic", observed));
 }
 
 #[tokio::test]
@@ -106,15 +111,16 @@ async fn a_hub_that_comes_back_is_told_everything_again() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     second.start();
     let (_bob, mut at_bob, _) = start_udp(&second.hubs(), bob, presence(2, &ROSTER));
-    candidates(&mut at_alice, "bob").await;
-    candidates(&mut at_bob, "alice").await;
+    addresses(&mut at_alice, "bob").await;
+    addresses(&mut at_bob, "alice").await;
 }
 
 /// Announces as `instance` on a connection of its own.
 async fn announced(harbour: &Harbour, identity: &Identity, instance: u8) -> Secure {
     let mut secure = harbour.visit(identity).await.unwrap();
     let (tag, instance) = (tag(), Instance([instance; 16]));
-    let announce = Request::Announce { tag, instance, candidates: Vec::new(), allow: Vec::new() };
+    let (addresses, reflexive, allow) = Default::default();
+    let announce = Request::Announce { tag, instance, addresses, reflexive, allow };
     frame::write(&mut secure.stream, &announce, LONGEST).await.unwrap();
     frame::write(&mut secure.stream, &Request::Ping, LONGEST).await.unwrap();
     secure
@@ -171,7 +177,7 @@ async fn at_a_limit_newcomers_are_told_why_and_the_others_stay() {
     let (_carol, mut at_carol, _c) = start(&harbour.hubs(), carol, presence(1, &ROSTER));
     let refused = until(&mut at_carol, |event| matches!(event, Event::Disconnected { .. })).await;
     let Event::Disconnected { reason, .. } = refused else { unreachable!() };
-    assert!(reason.contains("from this address"), "{reason}");
+    assert!(reason.to_string().contains("from this address"), "{reason}");
     for secure in [&mut one, &mut two] {
         frame::write(&mut secure.stream, &Request::Ping, LONGEST).await.unwrap();
         assert_eq!(heard(secure, pong_or_goodbye).await, Answer::Pong);

@@ -13,10 +13,10 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{self as rules, CallId, LONGEST, PATIENCE, Refusal, Reply, Request};
 use mpyc_party_hub::Limits;
 use mpyc_party_net::RequestError;
-use mpyc_party_net::lighthouse::{Client, Event};
-use mpyc_party_net::relay::{call, join};
+use mpyc_party_net::client::lighthouse::{Client, Event};
+use mpyc_party_net::client::relay::{call, join};
 use mpyc_party_transport::{
-    Carrier, Expect, Identity, Incoming, Protocol, Secure, connect, frame, now,
+    Expect, Identity, Incoming, Protocol, RawStream, Secure, connect, frame, now,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -55,7 +55,7 @@ impl Party {
 }
 
 /// The two ends of a pipe from `caller` to `callee`, both present.
-async fn pipe(harbour: &Harbour, caller: &Identity, callee: &mut Party) -> (Carrier, Carrier) {
+async fn pipe(harbour: &Harbour, caller: &Identity, callee: &mut Party) -> (RawStream, RawStream) {
     let (hub, to) = (harbour.hub.to_string(), callee.identity.claims().party().unwrap().clone());
     let identity = callee.identity.clone();
     let answer = async {

@@ -6,8 +6,8 @@ mod harbour;
 use harbour::{Harbour, SOON, name, presence, start, start_udp, tag, until};
 use mpyc_party_core::lighthouse::{Answer, LONGEST, Reason, Request};
 use mpyc_party_net::RequestError;
-use mpyc_party_net::lighthouse::Event;
-use mpyc_party_net::relay::{call, join};
+use mpyc_party_net::client::lighthouse::Event;
+use mpyc_party_net::client::relay::{call, join};
 use mpyc_party_transport::{Secure, frame, now};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -55,7 +55,7 @@ async fn they_learn_why_and_the_others_that_they_are_gone() {
         harbour.authority.revoke(party, now()).unwrap();
         let end = until(events, |event| matches!(event, Event::Disconnected { .. })).await;
         let Event::Disconnected { reason, .. } = end else { panic!("{end:?}") };
-        assert_eq!(reason, Reason::NotMember.to_string());
+        assert_eq!(reason.to_string(), Reason::NotMember.to_string());
         until(&mut at_carol, |event| *event == Event::Gone { party: name(party) }).await;
     }
 }

@@ -1,111 +1,150 @@
-//! Looks at a hub the ways a party reaches it, one by one, and takes no part in anything there.
+//! Asking a peer for something else than a run: over every kind of path that the peer need not open
+//! from its side, for it does not look for one who only asks; over a relay where no direct one comes
+//! about at once.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use mpyc_party_core::claims::Claims;
-use mpyc_party_core::lighthouse::{Answer, LONGEST, Reason};
-use mpyc_party_core::sni::Tag;
-use mpyc_party_transport::now;
-use mpyc_party_transport::{Expect, Identity, PATIENCE, Protocol, Secure, frame, quic};
+use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
+use mpyc_party_core::path::Target;
+use mpyc_party_transport::frame::FrameError;
+use mpyc_party_transport::{Protocol, Secure, frame};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::request as wire;
+use crate::accept::shown;
+use crate::dial::{DIAL_TIMEOUT, DialError, LocalEnd, Route};
+use crate::discovery::book::PeerAddresses;
+use crate::peers::SessionPeers;
+use crate::stack::Stack;
 
-/// A hub that answers.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// How it sees this party.
-    pub observed: SocketAddr,
-    /// By how many seconds its clock is ahead of this machine's, as it says.
-    pub ahead: i64,
-    /// What its certificate claims.
-    pub claims: Claims,
-    /// How long it took from the first packet to its welcome.
-    pub took: Duration,
+/// How long the direct kinds are on their own.
+const RELAY_DELAY: Duration = Duration::from_millis(500);
+
+/// A connection to a peer that has shown its certificate.
+#[derive(Debug)]
+pub struct Probe {
+    pub(crate) secure: Secure,
+    kind: &'static str,
+    address: String,
+    route: Arc<dyn Route>,
 }
 
-/// Why a hub cannot be used.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Miss {
-    /// It answers, and turns this party away.
-    #[error("{0}")]
-    Refused(Reason),
-    /// It does not answer, or not as a hub.
-    #[error("{0}")]
-    Away(String),
+/// Why a peer could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// It is not reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// What it says cannot be read.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// It says nothing.
+    #[error("it does not answer")]
+    Silent,
+    /// It does not keep to the protocol.
+    #[error("it answers something else")]
+    OtherAnswer,
+    /// It has nothing to show so far.
+    #[error("it is not ready yet")]
+    NotReady,
 }
 
-impl Miss {
-    fn away(why: impl fmt::Display) -> Self {
-        Self::Away(why.to_string())
+/// What may be tried of `addresses` by somebody who only asks.
+pub fn targets(addresses: &PeerAddresses) -> impl Iterator<Item = &Target> {
+    addresses.targets().filter(|target| !target.kind.opens_nats)
+}
+
+impl Probe {
+    /// Connects to `peer` wherever it may be, and says what for.
+    pub(crate) async fn open(
+        stack: &Arc<Stack>,
+        peers: &SessionPeers,
+        peer: usize,
+        addresses: &PeerAddresses,
+        purpose: Purpose,
+    ) -> Result<Self, ProbeError> {
+        let mut attempts = JoinSet::new();
+        let direct = targets(addresses).any(|target| !target.kind.relayed);
+        for target in targets(addresses).cloned() {
+            let pause = if direct && target.kind.relayed { RELAY_DELAY } else { Duration::ZERO };
+            let (stack, peers) = (Arc::clone(stack), peers.clone());
+            attempts.spawn(async move {
+                sleep(pause).await;
+                dial(&stack, peers, peer, target).await
+            });
+        }
+        let mut last = DialError::NoAddress;
+        while let Some(attempt) = attempts.join_next().await {
+            match attempt {
+                Ok(Ok(mut probe)) => {
+                    frame::write(&mut probe.secure.stream, &purpose, LARGEST_OPENING).await?;
+                    return Ok(probe);
+                }
+                Ok(Err(error)) => last = error,
+                // Nobody cancels them, and what panicked has said so.
+                Err(_) => {}
+            }
+        }
+        Err(last.into())
+    }
+
+    /// The name of the kind of path.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Where the peer is, or the hub that relays.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The hub that relays, «host:port».
+    #[must_use]
+    pub fn via(&self) -> Option<&str> {
+        self.route.via()
     }
 }
 
-/// Looks at `hub`, «host:port», over TCP.
+async fn dial(
+    stack: &Stack,
+    peers: SessionPeers,
+    peer: usize,
+    target: Target,
+) -> Result<Probe, DialError> {
+    let kind = stack.kind(target.kind.name).ok_or(DialError::Unreadable)?;
+    let expect = peers.expect(Some(peer), &peers.pins);
+    let context = peers.dial_context(peer, expect.clone(), LocalEnd::default());
+    let attempt = async {
+        let route = kind.route(target.address.clone(), context, Protocol::Check).await?;
+        let secure = route.open(Protocol::Check, expect).await?;
+        let address = shown(secure.address, &target.address.value.escape_ascii().to_string());
+        Ok(Probe { secure, kind: target.kind.name, address, route })
+    };
+    timeout(kind.timeout(), attempt).await.map_err(|_| DialError::Timeout)?
+}
+
+/// Asks `peer`, wherever it may be, what it would run.
 ///
 /// # Errors
-/// Why it cannot be used.
-pub async fn tcp(hub: &str, identity: &Identity) -> Result<Found, Miss> {
-    let begun = Instant::now();
-    let secure = wire::open(hub, identity, Protocol::Hub).await;
-    welcomed(secure.map_err(Miss::away)?, begun).await
-}
-
-/// Looks at every address of `hub`, «host:port», over the UDP socket of `endpoint`.
-///
-/// # Errors
-/// Why none of them can be used.
-pub async fn udp(
-    hub: &str,
-    identity: &Identity,
-    endpoint: &quic::Endpoint,
-) -> Result<Vec<Found>, Miss> {
-    let addresses = wire::resolve(hub).await.map_err(Miss::away)?;
-    let mut attempts = JoinSet::new();
-    for address in addresses {
-        let (identity, endpoint) = (identity.clone(), endpoint.clone());
-        attempts.spawn(async move { over(address, &identity, &endpoint).await });
-    }
-    let (mut found, mut last) = (Vec::new(), Miss::away("it has no address"));
-    for outcome in attempts.join_all().await {
-        match outcome {
-            Ok(one) => found.push(one),
-            Err(why) => last = why,
+/// Why it could not be asked.
+pub async fn inquire(
+    stack: &Arc<Stack>,
+    peers: &SessionPeers,
+    peer: usize,
+    addresses: &PeerAddresses,
+) -> Result<Entry, ProbeError> {
+    let mut secure = Probe::open(stack, peers, peer, addresses, Purpose::Check).await?.secure;
+    let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
+    let answer = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
+    match timeout(2 * DIAL_TIMEOUT, answer).await.map_err(|_| ProbeError::Silent)?? {
+        Some(Control::Entry(entry)) if Some(&entry.party) == name.as_ref() && entry.key == key => {
+            Ok(entry)
         }
-    }
-    if found.is_empty() { Err(last) } else { Ok(found) }
-}
-
-async fn over(
-    address: SocketAddr,
-    identity: &Identity,
-    endpoint: &quic::Endpoint,
-) -> Result<Found, Miss> {
-    let begun = Instant::now();
-    let name = Tag::hub(&identity.root().fingerprint).server_name();
-    let connected = endpoint.connect(address, identity, Protocol::Hub, &Expect::Hub, &name).await;
-    let connection = connected.map_err(Miss::away)?;
-    let secure = connection.open(Protocol::Hub).await.map_err(Miss::away)?;
-    welcomed(secure, begun).await
-}
-
-/// Hears how the hub sees this party, which it says first of all.
-async fn welcomed(mut secure: Secure, begun: Instant) -> Result<Found, Miss> {
-    let answer = frame::read::<Answer>(&mut secure.stream, LONGEST);
-    let answer = timeout(PATIENCE, answer).await.map_err(|_| Miss::away("it says nothing"))?;
-    match answer.map_err(Miss::away)? {
-        Some(Answer::Welcome { observed, time }) => {
-            let (address, claims) = (secure.address, secure.peer);
-            let ahead = time.cast_signed().saturating_sub(now().cast_signed());
-            Ok(Found { address, observed, ahead, claims, took: begun.elapsed() })
-        }
-        Some(Answer::Goodbye(reason)) => Err(Miss::Refused(reason)),
-        Some(_) => Err(Miss::away("it does not speak as a hub does")),
-        None => Err(Miss::away("it hung up")),
+        Some(_) => Err(ProbeError::OtherAnswer),
+        None => Err(ProbeError::NotReady),
     }
 }

@@ -24,8 +24,10 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use mpyc_party_net::Stack;
 use mpyc_party_transport::Identity;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -82,6 +84,8 @@ pub struct Setup {
     pub desk: Option<OwnedFd>,
     /// The arguments with which runners of this party are started.
     pub party: Vec<OsString>,
+    /// What this process can reach by, and find by.
+    pub stack: Arc<Stack>,
 }
 
 /// What the one who runs the agent wants.
@@ -98,14 +102,19 @@ pub enum Order {
 /// # Errors
 /// Where it cannot do its work at all. What may come right is waited for.
 pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
-    let Setup { place, config, token_file, listener, desk, party } = setup;
+    let Setup { place, config, token_file, listener, desk, party, stack } = setup;
     notify::status("starting");
     let listener = listen(listener, config.listen.port).await?;
     let port =
         listener.local_addr().map_err(|source| AgentError::Listen { port: 0, source })?.port();
     let status = watch::Sender::new(status::Status { port, ..Default::default() });
     let counts = metrics::Counts::default();
-    let page = metrics::Page { place: place.clone(), status: status.subscribe(), counts };
+    let page = metrics::Page {
+        place: place.clone(),
+        status: status.subscribe(),
+        counts,
+        stack: Arc::clone(&stack),
+    };
     let mut metrics = metrics::Metrics::new(config.agent.metrics.clone(), page);
     let lacking = metrics.serve();
     status.send_modify(|status| status.metrics = lacking);
@@ -136,7 +145,7 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
         let _ = timeout(BUS_PATIENCE, first).await;
     }
     let inputs = daemon::Inputs { orders, wishes, listener, desk };
-    let outputs = daemon::Outputs { status, metrics, news };
+    let outputs = daemon::Outputs { status, metrics, news, stack };
     daemon::Daemon::begin(place, config, identity, starter, outputs)?.work(inputs).await
 }
 
@@ -147,7 +156,7 @@ async fn listen(
 ) -> Result<TcpListener, AgentError> {
     let listener = match given {
         Some(given) => given.set_nonblocking(true).and_then(|()| TcpListener::from_std(given)),
-        None => mpyc_party_net::link::bind_exactly(port).await,
+        None => mpyc_party_net::accept::bind_exactly(port).await,
     };
     listener.map_err(|source| AgentError::Listen { port, source })
 }

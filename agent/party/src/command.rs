@@ -25,10 +25,12 @@ mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use mpyc_party_core::name::PartyName;
+use mpyc_party_net::Stack;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::{Config, ConfigError, Place};
@@ -75,6 +77,9 @@ struct Common {
     /// End when the process that started this one, of this id, ends
     #[arg(long, global = true, hide = true, value_name = "PID")]
     die_with: Option<i32>,
+    /// What this process can reach by, and find by
+    #[arg(skip)]
+    stack: Arc<Stack>,
 }
 
 impl Common {
@@ -143,10 +148,12 @@ enum Command {
 /// What a command leads to.
 type Outcome = anyhow::Result<ExitCode>;
 
-/// Runs the command line of this process.
+/// Runs the command line of this process, which reaches others by the kinds of path and the
+/// discoveries of `stack`.
 #[must_use]
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+pub fn main(stack: Stack) -> ExitCode {
+    let mut cli = Cli::parse();
+    cli.common.stack = Arc::new(stack);
     // What a daemon does is for its log to tell.
     let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));

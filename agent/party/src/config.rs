@@ -219,13 +219,13 @@ impl Config {
         if self.network.hubs.is_empty() { enrolled } else { self.network.hubs.clone() }
     }
 
-    /// Where other parties are looked for, beside the hubs.
+    /// Where other parties are looked for: at `hubs`, and by what is configured.
     #[must_use]
-    pub fn sources(&self) -> Sources {
+    pub fn sources(&self, hubs: Vec<String>) -> Sources {
         let address =
             |(name, peer): (&PartyName, &Peer)| Some((name.clone(), peer.address.clone()?));
         let addresses = self.peers.iter().filter_map(address).collect();
-        Sources { addresses, local: self.network.local_discovery }
+        Sources { hubs, addresses, local: self.network.local_discovery }
     }
 
     /// The configuration as TOML, defaults filled in.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::token::{Token, TokenError};
-use mpyc_party_net::{RequestError, enrol, renew};
+use mpyc_party_net::RequestError;
+use mpyc_party_net::client::{enrolment, renewal};
 use mpyc_party_transport::{Identity, KeyError, generate_key, now};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -182,7 +183,7 @@ impl Store {
         }
         let token = Token::from_text(text)?;
         let key = self.key()?;
-        let enrolled = enrol::request(&token, &key).await?;
+        let enrolled = enrolment::request(&token, &key).await?;
         let known = Known { hubs: token.hubs.clone() };
         let known = toml::to_string(&known)
             .map_err(|error| self.damaged("network.toml", error.to_string()))?;
@@ -211,7 +212,7 @@ impl Store {
         {
             return Ok(Some(kept));
         }
-        let certificate = renew::renew(hubs, identity).await?;
+        let certificate = renewal::renew(hubs, identity).await?;
         self.write("certificate.pem", "CERTIFICATE", &certificate)?;
         self.load().map(Some)
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use common::{NAMES, SUM, all_blame, demo};
 use false_hub::{Deeds, FalseHub};
 use mpyc_party::identity::Store;
-use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::addr::Address;
 use mpyc_party_core::lighthouse::Answer;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_lab::party::{Network, Party};
@@ -51,17 +51,17 @@ fn address(party: &Party) -> Result<SocketAddr> {
 }
 
 /// Both ways to try each of these.
-fn both(addresses: &[SocketAddr]) -> Vec<Candidate> {
-    addresses.iter().flat_map(|at| [Candidate::Tcp(*at), Candidate::Udp(*at)]).collect()
+fn both(addresses: &[SocketAddr]) -> Vec<Address> {
+    addresses.iter().flat_map(|at| ["tcp", "quic"].map(|kind| Address::new(kind, at))).collect()
 }
 
 /// In place of where a party is, what `lie` makes up.
 fn instead(
-    lie: impl Fn() -> Vec<Vec<Candidate>> + Send + Sync + 'static,
+    lie: impl Fn() -> Vec<Vec<Address>> + Send + Sync + 'static,
 ) -> impl Fn(&PartyName, Answer) -> Vec<Answer> + Send + Sync + 'static {
     move |_, answer| match answer {
         Answer::Present { party, tag, .. } => {
-            let present = |candidates| Answer::Present { party: party.clone(), tag, candidates };
+            let present = |addresses| Answer::Present { party: party.clone(), tag, addresses };
             lie().into_iter().map(present).collect()
         }
         honest => vec![honest],
@@ -95,9 +95,9 @@ fn wrong_addresses_lead_nobody_astray() -> Result<()> {
     }
     let dave = Store::new(&network.party("dave").state()).load()?;
     let listener = network.party("dave").host().context("a host")?.tcp_listener(443)?;
-    let candidates = both(&lies);
+    let addresses = both(&lies);
     let hub =
-        FalseHub::instead(&mut network, instead(move || vec![candidates.clone()]), Deeds::none())?;
+        FalseHub::instead(&mut network, instead(move || vec![addresses.clone()]), Deeds::none())?;
     hub.stranger(listener, dave);
     network.declare(&demo(SUM))?;
     // Over the relay, which the same hub does properly, the right ones meet.
@@ -126,9 +126,9 @@ fn a_stranger_who_is_introduced_stays_outside() -> Result<()> {
     let mut network = four()?;
     let dave = Store::new(&network.party("dave").state()).load()?;
     let listener = network.party("dave").host().context("a host")?.tcp_listener(443)?;
-    let candidates = both(&[address(network.party("dave"))?]);
+    let addresses = both(&[address(network.party("dave"))?]);
     let hub =
-        FalseHub::instead(&mut network, instead(move || vec![candidates.clone()]), Deeds::none())?;
+        FalseHub::instead(&mut network, instead(move || vec![addresses.clone()]), Deeds::none())?;
     hub.stranger(listener, dave.clone());
     hub.stranger_on_the_relay(dave);
     let deadline = Duration::from_secs(6);
@@ -161,7 +161,7 @@ fn a_lighthouse_cannot_have_a_network_searched() -> Result<()> {
             let [c, d] = n.to_be_bytes();
             SocketAddr::from((Ipv4Addr::new(a, b, c, d), 443))
         };
-        let many = |n: u16| (0..500).map(|m| Candidate::Tcp(at(n * 500 + m))).collect();
+        let many = |n: u16| (0..500).map(|m| Address::new("tcp", at(n * 500 + m))).collect();
         (0..ANSWERS).map(many).collect()
     };
     let hub = FalseHub::instead(&mut network, instead(lie), Deeds::none())?;

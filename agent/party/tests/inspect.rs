@@ -95,9 +95,18 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     let parties = peers[0]["peers"].as_array().context("no peers")?;
     ensure!(parties.len() == 2, "{peers}");
     for (peer, name) in parties.iter().zip(["alice", "carol"]) {
-        let expected =
-            ["attempts", "party", "path", "received", "sent", "tampered", "why_not_direct"];
+        let expected = [
+            "attempts",
+            "found_by",
+            "party",
+            "path",
+            "received",
+            "sent",
+            "tampered",
+            "why_not_direct",
+        ];
         ensure!(keys(peer) == expected, "{:?}", keys(peer));
+        ensure!(peer["found_by"] == serde_json::json!(["hub"]), "{peer}");
         let path = &peer["path"];
         let expected = ["address", "epoch", "kind", "round_trip", "since", "via"];
         ensure!(keys(path) == expected, "{:?}", keys(path));

@@ -11,11 +11,11 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream as ServerStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsStream};
 
-use crate::carrier::Carrier;
 use crate::error::TransportError;
 use crate::expect::{Expect, Protocol};
 use crate::identity::Identity;
 use crate::provider::{has_aes, provider};
+use crate::raw::RawStream;
 use crate::secure::{
     ACCEPTED, Enrolment, FIRST_MESSAGE, PATIENCE, Secure, SecureStream, bounded, exporter, wrong,
 };
@@ -24,7 +24,7 @@ use crate::verify::{Trust, Verified, Verifier};
 /// A connection whose first message has been read and nothing been answered: the caller sees what
 /// it is for before a certificate is shown to anybody.
 pub struct Incoming {
-    start: StartHandshake<Carrier>,
+    start: StartHandshake<RawStream>,
     address: SocketAddr,
 }
 
@@ -33,11 +33,11 @@ impl Incoming {
     ///
     /// # Errors
     /// When it is not TLS or does not come in time.
-    pub async fn read(carrier: impl Into<Carrier>) -> Result<Self, TransportError> {
-        let carrier = carrier.into();
-        let address = carrier.prepare()?;
+    pub async fn read(raw: impl Into<RawStream>) -> Result<Self, TransportError> {
+        let raw = raw.into();
+        let address = raw.prepare()?;
         let explain = |source| TransportError::handshake(address, source, None);
-        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), carrier);
+        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), raw);
         let work = async { acceptor.await.map_err(explain) };
         Ok(Self { start: bounded(address, FIRST_MESSAGE, work).await?, address })
     }
@@ -146,7 +146,7 @@ impl Incoming {
         identity: &Identity,
         protocol: Protocol,
         verifier: Option<Arc<Verifier>>,
-    ) -> Result<Box<TlsStream<Carrier>>, TransportError> {
+    ) -> Result<Box<TlsStream<RawStream>>, TransportError> {
         let address = self.address;
         let work = async {
             let mut stream = self.handshake(identity, protocol, verifier.clone()).await?;
@@ -163,7 +163,7 @@ impl Incoming {
         identity: &Identity,
         protocol: Protocol,
         verifier: Option<Arc<Verifier>>,
-    ) -> Result<ServerStream<Carrier>, TransportError> {
+    ) -> Result<ServerStream<RawStream>, TransportError> {
         let address = self.address;
         let certificate = identity.resolver(verifier.is_none());
         let config =
@@ -204,11 +204,11 @@ pub(crate) fn server_config(
 /// # Errors
 /// Says who is there instead, or that the protocol is not among them.
 pub async fn accept(
-    carrier: impl Into<Carrier>,
+    raw: impl Into<RawStream>,
     identity: &Identity,
     expects: &[(Protocol, Expect)],
 ) -> Result<Secure, TransportError> {
-    let incoming = Incoming::read(carrier).await?;
+    let incoming = Incoming::read(raw).await?;
     let asked = incoming.protocol();
     match expects.iter().find(|(protocol, _)| Some(*protocol) == asked) {
         Some((protocol, expect)) => incoming.accept(identity, *protocol, expect).await,

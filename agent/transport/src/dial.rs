@@ -11,11 +11,11 @@ use rustls::{ClientConfig, version::TLS13};
 use tokio::io::AsyncReadExt;
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use crate::carrier::Carrier;
 use crate::error::TransportError;
 use crate::expect::{Expect, Protocol};
 use crate::identity::Identity;
 use crate::provider::provider;
+use crate::raw::RawStream;
 use crate::secure::{
     ACCEPTED, Enrolment, PATIENCE, Secure, SecureStream, bounded, exporter, wrong,
 };
@@ -41,20 +41,20 @@ pub(crate) fn client_config(
 }
 
 async fn dial(
-    carrier: Carrier,
+    raw: RawStream,
     address: SocketAddr,
     verifier: Arc<Verifier>,
     identity: Option<&Identity>,
     protocol: Protocol,
     server_name: &str,
-) -> Result<(Box<TlsStream<Carrier>>, Verified), TransportError> {
+) -> Result<(Box<TlsStream<RawStream>>, Verified), TransportError> {
     let explain = |source| TransportError::handshake(address, source, Some(&verifier));
     let config =
         client_config(Arc::clone(&verifier), identity, protocol).map_err(wrong(address))?;
     let name = ServerName::try_from(server_name.to_owned())
         .map_err(|_| wrong(address)(rustls::Error::General("no server name".to_owned())))?;
     let connector = TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect(name, carrier).await.map_err(explain)?;
+    let mut stream = connector.connect(name, raw).await.map_err(explain)?;
     if stream.get_ref().1.alpn_protocol() != Some(protocol.alpn()) {
         return Err(TransportError::Protocol { address });
     }
@@ -68,42 +68,42 @@ async fn dial(
     }
 }
 
-/// Makes `carrier` a connection to one whom `expect` admits.
+/// Makes `raw` a connection to one whom `expect` admits.
 ///
 /// `server_name` is that of a session's or a hub's [`Tag`].
 ///
 /// # Errors
 /// Says who is there instead, or why the other end refuses.
 pub async fn connect(
-    carrier: impl Into<Carrier>,
+    raw: impl Into<RawStream>,
     identity: &Identity,
     protocol: Protocol,
     expect: &Expect,
     server_name: &str,
 ) -> Result<Secure, TransportError> {
-    let carrier = carrier.into();
-    let address = carrier.prepare()?;
+    let raw = raw.into();
+    let address = raw.prepare()?;
     let verifier = Arc::new(Verifier::new(Trust::Root(identity.root().clone()), expect.clone()));
-    let work = dial(carrier, address, verifier, Some(identity), protocol, server_name);
+    let work = dial(raw, address, verifier, Some(identity), protocol, server_name);
     let (stream, Verified { claims: peer, certificate: peer_certificate, .. }) =
         bounded(address, PATIENCE, work).await?;
     let stream = SecureStream::Tls(stream);
     Ok(Secure { stream, peer, protocol, peer_certificate, address })
 }
 
-/// Makes `carrier` a connection to the authority of which only the root's fingerprint is known.
+/// Makes `raw` a connection to the authority of which only the root's fingerprint is known.
 ///
 /// # Errors
 /// Says who is there instead: another root, or another role under the right one.
 pub async fn connect_to_enrol(
-    carrier: impl Into<Carrier>,
+    raw: impl Into<RawStream>,
     root: Fingerprint,
 ) -> Result<(Enrolment, Root), TransportError> {
-    let carrier = carrier.into();
-    let address = carrier.prepare()?;
+    let raw = raw.into();
+    let address = raw.prepare()?;
     let verifier = Arc::new(Verifier::new(Trust::Fingerprint(root), Expect::Authority));
     let name = Tag::hub(&root).server_name();
-    let work = dial(carrier, address, verifier, None, Protocol::Enrol, &name);
+    let work = dial(raw, address, verifier, None, Protocol::Enrol, &name);
     let (stream, verified) = bounded(address, PATIENCE, work).await?;
     let exporter = exporter(&stream).map_err(wrong(address))?;
     let stream = SecureStream::Tls(stream);

@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 mod accept;
-mod carrier;
 mod clock;
 mod dial;
 mod error;
@@ -24,20 +23,20 @@ pub mod peek;
 pub mod pipe;
 mod provider;
 pub mod quic;
+mod raw;
 pub mod resume;
 mod secure;
 mod traffic;
 mod verify;
 
 pub use accept::{Incoming, accept};
-pub use carrier::Carrier;
 pub use clock::now;
 pub use dial::{connect, connect_to_enrol};
 pub use error::{TransportError, is_tampering};
 pub use expect::{Expect, Protocol, RENEWAL_GRACE};
 pub use identity::{Identity, IdentityError, verify};
 pub use key_pair::{KeyError, KeyPair, generate_key};
-pub use mpyc_party_core::path::Kind as Path;
+pub use raw::{ByteStream, RawStream};
 pub use secure::{Enrolment, PATIENCE, Secure, SecureStream};
 pub use traffic::Traffic;
 pub use verify::{PeerError, certified, verify_issued};

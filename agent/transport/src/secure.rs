@@ -6,21 +6,20 @@
 //! and nowhere later.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mpyc_party_core::claims::Claims;
-use mpyc_party_core::path::Kind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 
-use crate::carrier::{Carrier, reads_and_writes};
 use crate::error::TransportError;
 use crate::expect::Protocol;
 use crate::quic::QuicStream;
+use crate::raw::{RawStream, reads_and_writes};
 
 /// How long a handshake may take: some five round trips around the world and a slow processor.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,27 +45,25 @@ pub struct Secure {
     pub address: SocketAddr,
 }
 
-impl Secure {
-    /// The way it takes.
-    #[must_use]
-    pub fn path(&self) -> Kind {
-        match &self.stream {
-            SecureStream::Quic(_) => Kind::Quic,
-            SecureStream::Tls(tls) => match tls.get_ref().0 {
-                Carrier::Tcp(_) => Kind::Tcp,
-                Carrier::Relayed(_) => Kind::Relay,
-            },
-        }
-    }
-}
-
 /// Encrypted bytes in both directions, each of which ends by itself.
 #[derive(Debug)]
 pub enum SecureStream {
     /// A TLS connection of its own.
-    Tls(Box<TlsStream<Carrier>>),
+    Tls(Box<TlsStream<RawStream>>),
     /// One stream of a QUIC connection.
     Quic(QuicStream),
+}
+
+impl SecureStream {
+    /// This machine's address on it, where that is known and stays: what a QUIC connection uses may
+    /// change, and it survives that.
+    #[must_use]
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tls(tls) => tls.get_ref().0.local_ip(),
+            Self::Quic(_) => None,
+        }
+    }
 }
 
 reads_and_writes!(SecureStream: Self::Tls(tls) => **tls, Self::Quic(quic) => *quic);
@@ -95,7 +92,7 @@ pub(crate) async fn bounded<T>(
 }
 
 /// The value of RFC 9266, section 2: the same at both ends of one connection and nowhere else.
-pub(crate) fn exporter(stream: &TlsStream<Carrier>) -> Result<[u8; 32], rustls::Error> {
+pub(crate) fn exporter(stream: &TlsStream<RawStream>) -> Result<[u8; 32], rustls::Error> {
     let label = b"EXPORTER-Channel-Binding";
     match stream {
         TlsStream::Client(tls) => tls.get_ref().1.export_keying_material([0; 32], label, Some(b"")),

@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use mpyc_party_core::candidate::{MOST, Vantage, admit, check};
+use mpyc_party_core::addr::{MAX_ADDRESSES, Vantage, admit, check_socket};
 use mpyc_party_core::lighthouse::{Action, Answer, Lighthouse, Limits, Member, Over, Request};
 use mpyc_party_core::name::PartyName;
 
@@ -21,10 +21,11 @@ fuzz_target!(|data: &[u8]| {
     while let [length, who, more @ ..] = rest {
         let (frame, following) = more.split_at(more.len().min(usize::from(*length)));
         rest = following;
-        if let Ok(Answer::Present { candidates, .. }) = postcard::from_bytes(frame) {
-            let admitted = admit(&candidates, Vantage::Elsewhere);
-            assert!(admitted.len() <= MOST);
-            assert!(admitted.iter().all(|c| check(*c, Vantage::Elsewhere).is_ok()));
+        if let Ok(Answer::Present { addresses, .. }) = postcard::from_bytes(frame) {
+            let admitted = admit(&addresses, Vantage::Elsewhere);
+            assert!(admitted.len() <= MAX_ADDRESSES);
+            let mut sockets = admitted.iter().filter_map(|address| address.socket());
+            assert!(sockets.all(|at| check_socket(at, Vantage::Elsewhere).is_ok()));
         }
         let from = SocketAddr::from(([203, 0, 113, who % 3], 9));
         let Ok(party) = ["alice", "bob", "eve"][usize::from(who % 3)].parse::<PartyName>() else {

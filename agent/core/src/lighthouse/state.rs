@@ -5,16 +5,26 @@ use std::net::SocketAddr;
 
 use super::index::Index;
 use super::{Action, Answer, ConnectionId, Instance, Limits, Member, Over, Reason, Request};
-use crate::candidate::{self, Candidate, MOST, Vantage, canonical};
+use crate::addr::{self, Address, MAX_ADDRESSES, Reflexive, Vantage, canonical};
 use crate::name::{GroupName, PartyName};
 use crate::sni::Tag;
+
+/// The most addresses of one announcement that are completed here: one for each kind of path.
+const MAX_REFLEXIVE: usize = 8;
+
+/// Where a party says that it is.
+#[derive(Debug)]
+struct Announced {
+    addresses: Vec<Address>,
+    reflexive: Vec<Reflexive>,
+}
 
 #[derive(Debug)]
 struct Announcement {
     /// As they came, except that there are not too many.
-    announced: Vec<Candidate>,
+    announced: Announced,
     /// Those that may be passed on, with what is seen from here.
-    candidates: Vec<Candidate>,
+    addresses: Vec<Address>,
     allow: BTreeSet<PartyName>,
     groups: BTreeSet<GroupName>,
     /// Of two instances of a party under one tag, the one that announced last counts.
@@ -40,7 +50,7 @@ pub(super) struct Connection {
     announced: BTreeMap<Tag, Announcement>,
     pub(super) watched: BTreeMap<Tag, BTreeSet<PartyName>>,
     /// What this connection was told last about each party it watches.
-    told: BTreeMap<(Tag, PartyName), Vec<Candidate>>,
+    told: BTreeMap<(Tag, PartyName), Vec<Address>>,
 }
 
 impl Connection {
@@ -53,22 +63,22 @@ impl Connection {
         Vantage::of(self.observed.ip())
     }
 
-    /// What may be passed on of `announced`, after what is seen from here: the address itself where
-    /// it is that of the socket that speaks to peers, and that address with the TCP port announced
-    /// first, which is what a forwarded port or a public address looks like.
-    fn candidates(&self, announced: &[Candidate]) -> Vec<Candidate> {
-        let seen = (self.over == Over::Udp).then_some(Candidate::Udp(self.observed));
-        let port = announced.iter().find_map(|candidate| match candidate {
-            Candidate::Tcp(address) => Some(address.port()),
-            Candidate::Udp(_) => None,
-        });
-        let forwarded = port.map(|port| Candidate::Tcp(SocketAddr::new(self.observed.ip(), port)));
-        let all: Vec<_> = match announced {
-            // Who announces nothing does not want to be dialled.
-            [] => Vec::new(),
-            _ => seen.into_iter().chain(forwarded).chain(announced.iter().copied()).collect(),
+    /// What may be passed on of `announced`, after what is seen from here. Who announces nothing does
+    /// not want to be dialled.
+    fn addresses(&self, announced: &Announced) -> Vec<Address> {
+        let seen = announced.reflexive.iter().filter_map(|reflexive| self.complete(reflexive));
+        let all: Vec<Address> = seen.chain(announced.addresses.iter().cloned()).collect();
+        addr::admit(&all, self.vantage())
+    }
+
+    /// How this party appears from here. Over TCP no port that is seen accepts anything.
+    fn complete(&self, Reflexive { kind, port }: &Reflexive) -> Option<Address> {
+        let seen = match port {
+            Some(port) => SocketAddr::new(self.observed.ip(), *port),
+            None if self.over == Over::Udp => self.observed,
+            None => return None,
         };
-        candidate::admit(&all, self.vantage())
+        Some(Address::new(kind, seen))
     }
 }
 
@@ -148,8 +158,8 @@ impl Lighthouse {
     /// What follows from `request` of connection `id`.
     pub fn hear(&mut self, id: ConnectionId, request: Request) -> Vec<Action> {
         let outcome = match request {
-            Request::Announce { tag, instance, candidates, allow } => {
-                self.announce(id, tag, instance, candidates, allow)
+            Request::Announce { tag, instance, addresses, reflexive, allow } => {
+                self.announce(id, tag, instance, Announced { addresses, reflexive }, allow)
             }
             Request::Watch { tag, parties } => self.watch(id, tag, parties),
             Request::Admit { tag, groups } => self.admit(id, tag, groups),
@@ -163,7 +173,7 @@ impl Lighthouse {
         id: ConnectionId,
         tag: Tag,
         instance: Instance,
-        mut announced: Vec<Candidate>,
+        mut announced: Announced,
         allow: Vec<PartyName>,
     ) -> Result<Vec<Action>, Reason> {
         let (limits, sequence) = (self.limits, self.bump());
@@ -178,12 +188,13 @@ impl Lighthouse {
         let older = self.older_connection(id, instance)?;
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(Vec::new()) };
         (connection.instance, connection.surplus) = (Some(instance), None);
-        announced.truncate(MOST);
-        let candidates = connection.candidates(&announced);
+        announced.addresses.truncate(MAX_ADDRESSES);
+        announced.reflexive.truncate(MAX_REFLEXIVE);
+        let addresses = connection.addresses(&announced);
         let allow = allow.into_iter().collect();
         let before = connection.announced.remove(&tag);
         let groups = before.map(|before| before.groups).unwrap_or_default();
-        let announcement = Announcement { announced, candidates, allow, groups, sequence };
+        let announcement = Announcement { announced, addresses, allow, groups, sequence };
         connection.announced.insert(tag, announcement);
         let party = connection.party.clone();
         let mut changed = BTreeSet::from([tag]);
@@ -266,7 +277,7 @@ impl Lighthouse {
         let (party, watched) = (connection.party.clone(), connection.watched.clone());
         let mut announced = std::mem::take(&mut connection.announced);
         for announcement in announced.values_mut() {
-            announcement.candidates = connection.candidates(&announcement.announced);
+            announcement.addresses = connection.addresses(&announcement.announced);
         }
         let tags: Vec<Tag> = announced.keys().copied().collect();
         connection.announced = announced;
@@ -318,10 +329,10 @@ impl Lighthouse {
         let told = &mut self.connections.get_mut(&watcher)?.told;
         let (key, party) = ((tag, party.clone()), party.clone());
         let answer = match seen {
-            Some(candidates) if told.get(&key) == Some(&candidates) => return None,
-            Some(candidates) => {
-                told.insert(key, candidates.clone());
-                Answer::Present { party, tag, candidates }
+            Some(addresses) if told.get(&key) == Some(&addresses) => return None,
+            Some(addresses) => {
+                told.insert(key, addresses.clone());
+                Answer::Present { party, tag, addresses }
             }
             None => {
                 told.remove(&key)?;
@@ -337,9 +348,9 @@ impl Lighthouse {
         asker: &Connection,
         tag: Tag,
         party: &PartyName,
-    ) -> Option<Vec<Candidate>> {
+    ) -> Option<Vec<Address>> {
         let (_, latest) = self.latest((&asker.party, &asker.groups), tag, party)?;
-        Some(candidate::admit(&latest.candidates, asker.vantage()))
+        Some(addr::admit(&latest.addresses, asker.vantage()))
     }
 
     /// The latest announcement of `party` under `tag` that allows `asker`, and whose it is.

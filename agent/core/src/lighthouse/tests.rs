@@ -21,17 +21,23 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn tcp(text: &str) -> Candidate {
-    Candidate::Tcp(at(text))
+/// «u» in front of an address means the kind that goes over UDP.
+fn addresses(texts: &[&str]) -> Vec<Address> {
+    let address = |text: &&str| match text.strip_prefix('u') {
+        Some(address) => Address::new("quic", address),
+        None => Address::new("tcp", text),
+    };
+    texts.iter().map(address).collect()
 }
 
-/// «u» in front of an address means UDP.
-fn candidates(texts: &[&str]) -> Vec<Candidate> {
-    let candidate = |text: &&str| match text.strip_prefix('u') {
-        Some(address) => Candidate::Udp(at(address)),
-        None => tcp(text),
-    };
-    texts.iter().map(candidate).collect()
+/// What a party that announces `addresses` lets the lighthouse complete, as every party does: how its
+/// UDP socket is seen, and a forwarded port like its own.
+fn reflexive(addresses: &[Address]) -> Vec<Reflexive> {
+    let port = |a: &&Address| a.kind == "tcp";
+    let port = addresses.iter().find(port).map(|a| a.socket().unwrap().port());
+    let seen = Reflexive { kind: "quic".to_owned(), port: None };
+    let forwarded = port.map(|port| Reflexive { kind: "tcp".to_owned(), port: Some(port) });
+    std::iter::once(seen).filter(|_| !addresses.is_empty()).chain(forwarded).collect()
 }
 
 struct Sea(Lighthouse);
@@ -63,8 +69,9 @@ impl Sea {
     ) -> Vec<Action> {
         let allow = allow.iter().map(|a| name(a)).collect();
         let (tag, instance) = (tag("demo"), Instance([instance; 16]));
-        let candidates = candidates(announced);
-        self.0.hear(id, Request::Announce { tag, instance, candidates, allow })
+        let addresses = addresses(announced);
+        let reflexive = reflexive(&addresses);
+        self.0.hear(id, Request::Announce { tag, instance, addresses, reflexive, allow })
     }
 
     /// Watches under «demo»; one that has announced nothing announces that first.
@@ -78,8 +85,8 @@ impl Sea {
 }
 
 fn present(to: ConnectionId, party: &str, seen: &[&str]) -> Action {
-    let candidates = candidates(seen);
-    Action::Send(to, Answer::Present { party: name(party), tag: tag("demo"), candidates })
+    let addresses = addresses(seen);
+    Action::Send(to, Answer::Present { party: name(party), tag: tag("demo"), addresses })
 }
 
 fn gone(to: ConnectionId, party: &str) -> Action {
@@ -293,7 +300,7 @@ fn event() -> impl Strategy<Value = (usize, u8, u16)> {
 
 /// What everybody has been told so far.
 #[derive(Default)]
-struct Known(BTreeMap<ConnectionId, BTreeMap<PartyName, Vec<Candidate>>>);
+struct Known(BTreeMap<ConnectionId, BTreeMap<PartyName, Vec<Address>>>);
 
 impl Known {
     /// Connection `id` does not watch these any longer, and is not told so.
@@ -307,8 +314,8 @@ impl Known {
         let mut closed = Vec::new();
         for action in actions {
             match action {
-                Action::Send(to, Answer::Present { party, candidates, .. }) => {
-                    self.0.entry(to).or_default().insert(party, candidates);
+                Action::Send(to, Answer::Present { party, addresses, .. }) => {
+                    self.0.entry(to).or_default().insert(party, addresses);
                 }
                 Action::Send(to, Answer::Gone { party, .. }) => {
                     assert!(self.0.entry(to).or_default().remove(&party).is_some());

@@ -31,16 +31,6 @@ const DISTRUST: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)
 /// With nothing left to try, a tick is due only now and then.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// How long an open connection waits for a better one to come up beside it. Only the first link
-/// can wait: nothing runs yet.
-fn head_start(kind: Kind) -> Duration {
-    match kind {
-        Kind::Tcp => Duration::ZERO,
-        Kind::Quic => Duration::from_millis(50),
-        Kind::Relay => Duration::from_millis(100),
-    }
-}
-
 impl Paths {
     pub(super) fn opened(&mut self, id: ConnectionId, kind: Kind, lost: u64) {
         if !self.controlling {
@@ -77,8 +67,9 @@ impl Paths {
         }
         let hopeful =
             |(target, tries): (&Target, &Tries)| target.kind < held.kind && tries.under_way > 0;
+        // Only the first link can wait: nothing runs yet.
         let waits = self.epoch == 0 && self.targets.iter().any(hopeful);
-        held.since + if waits { head_start(held.kind) } else { Duration::ZERO }
+        held.since + if waits { held.kind.head_start } else { Duration::ZERO }
     }
 
     /// Takes the best connection that is better than what there is.
@@ -112,19 +103,19 @@ impl Paths {
         }
         self.link = Some(Link::new(id, kind, self.now));
         (self.news, self.pause) = (self.now, PAUSES[0]);
-        (self.round, self.next_kind) = (self.now, Kind::Tcp);
-        self.next_round = self.now + PACE;
+        (self.round, self.last_kind) = (self.now, None);
+        self.next_dial = self.now + PACE;
     }
 
     /// Tries everything again, from now on.
     pub(super) fn redial(&mut self) {
-        (self.round, self.next_round, self.next_kind) = (self.now, self.now, Kind::Tcp);
+        (self.round, self.next_dial, self.last_kind) = (self.now, self.now, None);
     }
 
     /// Takes the link away. A good path that `died` young is remembered, a steady one forgiven.
     pub(super) fn retire(&mut self, died: bool) -> Option<Link> {
         let old = self.link.take()?;
-        if old.kind == Kind::Relay {
+        if old.kind.relayed {
             // There is nothing worse to stay on.
         } else if self.now.saturating_sub(old.since) >= STEADY {
             self.distrust = Duration::ZERO;
@@ -137,41 +128,37 @@ impl Paths {
 
     /// Tries what may lead to a link, or to a better one: in each round one kind after the other.
     pub(super) fn dial(&mut self) {
-        while self.now >= self.next_round {
+        while self.now >= self.next_dial {
             let healthy = self.healthy();
             if healthy.is_some() && self.now < self.distrust_until {
-                self.next_round = self.distrust_until;
+                self.next_dial = self.distrust_until;
                 return;
             }
-            let kind = self.next_kind;
-            if kind == Kind::Tcp {
+            if self.last_kind.is_none() {
                 self.round = self.now;
             }
-            let calls = self.controlling;
-            let wanted = |kind: Kind| {
-                healthy.is_none_or(|link| kind < link) && (calls || kind != Kind::Relay)
-            };
-            if wanted(kind) && self.attempt(kind) {
-                self.next_round = self.now + STAGGER;
+            let (last, calls) = (self.last_kind, self.controlling);
+            let wanted =
+                |kind: &Kind| healthy.is_none_or(|link| *kind < link) && (calls || !kind.relayed);
+            let mut kinds = self.targets.keys().map(|target| target.kind).filter(wanted);
+            let any = kinds.clone().next().is_some();
+            // Targets are in the order of their kinds.
+            let next = kinds.find(|kind| last.is_none_or(|last| *kind > last));
+            if let Some(kind) = next {
+                self.attempt(kind);
             }
-            self.next_kind = match kind {
-                Kind::Tcp => Kind::Quic,
-                Kind::Quic => Kind::Relay,
-                Kind::Relay => {
-                    let any = self.targets.keys().any(|target| wanted(target.kind));
-                    self.next_round = self.round + self.pause(any);
-                    Kind::Tcp
-                }
+            self.last_kind = next;
+            self.next_dial = match next {
+                Some(_) => self.now + STAGGER,
+                None => self.round + self.pause(any),
             };
         }
     }
 
-    /// Tries the targets of a kind, as many as may be, those first that have waited longest; false
-    /// where there is none.
-    fn attempt(&mut self, kind: Kind) -> bool {
+    /// Tries the targets of a kind, as many as may be, those first that have waited longest.
+    fn attempt(&mut self, kind: Kind) {
         let of_kind = self.targets.iter_mut().filter(|(target, _)| target.kind == kind);
         let mut waiting: Vec<(&Target, &mut Tries)> = of_kind.collect();
-        let any = !waiting.is_empty();
         waiting.retain(|(_, tries)| tries.under_way < MOST_UNDER_WAY);
         waiting.sort_by_key(|(_, tries)| tries.last);
         self.spent = self.spent.max(self.now);
@@ -184,7 +171,6 @@ impl Paths {
             tries.last = self.now;
             self.actions.push(Action::Dial(target.clone()));
         }
-        any
     }
 
     /// How long after a round the next one begins.

@@ -3,15 +3,13 @@
 mod schedules;
 mod world;
 
-use world::{KINDS, SECOND, World, target};
+use world::{KINDS, QUIC, RELAY, SECOND, TCP, World, target};
 
 use super::*;
 
 #[test]
 fn the_best_path_there_is_becomes_the_link() {
-    for (kinds, best) in
-        [(&KINDS[..], Kind::Tcp), (&KINDS[1..], Kind::Quic), (&KINDS[2..], Kind::Relay)]
-    {
+    for (kinds, best) in [(&KINDS[..], TCP), (&KINDS[1..], QUIC), (&KINDS[2..], RELAY)] {
         let mut world = World::new(kinds);
         world.pass(SECOND);
         world.agree_on(best);
@@ -21,16 +19,14 @@ fn the_best_path_there_is_becomes_the_link() {
 
 #[test]
 fn a_relay_is_used_at_once_while_nothing_else_comes_up() {
-    let mut world = World::new(&[Kind::Relay]);
+    let mut world = World::new(&[RELAY]);
     world.pass(Duration::from_millis(800));
-    world.agree_on(Kind::Relay);
+    world.agree_on(RELAY);
 }
 
 #[test]
 fn a_better_path_that_opens_is_taken_within_seconds() {
-    for (before, better) in
-        [(Kind::Relay, Kind::Quic), (Kind::Relay, Kind::Tcp), (Kind::Quic, Kind::Tcp)]
-    {
+    for (before, better) in [(RELAY, QUIC), (RELAY, TCP), (QUIC, TCP)] {
         let mut world = World::new(&[before]);
         world.pass(SECOND * 3);
         world.agree_on(before);
@@ -42,34 +38,34 @@ fn a_better_path_that_opens_is_taken_within_seconds() {
 
 #[test]
 fn better_paths_are_tried_ever_more_seldom_but_for_ever() {
-    let mut world = World::new(&[Kind::Relay]);
+    let mut world = World::new(&[RELAY]);
     world.pass(SECOND * 600);
-    world.open(&[Kind::Tcp]);
+    world.open(&[TCP]);
     world.pass(SECOND * 61);
-    world.agree_on(Kind::Tcp);
+    world.agree_on(TCP);
 }
 
 #[test]
 fn a_silent_link_is_replaced_within_two_seconds() {
     let mut world = World::new(&KINDS);
     world.pass(SECOND * 20);
-    world.kill(&[Kind::Tcp]);
+    world.kill(&[TCP]);
     world.pass(Duration::from_millis(2500));
-    assert_ne!(world.kinds()[0], Some(Kind::Tcp));
-    world.agree_on(Kind::Quic);
+    assert_ne!(world.kinds()[0], Some(TCP));
+    world.agree_on(QUIC);
 }
 
 #[test]
 fn a_link_that_comes_back_in_time_is_kept_where_there_is_no_other() {
-    let mut world = World::new(&[Kind::Tcp]);
+    let mut world = World::new(&[TCP]);
     world.pass(SECOND * 20);
     let before = world.links;
-    world.kill(&[Kind::Tcp]);
+    world.kill(&[TCP]);
     world.pass(SECOND);
-    world.open(&[Kind::Tcp]);
+    world.open(&[TCP]);
     world.pass(SECOND * 5);
     assert_eq!(world.links, before);
-    world.agree_on(Kind::Tcp);
+    world.agree_on(TCP);
 }
 
 #[test]
@@ -89,13 +85,13 @@ fn a_long_outage_ends_within_two_seconds_of_its_cause() {
 #[test]
 fn who_has_moved_gets_another_link_as_soon_as_the_other_end_agrees() {
     for (mover, soon) in [(0, 200), (1, 1300)] {
-        let mut world = World::new(&[Kind::Tcp]);
+        let mut world = World::new(&[TCP]);
         world.pass(SECOND * 20);
         let before = world.links[0].unwrap();
         world.connections.remove(&before.0);
         world.give(mover, Event::Moved { uprooted: true });
         world.pass(Duration::from_millis(soon));
-        world.agree_on(Kind::Tcp);
+        world.agree_on(TCP);
         assert!(world.links[0].unwrap().1 > before.1);
     }
 }
@@ -103,19 +99,19 @@ fn who_has_moved_gets_another_link_as_soon_as_the_other_end_agrees() {
 #[test]
 fn a_link_that_only_one_end_has_lost_is_replaced_by_both() {
     for lonely in 0..2 {
-        let mut world = World::new(&[Kind::Tcp]);
+        let mut world = World::new(&[TCP]);
         world.pass(SECOND * 20);
         let before = world.links[0].unwrap();
         world.breaks(lonely, before.0);
         world.pass(SECOND);
-        world.agree_on(Kind::Tcp);
+        world.agree_on(TCP);
         assert!(world.links[0].unwrap().1 > before.1);
     }
 }
 
 #[test]
 fn a_worse_path_never_replaces_a_good_one() {
-    let mut world = World::new(&[Kind::Tcp]);
+    let mut world = World::new(&[TCP]);
     world.pass(SECOND * 20);
     let before = world.links;
     for kind in KINDS {
@@ -131,7 +127,7 @@ fn a_worse_path_never_replaces_a_good_one() {
 #[test]
 fn an_older_epoch_of_the_same_instance_is_not_adopted() {
     let mut end = Paths::new(false);
-    let taken = |id, instance, epoch| Event::Taken { id, kind: Kind::Tcp, instance, epoch };
+    let taken = |id, instance, epoch| Event::Taken { id, kind: TCP, instance, epoch };
     let adopts = |actions: &[Action]| actions.iter().any(|a| matches!(a, Action::Adopt(..)));
     assert!(adopts(&end.handle(SECOND, taken(1, 7, 5))));
     for epoch in [4, 5] {
@@ -143,13 +139,13 @@ fn an_older_epoch_of_the_same_instance_is_not_adopted() {
 
 #[test]
 fn a_path_that_dies_again_and_again_is_left_alone_for_longer_each_time() {
-    let mut world = World::new(&[Kind::Relay]);
+    let mut world = World::new(&[RELAY]);
     world.pass(SECOND * 3);
     for _ in 0..100 {
         // It opens, and dies three seconds later.
-        world.open(&[Kind::Tcp]);
+        world.open(&[TCP]);
         world.pass(SECOND * 3);
-        world.kill(&[Kind::Tcp]);
+        world.kill(&[TCP]);
         world.pass(SECOND * 3);
     }
     assert!(world.changes[0] < 60, "{} changes in ten minutes", world.changes[0]);
@@ -158,9 +154,9 @@ fn a_path_that_dies_again_and_again_is_left_alone_for_longer_each_time() {
 #[test]
 fn one_who_was_asleep_does_not_suspect_the_others() {
     let mut end = Paths::new(false);
-    end.handle(SECOND, Event::Taken { id: 1, kind: Kind::Tcp, instance: 1, epoch: 1 });
+    end.handle(SECOND, Event::Taken { id: 1, kind: TCP, instance: 1, epoch: 1 });
     end.handle(SECOND * 60, Event::Tick);
-    assert_eq!(end.healthy(), Some(Kind::Tcp));
+    assert_eq!(end.healthy(), Some(TCP));
     for seconds in 61..65 {
         end.handle(SECOND * seconds, Event::Tick);
     }
@@ -169,7 +165,7 @@ fn one_who_was_asleep_does_not_suspect_the_others() {
 
 /// Targets of one kind at these places.
 fn at(places: std::ops::Range<u32>) -> Vec<Target> {
-    places.map(|n| Target { kind: Kind::Tcp, place: format!("{n:05}") }).collect()
+    places.map(|n| Target { kind: TCP, address: Address::new("tcp", format!("{n:05}")) }).collect()
 }
 
 #[test]
@@ -188,7 +184,7 @@ fn whoever_tells_where_a_peer_is_does_not_decide_how_much_is_dialled() {
 fn who_has_waited_longest_is_tried_first() {
     let mut paths = Paths::new(true);
     // The true one sorts last, and was there before the others came.
-    let known = Target { kind: Kind::Tcp, place: "true".into() };
+    let known = Target { kind: TCP, address: Address::new("tcp", "true") };
     let mut tries = 0;
     for n in 0..20_u32 {
         let lies = at(n * 200..(n + 1) * 200).into_iter();

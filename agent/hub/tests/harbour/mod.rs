@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_authority::{Authority, LIFETIME};
-use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::addr::{Address, Reflexive};
 use mpyc_party_core::claims::Fingerprint;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::token::Token;
 use mpyc_party_hub::{HubConfig, Limits, serve};
-use mpyc_party_net::enrol;
-use mpyc_party_net::lighthouse::{Client, Event, Presence};
+use mpyc_party_net::client::enrolment;
+use mpyc_party_net::client::lighthouse::{Client, Event, Presence};
+use mpyc_party_net::stack::OwnAddresses;
 use mpyc_party_transport::quic::Endpoint;
 use mpyc_party_transport::{
     Expect, Identity, Protocol, Secure, TransportError, connect, generate_key, now,
@@ -107,7 +108,7 @@ impl Harbour {
 
     pub(crate) async fn enrol(&self, token: &Token) -> Identity {
         let key = generate_key().unwrap();
-        let enrolled = enrol::request(token, &key).await.unwrap();
+        let enrolled = enrolment::request(token, &key).await.unwrap();
         Identity::new(enrolled.certificate, key, enrolled.root).unwrap()
     }
 
@@ -197,8 +198,16 @@ pub(crate) fn tag() -> Tag {
 /// At a TCP port of this machine, with a whole roster to know and to be known by.
 pub(crate) fn presence(port: u16, roster: &[&str]) -> Presence {
     let roster: Vec<PartyName> = roster.iter().map(|party| name(party)).collect();
-    let candidates = vec![Candidate::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))];
-    Presence { tag: tag(), candidates, allow: roster.clone(), groups: Vec::new(), watch: roster }
+    let addresses = vec![tcp(port)];
+    let reflexive = |kind: &str, port| Reflexive { kind: kind.to_owned(), port };
+    let reflexive = vec![reflexive("quic", None), reflexive("tcp", Some(port))];
+    let own = OwnAddresses { addresses, reflexive };
+    Presence { tag: tag(), own, allow: roster.clone(), groups: Vec::new(), watch: roster }
+}
+
+/// A TCP port of this machine.
+pub(crate) fn tcp(port: u16) -> Address {
+    Address::new("tcp", SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
 /// A client that knows TCP only.

@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::addr::{Address, Reflexive};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_net::lighthouse::{Client, Event, Presence};
-use mpyc_party_net::relay;
+use mpyc_party_net::client::lighthouse::{Client, Event, Presence};
+use mpyc_party_net::client::relay;
+use mpyc_party_net::stack::OwnAddresses;
 use mpyc_party_transport::quic::{Connection, Endpoint};
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, SecureStream, accept, connect};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,9 +60,12 @@ impl Present {
         let (allow, watch) = (vec![peer.clone()], vec![peer]);
         // How it is seen from outside, the hub puts before this.
         let own = endpoint.map(|endpoint| anyhow::Ok((own_address(hub)?, endpoint.port()).into()));
-        let candidates = own.transpose()?.map(Candidate::Udp).into_iter().collect();
+        let at = |at: SocketAddr| Address::new("quic", at);
+        let addresses = own.transpose()?.map(at).into_iter().collect();
+        let reflexive = vec![Reflexive { kind: "quic".to_owned(), port: None }];
+        let own = OwnAddresses { addresses, reflexive };
         let groups = Vec::new();
-        let presence = Presence { tag: tag(identity), candidates, allow, groups, watch };
+        let presence = Presence { tag: tag(identity), own, allow, groups, watch };
         let (sender, receiver) = watch::channel(identity.clone());
         let (client, events) =
             Client::start(&[hub.to_string()], &receiver, presence, endpoint.cloned());
@@ -90,10 +94,10 @@ impl Present {
     /// Where the hub says that the peer speaks QUIC.
     async fn address(&mut self) -> Result<SocketAddr> {
         loop {
-            let Event::Present { candidates, .. } = self.next().await? else { continue };
-            let udp = candidates.into_iter().find(|found| matches!(found, Candidate::Udp(_)));
-            if let Some(found) = udp {
-                return Ok(found.address());
+            let Event::Present { addresses, .. } = self.next().await? else { continue };
+            let quic = addresses.into_iter().find(|(address, _)| address.kind == "quic");
+            if let Some(found) = quic.and_then(|(address, _)| address.socket()) {
+                return Ok(found);
             }
         }
     }

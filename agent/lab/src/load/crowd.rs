@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use mpyc_party_authority::Authority;
-use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::addr::Address;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
@@ -111,9 +111,9 @@ impl Crowd {
     }
 
     /// Where a party says that it is reached, on a port of its choice.
-    pub(super) fn candidate(member: usize, port: u16) -> Candidate {
+    pub(super) fn candidate(member: usize, port: u16) -> Address {
         let [.., b, c, d] = member.to_be_bytes();
-        Candidate::Tcp(SocketAddr::from(([10, b, c, d], port)))
+        Address::new("tcp", SocketAddr::from(([10, b, c, d], port)))
     }
 
     async fn over_tcp(&self, member: usize, from: Ipv4Addr, port: u16) -> Result<Line> {

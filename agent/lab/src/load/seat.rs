@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex as Latch, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::addr::Address;
 use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
@@ -43,7 +43,7 @@ pub(super) struct Seat {
 
 impl Seat {
     /// Announces `member` over `line`; fails with the hub's reason where it refuses.
-    pub(super) async fn take(line: Line, member: &Member, at: Candidate) -> Result<Self> {
+    pub(super) async fn take(line: Line, member: &Member, at: Address) -> Result<Self> {
         let (reader, writer) = split(line.secure.stream);
         let (greeted, greeting) = oneshot::channel();
         let (writer, waiting) = (Arc::new(Mutex::new(writer)), Waiting::default());
@@ -69,9 +69,10 @@ impl Seat {
     }
 
     /// Says that this party is reached at `at` now.
-    pub(super) async fn announce(&self, at: Candidate) -> Result<()> {
+    pub(super) async fn announce(&self, at: Address) -> Result<()> {
         let (tag, instance, allow) = (self.tag, self.instance, self.others.clone());
-        self.say(&Request::Announce { tag, instance, candidates: vec![at], allow }).await
+        let (addresses, reflexive) = (vec![at], Vec::new());
+        self.say(&Request::Announce { tag, instance, addresses, reflexive, allow }).await
     }
 
     /// Waits to be told where `party` is; made before the cause of it.

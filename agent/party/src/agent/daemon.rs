@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
+use mpyc_party_net::Stack;
 use mpyc_party_transport::Identity;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -44,6 +45,8 @@ pub(super) struct Outputs {
     pub(super) status: watch::Sender<Status>,
     pub(super) metrics: Metrics,
     pub(super) news: mpsc::Sender<News>,
+    /// The kinds of path that this process knows.
+    pub(super) stack: Arc<Stack>,
 }
 
 /// One session at this party.

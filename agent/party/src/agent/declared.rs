@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::addr::{Address, Vantage};
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
-use mpyc_party_net::lighthouse::{Client, Event, Presence};
-use mpyc_party_net::link::Circle;
+use mpyc_party_net::Stack;
+use mpyc_party_net::client::lighthouse::{Client, Event, Presence};
+use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_transport::Identity;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -22,7 +23,7 @@ const MOST_WATCHED: usize = 10;
 #[derive(Clone, Debug)]
 pub(super) struct Declared {
     pub(super) definition: Definition,
-    pub(super) circle: Circle,
+    pub(super) circle: SessionPeers,
 }
 
 /// All sessions of which `party` is a part. One that cannot be used is told and left out.
@@ -42,7 +43,7 @@ pub(super) fn all(
             Ok((definition, me)) => {
                 let roster = definition.settings.parties.clone();
                 let pins = definition.pins(config);
-                let circle = Circle::new(identity.clone(), &name, roster, me, pins);
+                let circle = SessionPeers::new(identity.clone(), &name, roster, me, pins);
                 all.insert(name, Declared { definition, circle });
             }
             Err(error) => {
@@ -67,11 +68,13 @@ pub(super) fn watched(all: &BTreeMap<SessionName, Declared>) -> Vec<SessionName>
     names
 }
 
-/// What tells a runner from another one of the same party: where it accepts. How the hubs see its
-/// UDP socket comes later, and changes, while it stays the same runner.
-pub(super) fn place(candidates: &[Candidate]) -> String {
-    let tcp = candidates.iter().filter(|candidate| matches!(candidate, Candidate::Tcp(_)));
-    tcp.map(Candidate::to_string).collect::<Vec<_>>().join(" ")
+/// What tells a runner from another one of the same party: where it accepts. How the hubs see the
+/// sockets of kinds that open NATs comes later, and changes, while it stays the same runner.
+pub(super) fn place(stack: &Stack, addresses: &[(Address, Vantage)]) -> String {
+    let steady =
+        |address: &&Address| stack.kind(&address.kind).is_some_and(|kind| !kind.kind().opens_nats);
+    let steady = addresses.iter().map(|(address, _)| address).filter(steady);
+    steady.map(Address::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// What a hub says: about a session, or, without one, about itself.
@@ -95,8 +98,8 @@ impl Ear {
         identity: &watch::Receiver<Identity>,
         hearsay: mpsc::Sender<Hearsay>,
     ) -> Self {
-        let (candidates, allow, groups) = Default::default();
-        let presence = Presence { tag, candidates, allow, groups, watch: others };
+        let (own, allow, groups) = Default::default();
+        let presence = Presence { tag, own, allow, groups, watch: others };
         let (client, mut events) = Client::start(hubs, identity, presence, None);
         let mut task = JoinSet::new();
         task.spawn(async move {
@@ -131,9 +134,13 @@ mod tests {
 
     #[test]
     fn a_runner_whose_udp_address_is_found_later_is_the_same_runner() {
-        let at = |port: u16| std::net::SocketAddr::from(([192, 0, 2, 1], port));
-        let known = place(&[Candidate::Tcp(at(4747))]);
-        assert_eq!(known, place(&[Candidate::Tcp(at(4747)), Candidate::Udp(at(61000))]));
-        assert_ne!(known, place(&[Candidate::Tcp(at(4748))]));
+        let at = |kind, port| {
+            let at = std::net::SocketAddr::from(([192, 0, 2, 1], port));
+            (Address::new(kind, at), Vantage::Elsewhere)
+        };
+        let place = |addresses: &[_]| place(&Stack::default(), addresses);
+        let known = place(&[at("tcp", 4747)]);
+        assert_eq!(known, place(&[at("tcp", 4747), at("quic", 61000)]));
+        assert_ne!(known, place(&[at("tcp", 4748)]));
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use mpyc_party_core::control::{LARGEST_OPENING, Purpose};
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
-use mpyc_party_net::link::{Circle, ping};
+use mpyc_party_net::peers::SessionPeers;
+use mpyc_party_net::ping::{self, PingError};
 use mpyc_party_transport::gate::{self, Gate, Limits};
 use mpyc_party_transport::{Incoming, Protocol, Secure, TransportError, frame, peek};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +28,7 @@ const MOST_GUESTS: usize = 512;
 const MOST_ASKERS: usize = 64;
 
 /// The declared sessions, by what stands for them in public.
-pub(super) type Circles = Arc<BTreeMap<Tag, (SessionName, Circle)>>;
+pub(super) type Circles = Arc<BTreeMap<Tag, (SessionName, SessionPeers)>>;
 
 /// A party of a session's roster wants to run it, and no runner is there.
 #[derive(Debug)]
@@ -126,9 +127,9 @@ enum Guest {
 }
 
 /// Answers a ping. What would be run, only a runner can tell.
-async fn answer(secure: &mut Secure) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn answer(secure: &mut Secure) -> Result<(), PingError> {
     let purpose = frame::read::<Purpose>(&mut secure.stream, LARGEST_OPENING);
-    match timeout(OPENING, purpose).await?? {
+    match timeout(OPENING, purpose).await.map_err(|_| PingError::Silent)?? {
         Some(Purpose::Ping) => ping::answer(secure).await,
         _ => Ok(()),
     }

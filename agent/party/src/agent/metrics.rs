@@ -3,13 +3,14 @@
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::Verdict;
-use mpyc_party_net::link::report::PathKind::{Quic, Relay, Tcp};
-use mpyc_party_net::link::report::PeerReport;
+use mpyc_party_net::Stack;
+use mpyc_party_net::links::report::PeerReport;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -70,7 +71,12 @@ impl Counts {
     }
 
     /// Everything in OpenMetrics text.
-    fn text(&self, status: &Status, peers: &[PeerReport]) -> Result<String, std::fmt::Error> {
+    fn text(
+        &self,
+        stack: &Stack,
+        status: &Status,
+        peers: &[PeerReport],
+    ) -> Result<String, std::fmt::Error> {
         let (mut registry, runs) = (Registry::with_prefix("mpyc_party"), self.runs.clone());
         registry.register("runs", "Runs that ended, by verdict", runs);
         let total = |ended: &Bytes, running: u64| {
@@ -96,8 +102,8 @@ impl Counts {
         let running = status.sessions.values().filter(|s| s.state() == "running").count();
         gauge(&mut registry, "sessions_running", "Sessions that run now", running);
         let links = Family::<Labels, Gauge>::default();
-        for (name, kind) in [("tcp", Tcp), ("quic", Quic), ("relay", Relay)] {
-            let over = peers.iter().filter(|p| p.path.as_ref().is_some_and(|p| p.kind == kind));
+        for name in stack.kinds().map(|kind| kind.kind().name) {
+            let over = peers.iter().filter(|p| p.path.as_ref().is_some_and(|p| p.kind == name));
             let count = i64::try_from(over.count()).unwrap_or(i64::MAX);
             links.get_or_create(&label("path", name)).set(count);
         }
@@ -190,6 +196,7 @@ pub(super) struct Page {
     pub(super) place: Place,
     pub(super) status: watch::Receiver<Status>,
     pub(super) counts: Counts,
+    pub(super) stack: Arc<Stack>,
 }
 
 impl Page {
@@ -197,7 +204,7 @@ impl Page {
         let running = running::all(&self.place).await;
         let peers: Vec<PeerReport> = running.into_iter().flat_map(|now| now.peers).collect();
         let status = self.status.borrow().clone();
-        self.counts.text(&status, &peers).unwrap_or_default()
+        self.counts.text(&self.stack, &status, &peers).unwrap_or_default()
     }
 }
 

@@ -51,7 +51,8 @@ impl Agent {
         let (listener, desk) = held();
         super::no_dumps()?;
         let party = arguments(&place);
-        let setup = Setup { place, config, token_file: self.token_file, listener, desk, party };
+        let (token_file, stack) = (self.token_file, common.stack.clone());
+        let setup = Setup { place, config, token_file, listener, desk, party, stack };
         runtime.block_on(async {
             let (sender, orders) = mpsc::channel(4);
             tokio::spawn(pass_on(reloads, sender));

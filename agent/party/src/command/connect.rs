@@ -9,10 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_net::discovery::Finder;
-use mpyc_party_net::link::Circle;
-use mpyc_party_net::link::connect::{Reached, reach};
-use mpyc_party_net::link::report::Attempt;
+use mpyc_party_net::Stack;
+use mpyc_party_net::connect::{Reached, reach};
+use mpyc_party_net::dial::LocalEnd;
+use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::links::report::Attempt;
+use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_transport::pipe::carry;
 use mpyc_party_transport::{Secure, Traffic, quic};
 
@@ -68,21 +70,22 @@ impl Connect {
     async fn connect(self, common: &Common, mut config: Config, store: Store) -> Outcome {
         let Present { me, identity, hubs } = Present::of(&config, store).await?;
         let pin = config.peers.get(&self.party).and_then(|peer| peer.key);
-        let circle = Circle::exposed(identity.clone(), me, self.party.clone(), pin)?;
+        let circle = SessionPeers::exposed(identity, me, self.party.clone(), pin)?;
         // Who exposes ports does not show itself in the local network.
         config.network.local_discovery = false;
-        let (roster, tag) = (circle.roster.clone(), circle.tag);
-        let mut finder = Finder::new(&config.sources(), roster, circle.me, tag, hubs, identity);
+        let stack = &common.stack;
+        let mut book = AddressBook::new(stack.clone(), config.sources(hubs), circle.clone());
         // Without one it goes over TCP alone.
         let quic = quic::Endpoint::bind(0).ok();
+        let local = LocalEnd { tcp: None, udp: quic.clone() };
         let carried = async {
-            let reached = match reach(&circle, &mut finder, quic.as_ref(), self.wait).await {
+            let reached = match reach(stack, &circle, &mut book, &local, self.wait).await {
                 Ok(reached) => reached,
-                Err(tried) => bail!("{} is not reached: {}", self.party, why(&tried, &finder)),
+                Err(tried) => bail!("{} is not reached: {}", self.party, why(&tried, &book)),
             };
-            drop(finder);
+            drop((book, local));
             if std::io::stderr().is_terminal() || common.verbose > 0 {
-                output::step(self.path(&reached));
+                output::step(self.path(stack, &reached));
             }
             let asked = reached.ask(self.port).await;
             let secure = asked.with_context(|| {
@@ -115,21 +118,21 @@ impl Connect {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn path(&self, reached: &Reached) -> String {
+    fn path(&self, stack: &Stack, reached: &Reached) -> String {
         let (party, port, address) = (&self.party, self.port, reached.address());
         match reached.via() {
             Some(hub) => format!("{party}, port {port}: relayed by {} ({address})", visible(hub)),
-            None => format!("{party}, port {port}: {} to {address}", reached.kind()),
+            None => format!("{party}, port {port}: {} to {address}", stack.label(reached.kind())),
         }
     }
 }
 
 /// Why a party was not reached, for people.
-fn why(tried: &[Attempt], finder: &Finder) -> String {
+fn why(tried: &[Attempt], book: &AddressBook) -> String {
     let told = tried.iter().map(|tried| format!("{}: {}", tried.candidate, tried.outcome));
     let told = match told.collect::<Vec<_>>().join("; ") {
         nothing if nothing.is_empty() => {
-            format!("no hub says where it is{}", problems(&finder.reports()))
+            format!("no hub says where it is{}", problems(&book.hubs()))
         }
         told => visible(&told),
     };

@@ -62,7 +62,7 @@ impl Doctor {
         super::no_dumps()?;
         let done = runtime()?.block_on(async {
             tokio::select! {
-                done = self.look(rehearsal, sessions, (&config, &place), &mut findings) => done.map(|()| true),
+                done = self.look(common, rehearsal, sessions, (&config, &place), &mut findings) => done.map(|()| true),
                 () = stop::asked() => Ok(false),
             }
         })?;
@@ -80,6 +80,7 @@ impl Doctor {
     /// Everything that takes a key.
     async fn look(
         &self,
+        common: &Common,
         rehearsal: Option<Rehearsal>,
         sessions: Vec<Definition>,
         (config, place): (&Config, &Place),
@@ -103,7 +104,7 @@ impl Doctor {
         clock::look(now(), certificates, &seen.clocks, findings);
         if identity.claims().check_validity(now()).is_ok() {
             let identity = keep_fresh(store, hubs.clone(), identity);
-            let network = (config, hubs.as_slice());
+            let network = (&common.stack, config, hubs.as_slice());
             parties::look(sessions, &me, network, &identity, self.wait, findings).await;
         }
         Ok(())

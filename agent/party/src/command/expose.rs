@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_net::discovery::findable::Findable;
-use mpyc_party_net::link::entrance::Entrance;
-use mpyc_party_net::link::expose::{Allowed, serve};
+use mpyc_party_net::Stack;
+use mpyc_party_net::accept::Entrance;
+use mpyc_party_net::dial::LocalEnd;
+use mpyc_party_net::discovery::publish::Publication;
+use mpyc_party_net::expose::{Allowed, serve};
 use mpyc_party_transport::{Identity, quic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -50,15 +53,21 @@ impl Expose {
         logging::about("MPYC_PARTY", store.party()?);
         super::no_dumps()?;
         let agent = find_agent(&place, self.agent.as_deref());
-        runtime.block_on(expose(&place, &config, store, agent.as_deref(), reloads))?;
+        runtime.block_on(expose(
+            &common.stack,
+            (&place, &config),
+            store,
+            agent.as_deref(),
+            reloads,
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// Lets others in until this process is told to end.
 async fn expose(
-    place: &Place,
-    config: &Config,
+    stack: &Arc<Stack>,
+    (place, config): (&Place, &Config),
     store: Store,
     agent: Option<&Path>,
     mut reloads: Signal,
@@ -82,14 +91,18 @@ async fn expose(
     let allowed = watch::Sender::new(allowed(config));
     let audience = allowed.borrow().audience();
     let port = entrance.port()?;
-    let findable = Findable::begin(tag, audience, port, quic.clone(), &hubs, &identity);
-    let serving = serve(identity, allowed.subscribe(), tag, entrance, quic.clone(), findable);
+    let local = LocalEnd { tcp: Some(port), udp: Some(quic.clone()) };
+    let (publication, calls) =
+        Publication::start(tag, audience, Arc::clone(stack), local.clone(), &hubs, &identity);
+    let listeners = vec![entrance.listener(), Box::new(calls) as _];
+    let (stack, changes) = (Arc::clone(stack), allowed.subscribe());
+    let serving = serve((identity, tag), stack, local, changes, listeners, publication);
     let mut serving = std::pin::pin!(serving);
     let mut heartbeat = Heartbeat::begin();
     tell(&allowed.borrow());
     loop {
         tokio::select! {
-            () = &mut serving => break,
+            error = &mut serving => return Err(error.into()),
             () = &mut stop => break,
             Some(()) = reloads.recv() => reload(place, &allowed),
             () = heartbeat.beat() => {}

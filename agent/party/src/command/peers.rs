@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use mpyc_party_core::claims::about;
 use mpyc_party_core::name::SessionName;
-use mpyc_party_net::link::report::{PathKind, PathReport, PeerReport};
+use mpyc_party_net::Stack;
+use mpyc_party_net::links::report::{PathReport, PeerReport};
 use mpyc_party_transport::now;
 use serde_json::{Value, json};
 
@@ -49,11 +50,11 @@ impl Peers {
         }
         let all = runtime.block_on(running::all(&place, self.session.as_ref()))?;
         if common.json {
-            output::json(&all.iter().map(json).collect::<Vec<_>>())?;
+            output::json(&all.iter().map(|run| json(&common.stack, run)).collect::<Vec<_>>())?;
         } else if all.is_empty() {
             output::step(NOTHING);
         } else {
-            all.iter().for_each(show);
+            all.iter().for_each(|run| show(&common.stack, run));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -87,12 +88,13 @@ impl Peers {
 }
 
 /// What a script is told of a run: each peer's report, and why it is not reached directly.
-fn json(run: &Running) -> Value {
+fn json(stack: &Stack, run: &Running) -> Value {
     let peers = run.now.iter().flat_map(|now| now.peers.iter().map(move |peer| (peer, now)));
     let peer = |(peer, now): (&PeerReport, &Snapshot)| {
         json!({
             "party": peer.party, "path": peer.path, "sent": peer.sent, "received": peer.received,
-            "tampered": peer.tampered, "attempts": peer.attempts, "why_not_direct": why::not_direct(peer, now),
+            "tampered": peer.tampered, "attempts": peer.attempts, "found_by": peer.found_by,
+            "why_not_direct": why::not_direct(stack, peer, now),
         })
     };
     let now = run.now.as_ref();
@@ -102,14 +104,17 @@ fn json(run: &Running) -> Value {
     })
 }
 
-fn show(run: &Running) {
+fn show(stack: &Stack, run: &Running) {
     output::line(format!("{}: {}", run.record.session, run.doing()));
     let Some(now) = &run.now else { return };
-    let rows: Vec<_> = now.peers.iter().map(row).collect();
-    output::table(["PARTY", "PATH", "ADDRESS", "ROUND TRIP", "SENT", "RECEIVED", "SINCE"], &rows);
+    let rows: Vec<_> = now.peers.iter().map(|peer| row(stack, peer)).collect();
+    output::table(
+        ["PARTY", "PATH", "ADDRESS", "FOUND BY", "ROUND TRIP", "SENT", "RECEIVED", "SINCE"],
+        &rows,
+    );
     for peer in &now.peers {
         tampering(peer.party.as_str(), peer.tampered).into_iter().for_each(output::line);
-        if let Some(why) = why::not_direct(peer, now) {
+        if let Some(why) = why::not_direct(stack, peer, now) {
             output::line(format!("{}: {}", peer.party, visible(&why)));
         }
     }
@@ -128,13 +133,14 @@ fn tampering(party: &str, count: u64) -> Option<String> {
     ))
 }
 
-fn row(peer: &PeerReport) -> [String; 7] {
+fn row(stack: &Stack, peer: &PeerReport) -> [String; 8] {
     let none = || "-".to_owned();
     let path = peer.path.as_ref();
     [
         peer.party.to_string(),
-        path.map_or_else(|| "away".to_owned(), kind),
-        path.map_or_else(none, |path| path.address.to_string()),
+        path.map_or_else(|| "away".to_owned(), |path| kind(stack, path)),
+        path.map_or_else(none, |path| visible(&path.address)),
+        if peer.found_by.is_empty() { none() } else { peer.found_by.join(", ") },
         path.and_then(|path| path.round_trip).map_or_else(none, milliseconds),
         bytes(peer.sent),
         bytes(peer.received),
@@ -143,12 +149,11 @@ fn row(peer: &PeerReport) -> [String; 7] {
 }
 
 /// What carries a path, for people.
-pub(super) fn kind(path: &PathReport) -> String {
-    match (path.kind, &path.via) {
-        (PathKind::Tcp, _) => "direct, TCP".to_owned(),
-        (PathKind::Quic, _) => "direct, UDP".to_owned(),
-        (PathKind::Relay, Some(hub)) => format!("relayed by {}", visible(hub)),
-        (PathKind::Relay, None) => "relayed".to_owned(),
+pub(super) fn kind(stack: &Stack, path: &PathReport) -> String {
+    let label = visible(stack.label(&path.kind));
+    match &path.via {
+        Some(hub) => format!("{label} by {}", visible(hub)),
+        None => label,
     }
 }
 

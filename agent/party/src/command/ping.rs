@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_net::discovery::Finder;
-use mpyc_party_net::link::Circle;
-use mpyc_party_net::link::ping::{Echo, MOST};
+use mpyc_party_net::Stack;
+use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::peers::SessionPeers;
+use mpyc_party_net::ping::{self, MAX_ROUND_TRIPS};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -40,7 +41,7 @@ pub(super) struct Ping {
     /// The party
     party: PartyName,
     /// Round trips
-    #[arg(long, short, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
+    #[arg(long, short, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ROUND_TRIPS)))]
     count: u32,
     /// How long to look for it
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
@@ -68,12 +69,11 @@ impl Ping {
             let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
             let (me, peer) = (definition.index_of(&me)?, definition.index_of(&self.party)?);
             let name = definition.name;
-            let circle = Circle::new(identity.clone(), &name, roster.clone(), me, pins);
-            let tag = circle.tag;
-            let finder =
-                Finder::new(&config.sources(), roster, me, tag, hubs.clone(), identity.clone());
+            let peers = SessionPeers::new(identity.clone(), &name, roster, me, pins);
+            let (stack, sources) = (common.stack.clone(), config.sources(hubs.clone()));
+            let book = AddressBook::new(stack, sources, peers.clone());
             let wait = self.wait;
-            searches.spawn(async move { (name, seek(&circle, finder, &[peer], wait).await) });
+            searches.spawn(async move { (name, seek(&peers, book, &[peer], wait).await) });
         }
         let mut missed = Vec::new();
         while let Some(found) = searches.join_next().await {
@@ -89,9 +89,16 @@ impl Ping {
     }
 
     /// Measures round trips to the party that answers in `session`.
-    async fn measure(&self, common: &Common, session: &SessionName, mut echo: Echo) -> Outcome {
-        let (party, address, key) = (&self.party, echo.address(), echo.key());
-        let (via, path) = (echo.via().map(str::to_owned), path(&echo));
+    async fn measure(
+        &self,
+        common: &Common,
+        session: &SessionName,
+        mut echo: ping::Ping,
+    ) -> Outcome {
+        let (party, key) = (&self.party, echo.key());
+        let probe = echo.probe();
+        let (kind, address) = (probe.kind(), visible(probe.address()));
+        let (via, path) = (probe.via().map(str::to_owned), path(&common.stack, &echo));
         if !common.json {
             output::good(format!(
                 "{party} answers in session {session} at {address}, {path} ({key})"
@@ -113,7 +120,7 @@ impl Ping {
         if common.json {
             output::json(&json!({
                 "party": party, "there": true, "session": session, "key": key,
-                "path": if via.is_some() { "relay" } else { "tcp" }, "via": via,
+                "path": kind, "via": via,
                 "address": address, "round_trips_s": times,
             }))?;
         } else {
@@ -147,10 +154,11 @@ impl Ping {
 }
 
 /// What an answer came over, for people.
-pub(super) fn path(echo: &Echo) -> String {
-    match echo.via() {
-        Some(hub) => format!("relayed by {} (a run may find a better way)", visible(hub)),
-        None => "direct, TCP".to_owned(),
+pub(super) fn path(stack: &Stack, echo: &ping::Ping) -> String {
+    let label = stack.label(echo.probe().kind());
+    match echo.probe().via() {
+        Some(hub) => format!("{label} by {} (a run may find a better way)", visible(hub)),
+        None => label.to_owned(),
     }
 }
 

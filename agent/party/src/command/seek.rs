@@ -1,13 +1,18 @@
 //! Looks for parties of a session without taking part: they are pinged where they are said to be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use mpyc_party_core::claims::ClaimsError;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_net::discovery::{Finder, Found, HubReport, Whereabouts};
-use mpyc_party_net::link::Circle;
-use mpyc_party_net::link::ping::Echo;
+use mpyc_party_net::Stack;
+use mpyc_party_net::dial::LocalEnd;
+use mpyc_party_net::discovery::book::PeerAddresses;
+use mpyc_party_net::discovery::{AddressBook, HubReport};
+use mpyc_party_net::peers::SessionPeers;
+use mpyc_party_net::ping::Ping;
+use mpyc_party_net::probe::{ProbeError, targets};
 use mpyc_party_transport::{Identity, now};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -60,32 +65,32 @@ pub(super) struct Miss {
 /// What was found of one party so far.
 #[derive(Default)]
 struct Search {
-    at: Whereabouts,
-    echo: Option<Echo>,
-    last: Option<String>,
+    at: PeerAddresses,
+    echo: Option<Ping>,
+    last: Option<ProbeError>,
 }
 
 /// Looks for `peers`, roster indices of `circle`, until all answer or the time is over; the results
 /// are in their order.
 pub(super) async fn seek(
-    circle: &Circle,
-    mut finder: Finder,
+    circle: &SessionPeers,
+    mut book: AddressBook,
     peers: &[usize],
     wait: Duration,
-) -> Vec<Result<Echo, Miss>> {
+) -> Vec<Result<Ping, Miss>> {
     let end = Instant::now() + wait.min(LONGEST);
     let mut searches: Vec<Search> = peers.iter().map(|_| Search::default()).collect();
     let mut attempts = JoinSet::new();
-    finder.announce(None, None);
+    book.start(LocalEnd::default());
+    let stack = book.stack().clone();
     while searches.iter().any(|search| search.echo.is_none()) {
         tokio::select! {
             () = sleep_until(end) => break,
-            found = finder.next() => {
-                let Found::Peer(peer, at) = found else { continue };
+            (peer, at) = book.next() => {
                 let Some(place) = peers.iter().position(|wanted| *wanted == peer) else { continue };
-                if at != Whereabouts::default() {
+                if at != PeerAddresses::default() {
                     let at = at.clone();
-                    attempts.spawn(attempt(circle.clone(), (place, peer), at, Duration::ZERO));
+                    attempts.spawn(attempt(&stack, circle, (place, peer), at, Duration::ZERO));
                 }
                 searches[place].at = at;
             }
@@ -98,35 +103,38 @@ pub(super) async fn seek(
                         // At most one goes on: the one that looks where it is now.
                         if search.echo.is_none() && tried == search.at {
                             let party = (place, peers[place]);
-                            attempts.spawn(attempt(circle.clone(), party, tried, PAUSE));
+                            attempts.spawn(attempt(&stack, circle, party, tried, PAUSE));
                         }
                     }
                 }
             }
         }
     }
-    let hubs = finder.reports();
+    let hubs = book.hubs();
     searches.into_iter().map(|search| search.result(&hubs)).collect()
 }
 
-async fn attempt(
-    circle: Circle,
+fn attempt(
+    stack: &Arc<Stack>,
+    peers: &SessionPeers,
     (place, peer): (usize, usize),
-    at: Whereabouts,
+    at: PeerAddresses,
     pause: Duration,
-) -> (usize, Whereabouts, Result<Echo, String>) {
-    sleep(pause).await;
-    let echo = Echo::open(&circle, peer, &at).await;
-    (place, at, echo.map_err(|error| error.to_string()))
+) -> impl Future<Output = (usize, PeerAddresses, Result<Ping, ProbeError>)> + use<> {
+    let (stack, peers) = (Arc::clone(stack), peers.clone());
+    async move {
+        sleep(pause).await;
+        let ping = Ping::open(&stack, &peers, peer, &at).await;
+        (place, at, ping)
+    }
 }
 
 impl Search {
-    fn result(self, hubs: &[HubReport]) -> Result<Echo, Miss> {
+    fn result(self, hubs: &[HubReport]) -> Result<Ping, Miss> {
         if let Some(echo) = self.echo {
             return Ok(echo);
         }
-        let relays = self.at.hubs.iter().map(|hub| format!("the relay {hub}"));
-        let tried: Vec<String> = self.at.tcp().into_iter().chain(relays).collect();
+        let tried: Vec<String> = targets(&self.at).map(ToString::to_string).collect();
         let (known, told) = (!tried.is_empty(), tried.join(", "));
         let why = match self.last {
             _ if !known => nowhere(hubs),

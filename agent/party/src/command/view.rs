@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::Level;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::{Stage, Verdict};
-use mpyc_party_net::link::report::PathReport;
+use mpyc_party_net::links::report::PathReport;
 use serde_json::{Value, json};
 
 use super::{logging, output};
@@ -27,8 +27,8 @@ fn seconds(time: Duration) -> String {
 /// The way a link takes, for people.
 fn way(path: &PathReport) -> String {
     match &path.via {
-        Some(hub) => format!("{} by {hub}", path.kind),
-        None => path.kind.to_string(),
+        Some(hub) => format!("{} by {hub}", path.label),
+        None => path.label.clone(),
     }
 }
 

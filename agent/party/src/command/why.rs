@@ -1,26 +1,35 @@
 //! Why a peer is not reached as well as it might be, in words for people.
 
+use mpyc_party_net::Stack;
 use mpyc_party_net::discovery::HubReport;
 use mpyc_party_net::discovery::nat::Nat;
-use mpyc_party_net::link::report::{Attempt, PathKind, PeerReport};
+use mpyc_party_net::links::report::{Attempt, PeerReport};
 
 use crate::runner::inspect::Snapshot;
 
 /// Failed attempts that are told of one peer.
 const MOST_ATTEMPTS: usize = 4;
 
-/// Why the peer of `report` is away or not on a direct TCP connection; none where it is on one.
-pub(super) fn not_direct(report: &PeerReport, run: &Snapshot) -> Option<String> {
-    match report.path.as_ref().map(|path| path.kind) {
-        Some(PathKind::Tcp) => None,
-        Some(PathKind::Quic) => {
-            Some(format!("no TCP connection gets through{}", tried(report, "tcp ")))
+/// Why the peer of `report` is away or not on the best kind of path; none where it is on that.
+pub(super) fn not_direct(stack: &Stack, report: &PeerReport, run: &Snapshot) -> Option<String> {
+    let kind = |name: &str| stack.kind(name).map(|kind| kind.kind());
+    match report.path.as_ref().map(|path| kind(&path.kind)) {
+        Some(None) => None,
+        Some(Some(used)) if used.relayed => Some(format!(
+            "{}{}",
+            udp(run),
+            tried(report, |name| kind(name).is_some_and(|k| k.opens_nats))
+        )),
+        Some(Some(used)) => {
+            let better = stack.best().filter(|best| *best < used)?;
+            let tried = tried(report, |name| kind(name).is_some_and(|kind| kind < used));
+            Some(format!("no {} connection gets through{tried}", better.name.to_uppercase()))
         }
-        Some(PathKind::Relay) => Some(format!("{}{}", udp(run), tried(report, "udp "))),
         None if report.attempts.is_empty() => Some(unknown(&run.hubs).to_owned()),
-        None => {
-            Some(format!("it is known where it was, but not reached there{}", tried(report, "")))
-        }
+        None => Some(format!(
+            "it is known where it was, but not reached there{}",
+            tried(report, |_| true)
+        )),
     }
 }
 
@@ -54,10 +63,10 @@ fn udp(run: &Snapshot) -> &'static str {
     }
 }
 
-/// The newest failures among the candidates that begin with `kind`.
-fn tried(report: &PeerReport, kind: &str) -> String {
+/// The newest failures among the attempts of the kinds that are `wanted`.
+fn tried(report: &PeerReport, wanted: impl Fn(&str) -> bool) -> String {
     let mut failed: Vec<&Attempt> =
-        report.attempts.iter().filter(|attempt| attempt.candidate.starts_with(kind)).collect();
+        report.attempts.iter().filter(|attempt| wanted(&attempt.kind)).collect();
     let more = failed.len().saturating_sub(MOST_ATTEMPTS);
     failed.truncate(MOST_ATTEMPTS);
     if failed.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use mpyc_party_core::candidate::{Candidate, Vantage, check};
+use mpyc_party_core::addr::{Vantage, check_socket};
 use mpyc_party_core::expose::{Rule, Rules};
 use mpyc_party_core::lighthouse::Limits;
 use mpyc_party_core::name::{GroupName, PartyName, PortName};
@@ -36,7 +36,7 @@ impl Expose {
     }
 
     fn check(&self) -> Result<(), String> {
-        if let Err(why) = check(Candidate::Tcp(self.to()), Vantage::SameHost) {
+        if let Err(why) = check_socket(self.to(), Vantage::SameHost) {
             return Err(format!("{} cannot be exposed: {why}", self.to()));
         }
         if self.groups.is_empty() && self.parties.is_empty() {

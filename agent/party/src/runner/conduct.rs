@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::{Action, Event, Patience, Run};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
-use mpyc_party_net::discovery::Finder;
-use mpyc_party_net::link::entrance::Entrance;
-use mpyc_party_net::link::moves::Moves;
-use mpyc_party_net::link::{Circle, LinkEvent, Links};
+use mpyc_party_net::accept::Entrance;
+use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::links::report::PeerReport;
+use mpyc_party_net::links::{LinkEvent, Links};
+use mpyc_party_net::monitor::NetworkMonitor;
+use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
@@ -48,7 +50,7 @@ struct Conductor<'a> {
     definition: Definition,
     copied: Copied,
     directory: RunDirectory,
-    circle: Circle,
+    circle: SessionPeers,
     machine: Run,
     began: Instant,
     launcher: Launcher,
@@ -80,14 +82,15 @@ struct Conductor<'a> {
 /// Where this machine cannot do its part at all: no port, no randomness, a full disk.
 pub async fn conduct(
     launch: Launch,
-    circle: Circle,
+    circle: SessionPeers,
     entrance: Entrance,
-    mut finder: Finder,
+    mut book: AddressBook,
     stop: mpsc::Receiver<()>,
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
-    let means = match Means::take(&circle, entrance, sandboxed, &directory.path, view) {
+    let means = match Means::take(&circle, entrance, &mut book, sandboxed, (&directory.path, view))
+    {
         Ok(means) => means,
         Err(error) => {
             let why = Reason::Local(error.to_string().into());
@@ -95,8 +98,7 @@ pub async fn conduct(
             return Err(error);
         }
     };
-    let Means { port, quic, links, link_events, entry, lines, kept, launcher, process, nonce } =
-        means;
+    let Means { local, links, link_events, entry, lines, kept, launcher, process, nonce } = means;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let settings = &definition.settings;
     let patience = Patience { deadline: settings.deadline, grace: settings.grace };
@@ -127,12 +129,13 @@ pub async fn conduct(
         tampered: BTreeSet::new(),
         view,
     };
-    finder.announce(Some(port), quic);
+    let port = local.tcp.unwrap_or_default();
+    book.start(local);
     conductor.view.show(Notice::Waiting(port, &conductor.machine.missing()));
     let inspector = Inspector::open(&conductor.directory.path);
     let streams = stream_events;
-    let moves = Moves::watch();
-    let mut inlets = Inlets { links: link_events, streams, lines, stop, finder, inspector, moves };
+    let monitor = NetworkMonitor::watch();
+    let mut inlets = Inlets { links: link_events, streams, lines, stop, book, inspector, monitor };
     if let Err(error) = conductor.drive(&mut inlets).await {
         conductor.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
     }
@@ -145,15 +148,15 @@ struct Inlets {
     streams: mpsc::UnboundedReceiver<StreamEvent>,
     lines: mpsc::Receiver<Line>,
     stop: mpsc::Receiver<()>,
-    finder: Finder,
+    book: AddressBook,
     inspector: Inspector,
-    moves: Moves,
+    monitor: NetworkMonitor,
 }
 
 impl Conductor<'_> {
     /// Takes events until there is a verdict.
     async fn drive(&mut self, inlets: &mut Inlets) -> io::Result<()> {
-        let Inlets { links, streams, lines, stop, finder, inspector, moves } = inlets;
+        let Inlets { links, streams, lines, stop, book, inspector, monitor } = inlets;
         self.begin().await?;
         while self.verdict.is_none() {
             let tick = self.tick();
@@ -167,20 +170,21 @@ impl Conductor<'_> {
                 }
                 Some(event) = links.recv() => {
                     if event.is_loss() {
-                        finder.nudge();
+                        book.refresh();
                     }
                     self.link(event).await?;
                 }
                 Some(event) = streams.recv() => self.stream(event).await?,
                 Some(line) = lines.recv() => self.line(&line).await?,
-                found = finder.next() => self.found(found),
-                gone = moves.next() => {
-                    finder.moved();
+                found = book.next() => self.found(found),
+                error = self.links.failed() => return Err(error),
+                gone = monitor.next() => {
+                    book.moved();
                     self.links.moved(&gone);
                 }
                 asked = inspector.next() => {
                     // Whoever asked may have gone.
-                    let _ = asked.send(self.snapshot(finder));
+                    let _ = asked.send(self.snapshot(book));
                 }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
                 () = tokio::time::sleep_until(tick) => self.happen(Event::Tick).await?,
@@ -196,7 +200,7 @@ impl Conductor<'_> {
     }
 
     /// The run as it is now, for those who look on.
-    fn snapshot(&self, finder: &Finder) -> Snapshot {
+    fn snapshot(&self, book: &AddressBook) -> Snapshot {
         let (record, settings) = (&self.directory.record, &self.definition.settings);
         let (now, stage) = (self.began.elapsed(), self.machine.stage());
         let entered = record.stages.last().map_or(0.0, |(_, at)| *at);
@@ -213,12 +217,21 @@ impl Conductor<'_> {
             deadline_s: (stage < Stage::Run).then_some(left),
             grace_s: settings.grace.as_secs_f64(),
             roster: self.circle.roster.clone(),
-            peers: self.links.reports(),
-            hubs: finder.reports(),
-            nat: finder.nat(),
-            candidates: finder.candidates().iter().map(ToString::to_string).collect(),
+            peers: self.peers(book),
+            hubs: book.hubs(),
+            nat: book.nat(),
+            candidates: book.own().iter().map(ToString::to_string).collect(),
             versions: record.versions.clone(),
         }
+    }
+
+    /// Each peer's link, and by what the peer was found.
+    fn peers(&self, book: &AddressBook) -> Vec<PeerReport> {
+        let found_by = |peer| book.addresses(peer).found_by().into_iter().map(str::to_owned);
+        let reports = self.circle.peers().zip(self.links.reports());
+        reports
+            .map(|(peer, report)| PeerReport { found_by: found_by(peer).collect(), ..report })
+            .collect()
     }
 
     async fn begin(&mut self) -> io::Result<()> {
@@ -285,14 +298,15 @@ impl Conductor<'_> {
         }
         self.drain(&mut inlets.lines).await?;
         self.view.show(Notice::Ended(&verdict));
+        let peers = self.peers(&inlets.book);
         let record = &mut self.directory.record;
-        record.peers = self.links.reports();
+        record.peers = peers;
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         record.outages = self.outages.record(&self.circle.roster);
         let written = self.directory.write();
         self.part(&mut inlets).await?;
         // Before its socket goes, or it would be at the hub once more, and a proposal.
-        drop(inlets.finder);
+        drop(inlets.book);
         // Last, for a peer that does not hang up may hold this up for a moment.
         self.links.close().await;
         written.map_err(io::Error::other)?;

@@ -15,7 +15,7 @@ use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::verdict::Verdict;
-use mpyc_party_net::link::entrance::Entrance;
+use mpyc_party_net::accept::Entrance;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use mpyc_party_net::discovery::HubReport;
 use mpyc_party_net::discovery::nat::Nat;
-use mpyc_party_net::link::report::PeerReport;
+use mpyc_party_net::links::report::PeerReport;
 
 /// The socket's name in the run's directory.
 const NAME: &str = "inspect";

@@ -26,7 +26,7 @@ use mpyc_party_transport::{Secure, SecureStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use mpyc_party_net::link::{Linked, Links};
+use mpyc_party_net::links::{Linked, Links};
 
 /// Streams that one peer may open ahead of what this party's MPyC has asked for.
 const MOST_AHEAD: usize = 8;

@@ -6,7 +6,7 @@ use mpyc_party_core::agreement::RunId;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::Verdict;
 
-use mpyc_party_net::link::report::PathReport;
+use mpyc_party_net::links::report::PathReport;
 
 /// Which of its two outputs the program wrote to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::verdict::{Exit, Stage, Verdict};
-use mpyc_party_net::link::report::PeerReport;
+use mpyc_party_net::links::report::PeerReport;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use mpyc_party::identity::Store;
-use mpyc_party_core::candidate::Candidate;
+use mpyc_party_core::addr::Address;
 use mpyc_party_core::expose::{Answer, Ask, LONGEST, Refusal};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Network, Party};
@@ -55,7 +55,7 @@ async fn who_says_nothing_or_nonsense_is_put_out() -> Result<()> {
     rambling.stream.write_all(&[0xff; 64]).await?;
     // Nobody is told to dial over a connection that is direct already.
     let mut meeting = enter(alice, bob).await?;
-    let somebody = Candidate::Udp(SocketAddr::from(([203, 0, 113, 1], 9)));
+    let somebody = Address::new("quic", SocketAddr::from(([203, 0, 113, 1], 9)));
     say(&mut meeting, &Ask::Meet(vec![somebody])).await?;
     for one in [&mut rambling, &mut meeting, &mut silent] {
         ensure!(hear(one).await.is_err());

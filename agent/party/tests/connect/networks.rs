@@ -131,7 +131,7 @@ fn ssh_gets_through_symmetric_nats_and_copies_whole_files() -> Result<()> {
     let path = String::from_utf8_lossy(&said.stderr).into_owned();
     let log = || fs::read_to_string(ssh.directory.join("log")).unwrap_or_default();
     ensure!(said.status.code() == Some(3) && said.stdout == b"42\n", "{path}\n{}", log());
-    ensure!(path.contains("relayed by") || path.contains("direct QUIC"), "{path}");
+    ensure!(path.contains("relayed by") || path.contains("direct, QUIC"), "{path}");
 
     let much: Vec<u8> = (0..253).cycle().take(MUCH).collect();
     let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&much));
@@ -158,7 +158,7 @@ fn a_target_behind_an_easy_nat_is_reached_directly() -> Result<()> {
     let (network, ssh, machine) = with_ssh(Kind::Easy, Kind::Easy)?;
     // A machine that is busy may be late once.
     let mut paths = String::new();
-    while !paths.contains("port 22: direct QUIC to") {
+    while !paths.contains("port 22: direct, QUIC to") {
         ensure!(paths.lines().count() < 5, "{paths}");
         let said = ask(network.party("operator"), "target", 22, b"quit\n")?;
         ensure!(said.out.starts_with(b"SSH-2.0"), "{}", said.err);
@@ -173,7 +173,7 @@ fn without_udp_it_goes_through_the_hub_and_to_a_public_target_directly() -> Resu
     if !hosts_for_tests()? || !ssh_is_there() {
         return Ok(());
     }
-    for (target, path) in [(Kind::Tcp443, "relayed by"), (Kind::Public, "direct TLS over TCP")] {
+    for (target, path) in [(Kind::Tcp443, "relayed by"), (Kind::Public, "direct, TCP")] {
         let (network, ssh, machine) = with_ssh(target, Kind::UdpBlocked)?;
         let said = ask(network.party("operator"), "target", 22, b"quit\n")?;
         ensure!(said.out.starts_with(b"SSH-2.0") && said.err.contains(path), "{}", said.err);

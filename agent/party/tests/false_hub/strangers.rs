@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use mpyc_party_core::sni::Tag;
-use mpyc_party_transport::{Carrier, Expect, Identity, Incoming, Protocol, Secure, connect};
+use mpyc_party_transport::{Expect, Identity, Incoming, Protocol, RawStream, Secure, connect};
 
 /// What has come of it so far.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Strangers {
         self.accept(caller, identity).await
     }
 
-    async fn accept(&self, carrier: impl Into<Carrier>, identity: &Identity) -> Result<()> {
+    async fn accept(&self, carrier: impl Into<RawStream>, identity: &Identity) -> Result<()> {
         let incoming = Incoming::read(carrier).await?;
         let protocol = incoming.protocol().context("no protocol")?;
         incoming.accept(identity, protocol, &Expect::AnyParty).await?;

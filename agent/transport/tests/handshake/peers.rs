@@ -4,7 +4,7 @@ use mpyc_party_core::claims::{PublicKey, RootError};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::{
-    Carrier, Expect, Identity, Incoming, Path, PeerError, Protocol, SecureStream, TransportError,
+    Expect, Identity, Incoming, PeerError, Protocol, RawStream, SecureStream, TransportError,
     accept, connect, connect_to_enrol,
 };
 use time::{Duration, OffsetDateTime};
@@ -42,10 +42,9 @@ async fn two_parties_that_expect_each_other_talk() {
     server.stream.write_all(b"!").await.unwrap();
     server.stream.flush().await.unwrap();
     client.stream.read_u8().await.unwrap();
-    assert_eq!(client.path(), Path::Tcp);
     let SecureStream::Tls(stream) = client.stream else { panic!("QUIC") };
     let tokio_rustls::TlsStream::Client(client) = *stream else { panic!("a server") };
-    let (Carrier::Tcp(tcp), tls) = client.get_ref() else { panic!("relayed") };
+    let (RawStream::Tcp(tcp), tls) = client.get_ref() else { panic!("relayed") };
     assert!(tcp.nodelay().unwrap());
     assert_eq!(tls.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     assert_eq!(tls.tls13_tickets_received(), 0, "nothing to resume with");

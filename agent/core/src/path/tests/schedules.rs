@@ -3,6 +3,7 @@
 
 use std::env;
 
+use super::world::RELAY;
 use super::*;
 use crate::numbers::Numbers;
 
@@ -38,7 +39,7 @@ fn step(world: &mut World, numbers: &mut Numbers) {
             // Open for one end only, or for both; a relay is one for both.
             let kind = numbers.kind();
             match numbers.below(2) {
-                0 if kind != Kind::Relay => {
+                0 if kind != RELAY => {
                     let end = numbers.end();
                     world.routes.insert((end, target(kind)));
                 }
@@ -94,7 +95,7 @@ fn check(seed: u64) {
     let better: Vec<Kind> = KINDS.into_iter().filter(|kind| *kind < best).collect();
     world.kill(&better);
     match numbers.below(2) {
-        0 if best != Kind::Relay => {
+        0 if best != RELAY => {
             world.kill(&[best]);
             world.routes.insert((numbers.end(), target(best)));
         }

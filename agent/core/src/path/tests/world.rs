@@ -38,11 +38,20 @@ pub(super) struct World {
     pub(super) next: u64,
 }
 
-pub(super) fn target(kind: Kind) -> Target {
-    Target { kind, place: "there".into() }
+/// A kind like those that there are.
+const fn kind(preference: u8, name: &'static str, head_start: u64) -> Kind {
+    let head_start = Duration::from_millis(head_start);
+    Kind { preference, name, head_start, opens_nats: preference == 2, relayed: preference == 3 }
 }
 
-pub(super) const KINDS: [Kind; 3] = [Kind::Tcp, Kind::Quic, Kind::Relay];
+pub(super) const TCP: Kind = kind(1, "tcp", 0);
+pub(super) const QUIC: Kind = kind(2, "quic", 50);
+pub(super) const RELAY: Kind = kind(3, "relay", 100);
+pub(super) const KINDS: [Kind; 3] = [TCP, QUIC, RELAY];
+
+pub(super) fn target(kind: Kind) -> Target {
+    Target { kind, address: Address::new(kind.name, "there") }
+}
 
 impl World {
     /// Ends that know all of each other; `kinds` can be reached, from both.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mpyc_party_net::link::report::PeerReport;
+use mpyc_party_net::links::report::PeerReport;
 use tokio::sync::{mpsc, oneshot, watch};
 use zbus::object_server::{InterfaceRef, SignalEmitter};
 use zbus::{fdo, interface};

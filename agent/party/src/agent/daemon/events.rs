@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mpyc_party_core::name::SessionName;
-use mpyc_party_net::lighthouse::Event;
+use mpyc_party_net::client::lighthouse::Event;
 use tokio::sync::oneshot;
 
 use super::super::bus::{Ask, News, Wish};
@@ -178,6 +178,7 @@ impl Daemon {
                 });
             }
             (None, Event::Disconnected { hub, reason }) => {
+                let reason = reason.to_string();
                 let known =
                     self.outputs.status.borrow().hubs.get(&hub) == Some(&Err(reason.clone()));
                 if !known {
@@ -188,8 +189,9 @@ impl Daemon {
                 });
             }
             // Agents tell nobody that they are there: whoever is seen is a runner.
-            (Some(session), Event::Present { party, candidates, .. }) => {
-                self.entry(&session).seat.present(party, declared::place(&candidates), now);
+            (Some(session), Event::Present { party, addresses, .. }) => {
+                let place = declared::place(&self.outputs.stack, &addresses);
+                self.entry(&session).seat.present(party, place, now);
             }
             (Some(session), Event::Gone { party }) => self.entry(&session).seat.gone(&party),
             _ => {}

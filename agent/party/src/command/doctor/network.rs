@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::lighthouse::Reason;
+use mpyc_party_net::client::probe::{self, Found, Miss};
 use mpyc_party_net::discovery::nat::Nat;
-use mpyc_party_net::probe::{self, Found, Miss};
 use mpyc_party_transport::{Identity, quic};
 use tokio::task::JoinSet;
 

@@ -1,12 +1,14 @@
 //! The other parties of each session.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::name::PartyName;
-use mpyc_party_net::discovery::Finder;
-use mpyc_party_net::link::Circle;
-use mpyc_party_net::link::ping::Echo;
+use mpyc_party_net::Stack;
+use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::peers::SessionPeers;
+use mpyc_party_net::ping::Ping;
 use mpyc_party_transport::Identity;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,7 +19,7 @@ use super::super::seek::{Miss, seek};
 use super::findings::Findings;
 use crate::config::Config;
 use crate::session::Definition;
-use crate::session::words::names;
+use crate::session::words::{names, visible};
 
 /// Sessions that are looked at side by side: a hub allows a party only so many connections.
 const SIDE_BY_SIDE: usize = 8;
@@ -30,7 +32,7 @@ type Looked = (String, PartyName, Result<String, Miss>);
 pub(super) async fn look(
     sessions: Vec<Definition>,
     me: &PartyName,
-    (config, hubs): (&Config, &[String]),
+    (stack, config, hubs): (&Arc<Stack>, &Config, &[String]),
     identity: &watch::Receiver<Identity>,
     wait: Duration,
     findings: &mut Findings,
@@ -46,11 +48,10 @@ pub(super) async fn look(
                 }
             };
             let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
-            let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), at, pins);
-            let tag = circle.tag;
-            let finder =
-                Finder::new(&config.sources(), roster, at, tag, hubs.to_vec(), identity.clone());
-            looking.spawn(ask(definition.name.to_string(), circle, finder, wait));
+            let peers = SessionPeers::new(identity.clone(), &definition.name, roster, at, pins);
+            let sources = config.sources(hubs.to_vec());
+            let book = AddressBook::new(Arc::clone(stack), sources, peers.clone());
+            looking.spawn(ask(definition.name.to_string(), peers, book, wait));
         }
         let mut looked: Vec<Looked> = looking.join_all().await.into_iter().flatten().collect();
         looked.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
@@ -58,25 +59,35 @@ pub(super) async fn look(
     }
 }
 
-async fn ask(session: String, circle: Circle, finder: Finder, wait: Duration) -> Vec<Looked> {
-    let others: Vec<usize> = (0..circle.roster.len()).filter(|at| *at != circle.me).collect();
+async fn ask(
+    session: String,
+    peers: SessionPeers,
+    book: AddressBook,
+    wait: Duration,
+) -> Vec<Looked> {
+    let stack = Arc::clone(book.stack());
+    let others: Vec<usize> = peers.peers().collect();
     let mut looked = Vec::new();
-    for (at, found) in others.iter().zip(seek(&circle, finder, &others, wait).await) {
+    for (at, found) in others.iter().zip(seek(&peers, book, &others, wait).await) {
         let answer = match found {
-            Ok(mut echo) => measure(&mut echo).await,
+            Ok(mut echo) => measure(&stack, &mut echo).await,
             Err(miss) => Err(miss),
         };
-        let name = circle.roster.as_slice()[*at].clone();
+        let name = peers.name(*at).clone();
         looked.push((session.clone(), name, answer));
     }
     looked
 }
 
-async fn measure(echo: &mut Echo) -> Result<String, Miss> {
+async fn measure(stack: &Stack, echo: &mut Ping) -> Result<String, Miss> {
     match echo.round_trip().await {
         Ok(time) => {
             let time = milliseconds(time.as_secs_f64());
-            Ok(format!("answers at {} in {time}, {}", echo.address(), path(echo)))
+            Ok(format!(
+                "answers at {} in {time}, {}",
+                visible(echo.probe().address()),
+                path(stack, echo)
+            ))
         }
         Err(error) => Err(Miss { known: true, why: error.to_string() }),
     }

@@ -6,12 +6,14 @@
 mod peers;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_net::discovery::Finder;
-use mpyc_party_net::link::Circle;
+use mpyc_party_net::Stack;
+use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox::Sandboxed;
 use mpyc_party_transport::{Identity, now};
 use serde_json::{Value, json};
@@ -103,7 +105,8 @@ impl Check {
             (copied, started.map_err(|error| error.to_string()))
         });
         crate::command::no_dumps()?;
-        let inquiry = Inquiry { definition, config, place, wait: self.wait };
+        let inquiry =
+            Inquiry { definition, config, place, wait: self.wait, stack: common.stack.clone() };
         let parties = runtime()?.block_on(async {
             tokio::select! {
                 parties = inquiry.make(prepared, &mut findings) => parties.map(Some),
@@ -134,6 +137,7 @@ struct Inquiry {
     config: Config,
     place: Place,
     wait: Duration,
+    stack: Arc<Stack>,
 }
 
 impl Inquiry {
@@ -152,9 +156,10 @@ impl Inquiry {
         let identity = certificate(&store, &hubs, identity, findings).await;
         let identity = keep_fresh(store, hubs.clone(), identity);
         let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
-        let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), me, pins);
-        let finder = Finder::new(&config.sources(), roster, me, circle.tag, hubs.clone(), identity);
-        let (answers, heard) = peers::ask(&circle, finder, &hubs, self.wait).await;
+        let circle = SessionPeers::new(identity, &definition.name, roster, me, pins);
+        let book =
+            AddressBook::new(self.stack.clone(), config.sources(hubs.clone()), circle.clone());
+        let (answers, heard) = peers::ask(&circle, book, &hubs, self.wait).await;
         note_hubs(&heard, findings);
         Ok(note_parties(&circle, own.as_ref(), answers, findings))
     }
@@ -208,7 +213,7 @@ fn note_hubs(heard: &Heard, findings: &mut Findings) {
 }
 
 fn note_parties(
-    circle: &Circle,
+    circle: &SessionPeers,
     own: Option<&Own>,
     answers: Vec<Answer>,
     findings: &mut Findings,

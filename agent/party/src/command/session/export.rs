@@ -10,7 +10,7 @@ use clap::Args;
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::membership::MAX_DIRECTORY_NAMES;
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_net::renew;
+use mpyc_party_net::client::renewal;
 use mpyc_party_transport::{Identity, now};
 
 use super::super::{Common, Outcome, no_dumps, output, runtime};
@@ -140,7 +140,7 @@ async fn ask(
     let parties = definition.settings.parties.iter();
     let unknown: Vec<PartyName> = parties.filter(|n| !keys.contains_key(n)).cloned().collect();
     for names in unknown.chunks(MAX_DIRECTORY_NAMES) {
-        let known = renew::directory(&hubs, &identity, names).await.with_context(
+        let known = renewal::directory(&hubs, &identity, names).await.with_context(
             || "the keys of the parties cannot be asked (--offline leaves out those not pinned here)",
         )?;
         keys.extend(known.into_iter().filter_map(|(c, _)| Some((c.party()?.clone(), c.key))));

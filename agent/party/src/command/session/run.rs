@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::{Reason, Verdict};
-use mpyc_party_net::discovery::Finder;
-use mpyc_party_net::link::Circle;
-use mpyc_party_net::link::entrance::Entrance;
+use mpyc_party_net::Stack;
+use mpyc_party_net::accept::Entrance;
+use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::peers::SessionPeers;
 use tokio::sync::mpsc;
 
 use super::super::stop::{self, Wish};
@@ -72,18 +74,18 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let appeared = async {
-            let (circle, finder) =
-                appear(&launch.definition, &config, store, view.as_mut()).await?;
+            let (circle, book) =
+                appear(&launch.definition, (&common.stack, &config), store, view.as_mut()).await?;
             let (entrance, attendant) = enter(agent, &config, &circle, name).await?;
-            anyhow::Ok((circle, finder, entrance, attendant))
+            anyhow::Ok((circle, book, entrance, attendant))
         };
         let appeared = tokio::select! {
             appeared = appeared => appeared.map(Some),
             () = stop::heard() => Ok(None),
         };
         match appeared {
-            Ok(Some((circle, finder, entrance, attendant))) => {
-                meet(launch, (circle, finder), entrance, attendant, view.as_mut()).await
+            Ok(Some((circle, book, entrance, attendant))) => {
+                meet(launch, (circle, book), entrance, attendant, view.as_mut()).await
             }
             Ok(None) => Ok(stopped(&launch.abandon(&party, Reason::Stopped)?, view.as_mut())),
             Err(error) => {
@@ -106,10 +108,10 @@ fn stopped(verdict: &Verdict, view: &mut dyn View) -> ExitCode {
 /// Loads the identity, renewed where that is due, and says as whom to meet whom.
 async fn appear(
     definition: &Definition,
-    config: &Config,
+    (stack, config): (&Arc<Stack>, &Config),
     store: Store,
     view: &mut dyn View,
-) -> anyhow::Result<(Circle, Finder)> {
+) -> anyhow::Result<(SessionPeers, AddressBook)> {
     let (identity, party) = store.load_party()?;
     let hubs = config.hubs(store.hubs()?);
     let (identity, failed) = store.freshest(&hubs, identity).await;
@@ -121,16 +123,16 @@ async fn appear(
     let identity = keep_fresh(store, hubs.clone(), identity);
     let roster = definition.settings.parties.clone();
     let pins = definition.pins(config);
-    let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), me, pins);
-    let finder = Finder::new(&config.sources(), roster, me, circle.tag, hubs, identity);
-    Ok((circle, finder))
+    let circle = SessionPeers::new(identity, &definition.name, roster, me, pins);
+    let book = AddressBook::new(Arc::clone(stack), config.sources(hubs), circle.clone());
+    Ok((circle, book))
 }
 
 /// Where peers come in: by the agent's port where there is an agent, else by one of its own.
 async fn enter(
     agent: Option<&Path>,
     config: &Config,
-    circle: &Circle,
+    circle: &SessionPeers,
     name: &SessionName,
 ) -> anyhow::Result<(Entrance, Option<Attendant>)> {
     if let Some(path) = agent {
@@ -147,7 +149,7 @@ async fn enter(
 /// Meets the other parties and runs what was prepared.
 async fn meet(
     launch: Launch,
-    (circle, finder): (Circle, Finder),
+    (circle, book): (SessionPeers, AddressBook),
     entrance: Entrance,
     mut attendant: Option<Attendant>,
     view: &mut dyn View,
@@ -164,12 +166,12 @@ async fn meet(
     let outcome = match attendant {
         Some(attendant) => {
             let mut view = Telling { view, progress: attendant.progress() };
-            let outcome = runner::conduct(launch, circle, entrance, finder, stop, &mut view).await;
+            let outcome = runner::conduct(launch, circle, entrance, book, stop, &mut view).await;
             drop(view);
             attendant.leave().await;
             outcome?
         }
-        None => runner::conduct(launch, circle, entrance, finder, stop, view).await?,
+        None => runner::conduct(launch, circle, entrance, book, stop, view).await?,
     };
     Ok(match outcome.verdict {
         Verdict::Completed => ExitCode::SUCCESS,

@@ -2,10 +2,14 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_net::link::entrance::Entrance;
-use mpyc_party_net::link::{Circle, LinkEvent, Links};
+use mpyc_party_net::accept::Entrance;
+use mpyc_party_net::dial::LocalEnd;
+use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::links::{LinkEvent, Links};
+use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox::{Process, Sandboxed};
 use mpyc_party_transport::quic;
 use tokio::sync::{mpsc, watch};
@@ -16,8 +20,8 @@ use crate::runner::view::{Channel, Notice, View};
 
 /// The ends that a run holds.
 pub(super) struct Means {
-    pub(super) port: u16,
-    pub(super) quic: Option<quic::Endpoint>,
+    /// Where the peers reach this process.
+    pub(super) local: LocalEnd,
     pub(super) links: Links,
     pub(super) link_events: mpsc::Receiver<LinkEvent>,
     /// What an inquiring peer is shown.
@@ -36,11 +40,11 @@ impl Means {
     /// # Errors
     /// Where the machine refuses one of them: descriptors, randomness, files.
     pub(super) fn take(
-        circle: &Circle,
+        circle: &SessionPeers,
         entrance: Entrance,
+        book: &mut AddressBook,
         sandboxed: Sandboxed,
-        directory: &Path,
-        view: &mut dyn View,
+        (directory, view): (&Path, &mut dyn View),
     ) -> io::Result<Self> {
         let port = entrance.port()?;
         let (entry, shown_entry) = watch::channel(None);
@@ -48,18 +52,24 @@ impl Means {
         if let Err(error) = &quic {
             view.show(Notice::Warning(&format!("no UDP, so no QUIC to anybody: {error}")));
         }
-        let quic = quic.ok();
+        let local = LocalEnd { tcp: Some(port), udp: quic.ok() };
+        let stack = Arc::clone(book.stack());
+        let mut listeners = stack.listen(&local)?;
+        listeners.push(entrance.listener());
+        if let Some(calls) = book.calls() {
+            listeners.push(Box::new(calls));
+        }
         let kept = Kept::create(directory).map_err(io::Error::other)?;
         let launcher = Launcher::new(sandboxed.control)?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let (links, link_events) =
-            Links::open(circle.clone(), entrance, quic.clone(), shown_entry)?;
+            Links::open(circle.clone(), stack, local.clone(), listeners, shown_entry)?;
         let (line_sender, lines) = mpsc::channel(256);
         tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
         tokio::spawn(output::pump(Channel::Log, sandboxed.stderr, line_sender));
         output::feed(sandboxed.stdin);
         let process = sandboxed.process;
-        Ok(Self { port, quic, links, link_events, entry, lines, kept, launcher, process, nonce })
+        Ok(Self { local, links, link_events, entry, lines, kept, launcher, process, nonce })
     }
 }

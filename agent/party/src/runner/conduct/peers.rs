@@ -4,8 +4,8 @@ use std::io;
 
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Reason, Stage};
-use mpyc_party_net::discovery::Found;
-use mpyc_party_net::link::{self, LinkEvent, Linked};
+use mpyc_party_net::discovery::book::PeerAddresses;
+use mpyc_party_net::links::{LinkEvent, Linked};
 
 use super::super::child::Order;
 use super::super::streams::{Delivery, StreamEvent};
@@ -15,14 +15,8 @@ use crate::config::Start;
 
 impl Conductor<'_> {
     /// Something new is known about where a peer is.
-    pub(super) fn found(&mut self, found: Found) {
-        match found {
-            Found::Peer(peer, at) => {
-                let targets = link::targets(at.tcp(), at.udp(), at.hubs);
-                self.links.targets(peer, targets);
-            }
-            Found::Call { hub, call, .. } => self.links.join(hub, call),
-        }
+    pub(super) fn found(&mut self, (peer, addresses): (usize, PeerAddresses)) {
+        self.links.targets(peer, addresses.targets().cloned().collect());
     }
 
     pub(super) async fn link(&mut self, event: LinkEvent) -> io::Result<()> {
@@ -159,15 +153,15 @@ impl Conductor<'_> {
 
     /// Stays until the peers have heard how it ended here, as long as the machine finds right.
     pub(super) async fn part(&mut self, inlets: &mut Inlets) -> io::Result<()> {
-        let Inlets { links, streams, stop, finder, moves, .. } = inlets;
+        let Inlets { links, streams, stop, book, monitor, .. } = inlets;
         while !self.left {
             let tick = self.tick();
             tokio::select! {
                 Some(event) = links.recv() => self.link(event).await?,
                 Some(event) = streams.recv() => self.stream(event).await?,
-                found = finder.next() => self.found(found),
-                gone = moves.next() => {
-                    finder.moved();
+                found = book.next() => self.found(found),
+                gone = monitor.next() => {
+                    book.moved();
                     self.links.moved(&gone);
                 }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,

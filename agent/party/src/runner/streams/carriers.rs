@@ -8,7 +8,7 @@ use mpyc_party_transport::resume::{Declined, Handle};
 use mpyc_party_transport::{Secure, SecureStream};
 use tokio::time::timeout;
 
-use mpyc_party_net::link::{CarrierError, Carriers};
+use mpyc_party_net::links::{CarrierDialer, CarrierError};
 
 /// How long the other end may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ pub(super) enum Failed {
 
 /// Opens a carrier and hands it to the stream.
 pub(super) async fn bring(
-    carriers: Carriers,
+    carriers: CarrierDialer,
     peer: usize,
     handle: Handle<SecureStream>,
     opening: StreamOpening,

@@ -1,11 +1,16 @@
 //! The other parties and the hubs, as a checking party finds them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::component::{Component, Components, difference};
-use mpyc_party_net::discovery::{Finder, Found, Whereabouts};
-use mpyc_party_net::link::{Circle, inquire};
+use mpyc_party_net::Stack;
+use mpyc_party_net::dial::LocalEnd;
+use mpyc_party_net::discovery::book::PeerAddresses;
+use mpyc_party_net::discovery::{AddressBook, HubReport};
+use mpyc_party_net::peers::SessionPeers;
+use mpyc_party_net::probe::inquire;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -25,28 +30,28 @@ pub(super) type Heard = Vec<(String, Result<(), String>)>;
 /// Asks all peers until each has answered, and each hub is known to answer or not, or the time is
 /// over.
 pub(super) async fn ask(
-    circle: &Circle,
-    mut finder: Finder,
+    circle: &SessionPeers,
+    mut book: AddressBook,
     hubs: &[String],
     wait: Duration,
 ) -> (Vec<Answer>, Heard) {
     let end = Instant::now() + wait.min(LONGEST);
     let mut answers: Vec<Answer> = vec![None; circle.roster.len()];
-    let mut known = vec![Whereabouts::default(); circle.roster.len()];
+    let mut known = vec![PeerAddresses::default(); circle.roster.len()];
     let mut asked = JoinSet::new();
-    finder.announce(None, None);
+    book.start(LocalEnd::default());
+    let stack = book.stack().clone();
     loop {
         let answered = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
-        if answered + 1 == answers.len() && finder.hubs().len() == hubs.len() {
+        if answered + 1 == answers.len() && book.hubs().len() == hubs.len() {
             break;
         }
         tokio::select! {
             () = sleep_until(end) => break,
-            found = finder.next() => {
-                let Found::Peer(peer, at) = found else { continue };
+            (peer, at) = book.next() => {
                 known[peer].clone_from(&at);
-                if at != Whereabouts::default() {
-                    asked.spawn(inquire_once(circle.clone(), peer, at, Duration::ZERO));
+                if at != PeerAddresses::default() {
+                    asked.spawn(inquire_once(stack.clone(), circle.clone(), peer, at, Duration::ZERO));
                 }
             }
             Some(Ok((peer, at, answer))) = asked.join_next() => {
@@ -55,15 +60,17 @@ pub(super) async fn ask(
                 }
                 // At most one of a peer goes on: the one that asks where it is now.
                 if answer.is_err() && known[peer] == at {
-                    asked.spawn(inquire_once(circle.clone(), peer, at, PAUSE));
+                    asked.spawn(inquire_once(stack.clone(), circle.clone(), peer, at, PAUSE));
                 }
                 answers[peer] = Some(answer);
             }
         }
     }
     let silent = || Err("no answer".to_owned());
-    let heard = |hub: &String| match finder.hubs().get(hub) {
-        Some(heard) => heard.clone().map(|_| ()),
+    let reports = book.hubs();
+    let heard = |hub: &String| match reports.iter().find(|report| report.hub == *hub) {
+        Some(HubReport { problem: Some(problem), .. }) => Err(problem.clone()),
+        Some(_) => Ok(()),
         None => silent(),
     };
     let heard = hubs.iter().map(|hub| (hub.clone(), heard(hub))).collect();
@@ -71,13 +78,14 @@ pub(super) async fn ask(
 }
 
 async fn inquire_once(
-    circle: Circle,
+    stack: Arc<Stack>,
+    circle: SessionPeers,
     peer: usize,
-    at: Whereabouts,
+    at: PeerAddresses,
     pause: Duration,
-) -> (usize, Whereabouts, Result<Entry, String>) {
+) -> (usize, PeerAddresses, Result<Entry, String>) {
     sleep(pause).await;
-    let answer = inquire(&circle, peer, &at).await.map_err(|error| error.to_string());
+    let answer = inquire(&stack, &circle, peer, &at).await.map_err(|error| error.to_string());
     (peer, at, answer)
 }
 

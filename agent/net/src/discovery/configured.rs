@@ -1,0 +1,40 @@
+//! What the configuration says: `peers.NAME.address`.
+
+use mpyc_party_core::addr::{Address, Vantage};
+
+use super::{Discovery, Finding, Search};
+use crate::dial::{BoxFuture, DEFAULT_KIND};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Configured;
+
+impl Discovery for Configured {
+    fn name(&self) -> &'static str {
+        "configuration"
+    }
+
+    fn start(&self, search: Search) -> Option<BoxFuture<'static, ()>> {
+        if search.sources.addresses.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            for peer in search.peers.peers() {
+                if let Some(place) = search.sources.addresses.get(search.peers.name(peer)) {
+                    let addresses = vec![(address(place), Vantage::Configured)];
+                    search.found(Finding { peer, addresses }).await;
+                }
+            }
+            // It does not change while this process lives.
+            std::future::pending().await
+        }))
+    }
+}
+
+/// «host:port», or «kind address» for another kind of path.
+fn address(place: &str) -> Address {
+    match place.split_once(' ') {
+        Some((kind, value)) => Address::new(kind, value),
+        None => Address::new(DEFAULT_KIND.name, place),
+    }
+}

@@ -1,0 +1,109 @@
+//! Ping: a control connection that takes no part in the run and only sends back what it hears.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose};
+use mpyc_party_transport::frame::FrameError;
+use mpyc_party_transport::{Secure, frame};
+use tokio::time::timeout;
+
+use crate::discovery::book::PeerAddresses;
+use crate::peers::SessionPeers;
+use crate::probe::{Probe, ProbeError};
+use crate::stack::Stack;
+
+/// The most round trips of one connection.
+pub const MAX_ROUND_TRIPS: u32 = 1000;
+/// How long the other end may be silent.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers every beat, until the peer has had enough.
+///
+/// # Errors
+/// Where it says something else, or nothing for long.
+pub async fn answer(secure: &mut Secure) -> Result<(), PingError> {
+    for _ in 0..MAX_ROUND_TRIPS {
+        let said = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
+        let number = match timeout(SILENCE_TIMEOUT, said).await.map_err(|_| PingError::Silent)?? {
+            Some(Control::Beat(number)) => number,
+            Some(_) => return Err(PingError::OtherMessage),
+            None => return Ok(()),
+        };
+        let echo = Control::Echo(number);
+        let said = frame::write(&mut secure.stream, &echo, LARGEST_CONTROL);
+        timeout(SILENCE_TIMEOUT, said).await.map_err(|_| PingError::Silent)??;
+    }
+    Ok(())
+}
+
+/// Why a ping is over before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum PingError {
+    /// What the other end says cannot be read.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// It says nothing.
+    #[error("it does not answer")]
+    Silent,
+    /// It does not keep to the protocol.
+    #[error("it says something else")]
+    OtherMessage,
+    /// It has gone.
+    #[error("it hung up")]
+    HungUp,
+}
+
+/// A peer that answers.
+#[derive(Debug)]
+pub struct Ping {
+    probe: Probe,
+    beats: u32,
+}
+
+impl Ping {
+    /// Connects to `peer` wherever it may be, by whichever kind of path is first; who it is, the
+    /// handshake has shown then.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    pub async fn open(
+        stack: &Arc<Stack>,
+        peers: &SessionPeers,
+        peer: usize,
+        addresses: &PeerAddresses,
+    ) -> Result<Self, ProbeError> {
+        let probe = Probe::open(stack, peers, peer, addresses, Purpose::Ping).await?;
+        Ok(Self { probe, beats: 0 })
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// The peer's public key.
+    #[must_use]
+    pub fn key(&self) -> PublicKey {
+        self.probe.secure.peer.key
+    }
+
+    /// How long an answer takes.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn round_trip(&mut self) -> Result<Duration, PingError> {
+        let begun = Instant::now();
+        self.beats = self.beats.wrapping_add(1);
+        let stream = &mut self.probe.secure.stream;
+        frame::write(stream, &Control::Beat(self.beats), LARGEST_CONTROL).await?;
+        let answer = frame::read::<Control>(stream, LARGEST_CONTROL);
+        match timeout(SILENCE_TIMEOUT, answer).await.map_err(|_| PingError::Silent)?? {
+            Some(Control::Echo(number)) if number == self.beats => Ok(begun.elapsed()),
+            Some(_) => Err(PingError::OtherMessage),
+            None => Err(PingError::HungUp),
+        }
+    }
+}
