@@ -148,7 +148,7 @@ fn look_into_memory<'a>(
         // What was never touched or is a device cannot be read.
         let Ok(length) = memory.read_at(&mut content, from) else { continue };
         looked += length;
-        let place = format_args!("the memory of {}", process.id());
+        let place = format!("the memory of {}", process.id());
         refute(&content[..length], needles.clone(), place)?;
     }
     Ok(Some(looked))

@@ -19,15 +19,19 @@ use crate::runner::{First, Line, ROLE, Spec};
 /// A user with no privileges at all, for tests run by root.
 const ORDINARY: u32 = 1000;
 
-/// A copy of this program that every user can execute.
+/// This program, in a place where every user can execute it.
 static COPY: OnceLock<PathBuf> = OnceLock::new();
 
-/// Makes that copy, in the directory returned; before there are threads, whose children would hold
-/// it open for writing.
+/// Puts it there, in the directory returned; before there are threads, whose children would hold a
+/// copy open for writing. A link does where it can be made: a runner that starts each test by itself
+/// does this hundreds of times.
 pub(crate) fn prepare() -> tempfile::TempDir {
     let directory = readable_directory();
     let copy = COPY.get_or_init(|| directory.path().join("runner"));
-    fs::copy(std::env::current_exe().expect("own path"), copy).expect("a copy");
+    let program = std::env::current_exe().expect("own path");
+    if fs::hard_link(&program, copy).is_err() {
+        fs::copy(program, copy).expect("a copy");
+    }
     directory
 }
 
