@@ -6,6 +6,7 @@ mod connect;
 mod demo;
 mod doctor;
 mod enroll;
+mod exit;
 mod expose;
 mod hub;
 mod logging;
@@ -20,6 +21,7 @@ mod session;
 mod settings;
 mod status;
 mod stop;
+mod terminal;
 mod view;
 mod why;
 
@@ -33,6 +35,8 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::{Config, ConfigError, Place};
 use crate::identity::Store;
+use exit::Purpose;
+use terminal::Stream;
 
 /// Secure ad hoc sessions for multiparty computation with MPyC.
 #[derive(Debug, Parser)]
@@ -146,7 +150,21 @@ type Outcome = anyhow::Result<ExitCode>;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (status, purpose) = match Cli::try_parse() {
+        Ok(cli) => {
+            let purpose = Purpose::of(&cli.command);
+            (run(cli), purpose)
+        }
+        Err(told) => {
+            let stream = if told.use_stderr() { Stream::Errors } else { Stream::Output };
+            terminal::print(stream, told.render().ansi().to_string());
+            (u8::try_from(told.exit_code()).unwrap_or(2).into(), Purpose::Answer)
+        }
+    };
+    exit::settle(status, &purpose)
+}
+
+fn run(cli: Cli) -> ExitCode {
     // What a daemon does is for its log to tell.
     let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));

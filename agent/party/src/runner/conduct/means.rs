@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 use crate::link::handover::Entrance;
 use crate::link::{Circle, LinkEvent, Links};
 use crate::runner::child::Launcher;
-use crate::runner::output::{self, Kept, Line};
+use crate::runner::output::{self, Recorded};
 use crate::runner::sandbox::{Process, Sandboxed};
-use crate::runner::view::{Channel, Notice, View};
+use crate::runner::view::{Notice, View};
 
 /// The ends that a run holds.
 pub(super) struct Means {
@@ -22,8 +22,8 @@ pub(super) struct Means {
     pub(super) link_events: mpsc::Receiver<LinkEvent>,
     /// What an inquiring peer is shown.
     pub(super) entry: watch::Sender<Option<Entry>>,
-    pub(super) lines: mpsc::Receiver<Line>,
-    pub(super) kept: Kept,
+    /// What the program writes.
+    pub(super) output: mpsc::Receiver<Recorded>,
     pub(super) launcher: Launcher,
     pub(super) process: Process,
     pub(super) nonce: [u8; 32],
@@ -31,7 +31,7 @@ pub(super) struct Means {
 
 impl Means {
     /// Opens the doors for the peers of `circle`, and connects with the sandboxed process, whose
-    /// output goes into `directory`.
+    /// output, up to `limit` bytes of it, goes into `directory`.
     ///
     /// # Errors
     /// Where the machine refuses one of them: descriptors, randomness, files.
@@ -39,7 +39,7 @@ impl Means {
         circle: &Circle,
         entrance: Entrance,
         sandboxed: Sandboxed,
-        directory: &Path,
+        (directory, limit): (&Path, u64),
         view: &mut dyn View,
     ) -> io::Result<Self> {
         let port = entrance.port()?;
@@ -49,17 +49,14 @@ impl Means {
             view.show(Notice::Warning(&format!("no UDP, so no QUIC to anybody: {error}")));
         }
         let quic = quic.ok();
-        let kept = Kept::create(directory).map_err(io::Error::other)?;
+        let output = output::record(directory, (sandboxed.stdout, sandboxed.stderr), limit)?;
         let launcher = Launcher::new(sandboxed.control)?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let (links, link_events) =
             Links::open(circle.clone(), entrance, quic.clone(), shown_entry)?;
-        let (line_sender, lines) = mpsc::channel(256);
-        tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
-        tokio::spawn(output::pump(Channel::Log, sandboxed.stderr, line_sender));
         output::feed(sandboxed.stdin);
         let process = sandboxed.process;
-        Ok(Self { port, quic, links, link_events, entry, lines, kept, launcher, process, nonce })
+        Ok(Self { port, quic, links, link_events, entry, output, launcher, process, nonce })
     }
 }
