@@ -6,6 +6,7 @@ mod connect;
 mod demo;
 mod doctor;
 mod enroll;
+mod exit;
 mod expose;
 mod hub;
 mod logging;
@@ -20,6 +21,7 @@ mod session;
 mod settings;
 mod status;
 mod stop;
+mod terminal;
 mod view;
 mod why;
 
@@ -35,6 +37,8 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::{Config, ConfigError, Place};
 use crate::identity::Store;
+use exit::Purpose;
+use terminal::Stream;
 
 /// Secure ad hoc sessions for multiparty computation with MPyC.
 #[derive(Debug, Parser)]
@@ -152,8 +156,22 @@ type Outcome = anyhow::Result<ExitCode>;
 /// discoveries of `stack`.
 #[must_use]
 pub fn main(stack: Stack) -> ExitCode {
-    let mut cli = Cli::parse();
-    cli.common.stack = Arc::new(stack);
+    let (status, purpose) = match Cli::try_parse() {
+        Ok(mut cli) => {
+            cli.common.stack = Arc::new(stack);
+            let purpose = Purpose::of(&cli.command);
+            (run(cli), purpose)
+        }
+        Err(told) => {
+            let stream = if told.use_stderr() { Stream::Errors } else { Stream::Output };
+            terminal::print(stream, told.render().ansi().to_string());
+            (u8::try_from(told.exit_code()).unwrap_or(2).into(), Purpose::Answer)
+        }
+    };
+    exit::settle(status, &purpose)
+}
+
+fn run(cli: Cli) -> ExitCode {
     // What a daemon does is for its log to tell.
     let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));

@@ -141,6 +141,20 @@ fn signing_lives_in_the_authority_only() {
 }
 
 #[test]
+fn one_place_writes_to_the_outputs() {
+    // «println!» and «eprint!» end in these as well. They panic where an output is full, and wait
+    // for whoever reads.
+    let writes = ["println!(", "print!(", "stdout().lock", "stdout().write", "stderr().write"];
+    let of_tests = |path: &Path| path.components().any(|part| part.as_os_str() == "tests");
+    for dir in ["src", "../core/src", "../transport/src", "../hub/src"] {
+        for (path, code) in rust_files(dir).into_iter().filter(|(path, _)| !of_tests(path)) {
+            let found = writes.iter().find(|word| code.contains(**word));
+            assert!(found.is_none(), "{} uses {found:?}: see command/terminal.rs", path.display());
+        }
+    }
+}
+
+#[test]
 fn files_read_in_one_sitting() {
     let crates = CRATES.map(|(folder, _)| format!("../{folder}/src"));
     for dir in crates.iter().map(String::as_str).chain(["../lab/src", "tests"]) {

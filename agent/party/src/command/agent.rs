@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::stop::{self, Wish};
-use super::{Common, Outcome, logging, output, runtime};
+use super::{Common, Outcome, logging, output, runtime, terminal};
 use crate::agent::{self, Order, Setup};
 use crate::config::Place;
 use crate::identity::Store;
@@ -42,6 +42,7 @@ impl Agent {
         }
         // First of all, so that nobody who stops or reloads it comes too early.
         stop::watch(Wish::NotHangup)?;
+        terminal::start();
         let runtime = runtime()?;
         let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
         let (place, config) = common.load()?;

@@ -19,7 +19,7 @@ use mpyc_party_transport::pipe::carry;
 use mpyc_party_transport::{Secure, Traffic, quic};
 
 use super::seek::{Present, problems};
-use super::{Common, Outcome, no_dumps, output, runtime, stop};
+use super::{Common, Outcome, no_dumps, output, runtime, stop, terminal};
 use crate::config::Config;
 use crate::identity::Store;
 use crate::session::words::visible;
@@ -59,6 +59,7 @@ pub(super) struct Connect {
 impl Connect {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (_, config, store, _) = common.other(&self.party)?;
+        terminal::start();
         no_dumps()?;
         let runtime = runtime()?;
         let outcome = runtime.block_on(self.connect(common, config, store));

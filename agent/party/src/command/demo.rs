@@ -9,12 +9,13 @@ mod show;
 mod site;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::{Common, Outcome, python, runtime, stop};
+use super::{Common, Outcome, python, runtime, stop, terminal};
 use crate::runner::python::Python;
 use crew::Crew;
 use show::Show;
@@ -57,6 +58,7 @@ impl Demo {
         let site = Site::make(&place, &config, &self)?;
         python::prepare(&Python::new(config.python.interpreter, &place.cache))?;
         let mut show = Show::new(common.json, &site);
+        terminal::start();
         runtime()?.block_on(async {
             let mut crew = Crew::new(&place);
             let completed = tokio::select! {
@@ -83,8 +85,20 @@ async fn play(site: &Site, crew: &mut Crew, show: &mut Show) -> anyhow::Result<b
         crew.start_party(site, name, events.clone())?;
     }
     drop(events);
-    while let Some((name, event)) = reported.recv().await {
-        show.event(&name, &event);
+    let shown = async {
+        while let Some((name, event)) = reported.recv().await {
+            // Meanwhile the parties keep what is not shown yet in their records.
+            terminal::room().await;
+            show.event(&name, &event);
+        }
+    };
+    let ended = crew.all_completed();
+    let (mut shown, mut ended) = (pin!(shown), pin!(ended));
+    tokio::select! {
+        () = &mut shown => ended.await,
+        completed = &mut ended => {
+            terminal::while_read(shown).await;
+            completed
+        }
     }
-    crew.all_completed().await
 }

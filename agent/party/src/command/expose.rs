@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::stop::{self, Wish};
-use super::{Common, Outcome, logging, runtime};
+use super::{Common, Outcome, logging, runtime, terminal};
 use crate::agent::notify::{self, Heartbeat};
 use crate::config::runtime::find_agent;
 use crate::config::{Config, ConfigError, Place, rules};
@@ -43,6 +43,7 @@ pub(super) struct Expose {
 impl Expose {
     pub(super) fn run(self, common: &Common) -> Outcome {
         stop::watch(Wish::NotHangup)?;
+        terminal::start();
         let runtime = runtime()?;
         let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
         let (place, config) = common.load()?;

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::stop::{self, Wish};
-use super::{Common, Outcome, no_dumps, output};
+use super::{Common, Outcome, no_dumps, output, terminal};
 use crate::agent::notify;
 use crate::config::files;
 use crate::identity::{Store, keep_fresh};
@@ -44,6 +44,7 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) fn run(self, common: &Common) -> Outcome {
         stop::watch(Wish::OrHangup)?;
+        terminal::start();
         let (place, config) = common.load()?;
         no_dumps()?;
         let authority = place.state.join("ca");

@@ -1,13 +1,14 @@
 //! Logs: to the journal with fields where standard error leads there, else short lines.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use log::kv::{self, Key, Source, VisitSource};
+use log::kv::{self, Key, Source, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use super::output;
+use super::terminal::{self, Stream};
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("mpyc_party")
@@ -46,19 +47,87 @@ pub(super) fn about(field: &'static str, value: impl ToString) {
     fields().insert(field, value.to_string());
 }
 
-struct Journal(JournalLog);
+/// The journal, where standard error leads there.
+static JOURNAL: OnceLock<JournalLog> = OnceLock::new();
 
-/// The fields of one record, and those of all.
-struct All<'a>(&'a dyn Source, BTreeMap<&'static str, String>);
+/// An entry of the journal that waits to be sent.
+#[derive(Debug)]
+pub(super) struct Entry {
+    level: Level,
+    target: String,
+    text: String,
+    /// Where in the code it comes from: module, file and line.
+    code: (Option<&'static str>, Option<&'static str>, Option<u32>),
+    fields: Vec<(String, String)>,
+}
 
-impl Source for All<'_> {
+impl Entry {
+    fn of(record: &Record<'_>) -> Self {
+        let mut entry = Self {
+            level: record.level(),
+            target: record.target().to_owned(),
+            text: record.args().to_string(),
+            code: (record.module_path_static(), record.file_static(), record.line()),
+            fields: Vec::new(),
+        };
+        // The one below takes every field.
+        let _ = record.key_values().visit(&mut entry);
+        let of_all = fields();
+        entry.fields.extend(of_all.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        entry
+    }
+
+    /// A line that the program of a run wrote.
+    pub(super) fn of_program(line: &str) -> Self {
+        Self::of(
+            &Record::builder()
+                .level(Level::Info)
+                .target(module_path!())
+                .args(format_args!("{line}"))
+                .build(),
+        )
+    }
+
+    /// Bytes of its texts, roughly.
+    pub(super) fn size(&self) -> usize {
+        let fields = self.fields.iter().map(|(key, value)| key.len() + value.len());
+        self.text.len() + fields.sum::<usize>()
+    }
+
+    /// Sends it; waits while the journal takes none.
+    pub(super) fn send(&self) {
+        let Some(journal) = JOURNAL.get() else { return };
+        let (module, file, line) = self.code;
+        journal.log(
+            &Record::builder()
+                .level(self.level)
+                .target(&self.target)
+                .module_path_static(module)
+                .file_static(file)
+                .line(line)
+                .key_values(self)
+                .args(format_args!("{}", self.text))
+                .build(),
+        );
+    }
+}
+
+impl Source for Entry {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
-        self.0.visit(visitor)?;
-        self.1.iter().try_for_each(|(key, value)| {
+        self.fields.iter().try_for_each(|(key, value)| {
             visitor.visit_pair(Key::from_str(key), value.as_str().into())
         })
     }
 }
+
+impl<'kvs> VisitSource<'kvs> for Entry {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        self.fields.push((key.to_string(), value.to_string()));
+        Ok(())
+    }
+}
+
+struct Journal;
 
 impl Log for Journal {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -67,8 +136,8 @@ impl Log for Journal {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let all = All(record.key_values(), fields().clone());
-            self.0.log(&record.to_builder().key_values(&all).build());
+            let entry = terminal::Entry::Journal(Box::new(Entry::of(record)));
+            terminal::post(Stream::Errors, entry);
         }
     }
 
@@ -90,7 +159,11 @@ pub(super) fn start(verbose: u8) {
         _ => LevelFilter::Debug,
     };
     let set = match journal {
-        Some(journal) => log::set_boxed_logger(Box::new(Journal(journal))),
+        Some(journal) => {
+            // This is the only place that sets it.
+            let _ = JOURNAL.set(journal);
+            log::set_logger(&Journal)
+        }
         None => log::set_logger(&Terminal),
     };
     if set.is_ok() {

@@ -1,11 +1,12 @@
 //! Text for people and JSON for scripts.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 
-use anstream::{eprint, eprintln, println};
 use anstyle::{AnsiColor, Style};
 use rustix::io::Errno;
 use serde::Serialize;
+
+use super::terminal::{self, Stream};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -25,12 +26,17 @@ pub(super) fn error(error: &anyhow::Error) {
     if shown.contains(&std::io::Error::from(Errno::MFILE).to_string()) {
         shown += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
     }
-    eprintln!("{BAD}error:{BAD:#} {shown}");
+    terminal::print_last(Stream::Errors, format!("{BAD}error:{BAD:#} {shown}\n"));
 }
 
 /// An answer on standard output.
 pub(super) fn line(text: impl Display) {
-    println!("{text}");
+    self::text(format!("{text}\n"));
+}
+
+/// An answer on standard output, as it is.
+pub(super) fn text(text: String) {
+    terminal::print(Stream::Output, text);
 }
 
 /// How something was found to be.
@@ -42,13 +48,19 @@ pub(super) enum Mark {
     Bad,
 }
 
+impl Display for Mark {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good => write!(f, "{GOOD}✓{GOOD:#}"),
+            Self::Doubtful => write!(f, "{DOUBTFUL}!{DOUBTFUL:#}"),
+            Self::Bad => write!(f, "{BAD}✗{BAD:#}"),
+        }
+    }
+}
+
 /// A line of an answer with a mark before it.
 pub(super) fn marked(mark: Mark, text: impl Display) {
-    match mark {
-        Mark::Good => println!("{GOOD}✓{GOOD:#} {text}"),
-        Mark::Doubtful => println!("{DOUBTFUL}!{DOUBTFUL:#} {text}"),
-        Mark::Bad => println!("{BAD}✗{BAD:#} {text}"),
-    }
+    line(format!("{mark} {text}"));
 }
 
 /// One named value of an answer, below a heading.
@@ -64,49 +76,68 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
         let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    println!("{DIM}{}{DIM:#}", row(head));
+    line(format!("{DIM}{}{DIM:#}", row(head)));
     for cells in rows {
-        println!("{}", row(cells.each_ref().map(String::as_str)));
+        line(row(cells.each_ref().map(String::as_str)));
     }
 }
 
 /// An answer for scripts: one JSON value.
 pub(super) fn json(value: &impl Serialize) -> serde_json::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    line(serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
 /// An event for scripts: one JSON value on a line of its own.
 pub(super) fn json_line(value: &serde_json::Value) {
-    println!("{value}");
+    line(value);
 }
 
 /// A step of longer work, on standard error.
 pub(super) fn step(text: impl Display) {
-    eprintln!("{DIM}·{DIM:#} {text}");
+    remark(format!("{DIM}·{DIM:#} {text}\n"));
 }
 
 /// A question, whose answer follows on the same line.
 pub(super) fn ask(text: impl Display) {
-    eprint!("{text}");
+    remark(text.to_string());
 }
 
 /// Something that went well.
 pub(super) fn good(text: impl Display) {
-    eprintln!("{GOOD}✓{GOOD:#} {text}");
+    remark(format!("{} {text}\n", Mark::Good));
 }
 
 /// Something that did not.
 pub(super) fn bad(text: impl Display) {
-    eprintln!("{BAD}✗{BAD:#} {text}");
+    remark(format!("{} {text}\n", Mark::Bad));
 }
 
 /// Something to know.
 pub(super) fn warn(text: impl Display) {
-    eprintln!("{DOUBTFUL}!{DOUBTFUL:#} {text}");
+    remark(warning(text));
 }
 
-/// A line of a program's log.
+/// A line that tells something to know.
+pub(super) fn warning(text: impl Display) -> String {
+    format!("{} {text}\n", Mark::Doubtful)
+}
+
+/// How something ended, on standard error; never left out.
+pub(super) fn end(mark: Mark, text: impl Display) {
+    terminal::print_last(Stream::Errors, format!("{mark} {text}\n"));
+}
+
+/// A line of a log.
 pub(super) fn dim(text: impl Display) {
-    eprintln!("{DIM}{text}{DIM:#}");
+    remark(dimmed(text));
+}
+
+/// A line of a log, as it is shown.
+pub(super) fn dimmed(text: impl Display) -> String {
+    format!("{DIM}{text}{DIM:#}\n")
+}
+
+fn remark(text: String) {
+    terminal::print(Stream::Errors, text);
 }

@@ -9,8 +9,10 @@ use mpyc_party_core::verdict::{Stage, Verdict};
 use mpyc_party_net::links::report::PathReport;
 use serde_json::{Value, json};
 
+use super::output::Mark;
+use super::terminal::{self, Entry, Render, Stream};
 use super::{logging, output};
-use crate::runner::view::{Channel, Notice, View};
+use crate::runner::view::{Channel, Excerpt, Notice, View};
 
 /// Lines for people: steps on standard error, the program's output on standard output.
 #[derive(Debug, Default)]
@@ -35,9 +37,7 @@ fn way(path: &PathReport) -> String {
 /// A notice in words.
 fn words(notice: &Notice<'_>) -> String {
     match notice {
-        Notice::Preparing(text) | Notice::Warning(text) | Notice::Line(_, text) => {
-            (*text).to_owned()
-        }
+        Notice::Preparing(text) | Notice::Warning(text) => (*text).to_owned(),
         Notice::Waiting(port, missing) => {
             format!("listening on port {port}, looking for {}", names(missing))
         }
@@ -59,16 +59,26 @@ fn words(notice: &Notice<'_>) -> String {
     }
 }
 
+/// Shows the lines of an excerpt on `stream`, as `render` makes of each.
+fn lines(excerpt: Excerpt, stream: Stream, render: fn(&str) -> String) {
+    terminal::post(stream, Entry::Program(excerpt, Render::Text(stream, render)));
+}
+
 impl View for Lines {
     fn show(&mut self, notice: Notice<'_>) {
         let words = words(&notice);
         match notice {
             Notice::Warning(_) | Notice::Unlinked(_) | Notice::Away(_) => output::warn(words),
-            Notice::Line(Channel::Output, _) => output::line(words),
-            Notice::Line(Channel::Log, _) => output::dim(words),
-            Notice::Ended(Verdict::Completed) => output::good(words),
-            Notice::Ended(_) => output::bad(words),
+            Notice::Ended(Verdict::Completed) => output::end(Mark::Good, words),
+            Notice::Ended(_) => output::end(Mark::Bad, words),
             _ => output::step(words),
+        }
+    }
+
+    fn wrote(&mut self, excerpt: Excerpt) {
+        match excerpt.channel {
+            Channel::Output => lines(excerpt, Stream::Output, |line| format!("{line}\n")),
+            Channel::Log => lines(excerpt, Stream::Errors, |line| output::dimmed(line)),
         }
     }
 }
@@ -91,7 +101,7 @@ fn stage(notice: &Notice<'_>) -> Option<Stage> {
         Notice::Ended(_) => Stage::End,
         // These come at any stage.
         Notice::Link(..) | Notice::Away(_) | Notice::Back(..) => return None,
-        Notice::Warning(_) | Notice::Line(..) => return None,
+        Notice::Warning(_) => return None,
     })
 }
 
@@ -114,7 +124,6 @@ impl View for Journal {
             logging::about("MPYC_STAGE", stage);
         }
         let level = match &notice {
-            Notice::Line(..) if !self.output => return,
             Notice::Agreed(run) => {
                 logging::about("MPYC_RUN", run);
                 Level::Info
@@ -131,6 +140,12 @@ impl View for Journal {
             log::log!(level, MPYC_PEER = peers.as_str(); "{words}");
         }
     }
+
+    fn wrote(&mut self, excerpt: Excerpt) {
+        if self.output {
+            terminal::post(Stream::Errors, Entry::Program(excerpt, Render::Journal));
+        }
+    }
 }
 
 /// Events for scripts: one JSON value a line on standard output.
@@ -139,7 +154,19 @@ pub(super) struct Events;
 
 impl View for Events {
     fn show(&mut self, notice: Notice<'_>) {
-        output::json_line(&event(&notice));
+        let event = event(&notice);
+        match notice {
+            Notice::Ended(_) => terminal::print_last(Stream::Output, format!("{event}\n")),
+            _ => output::json_line(&event),
+        }
+    }
+
+    fn wrote(&mut self, excerpt: Excerpt) {
+        let render: fn(&str) -> String = match excerpt.channel {
+            Channel::Output => |line| format!("{}\n", json!({"event": "output", "line": line})),
+            Channel::Log => |line| format!("{}\n", json!({"event": "log", "line": line})),
+        };
+        lines(excerpt, Stream::Output, render);
     }
 }
 
@@ -164,8 +191,6 @@ fn event(notice: &Notice<'_>) -> Value {
         Notice::Agreed(run) => json!({"event": "agreed", "run": run.to_string()}),
         Notice::Running(after) => json!({"event": "running", "after_s": after.as_secs_f64()}),
         Notice::Connected(after) => json!({"event": "connected", "after_s": after.as_secs_f64()}),
-        Notice::Line(Channel::Output, line) => json!({"event": "output", "line": line}),
-        Notice::Line(Channel::Log, line) => json!({"event": "log", "line": line}),
         Notice::Ended(verdict) => {
             json!({"event": "ended", "verdict": verdict, "text": verdict.to_string()})
         }

@@ -42,12 +42,12 @@ pub fn private_dir(path: &Path) -> Result<(), FileError> {
     at(path, DirBuilder::new().recursive(true).mode(0o700).create(path))
 }
 
-/// Opens a new file that only its owner can read.
+/// Opens a new file for reading and writing, which only its owner can read.
 ///
 /// # Errors
 /// Also where there is one already.
 pub fn create_private(path: &Path) -> Result<File, FileError> {
-    at(path, OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
+    at(path, OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path))
 }
 
 /// Replaces the file at `path`, readable by its owner alone; whoever reads it, now or after a

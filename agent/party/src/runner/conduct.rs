@@ -22,12 +22,13 @@ use mpyc_party_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
 use means::Means;
+use program::RECORD_TIMEOUT;
 
 use super::child::{Launcher, Order};
 use super::inspect::{Inspector, Snapshot};
 use super::launch::{Launch, abandon};
 use super::outages::Outages;
-use super::output::{Kept, Line};
+use super::output::Recorded;
 use super::streams::{StreamEvent, Streams};
 use super::view::{Notice, View};
 use crate::session::record::{RunDirectory, timestamp};
@@ -58,7 +59,6 @@ struct Conductor<'a> {
     links: Links,
     streams: Streams,
     entry: watch::Sender<Option<Entry>>,
-    kept: Kept,
     nonce: [u8; 32],
     /// Why this party cannot run what all agree on, once that is known.
     unmet: Option<Reason>,
@@ -89,8 +89,8 @@ pub async fn conduct(
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
-    let means = match Means::take(&circle, entrance, &mut book, sandboxed, (&directory.path, view))
-    {
+    let kept = (directory.path.as_path(), definition.settings.output << 20);
+    let means = match Means::take(&circle, (entrance, &mut book), sandboxed, kept, view) {
         Ok(means) => means,
         Err(error) => {
             let why = Reason::Local(error.to_string().into());
@@ -98,7 +98,7 @@ pub async fn conduct(
             return Err(error);
         }
     };
-    let Means { local, links, link_events, entry, lines, kept, launcher, process, nonce } = means;
+    let Means { local, links, link_events, entry, output, launcher, process, nonce } = means;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let settings = &definition.settings;
     let patience = Patience { deadline: settings.deadline, grace: settings.grace };
@@ -107,7 +107,6 @@ pub async fn conduct(
     let outages = Outages::new(roster.len());
     let mut conductor = Conductor {
         machine: Run::new(me, roster, circle.root(), patience),
-        kept,
         launcher,
         process,
         began: Instant::now(),
@@ -135,7 +134,7 @@ pub async fn conduct(
     let inspector = Inspector::open(&conductor.directory.path);
     let streams = stream_events;
     let monitor = NetworkMonitor::watch();
-    let mut inlets = Inlets { links: link_events, streams, lines, stop, book, inspector, monitor };
+    let mut inlets = Inlets { links: link_events, streams, output, stop, book, inspector, monitor };
     if let Err(error) = conductor.drive(&mut inlets).await {
         conductor.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
     }
@@ -146,7 +145,7 @@ pub async fn conduct(
 struct Inlets {
     links: mpsc::Receiver<LinkEvent>,
     streams: mpsc::UnboundedReceiver<StreamEvent>,
-    lines: mpsc::Receiver<Line>,
+    output: mpsc::Receiver<Recorded>,
     stop: mpsc::Receiver<()>,
     book: AddressBook,
     inspector: Inspector,
@@ -156,14 +155,14 @@ struct Inlets {
 impl Conductor<'_> {
     /// Takes events until there is a verdict.
     async fn drive(&mut self, inlets: &mut Inlets) -> io::Result<()> {
-        let Inlets { links, streams, lines, stop, book, inspector, monitor } = inlets;
+        let Inlets { links, streams, output, stop, book, inspector, monitor } = inlets;
         self.begin().await?;
         while self.verdict.is_none() {
             let tick = self.tick();
             let running = !self.exited;
             tokio::select! {
                 event = self.process.next_event(), if running => {
-                    self.process(event?, lines).await?;
+                    self.process(event?, output).await?;
                 }
                 report = self.launcher.next(), if running && !self.mute => {
                     self.report(report).await?;
@@ -175,7 +174,7 @@ impl Conductor<'_> {
                     self.link(event).await?;
                 }
                 Some(event) = streams.recv() => self.stream(event).await?,
-                Some(line) = lines.recv() => self.line(&line).await?,
+                Some(recorded) = output.recv() => self.recorded(recorded).await?,
                 found = book.next() => self.found(found),
                 error = self.links.failed() => return Err(error),
                 gone = monitor.next() => {
@@ -296,7 +295,7 @@ impl Conductor<'_> {
                 self.exited = true;
             }
         }
-        self.drain(&mut inlets.lines).await?;
+        self.drain(&mut inlets.output, RECORD_TIMEOUT).await?;
         self.view.show(Notice::Ended(&verdict));
         let peers = self.peers(&inlets.book);
         let record = &mut self.directory.record;

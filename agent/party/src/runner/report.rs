@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use super::view::{Notice, View};
+use super::view::{Excerpt, Notice, View};
 use crate::runner::handover::Progress;
 
 /// Shows notices to `view`, and what the agent wants to know to it.
@@ -26,5 +26,8 @@ impl View for Telling<'_> {
             _ => {}
         }
         self.view.show(notice);
+    }
+    fn wrote(&mut self, excerpt: Excerpt) {
+        self.view.wrote(excerpt);
     }
 }

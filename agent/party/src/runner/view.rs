@@ -1,5 +1,8 @@
 //! What the one who waits is shown.
 
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::RunId;
@@ -15,6 +18,28 @@ pub enum Channel {
     Output,
     /// Standard error: MPyC's log.
     Log,
+}
+
+impl Channel {
+    /// The file of a run's record that holds it.
+    #[must_use]
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Output => "output.txt",
+            Self::Log => "log.txt",
+        }
+    }
+}
+
+/// Lines that the program wrote, where the run's record holds them.
+#[derive(Clone, Debug)]
+pub struct Excerpt {
+    /// Where the program wrote them to.
+    pub channel: Channel,
+    /// The file of the record, open for reading.
+    pub file: Arc<File>,
+    /// Which bytes of it: whole lines without terminal escapes.
+    pub range: Range<u64>,
 }
 
 /// One thing worth telling.
@@ -42,14 +67,16 @@ pub enum Notice<'a> {
     Running(Duration),
     /// All MPyC processes are connected.
     Connected(Duration),
-    /// A line of the program, without terminal escapes.
-    Line(Channel, &'a str),
     /// The end.
     Ended(&'a Verdict),
 }
 
-/// Shows notices.
+/// Shows how a run goes. A run does not wait for whoever looks on: this returns at once.
 pub trait View {
-    /// Shows one.
+    /// Shows a notice.
     fn show(&mut self, notice: Notice<'_>);
+
+    /// Shows lines of the program, after all that was shown before. Each excerpt of a channel begins
+    /// where the last one ended. Where no program runs there is nothing to show.
+    fn wrote(&mut self, _excerpt: Excerpt) {}
 }

@@ -9,6 +9,10 @@ use mpyc_party_core::name::PartyName;
 #[must_use]
 pub fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+    // A sequence begins with a control character, and most lines have none.
+    if !text.contains(char::is_control) {
+        return text.into_owned();
+    }
     let plain = anstream::adapter::strip_str(&text).to_string();
     plain.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
 }

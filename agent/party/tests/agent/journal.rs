@@ -6,12 +6,12 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::party::{Network, Party};
 
-use crate::common::{SUM, completes, demo, three};
+use crate::common::{BOUND, READER_TIMEOUT, SUM, completes, demo, three};
 
 /// One entry's fields.
 type Entry = BTreeMap<String, String>;
@@ -84,6 +84,22 @@ fn story(network: &Network) -> Result<Vec<Entry>> {
     let written = std::fs::read_to_string(directory.path().join("stdout"))?;
     ensure!(written.is_empty(), "standard output would be in the journal: {written}");
     reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?
+}
+
+#[test]
+fn a_journal_that_takes_nothing_holds_nobody_up() -> Result<()> {
+    let network = three()?;
+    let lines = "for number in range(1000): print('line', number)\n";
+    network.declare(&demo(&format!("{SUM}{lines}")).set("journal-output", "true"))?;
+    let directory = tempfile::tempdir()?;
+    let _asleep = UnixDatagram::bind(directory.path().join("socket"))?;
+    let mut bob = in_journal(network.party("bob"), directory.path())?.spawn()?;
+    let others = [network.party("alice").run("demo")?, network.party("carol").run("demo")?];
+    others.into_iter().try_for_each(completes)?;
+    let done = Instant::now();
+    ensure!(bob.wait()?.success());
+    ensure!(done.elapsed() < READER_TIMEOUT + BOUND, "bob stayed for {:?}", done.elapsed());
+    Ok(network.end()?)
 }
 
 /// The entry that says this.

@@ -13,6 +13,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// The bound of guarantee 4: a verdict within this time after its cause, or after the time that
 /// the cause itself may take (deadline, grace).
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
+/// How long a process that is done waits for a reader that does not read.
+pub(crate) const READER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The usual roster.
 pub(crate) const NAMES: [&str; 3] = ["alice", "bob", "carol"];

@@ -1,7 +1,6 @@
 //! `mpyc-party session export`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -70,15 +69,15 @@ impl Export {
         let files = enclosed(&definition)?;
         let proposal = Proposal::of(&definition.settings, keys);
         let text = bundle::seal(&identity, self.name.clone(), proposal, &files, now())?;
-        self.write(&text)?;
+        self.write(text)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn write(&self, text: &str) -> anyhow::Result<()> {
+    fn write(&self, text: String) -> anyhow::Result<()> {
         let default = PathBuf::from(format!("{}.bundle", self.name));
         let path = self.output.as_ref().unwrap_or(&default);
         if path == Path::new("-") {
-            std::io::stdout().write_all(text.as_bytes()).context("standard output")?;
+            output::text(text);
             return Ok(());
         }
         std::fs::write(path, text).with_context(|| path.display().to_string())?;

@@ -10,8 +10,9 @@ use clap::Args;
 use mpyc_party_core::name::SessionName;
 use serde_json::json;
 
-use super::super::{Common, Outcome, output};
+use super::super::{Common, Outcome, output, terminal};
 use super::runs;
+use crate::runner::view::Channel;
 use crate::session::words::printable;
 
 /// Print what the program wrote in a run
@@ -50,31 +51,40 @@ impl Logs {
             }
             bail!("there is no such run of session «{name}»: they are numbered from 1 to {count}");
         };
-        let file = if self.log { "log.txt" } else { "output.txt" };
-        let path = run.directory.join(file);
+        let channel = if self.log { Channel::Log } else { Channel::Output };
+        let path = run.directory.join(channel.file());
         if common.json {
             let mut lines = Vec::new();
-            read(&path, |line| lines.push(line))?;
+            read(&path, |line| {
+                lines.push(line);
+                true
+            })?;
             let channel = if self.log { "log" } else { "output" };
             output::json(&json!({"run": run.json(), "channel": channel, "lines": lines}))?;
         } else {
             output::step(format!("run {}, {}: {}", run.number, run.started(), run.verdict()));
-            read(&path, output::line)?;
+            read(&path, |line| {
+                output::line(line);
+                terminal::is_open()
+            })?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Gives each line of the file, if there is one, without anything that commands a terminal. The
-/// lines were stripped when they were kept; whoever changed the file since may not have.
-fn read(path: &Path, mut give: impl FnMut(String)) -> anyhow::Result<()> {
+/// Gives each line of the file, if there is one, without anything that commands a terminal, as long
+/// as more are wanted. The lines were stripped when they were kept; whoever changed the file since
+/// may not have.
+fn read(path: &Path, mut give: impl FnMut(String) -> bool) -> anyhow::Result<()> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.with_context(|| path.display().to_string())?,
     };
     let (mut reader, mut line) = (BufReader::new(file), Vec::new());
     while reader.read_until(b'\n', &mut line).with_context(|| path.display().to_string())? > 0 {
-        give(printable(&line));
+        if !give(printable(&line)) {
+            break;
+        }
         line.clear();
     }
     Ok(())

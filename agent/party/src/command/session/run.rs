@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::super::stop::{self, Wish};
 use super::super::view::{Events, Journal, Lines};
-use super::super::{Common, Outcome, logging, runtime};
+use super::super::{Common, Outcome, logging, runtime, terminal};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
 use crate::identity::{Store, keep_fresh};
@@ -37,6 +37,11 @@ pub(in crate::command) struct Run {
 }
 
 impl Run {
+    /// The session.
+    pub(in crate::command) fn name(&self) -> &SessionName {
+        &self.name
+    }
+
     /// Runs the session to a verdict.
     pub(super) fn run(self, common: &Common) -> Outcome {
         let agent = find_agent(&common.place()?, self.agent.as_deref());
@@ -56,6 +61,7 @@ fn view(common: &Common, definition: &Definition) -> Box<dyn View> {
 
 fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     stop::watch(Wish::OrHangup)?;
+    terminal::detach();
     let (place, config) = common.load()?;
     let definition = session::find(&config, &place, name)?;
     let mut view = view(common, &definition);
@@ -70,6 +76,7 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
         Err(PrepareError::Stopped(verdict)) => return Ok(stopped(&verdict, view.as_mut())),
         prepared => prepared?,
     };
+    terminal::start();
     crate::command::no_dumps()?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {

@@ -15,8 +15,8 @@ use mpyc_party_transport::quic;
 use tokio::sync::{mpsc, watch};
 
 use crate::runner::child::Launcher;
-use crate::runner::output::{self, Kept, Line};
-use crate::runner::view::{Channel, Notice, View};
+use crate::runner::output::{self, Recorded};
+use crate::runner::view::{Notice, View};
 
 /// The ends that a run holds.
 pub(super) struct Means {
@@ -26,8 +26,8 @@ pub(super) struct Means {
     pub(super) link_events: mpsc::Receiver<LinkEvent>,
     /// What an inquiring peer is shown.
     pub(super) entry: watch::Sender<Option<Entry>>,
-    pub(super) lines: mpsc::Receiver<Line>,
-    pub(super) kept: Kept,
+    /// What the program writes.
+    pub(super) output: mpsc::Receiver<Recorded>,
     pub(super) launcher: Launcher,
     pub(super) process: Process,
     pub(super) nonce: [u8; 32],
@@ -35,16 +35,16 @@ pub(super) struct Means {
 
 impl Means {
     /// Opens the doors for the peers of `circle`, and connects with the sandboxed process, whose
-    /// output goes into `directory`.
+    /// output, up to `limit` bytes of it, goes into `directory`.
     ///
     /// # Errors
     /// Where the machine refuses one of them: descriptors, randomness, files.
     pub(super) fn take(
         circle: &SessionPeers,
-        entrance: Entrance,
-        book: &mut AddressBook,
+        (entrance, book): (Entrance, &mut AddressBook),
         sandboxed: Sandboxed,
-        (directory, view): (&Path, &mut dyn View),
+        (directory, limit): (&Path, u64),
+        view: &mut dyn View,
     ) -> io::Result<Self> {
         let port = entrance.port()?;
         let (entry, shown_entry) = watch::channel(None);
@@ -59,17 +59,14 @@ impl Means {
         if let Some(calls) = book.calls() {
             listeners.push(Box::new(calls));
         }
-        let kept = Kept::create(directory).map_err(io::Error::other)?;
+        let output = output::record(directory, (sandboxed.stdout, sandboxed.stderr), limit)?;
         let launcher = Launcher::new(sandboxed.control)?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let (links, link_events) =
             Links::open(circle.clone(), stack, local.clone(), listeners, shown_entry)?;
-        let (line_sender, lines) = mpsc::channel(256);
-        tokio::spawn(output::pump(Channel::Output, sandboxed.stdout, line_sender.clone()));
-        tokio::spawn(output::pump(Channel::Log, sandboxed.stderr, line_sender));
         output::feed(sandboxed.stdin);
         let process = sandboxed.process;
-        Ok(Self { local, links, link_events, entry, lines, kept, launcher, process, nonce })
+        Ok(Self { local, links, link_events, entry, output, launcher, process, nonce })
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::child::Report;
-use super::super::output::Line;
+use super::super::output::Recorded;
 use super::super::view::Notice;
 use super::Conductor;
 use crate::session::Versions;
@@ -21,8 +21,10 @@ use crate::session::record::Cycle;
 /// Starts and stops of MPyC's runtime of which statistics are kept. What the launcher reports may be
 /// the program's invention, and must not fill memory and record.
 const MOST_CYCLES: usize = 1000;
-/// How long the output of an ended program may take to be read.
+/// How long the disk may take no output of an ended program before the others hear of its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long it may take none before the runner itself ends.
+pub(super) const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last packet of an ended launcher may take to be read.
 const MOMENT: Duration = Duration::from_millis(200);
 
@@ -30,7 +32,7 @@ impl Conductor<'_> {
     pub(super) async fn process(
         &mut self,
         event: sandbox::Event,
-        lines: &mut mpsc::Receiver<Line>,
+        output: &mut mpsc::Receiver<Recorded>,
     ) -> io::Result<()> {
         let exit = match event {
             sandbox::Event::Stopped => {
@@ -49,14 +51,19 @@ impl Conductor<'_> {
             }
             self.report(report).await?;
         }
-        self.drain(lines).await?;
+        self.drain(output, LAST_WORDS).await?;
         self.happen(Event::Exited(exit)).await
     }
 
-    /// Reads what an ended program wrote last.
-    pub(super) async fn drain(&mut self, lines: &mut mpsc::Receiver<Line>) -> io::Result<()> {
-        while let Ok(Some(line)) = timeout(LAST_WORDS, lines.recv()).await {
-            self.line(&line).await?;
+    /// Waits until what an ended program wrote last is on record, unless none of it comes there for
+    /// `time`.
+    pub(super) async fn drain(
+        &mut self,
+        output: &mut mpsc::Receiver<Recorded>,
+        time: Duration,
+    ) -> io::Result<()> {
+        while let Ok(Some(recorded)) = timeout(time, output.recv()).await {
+            self.recorded(recorded).await?;
         }
         Ok(())
     }
@@ -124,16 +131,16 @@ impl Conductor<'_> {
         self.happen(Event::Prepared(Box::new(components), entry)).await
     }
 
-    pub(super) async fn line(&mut self, line: &Line) -> io::Result<()> {
-        let record = &mut self.directory.record;
-        record.output_bytes += line.bytes;
-        if record.output_bytes > self.definition.settings.output << 20 {
-            return self.happen(Event::Failed(Reason::OutputLimit)).await;
-        }
-        self.view.show(Notice::Line(line.channel, &line.text));
-        match self.kept.write(line) {
-            Ok(()) => Ok(()),
-            Err(error) => {
+    /// The program wrote something.
+    pub(super) async fn recorded(&mut self, recorded: Recorded) -> io::Result<()> {
+        match recorded {
+            Recorded::Lines(excerpt, bytes) => {
+                self.directory.record.output_bytes += bytes;
+                self.view.wrote(excerpt);
+                Ok(())
+            }
+            Recorded::TooMuch => self.happen(Event::Failed(Reason::OutputLimit)).await,
+            Recorded::Failed(error) => {
                 let text = format!("the output cannot be kept: {error}");
                 self.happen(Event::Failed(Reason::Local(text.into()))).await
             }
