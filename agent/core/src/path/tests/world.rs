@@ -53,6 +53,15 @@ pub(super) fn target(kind: Kind) -> Target {
     Target { kind, address: Address::new(kind.name, "there") }
 }
 
+/// The connection whose state an event is about.
+fn connection(event: &Event) -> Option<ConnectionId> {
+    match event {
+        Event::Opened { id, .. } | Event::Taken { id, .. } => Some(*id),
+        Event::Closed(id) | Event::Echoed(id, _) => Some(*id),
+        _ => None,
+    }
+}
+
 impl World {
     /// Ends that know all of each other; `kinds` can be reached, from both.
     pub(super) fn new(kinds: &[Kind]) -> Self {
@@ -176,10 +185,8 @@ impl World {
             Parcel::Knock(target, seconds) => self.knock(to, target, seconds),
             // Only the local end of an attempt is told without the network.
             Parcel::Event(event @ Event::Tried(_)) => self.give(to, event),
-            Parcel::Event(
-                event @ (Event::Opened { id, .. } | Event::Taken { id, .. } | Event::Closed(id)),
-            ) if self.alive(id) => {
-                if matches!(event, Event::Closed(_)) {
+            Parcel::Event(event) if connection(&event).is_some_and(|id| self.alive(id)) => {
+                if let Event::Closed(id) = event {
                     self.closed.insert((to, id));
                 }
                 self.give(to, event);
@@ -189,7 +196,6 @@ impl World {
                 let echoed = Parcel::Event(Event::Echoed(id, number));
                 self.post(1 - to, self.delay, echoed);
             }
-            Parcel::Event(event @ Event::Echoed(id, _)) if self.alive(id) => self.give(to, event),
             _ => {}
         }
     }
