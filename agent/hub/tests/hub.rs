@@ -15,6 +15,7 @@ use mpyc_party_hub::{HubConfig, Limits, serve};
 use mpyc_party_net::RequestError;
 use mpyc_party_net::client::lighthouse::Event;
 use mpyc_party_net::client::{enrolment, renewal};
+use mpyc_party_transport::frame::MAX_EXTENSION_BYTES;
 use mpyc_party_transport::{
     Expect, Identity, Protocol, TransportError, accept, connect, frame, generate_key, now,
 };
@@ -223,8 +224,8 @@ async fn half_open_handshakes_keep_nobody_out() {
 async fn oversized_and_foreign_messages_end_the_connection() {
     let harbour = Harbour::open().await;
     let alice = harbour.party("alice").await;
-    let long = (u32::try_from(LONGEST).unwrap() + 1).to_be_bytes();
-    for bytes in [&long[..], &[0, 0, 0, 0], &[0, 0, 0, 1, 99], &[0, 0, 0, 2, 2, 0]] {
+    let long = (u32::try_from(LONGEST + MAX_EXTENSION_BYTES).unwrap() + 1).to_be_bytes();
+    for bytes in [&long[..], &[0, 0, 0, 0], &[0, 0, 0, 1, 99], &[0, 0, 0, 3, 2, 0, 0]] {
         let mut secure = harbour.visit(&alice).await.unwrap();
         secure.stream.write_all(bytes).await.unwrap();
         secure.stream.flush().await.unwrap();

@@ -47,19 +47,20 @@ impl Protocol {
         Self::Expose,
     ];
 
-    /// The ALPN; the number rises when two versions cannot talk to each other.
+    /// The ALPN. Its number is the version of the protocol, and rises when two versions cannot talk to
+    /// each other; whatever a reader may skip is an [extension](crate::frame::MAX_EXTENSIONS) instead.
     #[must_use]
     pub const fn alpn(self) -> &'static [u8] {
         match self {
-            Self::Enrol => b"mpyc-enrol/1",
-            Self::Renew => b"mpyc-renew/1",
-            Self::Hub => b"mpyc-hub/1",
-            Self::Control => b"mpyc-control/1",
-            Self::Check => b"mpyc-check/1",
-            Self::Stream => b"mpyc-stream/1",
-            Self::Peer => b"mpyc-peer/1",
-            Self::Relay => b"mpyc-relay/1",
-            Self::Expose => b"mpyc-expose/1",
+            Self::Enrol => b"mpyc-enrol/2",
+            Self::Renew => b"mpyc-renew/2",
+            Self::Hub => b"mpyc-hub/2",
+            Self::Control => b"mpyc-control/2",
+            Self::Check => b"mpyc-check/2",
+            Self::Stream => b"mpyc-stream/2",
+            Self::Peer => b"mpyc-peer/2",
+            Self::Relay => b"mpyc-relay/2",
+            Self::Expose => b"mpyc-expose/2",
         }
     }
 

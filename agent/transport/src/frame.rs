@@ -1,13 +1,27 @@
-//! Frames: one message each, a length of four bytes (big-endian) and a postcard body.
+//! Frames: one message each, a length of four bytes (big-endian) and a body.
 //!
-//! Every reader states its limit, so that nobody can make it reserve more than one message may
-//! take.
+//! The body is the message, in postcard, and behind it a list of [extensions](MAX_EXTENSIONS): pairs
+//! of a tag and bytes. What a later version has to say beside a message of this version goes there,
+//! under a tag of its own, and a reader skips the tags that it does not know. This version knows none.
+//! A change that a reader may not skip raises the number in the protocol's ALPN instead (see
+//! [`Protocol::alpn`](crate::Protocol::alpn)).
+//!
+//! Every reader states its limit, so that nobody can make it reserve more than one message and its
+//! extensions may take.
 
 use std::io;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// The most extensions of one message.
+pub const MAX_EXTENSIONS: usize = 16;
+/// The most bytes that they may have together, beside the limit of the message.
+pub const MAX_EXTENSION_BYTES: usize = 1024;
+
+/// Tags and bytes behind a message.
+type Extensions<'a> = Vec<(u32, &'a [u8])>;
 
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -29,15 +43,16 @@ pub enum FrameError {
     /// The body is no such message.
     #[error("a frame that holds no message of this protocol")]
     Malformed,
-    /// The body is longer than its message.
-    #[error("a frame with {0} bytes behind its message")]
-    Trailing(usize),
+    /// What stands behind the message is no list of extensions, or too long a one.
+    #[error("a frame with something else than a few extensions behind its message")]
+    Extensions,
     /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Reads one frame of at most `limit` bytes; `None` is a proper end between two frames.
+/// Reads one frame whose message has at most `limit` bytes; `None` is a proper end between two
+/// frames. Extensions are skipped.
 ///
 /// Not cancel-safe: a frame that was read in part is lost with the future.
 ///
@@ -56,12 +71,12 @@ pub async fn read<T: DeserializeOwned>(
     if length == 0 {
         return Err(FrameError::Empty);
     }
-    if length > limit {
+    if length > limit.saturating_add(MAX_EXTENSION_BYTES) {
         return Err(FrameError::TooLong { length, limit });
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).await.map_err(cut)?;
-    decode(&body).map(Some)
+    decode(&body, limit).map(Some)
 }
 
 fn cut(error: io::Error) -> FrameError {
@@ -71,15 +86,46 @@ fn cut(error: io::Error) -> FrameError {
     }
 }
 
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
-    match postcard::take_from_bytes(body) {
-        Ok((message, [])) => Ok(message),
-        Ok((_, rest)) => Err(FrameError::Trailing(rest.len())),
-        Err(_) => Err(FrameError::Malformed),
+/// The message of a frame's body, which has at most `limit` bytes without its extensions.
+///
+/// # Errors
+/// When it is too long, or not a `T` with a few extensions.
+pub fn decode<T: DeserializeOwned>(body: &[u8], limit: usize) -> Result<T, FrameError> {
+    let (message, rest) = postcard::take_from_bytes(body).map_err(|_| FrameError::Malformed)?;
+    let length = body.len() - rest.len();
+    if length > limit {
+        return Err(FrameError::TooLong { length, limit });
+    }
+    match postcard::take_from_bytes::<Extensions<'_>>(rest) {
+        Ok((list, [])) if list.len() <= MAX_EXTENSIONS && rest.len() <= MAX_EXTENSION_BYTES => {
+            Ok(message)
+        }
+        _ => Err(FrameError::Extensions),
     }
 }
 
-/// Writes one frame of at most `limit` bytes and flushes it.
+/// The body of a frame with this message, behind `head`, which is kept.
+///
+/// # Errors
+/// When the message is longer than `limit` bytes, or empty.
+pub fn encode<T: Serialize>(
+    head: Vec<u8>,
+    message: &T,
+    limit: usize,
+) -> Result<Vec<u8>, FrameError> {
+    let before = head.len();
+    let body = postcard::to_extend(message, head).map_err(|_| FrameError::Malformed)?;
+    match body.len() - before {
+        0 => Err(FrameError::Empty),
+        length if length > limit => Err(FrameError::TooLong { length, limit }),
+        _ => {
+            let none = Extensions::new();
+            postcard::to_extend(&none, body).map_err(|_| FrameError::Malformed)
+        }
+    }
+}
+
+/// Writes one frame whose message has at most `limit` bytes, and flushes it.
 ///
 /// # Errors
 /// When the message is longer than `limit` or the connection fails.
@@ -88,15 +134,10 @@ pub async fn write<T: Serialize>(
     message: &T,
     limit: usize,
 ) -> Result<(), FrameError> {
-    let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(|_| FrameError::Malformed)?;
+    let mut frame = encode(vec![0; 4], message, limit)?;
     let length = frame.len() - 4;
-    if length == 0 {
-        return Err(FrameError::Empty);
-    }
-    match u32::try_from(length) {
-        Ok(head) if length <= limit => frame[..4].copy_from_slice(&head.to_be_bytes()),
-        _ => return Err(FrameError::TooLong { length, limit }),
-    }
+    let head = u32::try_from(length).map_err(|_| FrameError::TooLong { length, limit })?;
+    frame[..4].copy_from_slice(&head.to_be_bytes());
     writer.write_all(&frame).await?;
     writer.flush().await?;
     Ok(())
@@ -128,16 +169,42 @@ mod tests {
         assert!(now(read::<String>(&mut reader, 16)).unwrap().is_none());
     }
 
+    /// A frame with «a» and these extensions.
+    fn with(extensions: &Extensions<'_>) -> Vec<u8> {
+        let body = postcard::to_extend(extensions, vec![1, b'a']).unwrap();
+        [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+    }
+
+    #[test]
+    fn what_a_later_version_says_beside_a_message_is_skipped_within_bounds() {
+        let few: Extensions<'_> = vec![(7, b"seven"), (1 << 30, b"")];
+        assert_eq!(parse(&with(&few), 2).unwrap().unwrap(), "a");
+        let full: Extensions<'_> = vec![(1, &[7; 60]); MAX_EXTENSIONS];
+        assert_eq!(parse(&with(&full), 16).unwrap().unwrap(), "a");
+        let many: Extensions<'_> = vec![(1, b""); MAX_EXTENSIONS + 1];
+        let long: Extensions<'_> = vec![(1, &[7; MAX_EXTENSION_BYTES])];
+        for bad in [many, long] {
+            assert!(matches!(parse(&with(&bad), 64), Err(FrameError::Extensions)));
+        }
+    }
+
     #[test]
     fn every_defect_has_a_name() {
-        use FrameError::{Empty, Malformed, TooLong, Trailing, Truncated};
+        use FrameError::{Empty, Malformed, TooLong, Truncated};
         assert!(matches!(parse(&[0, 0, 0, 0], 16), Err(Empty)));
-        assert!(matches!(parse(&[0, 0, 0, 17], 16), Err(TooLong { length: 17, limit: 16 })));
+        let many = u32::try_from(17 + MAX_EXTENSION_BYTES).unwrap().to_be_bytes();
+        assert!(matches!(parse(&many, 16), Err(TooLong { limit: 16, .. })));
+        let behind = [&[0, 0, 0, 19, 17][..], &[b'x'; 17], &[0]].concat();
+        assert!(matches!(parse(&behind, 16), Err(TooLong { length: 18, limit: 16 })));
         assert!(matches!(parse(&[255; 4], 16), Err(TooLong { .. })));
         assert!(matches!(parse(&[0, 0], 16), Err(Truncated)));
         assert!(matches!(parse(&[0, 0, 0, 3, 2, b'a'], 16), Err(Truncated)));
         assert!(matches!(parse(&[0, 0, 0, 2, 9, b'a'], 16), Err(Malformed)));
-        assert!(matches!(parse(&[0, 0, 0, 3, 1, b'a', 0], 16), Err(Trailing(1))));
+        for behind in [&[][..], &[1], &[0, 0], &[1, 7, 9, 9], &[200]] {
+            let length = u8::try_from(2 + behind.len()).unwrap();
+            let frame = [&[0, 0, 0, length, 1, b'a'][..], behind].concat();
+            assert!(matches!(parse(&frame, 16), Err(FrameError::Extensions)), "{behind:?}");
+        }
         let long = "x".repeat(17);
         assert!(matches!(now(write(&mut Vec::new(), &long, 16)), Err(TooLong { .. })));
         assert!(matches!(now(write(&mut Vec::new(), &(), 16)), Err(Empty)));
@@ -147,7 +214,7 @@ mod tests {
         #[test]
         fn random_bytes_never_panic(bytes: Vec<u8>) {
             let _ = parse(&bytes, 64);
-            let _ = decode::<Vec<(String, u32)>>(&bytes);
+            let _ = decode::<Vec<(String, u32)>>(&bytes, 64);
         }
 
         #[test]
