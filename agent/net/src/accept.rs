@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::client::RequestError;
-use crate::dial::{BoxFuture, DialError, Route};
+use crate::route::{BoxFuture, DialError, Route};
 use crate::task::Connections;
 use permits::{ConnectionPermits, Permit};
 

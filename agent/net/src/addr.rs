@@ -1,10 +1,19 @@
-//! This machine's own addresses.
+//! This process's and this machine's own addresses.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
-use mpyc_party_core::addr::Address;
+use mpyc_party_core::addr::{Address, Reflexive};
+
+/// Where a process says that it can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnAddresses {
+    /// What it knows itself.
+    pub addresses: Vec<Address>,
+    /// What hubs complete.
+    pub reflexive: Vec<Reflexive>,
+}
 
 /// The addresses of this machine with `port`, as addresses of the kind `kind`. Loopback is among
 /// them: hubs pass it on only where both parties are on the hub's own machine.

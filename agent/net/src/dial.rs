@@ -8,7 +8,6 @@
 //! Whoever tells an address makes this party dial it: each kind therefore has a policy of its own,
 //! [`PathKind::check`], and there is none by default.
 
-mod error;
 mod quic;
 mod relay;
 mod tcp;
@@ -16,12 +15,10 @@ mod tcp;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::addr::{Address, Reflexive, Refusal, Vantage};
-use mpyc_party_core::claims::Claims;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::path::Kind;
 use mpyc_party_core::sni::Tag;
@@ -30,16 +27,20 @@ use mpyc_party_transport::{
 };
 use tokio::sync::watch;
 
-use crate::accept::Listener;
+use crate::accept::{Entrance, Listener};
 
-pub use error::DialError;
+pub use crate::route::{BoxFuture, DialError, Route};
+
 pub use relay::{Call, address as relay_address};
 
 /// The kind of what comes in at the public port, and of a configured address that names none.
 pub const DEFAULT_KIND: Kind = tcp::KIND;
 
-/// What an object of a trait promises.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// Who comes in at the public port, with a bound on undecided handshakes.
+#[must_use]
+pub fn public_port(entrance: Entrance) -> Box<dyn Listener> {
+    Box::new(tcp::PublicPort::new(entrance))
+}
 
 /// How long an attempt may take.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,28 +100,6 @@ pub trait PathKind: fmt::Debug + Send + Sync {
         context: DialContext,
         protocol: Protocol,
     ) -> BoxFuture<'static, Result<Arc<dyn Route>, DialError>>;
-}
-
-/// A way to one peer. Dropping the last handle ends what it holds open.
-pub trait Route: fmt::Debug + Send + Sync {
-    /// Opens a connection to one whom `expect` admits.
-    fn open(&self, protocol: Protocol, expect: Expect) -> BoxFuture<'_, Result<Secure, DialError>>;
-
-    /// The next connection that the other end opens on this route; none ever where a route carries no
-    /// more than what this end opens. May be cancelled.
-    fn accept(&self) -> BoxFuture<'_, Result<Secure, DialError>> {
-        Box::pin(std::future::pending())
-    }
-
-    /// Who is at the other end, where the route itself has shown it.
-    fn peer(&self) -> Option<&Claims> {
-        None
-    }
-
-    /// The hub that relays, «host:port».
-    fn via(&self) -> Option<&str> {
-        None
-    }
 }
 
 /// Where this process can be reached, and what it dials from.

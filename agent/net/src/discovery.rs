@@ -22,10 +22,11 @@ use mpyc_party_core::name::PartyName;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
+use crate::addr::OwnAddresses;
 use crate::client::lighthouse::Event;
 use crate::dial::{BoxFuture, LocalEnd};
 use crate::peers::SessionPeers;
-use crate::stack::{OwnAddresses, Stack};
+use crate::stack::Stack;
 
 pub use book::AddressBook;
 

@@ -31,6 +31,7 @@ pub mod monitor;
 pub mod peers;
 pub mod ping;
 pub mod probe;
+pub mod route;
 pub mod stack;
 pub mod task;
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use mpyc_party_core::addr::{Address, Reflexive, Vantage};
+use mpyc_party_core::addr::{Address, Vantage};
 use mpyc_party_core::path::{Kind, Target};
 
 use crate::accept::Listener;
+use crate::addr::OwnAddresses;
 use crate::dial::{self, LocalEnd, PathKind};
 use crate::discovery::{self, Discovery};
 
@@ -97,13 +98,4 @@ impl Stack {
     pub fn best(&self) -> Option<Kind> {
         self.kinds.first().map(|kind| kind.kind())
     }
-}
-
-/// Where a process says that it can be reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnAddresses {
-    /// What it knows itself.
-    pub addresses: Vec<Address>,
-    /// What hubs complete.
-    pub reflexive: Vec<Reflexive>,
 }

@@ -15,9 +15,9 @@ use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::token::Token;
 use mpyc_party_hub::{HubConfig, Limits, serve};
+use mpyc_party_net::addr::OwnAddresses;
 use mpyc_party_net::client::enrolment;
 use mpyc_party_net::client::lighthouse::{Client, Event, Presence};
-use mpyc_party_net::stack::OwnAddresses;
 use mpyc_party_transport::quic::Endpoint;
 use mpyc_party_transport::{
     Expect, Identity, Protocol, Secure, TransportError, connect, generate_key, now,

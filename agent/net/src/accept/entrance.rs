@@ -4,12 +4,9 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use mpyc_party_transport::gate::{self, Gate, Limits};
+use mpyc_party_transport::gate;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-
-use super::{AcceptError, Accepted, Admission, Arrival, Listener, Origin, handshake};
-use crate::dial::{BoxFuture, DEFAULT_KIND};
 
 /// How TCP connections come in.
 #[derive(Debug)]
@@ -47,14 +44,8 @@ impl Entrance {
         }
     }
 
-    /// The same with a bound on undecided handshakes.
-    #[must_use]
-    pub fn listener(self) -> Box<dyn Listener> {
-        Box::new(Bounded { entrance: self, gate: Gate::new(Limits::default()) })
-    }
-
     /// The next connection; never gives up. May be cancelled.
-    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+    pub async fn next(&mut self) -> (TcpStream, SocketAddr) {
         let handed = match self {
             Self::Own(listener) => return gate::next(listener).await,
             Self::Agent { handed, .. } => handed,
@@ -66,45 +57,6 @@ impl Entrance {
             }
         }
         std::future::pending().await
-    }
-}
-
-/// An entrance behind a limiter.
-struct Bounded {
-    entrance: Entrance,
-    gate: Gate,
-}
-
-impl Listener for Bounded {
-    fn next(&mut self) -> BoxFuture<'_, Box<dyn Arrival>> {
-        Box::pin(async move {
-            let (tcp, from) = self.entrance.next().await;
-            Box::new(Tcp { tcp, from, gate: self.gate.clone() }) as Box<dyn Arrival>
-        })
-    }
-}
-
-/// A TCP connection before its handshake.
-struct Tcp {
-    tcp: TcpStream,
-    from: SocketAddr,
-    gate: Gate,
-}
-
-impl Arrival for Tcp {
-    fn origin(&self) -> Origin {
-        Origin { kind: DEFAULT_KIND, address: self.from.to_string(), via: None }
-    }
-
-    fn accept(
-        self: Box<Self>,
-        admission: Admission,
-    ) -> BoxFuture<'static, Result<Accepted, AcceptError>> {
-        Box::pin(async move {
-            let handshake = handshake(self.tcp, &admission);
-            let secure = self.gate.decide(self.from, handshake).await?;
-            Ok(Accepted::Connection(Box::new(secure)))
-        })
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::stack::OwnAddresses;
+use crate::addr::OwnAddresses;
 use reconnect::HubTask;
 
 pub use session::HubError;

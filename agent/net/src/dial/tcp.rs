@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use mpyc_party_core::addr::{Address, Reflexive, Refusal, Vantage};
 use mpyc_party_core::path::Kind;
+use mpyc_party_transport::gate::{Gate, Limits};
 use mpyc_party_transport::{Expect, Protocol, Secure};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
 use super::{BoxFuture, DialContext, DialError, LocalEnd, PathKind, Route, check_socket};
+use crate::accept::{
+    AcceptError, Accepted, Admission, Arrival, Entrance, Listener, Origin, handshake,
+};
 use crate::addr::own_sockets;
 
 /// Addresses of one name that are tried.
@@ -124,4 +128,49 @@ async fn first(
         }
     }
     Err(last)
+}
+
+/// The public port, behind a limiter of handshakes.
+pub(super) struct PublicPort {
+    entrance: Entrance,
+    gate: Gate,
+}
+
+impl PublicPort {
+    pub(super) fn new(entrance: Entrance) -> Self {
+        Self { entrance, gate: Gate::new(Limits::default()) }
+    }
+}
+
+impl Listener for PublicPort {
+    fn next(&mut self) -> BoxFuture<'_, Box<dyn Arrival>> {
+        Box::pin(async move {
+            let (tcp, from) = self.entrance.next().await;
+            Box::new(Caller { tcp, from, gate: self.gate.clone() }) as Box<dyn Arrival>
+        })
+    }
+}
+
+/// A TCP connection before its handshake.
+struct Caller {
+    tcp: TcpStream,
+    from: SocketAddr,
+    gate: Gate,
+}
+
+impl Arrival for Caller {
+    fn origin(&self) -> Origin {
+        Origin { kind: KIND, address: self.from.to_string(), via: None }
+    }
+
+    fn accept(
+        self: Box<Self>,
+        admission: Admission,
+    ) -> BoxFuture<'static, Result<Accepted, AcceptError>> {
+        Box::pin(async move {
+            let handshake = handshake(self.tcp, &admission);
+            let secure = self.gate.decide(self.from, handshake).await?;
+            Ok(Accepted::Connection(Box::new(secure)))
+        })
+    }
 }

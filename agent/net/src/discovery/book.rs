@@ -13,11 +13,12 @@ use tokio::time::sleep;
 
 use super::nat::Nat;
 use super::{Finding, HubReport, Search, Seen, Sources};
+use crate::addr::OwnAddresses;
 use crate::addr::own_ips;
 use crate::client::lighthouse::Event;
 use crate::dial::{BoxFuture, Call, LocalEnd};
 use crate::peers::SessionPeers;
-use crate::stack::{OwnAddresses, Stack};
+use crate::stack::Stack;
 
 /// Findings, events of hubs and calls that may wait to be looked at.
 const MAX_QUEUED: usize = 64;

@@ -41,7 +41,7 @@ async fn meeting() -> Meeting {
     let endpoint = quic::Endpoint::on(std::net::UdpSocket::bind(at).unwrap()).unwrap();
     let (local, stack) = (LocalEnd { tcp: None, udp: Some(endpoint) }, Arc::<Stack>::default());
     let mut listeners = stack.listen(&local).unwrap();
-    listeners.push(Entrance::Own(listener).listener());
+    listeners.push(crate::dial::public_port(Entrance::Own(listener)));
     let entry = watch::channel(None).1;
     let (links, _) = Links::open(peers[0].clone(), stack, local, listeners, entry).unwrap();
     Meeting { peers, at, _links: links }

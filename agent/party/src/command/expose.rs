@@ -8,7 +8,7 @@ use clap::Args;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_net::Stack;
 use mpyc_party_net::accept::Entrance;
-use mpyc_party_net::dial::LocalEnd;
+use mpyc_party_net::dial::{LocalEnd, public_port};
 use mpyc_party_net::discovery::publish::Publication;
 use mpyc_party_net::expose::{Allowed, serve};
 use mpyc_party_transport::{Identity, quic};
@@ -95,7 +95,7 @@ async fn expose(
     let local = LocalEnd { tcp: Some(port), udp: Some(quic.clone()) };
     let (publication, calls) =
         Publication::start(tag, audience, Arc::clone(stack), local.clone(), &hubs, &identity);
-    let listeners = vec![entrance.listener(), Box::new(calls) as _];
+    let listeners = vec![public_port(entrance), Box::new(calls) as _];
     let (stack, changes) = (Arc::clone(stack), allowed.subscribe());
     let serving = serve((identity, tag), stack, local, changes, listeners, publication);
     let mut serving = std::pin::pin!(serving);

@@ -20,7 +20,7 @@ use super::Presence;
 use super::connect::HubConnection;
 use super::merge::Report;
 use super::reconnect::HubTask;
-use crate::stack::OwnAddresses;
+use crate::addr::OwnAddresses;
 
 /// How long a hub may take to answer: it may just be busy with thousands that come back.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_net::accept::Entrance;
-use mpyc_party_net::dial::LocalEnd;
+use mpyc_party_net::dial::{LocalEnd, public_port};
 use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::links::{LinkEvent, Links};
 use mpyc_party_net::peers::SessionPeers;
@@ -55,7 +55,7 @@ impl Means {
         let local = LocalEnd { tcp: Some(port), udp: quic.ok() };
         let stack = Arc::clone(book.stack());
         let mut listeners = stack.listen(&local)?;
-        listeners.push(entrance.listener());
+        listeners.push(public_port(entrance));
         if let Some(calls) = book.calls() {
             listeners.push(Box::new(calls));
         }
