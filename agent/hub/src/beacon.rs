@@ -14,7 +14,7 @@ use mpyc_party_core::lighthouse::{
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::CallId;
 use mpyc_party_core::sni::Tag;
-use mpyc_party_transport::pace::Pace;
+use mpyc_party_transport::rate_limit::MessageRateLimit;
 use mpyc_party_transport::{Secure, frame, now, quic};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink, split};
 use tokio::sync::mpsc;
@@ -127,7 +127,7 @@ impl Beacon {
         mut reader: impl AsyncRead + Unpin,
         quic: Option<&quic::Connection>,
     ) -> String {
-        let mut pace = Pace::default();
+        let mut rate = MessageRateLimit::default();
         loop {
             match timeout(SILENCE, frame::read::<Request>(&mut reader, LONGEST)).await {
                 Ok(Ok(Some(request))) => self.with(|state| {
@@ -141,7 +141,7 @@ impl Beacon {
                 Ok(Err(error)) => return error.to_string(),
                 Err(_) => return "it went silent".to_owned(),
             }
-            pace.keep().await;
+            rate.until_allowed().await;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use mpyc_party_core::membership::{MAX_REPLY_BYTES, MAX_REQUEST_BYTES, Reply};
-use mpyc_party_transport::PATIENCE;
+use mpyc_party_transport::HANDSHAKE_TIMEOUT;
 use mpyc_party_transport::frame::{self, FrameError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ pub(crate) async fn hear<Q: DeserializeOwned>(
     address: SocketAddr,
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Option<Q> {
-    match timeout(PATIENCE, frame::read(stream, MAX_REQUEST_BYTES)).await {
+    match timeout(HANDSHAKE_TIMEOUT, frame::read(stream, MAX_REQUEST_BYTES)).await {
         Ok(Ok(request)) => request,
         Ok(Err(error)) => {
             log::info!("{address} sent no proper request: {error}");
@@ -40,7 +40,7 @@ pub(crate) async fn answer<A: Serialize>(
         tokio::io::AsyncWriteExt::shutdown(stream).await?;
         Ok::<(), FrameError>(())
     };
-    if !matches!(timeout(PATIENCE, conversation).await, Ok(Ok(()))) {
+    if !matches!(timeout(HANDSHAKE_TIMEOUT, conversation).await, Ok(Ok(()))) {
         log::info!("{address} did not take its reply");
     }
 }

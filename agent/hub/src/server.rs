@@ -11,10 +11,10 @@ use mpyc_party_core::membership::Renewal;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::{lighthouse, relay};
-use mpyc_party_transport::gate::{self, Gate};
+use mpyc_party_transport::handshake_limiter::{self, HandshakeLimiter};
 use mpyc_party_transport::{
-    Expect, Identity, IdentityError, Incoming, PATIENCE, Protocol, Secure, TransportError, now,
-    quic,
+    Expect, HANDSHAKE_TIMEOUT, Identity, IdentityError, Incoming, Protocol, Secure, TransportError,
+    now, quic,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -49,7 +49,8 @@ pub struct Limits {
 
 /// Undecided connections over TCP, and as many over QUIC: when thousands come back at once, they
 /// shall not evict each other.
-const UNDECIDED: gate::Limits = gate::Limits { most: 1024, most_per_address: 64 };
+const UNDECIDED: handshake_limiter::HandshakeLimits =
+    handshake_limiter::HandshakeLimits { max: 1024, max_per_address: 64 };
 
 /// Why a hub beside the authority has no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +152,7 @@ impl Hub {
     }
 
     /// Handshakes, and whatever waits for one who need not be a member; all of it holds a place in the
-    /// gate.
+    /// limiter.
     async fn decide(&self, tcp: TcpStream) -> Result<Decided, TransportError> {
         let incoming = Incoming::read(tcp).await?;
         if incoming.server_name().as_deref() != Some(&self.name) {
@@ -195,8 +196,8 @@ impl Hub {
         }
     }
 
-    async fn serve(&self, gate: &Gate, tcp: TcpStream, address: SocketAddr) {
-        match gate.decide(address, self.decide(tcp)).await {
+    async fn serve(&self, limiter: &HandshakeLimiter, tcp: TcpStream, address: SocketAddr) {
+        match limiter.decide(address, self.decide(tcp)).await {
             Ok(Decided::Nothing) => {}
             Ok(Decided::Renewal(secure, request, authority)) => {
                 renew::serve(secure, request, authority).await;
@@ -219,7 +220,7 @@ impl Hub {
             Ok(connection) => connection,
             Err(error) => return log::info!("{error}"),
         };
-        match timeout(PATIENCE, connection.accept()).await {
+        match timeout(HANDSHAKE_TIMEOUT, connection.accept()).await {
             Ok(Ok(secure)) => self.beacon.serve(Visitor { secure, quic: Some(connection) }).await,
             Ok(Err(error)) => log::info!("{error}"),
             Err(_) => {
@@ -244,7 +245,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let hub = Arc::new(Hub::new(config, limits)?);
     let endpoint = endpoint.with_room(UNDECIDED);
-    let gate = Gate::new(UNDECIDED);
+    let limiter = HandshakeLimiter::new(UNDECIDED);
     // Dropping the set ends its tasks.
     let mut connections = JoinSet::new();
     let relay = hub.relay.clone();
@@ -256,15 +257,15 @@ pub async fn serve(
     let (mut for_tcp, mut for_quic) = (hub.strain.door(), hub.strain.door());
     let mut next_tcp = async || {
         for_tcp.open().await;
-        gate::next(&listener).await
+        handshake_limiter::accept_next(&listener).await
     };
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             (tcp, address) = next_tcp() => {
-                let (hub, gate) = (Arc::clone(&hub), gate.clone());
-                connections.spawn(async move { hub.serve(&gate, tcp, address).await });
+                let (hub, limiter) = (Arc::clone(&hub), limiter.clone());
+                connections.spawn(async move { hub.serve(&limiter, tcp, address).await });
             }
             Some(incoming) = endpoint.next() => {
                 if !for_quic.opens() {

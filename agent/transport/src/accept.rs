@@ -17,7 +17,8 @@ use crate::identity::Identity;
 use crate::provider::{has_aes, provider};
 use crate::raw::RawStream;
 use crate::secure::{
-    ACCEPTED, Enrolment, FIRST_MESSAGE, PATIENCE, Secure, SecureStream, bounded, exporter, wrong,
+    ACCEPTED, Enrolment, FIRST_MESSAGE_TIMEOUT, HANDSHAKE_TIMEOUT, Secure, SecureStream, bounded,
+    exporter, wrong,
 };
 use crate::verify::{Trust, Verified, Verifier};
 
@@ -39,7 +40,7 @@ impl Incoming {
         let explain = |source| TransportError::handshake(address, source, None);
         let acceptor = LazyConfigAcceptor::new(Acceptor::default(), raw);
         let work = async { acceptor.await.map_err(explain) };
-        Ok(Self { start: bounded(address, FIRST_MESSAGE, work).await?, address })
+        Ok(Self { start: bounded(address, FIRST_MESSAGE_TIMEOUT, work).await?, address })
     }
 
     /// What the connection is for, when it asks for exactly one protocol of ours.
@@ -100,9 +101,9 @@ impl Incoming {
         let trust = Trust::Root(identity.root().clone());
         let verifier = Arc::new(Verifier::new(trust, expect.clone()));
         let handshake = self.handshake(identity, protocol, Some(Arc::clone(&verifier)));
-        let mut stream = bounded(address, PATIENCE, handshake).await?;
+        let mut stream = bounded(address, HANDSHAKE_TIMEOUT, handshake).await?;
         // That it has gone already is as good.
-        let _ = timeout(FIRST_MESSAGE, stream.shutdown()).await;
+        let _ = timeout(FIRST_MESSAGE_TIMEOUT, stream.shutdown()).await;
         match verifier.found() {
             Some(Ok(verified)) => Ok(verified.claims),
             _ => Err(TransportError::HungUp { address }),
@@ -155,7 +156,7 @@ impl Incoming {
             stream.flush().await.map_err(explain)?;
             Ok(Box::new(TlsStream::Server(stream)))
         };
-        bounded(address, PATIENCE, work).await
+        bounded(address, HANDSHAKE_TIMEOUT, work).await
     }
 
     async fn handshake(

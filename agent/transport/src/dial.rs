@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::provider::provider;
 use crate::raw::RawStream;
 use crate::secure::{
-    ACCEPTED, Enrolment, PATIENCE, Secure, SecureStream, bounded, exporter, wrong,
+    ACCEPTED, Enrolment, HANDSHAKE_TIMEOUT, Secure, SecureStream, bounded, exporter, wrong,
 };
 use crate::verify::{Trust, Verified, Verifier};
 
@@ -86,7 +86,7 @@ pub async fn connect(
     let verifier = Arc::new(Verifier::new(Trust::Root(identity.root().clone()), expect.clone()));
     let work = dial(raw, address, verifier, Some(identity), protocol, server_name);
     let (stream, Verified { claims: peer, certificate: peer_certificate, .. }) =
-        bounded(address, PATIENCE, work).await?;
+        bounded(address, HANDSHAKE_TIMEOUT, work).await?;
     let stream = SecureStream::Tls(stream);
     Ok(Secure { stream, peer, protocol, peer_certificate, address })
 }
@@ -104,7 +104,7 @@ pub async fn connect_to_enrol(
     let verifier = Arc::new(Verifier::new(Trust::Fingerprint(root), Expect::Authority));
     let name = Tag::hub(&root).server_name();
     let work = dial(raw, address, verifier, None, Protocol::Enrol, &name);
-    let (stream, verified) = bounded(address, PATIENCE, work).await?;
+    let (stream, verified) = bounded(address, HANDSHAKE_TIMEOUT, work).await?;
     let exporter = exporter(&stream).map_err(wrong(address))?;
     let stream = SecureStream::Tls(stream);
     Ok((Enrolment { stream, exporter, address }, verified.root))

@@ -7,7 +7,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Bytes read at once: smaller ones cost more system calls per byte, larger ones gain nothing.
-const BUFFER: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Whose side ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub async fn inward(
     from_peer: &mut (impl AsyncRead + Unpin),
     to_local: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), Broken> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let length = from_peer.read(&mut buffer).await.map_err(Broken::Peer)?;
         if length == 0 {
@@ -47,7 +47,7 @@ pub async fn outward(
     from_local: &mut (impl AsyncRead + Unpin),
     to_peer: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), Broken> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let length = from_local.read(&mut buffer).await.unwrap_or(0);
         if length == 0 {

@@ -12,10 +12,10 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::error::TransportError;
-use crate::secure::{FIRST_MESSAGE, bounded, wrong};
+use crate::secure::{FIRST_MESSAGE_TIMEOUT, bounded, wrong};
 
 /// Largest first message in bytes; one with post-quantum key shares has some two thousand.
-const LARGEST: usize = 16 * 1024;
+const MAX_HELLO_BYTES: usize = 16 * 1024;
 
 /// The TLS server name that the other end at `address` asks for; none where it names nobody.
 ///
@@ -25,11 +25,11 @@ pub async fn server_name(
     tcp: &TcpStream,
     address: SocketAddr,
 ) -> Result<Option<String>, TransportError> {
-    bounded(address, FIRST_MESSAGE, look(tcp, address)).await
+    bounded(address, FIRST_MESSAGE_TIMEOUT, look(tcp, address)).await
 }
 
 async fn look(tcp: &TcpStream, address: SocketAddr) -> Result<Option<String>, TransportError> {
-    let mut seen = vec![0; LARGEST];
+    let mut seen = vec![0; MAX_HELLO_BYTES];
     loop {
         let ready = tcp.ready(Interest::READABLE).await;
         let closed =
@@ -66,7 +66,7 @@ pub fn in_first_message(seen: &[u8]) -> Option<Result<Option<String>, rustls::Er
     }
     match acceptor.accept() {
         Ok(Some(accepted)) => Some(Ok(accepted.client_hello().server_name().map(str::to_owned))),
-        Ok(None) if seen.len() >= LARGEST => {
+        Ok(None) if seen.len() >= MAX_HELLO_BYTES => {
             Some(Err(rustls::Error::General("its first message is too long".to_owned())))
         }
         Ok(None) => None,

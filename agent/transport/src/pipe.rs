@@ -17,19 +17,19 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::Traffic;
 
 /// Bytes of one piece, its length included.
-const BUFFER: usize = 64 * 1024;
+const MAX_PIECE_BYTES: usize = 64 * 1024;
 /// Bytes of a length.
-const HEAD: usize = 4;
+const HEAD_BYTES: usize = 4;
 /// The length that says: still here.
-const BEAT: u32 = 0;
+const KEEPALIVE: u32 = 0;
 /// The length that says: this direction has ended.
 const END: u32 = u32::MAX;
 /// How often an end that has nothing to say says that it is there.
-const BEAT_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the peer may say nothing at all.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the peer may take to hang up when all is said.
-const FAREWELL: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a pipe ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum Broken {
     #[error("the other end broke it off")]
     Cut,
     /// Nothing was heard of the peer.
-    #[error("nothing was heard of the other end for {} s", SILENCE.as_secs())]
+    #[error("nothing was heard of the other end for {} s", SILENCE_TIMEOUT.as_secs())]
     Silent,
     /// The peer sends something that is no piece.
     #[error("the other end speaks something else")]
@@ -63,7 +63,7 @@ pub async fn carry(
     traffic: &Traffic,
 ) -> Result<(), Broken> {
     let (from_peer, mut to_peer) = split(peer);
-    let mut from_peer = BufReader::with_capacity(BUFFER, from_peer);
+    let mut from_peer = BufReader::with_capacity(MAX_PIECE_BYTES, from_peer);
     let (said, heard) = (AtomicBool::new(false), Notify::new());
     let outward = outward(reader, &mut to_peer, (&said, &heard), &traffic.sent);
     let inward = async {
@@ -76,7 +76,7 @@ pub async fn carry(
         done = &mut outward => {
             done?;
             // Everything is said and heard: a peer that does not hang up is left.
-            timeout(FAREWELL, inward).await.unwrap_or(Ok(()))
+            timeout(CLOSE_TIMEOUT, inward).await.unwrap_or(Ok(()))
         }
         done = &mut inward => {
             done?;
@@ -93,25 +93,25 @@ async fn outward(
     (said, heard): (&AtomicBool, &Notify),
     sent: &AtomicU64,
 ) -> Result<(), Broken> {
-    let mut piece = vec![0; BUFFER];
-    let mut due = Instant::now() + BEAT_EVERY;
+    let mut piece = vec![0; MAX_PIECE_BYTES];
+    let mut due = Instant::now() + KEEPALIVE_INTERVAL;
     let mut open = true;
     loop {
         let (head, length) = tokio::select! {
             // That the local side has gone without a word is an end as well.
-            read = reader.read(&mut piece[HEAD..]), if open => match read.unwrap_or(0) {
+            read = reader.read(&mut piece[HEAD_BYTES..]), if open => match read.unwrap_or(0) {
                 0 => (END, 0),
                 // A piece is far smaller than that.
                 length => (u32::try_from(length).unwrap_or(END), length),
             },
-            () = sleep_until(due) => (BEAT, 0),
+            () = sleep_until(due) => (KEEPALIVE, 0),
             () = heard.notified(), if !open => return peer.shutdown().await.map_err(Broken::Peer),
         };
-        piece[..HEAD].copy_from_slice(&head.to_be_bytes());
-        peer.write_all(&piece[..HEAD + length]).await.map_err(Broken::Peer)?;
+        piece[..HEAD_BYTES].copy_from_slice(&head.to_be_bytes());
+        peer.write_all(&piece[..HEAD_BYTES + length]).await.map_err(Broken::Peer)?;
         peer.flush().await.map_err(Broken::Peer)?;
         sent.fetch_add(length as u64, Ordering::Relaxed);
-        due = Instant::now() + BEAT_EVERY;
+        due = Instant::now() + KEEPALIVE_INTERVAL;
         if head == END {
             open = false;
             said.store(true, Ordering::Relaxed);
@@ -125,25 +125,27 @@ async fn inward(
     mut writer: impl AsyncWrite + Unpin,
     received: &AtomicU64,
 ) -> Result<(), Broken> {
-    let mut piece = vec![0; BUFFER];
+    let mut piece = vec![0; MAX_PIECE_BYTES];
     let mut gone: Option<(Instant, io::Error)> = None;
     loop {
-        let mut head = [0; HEAD];
+        let mut head = [0; HEAD_BYTES];
         heard(peer.read_exact(&mut head)).await?;
         // What the local side said last may still be on its way to the peer.
-        if gone.as_ref().is_some_and(|(since, _)| since.elapsed() > FAREWELL)
+        if gone.as_ref().is_some_and(|(since, _)| since.elapsed() > CLOSE_TIMEOUT)
             && let Some((_, error)) = gone
         {
             return Err(Broken::Local(error));
         }
         let length = match u32::from_be_bytes(head) {
-            BEAT => continue,
+            KEEPALIVE => continue,
             END => {
                 // One that has gone misses nothing.
                 let _ = writer.shutdown().await;
                 return Ok(());
             }
-            length => usize::try_from(length).ok().filter(|length| *length <= BUFFER - HEAD),
+            length => usize::try_from(length)
+                .ok()
+                .filter(|length| *length <= MAX_PIECE_BYTES - HEAD_BYTES),
         };
         let piece = &mut piece[..length.ok_or(Broken::Malformed)?];
         heard(peer.read_exact(piece)).await?;
@@ -163,7 +165,7 @@ async fn pass(writer: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Resul
 
 /// What is read, if the peer says anything in time.
 async fn heard<T>(read: impl Future<Output = io::Result<T>>) -> Result<T, Broken> {
-    match timeout(SILENCE, read).await {
+    match timeout(SILENCE_TIMEOUT, read).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Broken::Cut),
         read => read.map_err(|_| Broken::Silent)?.map_err(Broken::Peer),
     }
@@ -172,10 +174,10 @@ async fn heard<T>(read: impl Future<Output = io::Result<T>>) -> Result<T, Broken
 /// The peer has said all: until this end has as well, the peer only says that it is there. Then it
 /// hangs up, and so does this end; who is earlier may cut off what is still on its way.
 async fn hang_up(peer: &mut (impl AsyncRead + Unpin), said: &AtomicBool) -> Result<(), Broken> {
-    let mut head = [0; HEAD];
+    let mut head = [0; HEAD_BYTES];
     loop {
         match heard(peer.read_exact(&mut head)).await {
-            Ok(_) if head == BEAT.to_be_bytes() => {}
+            Ok(_) if head == KEEPALIVE.to_be_bytes() => {}
             Ok(_) => return Err(Broken::Malformed),
             Err(Broken::Cut) if said.load(Ordering::Relaxed) => return Ok(()),
             Err(broken) => return Err(broken),

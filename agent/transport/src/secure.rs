@@ -22,10 +22,10 @@ use crate::quic::QuicStream;
 use crate::raw::{RawStream, reads_and_writes};
 
 /// How long a handshake may take: some five round trips around the world and a slow processor.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an accepted connection may take to say what it wants.
-pub(crate) const FIRST_MESSAGE: Duration = Duration::from_secs(2);
+pub(crate) const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The server's first byte: the client's certificate is accepted.
 pub(crate) const ACCEPTED: u8 = 1;
@@ -85,10 +85,10 @@ pub(crate) fn wrong(address: SocketAddr) -> impl Fn(rustls::Error) -> TransportE
 
 pub(crate) async fn bounded<T>(
     address: SocketAddr,
-    patience: Duration,
+    limit: Duration,
     work: impl Future<Output = Result<T, TransportError>>,
 ) -> Result<T, TransportError> {
-    timeout(patience, work).await.unwrap_or(Err(TransportError::Timeout { address }))
+    timeout(limit, work).await.unwrap_or(Err(TransportError::Timeout { address }))
 }
 
 /// The value of RFC 9266, section 2: the same at both ends of one connection and nowhere else.

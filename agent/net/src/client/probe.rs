@@ -8,7 +8,7 @@ use mpyc_party_core::claims::Claims;
 use mpyc_party_core::lighthouse::{Answer, LONGEST, Reason};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::now;
-use mpyc_party_transport::{Expect, Identity, PATIENCE, Protocol, Secure, frame, quic};
+use mpyc_party_transport::{Expect, HANDSHAKE_TIMEOUT, Identity, Protocol, Secure, frame, quic};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -97,7 +97,8 @@ async fn over(
 /// Hears how the hub sees this party, which it says first of all.
 async fn welcomed(mut secure: Secure, begun: Instant) -> Result<Found, Miss> {
     let answer = frame::read::<Answer>(&mut secure.stream, LONGEST);
-    let answer = timeout(PATIENCE, answer).await.map_err(|_| Miss::away("it says nothing"))?;
+    let answer =
+        timeout(HANDSHAKE_TIMEOUT, answer).await.map_err(|_| Miss::away("it says nothing"))?;
     match answer.map_err(Miss::away)? {
         Some(Answer::Welcome { observed, time }) => {
             let (address, claims) = (secure.address, secure.peer);

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::request::{self as wire, RequestError};
 
 /// How much longer than the called party a hub may take to answer.
-const MARGIN: Duration = Duration::from_secs(2);
+const REPLY_MARGIN: Duration = Duration::from_secs(2);
 
 /// Calls `party` of the session of `tag` over `hub`, «host:port»; the pipe to it once it has
 /// joined.
@@ -45,7 +45,7 @@ async fn ask(hub: &str, identity: &Identity, request: Request) -> Result<RawStre
         frame::write(&mut secure.stream, &request, LONGEST).await?;
         frame::read::<Reply>(&mut secure.stream, LONGEST).await?.ok_or(FrameError::Truncated)
     };
-    match timeout(PATIENCE + MARGIN, conversation).await {
+    match timeout(PATIENCE + REPLY_MARGIN, conversation).await {
         Ok(Ok(Reply::Connected)) => Ok(secure.into()),
         Ok(Ok(Reply::Refused(refusal))) => {
             Err(RequestError::Relay { hub: hub.to_owned(), refusal })

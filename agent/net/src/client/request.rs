@@ -10,7 +10,8 @@ use mpyc_party_core::relay::Refusal;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::frame::{self, FrameError};
 use mpyc_party_transport::{
-    Expect, Identity, IdentityError, KeyError, PATIENCE, Protocol, Secure, TransportError, connect,
+    Expect, HANDSHAKE_TIMEOUT, Identity, IdentityError, KeyError, Protocol, Secure, TransportError,
+    connect,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,9 +21,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long a connection attempt may take: system retries after 1 and 3 seconds included.
-const DIAL: Duration = Duration::from_secs(5);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many addresses of one name are tried.
-const MOST_ADDRESSES: usize = 8;
+const MAX_RESOLVED: usize = 8;
 
 /// Why a request to an authority or a hub failed.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +79,9 @@ pub enum RequestError {
 pub(crate) async fn resolve(hub: &str) -> Result<Vec<SocketAddr>, RequestError> {
     let unreachable = |source| RequestError::Unreachable { hub: hub.to_owned(), source };
     // The resolver has no limit of its own.
-    let found = timeout(DIAL, lookup_host(hub)).await;
+    let found = timeout(DIAL_TIMEOUT, lookup_host(hub)).await;
     let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    Ok(found.map_err(unreachable)?.take(MOST_ADDRESSES).collect())
+    Ok(found.map_err(unreachable)?.take(MAX_RESOLVED).collect())
 }
 
 /// The first of `attempts` to succeed, all made at once; else the last error. None without any.
@@ -103,7 +104,7 @@ pub(crate) async fn first<T: Send + 'static, E: Send + 'static>(
 /// Connects to `hub`, «host:port», over TCP, trying all its addresses at once.
 pub(crate) async fn dial(hub: &str) -> Result<TcpStream, RequestError> {
     let attempts = resolve(hub).await?.into_iter().map(|address| async move {
-        let bounded = timeout(DIAL, TcpStream::connect(address)).await;
+        let bounded = timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await;
         bounded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     });
     let nowhere = || Err(io::ErrorKind::AddrNotAvailable.into());
@@ -132,7 +133,7 @@ pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
         frame::write(stream, request, MAX_REQUEST_BYTES).await?;
         frame::read(stream, MAX_REPLY_BYTES).await?.ok_or(FrameError::Truncated)
     };
-    match timeout(PATIENCE, conversation).await {
+    match timeout(HANDSHAKE_TIMEOUT, conversation).await {
         Ok(Ok(Reply::Granted(answer))) => Ok(answer),
         Ok(Ok(Reply::Refused(why))) => Err(RequestError::Refused(printable(&why))),
         Ok(Err(source)) => Err(RequestError::Frame { hub: hub.to_owned(), source }),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mpyc_party_core::addr::{Address, Reflexive, Refusal, Vantage};
 use mpyc_party_core::path::Kind;
-use mpyc_party_transport::gate::{Gate, Limits};
+use mpyc_party_transport::handshake_limiter::{HandshakeLimiter, HandshakeLimits};
 use mpyc_party_transport::{Expect, Protocol, Secure};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
@@ -133,12 +133,12 @@ async fn first(
 /// The public port, behind a limiter of handshakes.
 pub(super) struct PublicPort {
     entrance: Entrance,
-    gate: Gate,
+    limiter: HandshakeLimiter,
 }
 
 impl PublicPort {
     pub(super) fn new(entrance: Entrance) -> Self {
-        Self { entrance, gate: Gate::new(Limits::default()) }
+        Self { entrance, limiter: HandshakeLimiter::new(HandshakeLimits::default()) }
     }
 }
 
@@ -146,7 +146,7 @@ impl Listener for PublicPort {
     fn next(&mut self) -> BoxFuture<'_, Box<dyn Arrival>> {
         Box::pin(async move {
             let (tcp, from) = self.entrance.next().await;
-            Box::new(Caller { tcp, from, gate: self.gate.clone() }) as Box<dyn Arrival>
+            Box::new(Caller { tcp, from, limiter: self.limiter.clone() }) as Box<dyn Arrival>
         })
     }
 }
@@ -155,7 +155,7 @@ impl Listener for PublicPort {
 struct Caller {
     tcp: TcpStream,
     from: SocketAddr,
-    gate: Gate,
+    limiter: HandshakeLimiter,
 }
 
 impl Arrival for Caller {
@@ -169,7 +169,7 @@ impl Arrival for Caller {
     ) -> BoxFuture<'static, Result<Accepted, AcceptError>> {
         Box::pin(async move {
             let handshake = handshake(self.tcp, &admission);
-            let secure = self.gate.decide(self.from, handshake).await?;
+            let secure = self.limiter.decide(self.from, handshake).await?;
             Ok(Accepted::Connection(Box::new(secure)))
         })
     }

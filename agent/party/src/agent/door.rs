@@ -10,7 +10,7 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_net::ping::{self, PingError};
-use mpyc_party_transport::gate::{self, Gate, Limits};
+use mpyc_party_transport::handshake_limiter::{self, HandshakeLimiter, HandshakeLimits};
 use mpyc_party_transport::{Incoming, Protocol, Secure, TransportError, frame, peek};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -61,17 +61,18 @@ impl Door {
 
     /// Accepts on `listener` for ever.
     pub(super) async fn serve(self, listener: TcpListener) {
-        let (gate, mut guests) = (Gate::new(Limits::default()), JoinSet::new());
+        let (limiter, mut guests) =
+            (HandshakeLimiter::new(HandshakeLimits::default()), JoinSet::new());
         loop {
-            let (tcp, from) = gate::next(&listener).await;
+            let (tcp, from) = handshake_limiter::accept_next(&listener).await;
             while guests.try_join_next().is_some() {}
             if guests.len() >= MOST_GUESTS {
                 log::warn!("too many connections at once: the one from {from} is closed");
                 continue;
             }
-            let (door, gate) = (self.clone(), gate.clone());
+            let (door, limiter) = (self.clone(), limiter.clone());
             guests.spawn(async move {
-                match gate.decide(from, door.admit(tcp, from)).await {
+                match limiter.decide(from, door.admit(tcp, from)).await {
                     // One that finds the queue full comes again.
                     Ok(Some(Guest::Knocks(knock))) => drop(door.knocks.try_send(knock)),
                     Ok(Some(Guest::Asks(mut secure))) => {

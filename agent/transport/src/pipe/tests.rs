@@ -33,7 +33,7 @@ async fn one_direction_ends_and_the_other_goes_on() {
         let mut asked = Vec::new();
         far.read_to_end(&mut asked).await.unwrap();
         // Longer than silence may be: each end says that it is there.
-        tokio::time::sleep(3 * SILENCE).await;
+        tokio::time::sleep(3 * SILENCE_TIMEOUT).await;
         far.write_all(b"answer").await.unwrap();
         drop(far);
         asked
@@ -52,7 +52,7 @@ async fn a_reader_that_pauses_stops_the_sender_and_nothing_else() {
         near.read_to_end(&mut Vec::new()).await.unwrap();
     };
     let slow = async {
-        tokio::time::sleep(10 * SILENCE).await;
+        tokio::time::sleep(10 * SILENCE_TIMEOUT).await;
         let mut asked = Vec::new();
         far.read_to_end(&mut asked).await.unwrap();
         far.shutdown().await.unwrap();
@@ -96,12 +96,12 @@ async fn an_end_that_was_not_said_is_a_break() {
 async fn a_peer_that_vanished_is_noticed() {
     let begun = Instant::now();
     assert!(matches!(of(b"", false).await.0, Err(Broken::Silent)));
-    assert_eq!(begun.elapsed(), SILENCE);
+    assert_eq!(begun.elapsed(), SILENCE_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_piece_that_is_none_ends_it() {
-    let too_long = u32::try_from(BUFFER).unwrap().to_be_bytes();
+    let too_long = u32::try_from(MAX_PIECE_BYTES).unwrap().to_be_bytes();
     assert!(matches!(of(&too_long, false).await.0, Err(Broken::Malformed)));
     let after_the_end = [END.to_be_bytes(), 1u32.to_be_bytes()].concat();
     assert!(matches!(of(&after_the_end, false).await.0, Err(Broken::Malformed)));

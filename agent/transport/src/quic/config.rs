@@ -21,26 +21,26 @@ use crate::verify::Verifier;
 /// them, then after twice that, and so on (RFC 9002, section 6.2): at 0.15, 0.45, 1.05 s.
 const INITIAL_RTT: Duration = Duration::from_millis(50);
 /// Keeps the mapping in a NAT alive, which may forget after 15 s, and the connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(3);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 /// A connection of which nothing was heard for so long is over, in milliseconds. Whoever needs a
 /// link has made another by then.
-const IDLE: u32 = 12_000;
+const IDLE_TIMEOUT_MS: u32 = 12_000;
 /// The same for a connection to a hub, which answers pings where it matters: it may be busy with
 /// thousands, and they shall not be more work than need be.
-const HUB_KEEP_ALIVE: Duration = Duration::from_secs(5);
-const HUB_IDLE: u32 = 30_000;
+const HUB_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const HUB_IDLE_TIMEOUT_MS: u32 = 30_000;
 /// Bytes of one stream that may wait to be read: 1 Gbit/s over 25 ms.
-const STREAM_WINDOW: u32 = 3 << 20;
+const STREAM_WINDOW_BYTES: u32 = 3 << 20;
 /// Streams that a peer may have open: a control link, and a few MPyC connections that end or
 /// resume.
-const STREAMS: u32 = 16;
+const MAX_STREAMS: u32 = 16;
 /// Unread bytes of all streams to or from one peer: a few neglected streams do not stop the others.
-const WINDOW: u32 = 4 * STREAM_WINDOW;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// The same on a connection to a hub, of which there may be thousands and which carries messages.
-const HUB_WINDOW: u32 = 64 << 10;
+const HUB_WINDOW_BYTES: u32 = 64 << 10;
 /// First packets that wait for a decision, and bytes that wait with them: one, and all together.
-const MOST_INCOMING: usize = 256;
-const INCOMING_BYTES: [u64; 2] = [16 << 10, 1 << 20];
+const MAX_INCOMING: usize = 256;
+const MAX_INCOMING_BYTES: [u64; 2] = [16 << 10, 1 << 20];
 /// Bytes that wait with one on average: one packet of a handshake, or two.
 pub(super) const WAITING_BYTES: u64 = 4 << 10;
 
@@ -98,8 +98,10 @@ pub(super) fn reception() -> Result<ServerConfig, rustls::Error> {
     // A token would let an observer recognise who comes back.
     tokens.sent(0);
     config.validation_token_config(tokens);
-    config.max_incoming(MOST_INCOMING);
-    config.incoming_buffer_size(INCOMING_BYTES[0]).incoming_buffer_size_total(INCOMING_BYTES[1]);
+    config.max_incoming(MAX_INCOMING);
+    config
+        .incoming_buffer_size(MAX_INCOMING_BYTES[0])
+        .incoming_buffer_size_total(MAX_INCOMING_BYTES[1]);
     Ok(config)
 }
 
@@ -126,12 +128,14 @@ pub(super) fn server(
 
 fn transport(protocol: Protocol) -> TransportConfig {
     let (streams, stream_window, window) = match protocol {
-        Protocol::Peer | Protocol::Expose => (STREAMS, STREAM_WINDOW, WINDOW),
-        _ => (1, HUB_WINDOW, HUB_WINDOW),
+        Protocol::Peer | Protocol::Expose => {
+            (MAX_STREAMS, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)
+        }
+        _ => (1, HUB_WINDOW_BYTES, HUB_WINDOW_BYTES),
     };
     let (keep_alive, idle) = match protocol {
-        Protocol::Peer | Protocol::Expose => (KEEP_ALIVE, IDLE),
-        _ => (HUB_KEEP_ALIVE, HUB_IDLE),
+        Protocol::Peer | Protocol::Expose => (KEEPALIVE_INTERVAL, IDLE_TIMEOUT_MS),
+        _ => (HUB_KEEPALIVE_INTERVAL, HUB_IDLE_TIMEOUT_MS),
     };
     let mut config = TransportConfig::default();
     config

@@ -15,7 +15,7 @@ use super::incoming::canonical;
 use super::stream::{QuicStream, REFUSED};
 use crate::error::TransportError;
 use crate::expect::Protocol;
-use crate::secure::{FIRST_MESSAGE, PATIENCE, Secure, SecureStream};
+use crate::secure::{FIRST_MESSAGE_TIMEOUT, HANDSHAKE_TIMEOUT, Secure, SecureStream};
 use crate::verify::{Verified, Verifier};
 
 /// A connection whose streams each carry one protocol. Cloning shares it; when the last clone and
@@ -110,7 +110,7 @@ impl Connection {
             send.write_all(&[*kind]).await.ok()?;
             Some(QuicStream::new(send, recv))
         };
-        let opened = timeout(PATIENCE, work).await;
+        let opened = timeout(HANDSHAKE_TIMEOUT, work).await;
         let opened = opened.map_err(|_| stuck("the other end takes no more streams"))?;
         Ok(self.secure(opened.ok_or_else(|| self.over())?, protocol))
     }
@@ -129,7 +129,7 @@ impl Connection {
                 Some(stream) => stream,
                 none => {
                     let (send, recv) = self.0.quic.accept_bi().await.map_err(|_| self.over())?;
-                    let deadline = Instant::now() + FIRST_MESSAGE;
+                    let deadline = Instant::now() + FIRST_MESSAGE_TIMEOUT;
                     none.insert(Arriving { send, recv, deadline })
                 }
             };

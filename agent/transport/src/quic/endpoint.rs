@@ -16,27 +16,27 @@ use super::error::{self, Side};
 use super::incoming::QuicIncoming;
 use crate::error::TransportError;
 use crate::expect::{Expect, Protocol};
-use crate::gate::{Gate, Limits};
+use crate::handshake_limiter::{HandshakeLimiter, HandshakeLimits};
 use crate::identity::Identity;
-use crate::secure::{ACCEPTED, PATIENCE, bounded, wrong};
+use crate::secure::{ACCEPTED, HANDSHAKE_TIMEOUT, bounded, wrong};
 use crate::verify::{Trust, Verifier};
 
 /// How long the others are given to hear that this endpoint closes.
-const FAREWELL: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Undecided handshakes from which on a stranger must show that its address is its own: a flood
 /// from invented addresses takes no place from anybody.
-const BUSY: usize = 16;
+const RETRY_THRESHOLD: usize = 16;
 
 /// What the system may keep of a socket's datagrams, in bytes each way. The usual 200 KiB hold 2 ms
 /// at 1 Gbit/s, and cost a tenth more CPU by what is lost and sent again.
-const BUFFER: usize = 2 << 20;
+const SOCKET_BUFFER_BYTES: usize = 2 << 20;
 
 /// A UDP socket for any number of connections in both directions. Cloning shares it.
 #[derive(Clone)]
 pub struct Endpoint {
     quic: quinn::Endpoint,
     reception: Arc<ServerConfig>,
-    gate: Gate,
+    limiter: HandshakeLimiter,
     port: u16,
 }
 
@@ -67,24 +67,24 @@ impl Endpoint {
         let port = socket.local_addr()?.port();
         for set in [set_socket_recv_buffer_size, set_socket_send_buffer_size] {
             // The system gives as much as it allows; with less there is more loss and no error.
-            let _ = set(&socket, BUFFER);
+            let _ = set(&socket, SOCKET_BUFFER_BYTES);
         }
         let reception = config::reception().map_err(io::Error::other)?;
         let (server, runtime) = (Some(reception.clone()), Arc::new(TokioRuntime));
         let quic = quinn::Endpoint::new(EndpointConfig::default(), server, socket, runtime)?;
-        let gate = Gate::new(Limits::default());
-        Ok(Self { quic, reception: Arc::new(reception), gate, port })
+        let limiter = HandshakeLimiter::new(HandshakeLimits::default());
+        Ok(Self { quic, reception: Arc::new(reception), limiter, port })
     }
 
     /// The same with room for other numbers of undecided handshakes: a hub to which thousands come
     /// back at once needs more, or they would evict each other.
     #[must_use]
-    pub fn with_room(mut self, limits: Limits) -> Self {
-        self.gate = Gate::new(limits);
+    pub fn with_room(mut self, limits: HandshakeLimits) -> Self {
+        self.limiter = HandshakeLimiter::new(limits);
         // As many may wait for a place as have one.
         Arc::make_mut(&mut self.reception)
-            .max_incoming(limits.most)
-            .incoming_buffer_size_total(limits.most as u64 * config::WAITING_BYTES);
+            .max_incoming(limits.max)
+            .incoming_buffer_size_total(limits.max as u64 * config::WAITING_BYTES);
         self.quic.set_server_config(Some((*self.reception).clone()));
         self
     }
@@ -128,7 +128,7 @@ impl Endpoint {
             quic.set_max_concurrent_uni_streams(VarInt::from_u32(0));
             Connection::new(quic, protocol, &verifier)
         };
-        bounded(address, PATIENCE, work).await
+        bounded(address, HANDSHAKE_TIMEOUT, work).await
     }
 
     /// The next one who dials this endpoint; none once it is closed.
@@ -137,10 +137,10 @@ impl Endpoint {
     pub async fn next(&self) -> Option<QuicIncoming> {
         loop {
             let incoming = self.quic.accept().await?;
-            if self.gate.undecided() < BUSY || incoming.remote_address_validated() {
-                let ticket = self.gate.enter(incoming.remote_address());
+            if self.limiter.undecided() < RETRY_THRESHOLD || incoming.remote_address_validated() {
+                let permit = self.limiter.enter(incoming.remote_address());
                 let reception = Arc::clone(&self.reception);
-                return Some(QuicIncoming { incoming, ticket, reception });
+                return Some(QuicIncoming { incoming, permit, reception });
             }
             // Fails only for those whose address is validated already.
             let _ = incoming.retry();
@@ -155,7 +155,7 @@ impl Endpoint {
     /// Waits until the other ends have been told of everything that was closed, for 2 s at most.
     pub async fn wait_idle(&self) {
         // Who has not heard of it by then notices the silence.
-        let _ = timeout(FAREWELL, self.quic.wait_idle()).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.quic.wait_idle()).await;
     }
 }
 

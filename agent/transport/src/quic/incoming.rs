@@ -10,16 +10,16 @@ use super::connection::Connection;
 use super::error::{self, Side};
 use crate::error::TransportError;
 use crate::expect::{Expect, Protocol};
-use crate::gate::Ticket;
+use crate::handshake_limiter::HandshakePermit;
 use crate::identity::Identity;
-use crate::secure::{ACCEPTED, PATIENCE, bounded, wrong};
+use crate::secure::{ACCEPTED, HANDSHAKE_TIMEOUT, bounded, wrong};
 use crate::verify::{Trust, Verifier};
 
 /// One who dials; nothing has been answered yet. Dropped, it is refused. Until it is decided it
-/// holds a place among the undecided, of which there are as many as at a [`Gate`](crate::gate::Gate).
+/// holds a place among the undecided, of which there are as many as at a [`HandshakeLimiter`](crate::handshake_limiter::HandshakeLimiter).
 pub struct QuicIncoming {
     pub(super) incoming: Incoming,
-    pub(super) ticket: Ticket,
+    pub(super) permit: HandshakePermit,
     pub(super) reception: Arc<ServerConfig>,
 }
 
@@ -46,7 +46,7 @@ impl QuicIncoming {
         let address = self.address();
         let trust = Trust::Root(identity.root().clone());
         let verifier = Arc::new(Verifier::new(trust, expect.clone()));
-        let Self { incoming, ticket, reception } = self;
+        let Self { incoming, permit, reception } = self;
         let known = Arc::clone(&verifier);
         let config = config::server(&reception, known, identity, protocol, server_name);
         let config = config.map_err(wrong(address))?;
@@ -62,7 +62,7 @@ impl QuicIncoming {
             }
             Connection::new(quic, protocol, &verifier)
         };
-        ticket.decide(bounded(address, PATIENCE, work)).await
+        permit.decide(bounded(address, HANDSHAKE_TIMEOUT, work)).await
     }
 
     /// Forgets it: it will send its first packet again, after a longer pause each time.

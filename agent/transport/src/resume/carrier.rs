@@ -8,10 +8,10 @@ use mpyc_party_core::stream::{Epoch, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes read at once: smaller ones cost more system calls per byte, larger ones gain nothing.
-const BUFFER: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A frame of which so many bytes are to come is read by itself; several smaller ones at once.
-const LARGE: usize = BUFFER / 4;
+const MIN_DIRECT_READ_BYTES: usize = BUFFER_BYTES / 4;
 
 /// A carrier, and what was read from it.
 pub(super) struct Carrier<C> {
@@ -29,7 +29,7 @@ pub(super) struct Carrier<C> {
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Carrier<C> {
     pub(super) fn new(epoch: Epoch, io: C) -> Self {
-        let buffer = vec![0; BUFFER].into();
+        let buffer = vec![0; BUFFER_BYTES].into();
         Self { epoch, io, buffer, start: 0, end: 0, unflushed: false, idle: false }
     }
 
@@ -75,7 +75,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Carrier<C> {
     ) -> Poll<io::Result<()>> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
-        let most = if until_head < LARGE { BUFFER } else { BUFFER.min(until_head) };
+        let most = if until_head < MIN_DIRECT_READ_BYTES {
+            BUFFER_BYTES
+        } else {
+            BUFFER_BYTES.min(until_head)
+        };
         let mut buffer = ReadBuf::new(&mut self.buffer[self.end..most]);
         ready!(Pin::new(&mut self.io).poll_read(context, &mut buffer))?;
         let length = buffer.filled().len();

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// How often is asked.
-const PAUSE: Duration = Duration::from_secs(5);
+const QUESTION_INTERVAL: Duration = Duration::from_secs(5);
 /// So often in vain.
-const QUESTIONS: u32 = 3;
+const MAX_UNANSWERED: u32 = 3;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Watch {
         if !waits && !blocked && self.due.is_none() {
             return Sign::None;
         }
-        let due = self.due.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+        let due = self.due.get_or_insert_with(|| Box::pin(sleep(QUESTION_INTERVAL)));
         if due.as_mut().poll(context) == Poll::Pending {
             return Sign::None;
         }
@@ -57,10 +57,10 @@ impl Watch {
             self.due = None;
             return Sign::None;
         }
-        due.as_mut().reset(Instant::now() + PAUSE);
+        due.as_mut().reset(Instant::now() + QUESTION_INTERVAL);
         // Registers for the next time.
         let _ = due.as_mut().poll(context);
-        if waits && self.unanswered == QUESTIONS {
+        if waits && self.unanswered == MAX_UNANSWERED {
             self.unanswered = 0;
             return Sign::Cut;
         }

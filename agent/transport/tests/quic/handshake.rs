@@ -10,7 +10,7 @@ use crate::raw::{self, Client, Papers};
 use mpyc_party_core::claims::{ClaimsError, PublicKey};
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::quic::Endpoint;
-use mpyc_party_transport::{Expect, PATIENCE, PeerError, Protocol, TransportError};
+use mpyc_party_transport::{Expect, HANDSHAKE_TIMEOUT, PeerError, Protocol, TransportError};
 use rcgen::CertificateParams;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use time::{Duration, OffsetDateTime};
@@ -270,7 +270,7 @@ async fn who_is_refused_or_finds_nobody_is_told() {
     let before = tokio::time::Instant::now();
     let outcome = dial(at).await;
     assert!(matches!(outcome, Err(TransportError::Timeout { .. })), "{outcome:?}");
-    assert!(before.elapsed() < 2 * PATIENCE, "{:?}", before.elapsed());
+    assert!(before.elapsed() < 2 * HANDSHAKE_TIMEOUT, "{:?}", before.elapsed());
     dialling.close("");
     let outcome = dial(at).await;
     assert!(matches!(outcome, Err(TransportError::Over { .. })), "{outcome:?}");

@@ -9,7 +9,7 @@ use mpyc_party_core::lighthouse::{Answer, Instance, KEEPALIVE, LONGEST, Over, Re
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::frame::FrameError;
-use mpyc_party_transport::pace::Pace;
+use mpyc_party_transport::rate_limit::MessageRateLimit;
 use mpyc_party_transport::{TransportError, frame};
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::sync::watch;
@@ -124,7 +124,7 @@ impl HubTask {
         over: Over,
         pongs: &watch::Sender<u64>,
     ) -> Result<Infallible, HubError> {
-        let mut pace = Pace::default();
+        let mut rate = MessageRateLimit::default();
         let mut up = false;
         loop {
             let answer = frame::read::<Answer>(&mut reader, LONGEST).await;
@@ -163,7 +163,7 @@ impl HubTask {
                 }
                 Answer::Goodbye(reason) => return Err(HubError::Dismissed(reason)),
             }
-            pace.keep().await;
+            rate.until_allowed().await;
         }
     }
 

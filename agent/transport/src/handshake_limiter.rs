@@ -1,4 +1,4 @@
-//! The gate in front of a listener: strangers who open connections and say nothing take no place
+//! The limiter of handshakes in front of a listener: strangers who open connections and say nothing take no place
 //! from others.
 //!
 //! Until its handshake is decided, a connection holds a place. When an address has too many, its
@@ -18,16 +18,16 @@ use crate::error::TransportError;
 
 /// How many undecided connections there may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct HandshakeLimits {
     /// In all.
-    pub most: usize,
+    pub max: usize,
     /// From one address (IPv6: from one /64, which is what one customer has).
-    pub most_per_address: usize,
+    pub max_per_address: usize,
 }
 
-impl Default for Limits {
+impl Default for HandshakeLimits {
     fn default() -> Self {
-        Self { most: 64, most_per_address: 16 }
+        Self { max: 64, max_per_address: 16 }
     }
 }
 
@@ -72,11 +72,11 @@ impl Places {
         }
     }
 
-    fn take(&mut self, origin: IpAddr, limits: Limits) -> (u64, oneshot::Receiver<()>) {
-        if self.count(origin) >= limits.most_per_address {
+    fn take(&mut self, origin: IpAddr, limits: HandshakeLimits) -> (u64, oneshot::Receiver<()>) {
+        if self.count(origin) >= limits.max_per_address {
             self.evict(origin);
         }
-        if self.taken.len() >= limits.most {
+        if self.taken.len() >= limits.max {
             let greediest = self.taken.values().rev().map(|place| place.origin);
             if let Some(greediest) = greediest.max_by_key(|origin| self.count(*origin)) {
                 self.evict(greediest);
@@ -92,20 +92,20 @@ impl Places {
 
 /// Bounds the undecided connections of one listener. Cloning shares the bound.
 #[derive(Clone)]
-pub struct Gate {
-    limits: Limits,
+pub struct HandshakeLimiter {
+    limits: HandshakeLimits,
     places: Arc<Mutex<Places>>,
 }
 
 /// A place among the undecided; dropping it frees it.
-pub(crate) struct Ticket {
-    gate: Gate,
+pub(crate) struct HandshakePermit {
+    limiter: HandshakeLimiter,
     number: u64,
     address: SocketAddr,
     evicted: oneshot::Receiver<()>,
 }
 
-impl Ticket {
+impl HandshakePermit {
     /// Lets `handshake` run until it is decided or loses the place to others.
     pub(crate) async fn decide<T>(
         mut self,
@@ -118,9 +118,9 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for HandshakePermit {
     fn drop(&mut self) {
-        self.gate.places().free(self.number);
+        self.limiter.places().free(self.number);
     }
 }
 
@@ -132,10 +132,10 @@ fn origin(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Gate {
-    /// A gate with these limits.
+impl HandshakeLimiter {
+    /// A limiter with these limits.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: HandshakeLimits) -> Self {
         Self { limits, places: Arc::default() }
     }
 
@@ -149,9 +149,9 @@ impl Gate {
     }
 
     /// Takes a place for the connection from `address`.
-    pub(crate) fn enter(&self, address: SocketAddr) -> Ticket {
+    pub(crate) fn enter(&self, address: SocketAddr) -> HandshakePermit {
         let (number, evicted) = self.places().take(origin(address.ip()), self.limits);
-        Ticket { gate: self.clone(), number, address, evicted }
+        HandshakePermit { limiter: self.clone(), number, address, evicted }
     }
 
     /// Lets `handshake` of the connection from `address` run while it holds a place.
@@ -169,7 +169,7 @@ impl Gate {
 
 /// The next connection of `listener`; it never gives up. When the system runs out of descriptors
 /// or a connection dies in the queue, it waits a moment and goes on.
-pub async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub async fn accept_next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_flood_evicts_itself() {
-        let limits = Limits { most: 4, most_per_address: 3 };
+        let limits = HandshakeLimits { max: 4, max_per_address: 3 };
         let mut places = Places::default();
         let (_, mut honest) = places.take(address(1), limits);
         let mut flood: Vec<_> = (0..20).map(|_| places.take(address(2), limits).1).collect();
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn one_address_has_its_own_bound() {
-        let limits = Limits { most: 100, most_per_address: 3 };
+        let limits = HandshakeLimits { max: 100, max_per_address: 3 };
         let mut places = Places::default();
         let mut flood: Vec<_> = (0..20).map(|_| places.take(address(2), limits).1).collect();
         assert_eq!(places.taken.len(), 3);
@@ -224,14 +224,14 @@ mod tests {
 
     #[tokio::test]
     async fn decided_connections_hold_no_place() {
-        let gate = Gate::new(Limits { most: 1, most_per_address: 1 });
+        let limiter = HandshakeLimiter::new(HandshakeLimits { max: 1, max_per_address: 1 });
         let from = SocketAddr::new(address(1), 1);
         for _ in 0..3 {
-            gate.decide(from, async { Ok(()) }).await.unwrap();
+            limiter.decide(from, async { Ok(()) }).await.unwrap();
         }
-        assert!(gate.places().taken.is_empty() && gate.places().counts.is_empty());
-        let pending = gate.decide(from, std::future::pending::<Result<(), _>>());
-        let both = tokio::join!(pending, gate.decide(from, async { Ok(()) }));
+        assert!(limiter.places().taken.is_empty() && limiter.places().counts.is_empty());
+        let pending = limiter.decide(from, std::future::pending::<Result<(), _>>());
+        let both = tokio::join!(pending, limiter.decide(from, async { Ok(()) }));
         assert!(matches!(both, (Err(TransportError::Evicted { .. }), Ok(()))));
     }
 }
