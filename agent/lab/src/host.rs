@@ -20,7 +20,7 @@ use crate::{LabError, destinations, leftovers};
 const FIRST_FREE_PORT: u16 = 20_000;
 
 /// How often [`Host::wait_for`] looks.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A host: a network namespace with its own addresses. When it is dropped, whatever still runs in
 /// it is killed.
@@ -227,7 +227,7 @@ impl Host {
             if waited > limit {
                 return Err(LabError::NotListening { host: self.name.clone(), port, waited });
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }

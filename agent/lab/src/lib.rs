@@ -18,6 +18,7 @@
 
 mod child;
 mod destinations;
+mod environment;
 mod error;
 pub mod exchange;
 mod host;
@@ -28,7 +29,6 @@ pub mod party;
 pub mod programs;
 pub mod reach;
 mod router;
-mod setting;
 mod sockets;
 mod switch;
 mod tool;
@@ -36,11 +36,11 @@ pub mod topology;
 mod uplink;
 mod wan;
 
+pub use environment::{TempState, hosts_for_tests, mpyc_party, python};
 pub use error::LabError;
 pub use host::Host;
 pub use lab::Lab;
 pub use router::{Firewall, Nat, Router};
-pub use setting::{TempState, hosts_for_tests, mpyc_party, python};
 pub use topology::Topology;
 pub use uplink::Families;
 pub use wan::Wan;

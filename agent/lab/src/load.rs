@@ -5,10 +5,10 @@
 //! announce themselves and watch each other. Both ends share this machine: the figures of the hub
 //! are its own processor time and memory, the times are those of both together.
 
-mod crowd;
+mod client;
+mod clients;
 mod phases;
 mod report;
-mod seat;
 
 use std::io::{self, Write};
 use std::process::Stdio;
@@ -23,7 +23,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
 use crate::bench::process::Process;
-use crowd::Crowd;
+use clients::Clients;
 
 /// What to load a hub with.
 #[derive(Args)]
@@ -98,13 +98,13 @@ pub(crate) fn run(wanted: &HubLoad) -> Result<()> {
     let authority = Authority::init(&directory, &"load".parse()?, None, now())?;
     let began = Instant::now();
     progress("certificates are made");
-    let crowd = Crowd::enrol(&authority, wanted.parties as usize, wanted.over)?;
+    let clients = Clients::enrol(&authority, wanted.parties as usize, wanted.over)?;
     let enrolling = began.elapsed();
     drop(authority);
     let hub = Hub::start(&state, 0)?;
     let phase = Duration::from_secs(wanted.phase);
     let mut report = Runtime::new()?
-        .block_on(phases::all(&state, hub, crowd, phase))
+        .block_on(phases::all(&state, hub, clients, phase))
         .context("the load came to nothing")?;
     report.certificates_per_second = f64::from(wanted.parties) / enrolling.as_secs_f64();
     let mut out = io::stdout().lock();

@@ -27,9 +27,9 @@ pub use session::Session;
 use crate::{Host, Lab, LabError, Router, TempState, Topology, mpyc_party};
 
 /// Far longer than a hub needs to start, or a killed process to be gone.
-const SOON: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a file or process is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A network: an authority with a hub beside it, and parties. Everything it started is killed when
 /// it is dropped; [`Network::end`] also checks that nothing is left.
@@ -153,12 +153,12 @@ impl Network {
                 self.hub_address.set_port(port);
                 return Ok(());
             }
-            if begun.elapsed() > SOON {
+            if begun.elapsed() > START_TIMEOUT {
                 let said = fs::read_to_string(self.hub_log()).unwrap_or_default();
                 let problem = "does not serve".to_owned();
                 return Err(LabError::Run { party: "hub".into(), problem, said });
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -291,10 +291,10 @@ impl Network {
             if left.is_empty() {
                 return Ok(());
             }
-            if begun.elapsed() > SOON {
+            if begun.elapsed() > START_TIMEOUT {
                 return Err(LabError::Left(left));
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 

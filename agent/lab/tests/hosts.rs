@@ -15,7 +15,7 @@ use mpyc_party_lab::{Host, Lab};
 use scene::{LIMIT, PROGRAM, eventually, holders, namespace_of};
 
 /// What passes, passes within a thousandth of this.
-const SILENCE: Duration = Duration::from_millis(400);
+const SILENCE_TIME: Duration = Duration::from_millis(400);
 
 /// A pair of processes that echo to each other.
 struct Echo {
@@ -101,7 +101,7 @@ fn a_cut_drops_and_healing_delivers() {
     for everywhere in [false, true] {
         lab.cut(&alice, &bob).unwrap();
         cut.ask();
-        assert!(!cut.answered(SILENCE), "the cut let something through");
+        assert!(!cut.answered(SILENCE_TIME), "the cut let something through");
         other.ask();
         assert!(other.answered(LIMIT), "the cut hit a bystander");
         if everywhere { lab.heal_all() } else { lab.heal(&alice, &bob) }.unwrap();
@@ -117,7 +117,7 @@ fn expect(from: &Host, to: &Host, arrives: bool) {
     if arrives {
         eventually("arrived", || strays(to) > before);
     } else {
-        thread::sleep(SILENCE);
+        thread::sleep(SILENCE_TIME);
         assert_eq!(strays(to), before, "{} still reaches {}", from.name(), to.name());
     }
 }
@@ -157,7 +157,7 @@ fn a_pulled_plug_is_silent_and_keeps_the_address() {
         let mut echo = Echo::between(&alice, &bob, address);
         bob.down().unwrap();
         echo.ask();
-        assert!(!echo.answered(SILENCE), "something came without a cable");
+        assert!(!echo.answered(SILENCE_TIME), "something came without a cable");
         bob.up().unwrap();
         assert!(echo.answered(LIMIT), "{address} is gone");
     }

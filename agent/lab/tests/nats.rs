@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use mpyc_party_lab::topology::Kind;
 use mpyc_party_lab::{LabError, Router, Topology};
 use scene::{
-    INSIDE, LIMIT, Listeners, SILENCE, Scene, connects, hears_nothing, receive, receive_within,
-    send,
+    INSIDE, LIMIT, Listeners, SILENCE_TIME, Scene, connects, hears_nothing, receive,
+    receive_within, send,
 };
 
 #[test]
@@ -110,7 +110,7 @@ fn firewalls_let_out_what_they_say() {
         assert!(connects(alice, near.socket(443), true), "{kind}");
         assert!(connects(alice, near.socket(8443), other_port), "{kind}");
         send(&scene.inside, near.socket(7000));
-        let limit = if udp { LIMIT } else { SILENCE };
+        let limit = if udp { LIMIT } else { SILENCE_TIME };
         assert_eq!(receive_within(&scene.near, limit).is_some(), udp, "{kind}");
     }
 }

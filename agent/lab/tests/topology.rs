@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mpyc_party_lab::topology::{Built, HostPlace, Kind, RouterPlace};
 use mpyc_party_lab::{Host, LabError, Topology, Wan};
 use scene::{
-    LIMIT, Listeners, PROGRAM, SILENCE, Scene, eventually, hears_nothing, holders, receive,
+    LIMIT, Listeners, PROGRAM, SILENCE_TIME, Scene, eventually, hears_nothing, holders, receive,
     receive_within, send,
 };
 
@@ -71,7 +71,7 @@ fn arriving(built: &Built) -> usize {
     for _ in 0..100 {
         send(&from, near.socket(7000));
     }
-    (0..100).take_while(|_| receive_within(&to, SILENCE).is_some()).count()
+    (0..100).take_while(|_| receive_within(&to, SILENCE_TIME).is_some()).count()
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_line_survives_another_address_and_a_pulled_plug() {
 fn arrives(from: &UdpSocket, to: SocketAddr, at: &UdpSocket) {
     eventually("there", || {
         send(from, to);
-        receive_within(at, SILENCE).is_some()
+        receive_within(at, SILENCE_TIME).is_some()
     });
 }
 

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use certify::certify;
 use common::{LIMIT, SUM, demo, three};
-use false_hub::{Deeds, FalseHub};
+use false_hub::{Behaviours, FalseHub};
 use mpyc_party_core::lighthouse::Answer;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_lab::party::Party;
@@ -215,7 +215,7 @@ fn a_clock_that_shows_another_time_than_the_hubs_is_told() -> Result<()> {
             }
             other => vec![other],
         };
-        let hub = FalseHub::instead(&mut network, shifted, Deeds::none())?;
+        let hub = FalseHub::instead(&mut network, shifted, Behaviours::none())?;
         let found = checkup(network.party("alice"))?;
         let state = if shift.abs() > 120 { "doubtful" } else { "good" };
         found.says("clock", state, expected)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use common::{NAMES, SUM, all_blame, demo};
-use false_hub::{Deeds, FalseHub};
+use false_hub::{Behaviours, FalseHub};
 use mpyc_party::identity::Store;
 use mpyc_party_core::addr::Address;
 use mpyc_party_core::lighthouse::Answer;
@@ -96,8 +96,11 @@ fn wrong_addresses_lead_nobody_astray() -> Result<()> {
     let dave = Store::new(&network.party("dave").state()).load()?;
     let listener = network.party("dave").host().context("a host")?.tcp_listener(443)?;
     let addresses = both(&lies);
-    let hub =
-        FalseHub::instead(&mut network, instead(move || vec![addresses.clone()]), Deeds::none())?;
+    let hub = FalseHub::instead(
+        &mut network,
+        instead(move || vec![addresses.clone()]),
+        Behaviours::none(),
+    )?;
     hub.stranger(listener, dave);
     network.declare(&demo(SUM))?;
     // Over the relay, which the same hub does properly, the right ones meet.
@@ -127,8 +130,11 @@ fn a_stranger_who_is_introduced_stays_outside() -> Result<()> {
     let dave = Store::new(&network.party("dave").state()).load()?;
     let listener = network.party("dave").host().context("a host")?.tcp_listener(443)?;
     let addresses = both(&[address(network.party("dave"))?]);
-    let hub =
-        FalseHub::instead(&mut network, instead(move || vec![addresses.clone()]), Deeds::none())?;
+    let hub = FalseHub::instead(
+        &mut network,
+        instead(move || vec![addresses.clone()]),
+        Behaviours::none(),
+    )?;
     hub.stranger(listener, dave.clone());
     hub.stranger_on_the_relay(dave);
     let deadline = Duration::from_secs(6);
@@ -164,7 +170,7 @@ fn a_lighthouse_cannot_have_a_network_searched() -> Result<()> {
         let many = |n: u16| (0..500).map(|m| Address::new("tcp", at(n * 500 + m))).collect();
         (0..ANSWERS).map(many).collect()
     };
-    let hub = FalseHub::instead(&mut network, instead(lie), Deeds::none())?;
+    let hub = FalseHub::instead(&mut network, instead(lie), Behaviours::none())?;
     let deadline = Duration::from_secs(6);
     network.declare(&demo(SUM).deadline(deadline))?;
     let begun = Instant::now();

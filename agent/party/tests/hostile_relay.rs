@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use common::{BOUND, LIMIT};
 use false_hub::wire::Wire;
-use false_hub::{Deed, Deeds, FalseHub, honest};
+use false_hub::{Behaviour, Behaviours, FalseHub, honest};
 use mpyc_party::identity::Store;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::exchange::{Exchange, NAMES};
@@ -23,7 +23,7 @@ use mpyc_party_lab::{Topology, hosts_for_tests, mpyc_party};
 
 /// The usual grace time.
 const GRACE: Duration = Duration::from_secs(30);
-/// So often a relay does its deed in a run that has to survive it.
+/// So often a relay does what it does in a run that has to survive it.
 const OFTEN: u32 = 6;
 
 /// Alice and bob can reach the hub over TCP, and each other not at all.
@@ -33,9 +33,9 @@ fn apart() -> Topology {
 }
 
 /// The session under way over a relay that will do this.
-fn under_way(deed: Deed, grace: Duration) -> Result<(Exchange, FalseHub)> {
+fn under_way(behaviour: Behaviour, grace: Duration) -> Result<(Exchange, FalseHub)> {
     let mut network = Network::in_topology(&apart(), &NAMES)?;
-    let hub = FalseHub::instead(&mut network, honest, Deeds::of(deed))?;
+    let hub = FalseHub::instead(&mut network, honest, Behaviours::of(behaviour))?;
     let begun = Instant::now();
     let exchange = Exchange::within(network, grace)?;
     exchange.links("alice", "bob", "relay", begun)?;
@@ -50,26 +50,31 @@ fn warnings(exchange: &Exchange) -> usize {
 }
 
 /// The run completes with every byte right however often the relay does this to it.
-fn survives(deed: Deed) -> Result<()> {
+fn survives(behaviour: Behaviour) -> Result<()> {
     if !hosts_for_tests()? {
         return Ok(());
     }
-    let (exchange, hub) = under_way(deed, GRACE)?;
-    hub.deeds.allow(OFTEN);
+    let (exchange, hub) = under_way(behaviour, GRACE)?;
+    hub.behaviours.allow(OFTEN);
     let begun = Instant::now();
-    while hub.deeds.done() < OFTEN {
-        ensure!(begun.elapsed() < LIMIT, "{} deeds in {LIMIT:?}", hub.deeds.done());
+    while hub.behaviours.done() < OFTEN {
+        ensure!(begun.elapsed() < LIMIT, "{} times in {LIMIT:?}", hub.behaviours.done());
         exchange.moves()?;
     }
     exchange.moves()?;
     let (noticed, links) = (warnings(&exchange), exchange.links("alice", "bob", "relay", begun));
     let changed = matches!(
-        deed,
-        Deed::Flip | Deed::Drop | Deed::Double | Deed::Swap | Deed::Shorten | Deed::Insert
+        behaviour,
+        Behaviour::Flip
+            | Behaviour::Drop
+            | Behaviour::Double
+            | Behaviour::Swap
+            | Behaviour::Shorten
+            | Behaviour::Insert
     );
-    ensure!((noticed > 0) == changed, "{deed:?}: noticed {noticed} times");
+    ensure!((noticed > 0) == changed, "{behaviour:?}: noticed {noticed} times");
     // Where nothing was changed, what shows is that there had to be another link.
-    ensure!(changed || links.is_ok(), "{deed:?}: nobody has noticed");
+    ensure!(changed || links.is_ok(), "{behaviour:?}: nobody has noticed");
     let shown = exchange.network.party("alice").command().arg("peers").output()?;
     let shown = String::from_utf8(shown.stdout)?;
     ensure!(shown.contains("because bytes were changed on the way") == changed, "{shown}");
@@ -79,47 +84,47 @@ fn survives(deed: Deed) -> Result<()> {
 
 #[test]
 fn flipped_bits() -> Result<()> {
-    survives(Deed::Flip)
+    survives(Behaviour::Flip)
 }
 
 #[test]
 fn lost_pieces() -> Result<()> {
-    survives(Deed::Drop)
+    survives(Behaviour::Drop)
 }
 
 #[test]
 fn doubled_pieces() -> Result<()> {
-    survives(Deed::Double)
+    survives(Behaviour::Double)
 }
 
 #[test]
 fn swapped_pieces() -> Result<()> {
-    survives(Deed::Swap)
+    survives(Behaviour::Swap)
 }
 
 #[test]
 fn shortened_pieces() -> Result<()> {
-    survives(Deed::Shorten)
+    survives(Behaviour::Shorten)
 }
 
 #[test]
 fn inserted_pieces() -> Result<()> {
-    survives(Deed::Insert)
+    survives(Behaviour::Insert)
 }
 
 #[test]
 fn late_pieces() -> Result<()> {
-    survives(Deed::Delay)
+    survives(Behaviour::Delay)
 }
 
 #[test]
 fn false_ends() -> Result<()> {
-    survives(Deed::End)
+    survives(Behaviour::End)
 }
 
 #[test]
 fn connections_said_again() -> Result<()> {
-    survives(Deed::Repeat)
+    survives(Behaviour::Repeat)
 }
 
 #[test]
@@ -128,8 +133,8 @@ fn a_relay_that_never_stops_ends_the_run_and_who_was_lost_is_named() -> Result<(
         return Ok(());
     }
     let grace = Duration::from_secs(6);
-    let (mut exchange, hub) = under_way(Deed::Flip, grace)?;
-    hub.deeds.without_end();
+    let (mut exchange, hub) = under_way(Behaviour::Flip, grace)?;
+    hub.behaviours.without_end();
     let begun = Instant::now();
     for run in &mut exchange.runs {
         let outcome = run.verdict(LIMIT)?;
@@ -230,8 +235,8 @@ fn is_opaque(heard: &[u8]) -> Result<()> {
 
 #[test]
 fn the_relay_itself_reads_nothing() -> Result<()> {
-    let make = |network: &mut Network| FalseHub::instead(network, honest, Deeds::eavesdrop());
-    let heard = |hub: &FalseHub| hub.deeds.heard();
+    let make = |network: &mut Network| FalseHub::instead(network, honest, Behaviours::eavesdrop());
+    let heard = |hub: &FalseHub| hub.behaviours.heard();
     let Some((heard, tag)) = overheard(make, heard)? else { return Ok(()) };
     is_opaque(&heard)?;
     // It is the parties' own handshakes that were heard.

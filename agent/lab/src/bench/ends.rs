@@ -93,9 +93,9 @@ async fn carry(inside: UnixStream, outside: SecureStream, bare: bool) -> Result<
         return Ok(());
     }
     let local = Local { reader, writer, beginning: None, traffic: Default::default() };
-    let (handle, carriers) = resume::channel();
+    let (handle, alternatives) = resume::channel();
     let (tell, mut events) = mpsc::unbounded_channel();
-    let carried = resume::carry(Stream::new(WINDOW), local, carriers, move |event| {
+    let carried = resume::carry(Stream::new(WINDOW), local, alternatives, move |event| {
         // Who does not listen any more has ended.
         let _ = tell.send(event);
     });
@@ -103,7 +103,7 @@ async fn carry(inside: UnixStream, outside: SecureStream, bare: bool) -> Result<
         let epoch = Epoch { link: 1, attempt: 1 };
         let received = handle.fence(epoch).await?;
         handle.attach(epoch, received, outside).await?;
-        // This carrier is the first and the last.
+        // This tunnel is the first and the last.
         while matches!(events.recv().await, Some(resume::Event::PeerEnded)) {}
         Ok(())
     };

@@ -4,7 +4,7 @@
 //! plain TCP of the same block. Every end of every connection is a process of its own on a host of
 //! its own; CPU time is what the kernel charged to all of them together.
 
-mod carriers;
+mod alternatives;
 mod certificates;
 pub(crate) mod ends;
 pub(crate) mod hub;
@@ -61,13 +61,13 @@ enum Part {
 /// How much to measure.
 #[derive(Clone, Copy)]
 struct Effort {
-    /// Blocks of each candidate, interleaved.
+    /// Blocks of each alternative, interleaved.
     blocks: usize,
     /// Bytes sent in a block.
     bytes: u64,
     /// Round trips in a block.
     pings: u64,
-    /// Runs of MPyC for each candidate, interleaved.
+    /// Runs of MPyC for each alternative, interleaved.
     runs: usize,
     /// Sequential multiplications in a batch.
     multiplications: u32,

@@ -1,4 +1,4 @@
-//! Nebula as a carrier, in the same topology: a lighthouse, and a host at each end.
+//! Nebula as a tunnel, in the same topology: a lighthouse, and a host at each end.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -9,12 +9,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::Host;
 
-use super::carriers::{Candidate, Carrier, PATIENCE, Site};
+use super::alternatives::{Alternative, SETUP_TIMEOUT, Site, Tunnel};
 use super::process::{Process, pinned};
 use super::traffic::Address;
 
 /// Nebula, with what it needs to punch through NATs.
-pub(crate) const NEBULA: Candidate = Candidate {
+pub(crate) const NEBULA: Alternative = Alternative {
     name: "Nebula",
     set_up: nebula,
     absent: "cannot be had: it is not installed (apt-get install nebula), or this is not root",
@@ -28,7 +28,7 @@ const OVERLAY: [Ipv4Addr; 3] =
 /// What it logs when its interface is up.
 const UP: &str = "Nebula interface is active";
 
-fn nebula(site: &Site) -> Result<Option<Carrier>> {
+fn nebula(site: &Site) -> Result<Option<Tunnel>> {
     let installed = Command::new("nebula").arg("-version").output().is_ok();
     // It makes an interface of its own on each host.
     if !installed || !rustix::process::geteuid().is_root() {
@@ -55,11 +55,11 @@ fn nebula(site: &Site) -> Result<Option<Carrier>> {
     let port = site.far.free_port()?;
     let serve = Address::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
     let dial = Address::Tcp((OVERLAY[2], port).into());
-    Ok(Some(Carrier { dial, serve, processes, begun }))
+    Ok(Some(Tunnel { dial, serve, processes, begun }))
 }
 
 fn until_up(process: &Process) -> Result<()> {
-    while !process.line(PATIENCE)?.contains(UP) {}
+    while !process.line(SETUP_TIMEOUT)?.contains(UP) {}
     Ok(())
 }
 

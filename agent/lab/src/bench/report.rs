@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// One table: candidates by columns. The first candidate is what the others are compared with.
+/// One table: alternatives by columns. The first alternative is what the others are compared with.
 #[derive(Serialize)]
 pub(crate) struct Section {
     title: &'static str,
@@ -18,18 +18,18 @@ struct Row {
     figures: Vec<Figure>,
 }
 
-/// A column of one candidate.
+/// A column of one alternative.
 #[derive(Serialize)]
 struct Figure {
     what: &'static str,
     median: f64,
     lowest: f64,
     highest: f64,
-    /// Median, over the blocks, of this candidate's figure by the first candidate's.
+    /// Median, over the blocks, of this alternative's figure by the first alternative's.
     ratio: Option<f64>,
 }
 
-/// What was measured of one candidate: for each column, one value a block.
+/// What was measured of one alternative: for each column, one value a block.
 pub(crate) struct Measured {
     pub(crate) name: &'static str,
     pub(crate) columns: Vec<Vec<f64>>,
@@ -41,26 +41,26 @@ impl Measured {
         median(self.columns[column].iter().copied())
     }
 
-    /// The median, over the blocks, of this candidate's figure by the other's.
+    /// The median, over the blocks, of this alternative's figure by the other's.
     pub(crate) fn ratio(&self, other: &Self, column: usize) -> f64 {
         ratio(&self.columns[column], &other.columns[column])
     }
 }
 
 impl Section {
-    /// Puts a table together. Block n of one candidate is compared with block n of the first.
+    /// Puts a table together. Block n of one alternative is compared with block n of the first.
     pub(crate) fn new(
         title: &'static str,
         columns: &[&'static str],
         measured: &[Measured],
         notes: Vec<String>,
     ) -> Self {
-        let row = |candidate: &Measured| Row {
-            name: candidate.name,
+        let row = |alternative: &Measured| Row {
+            name: alternative.name,
             figures: columns
                 .iter()
                 .enumerate()
-                .map(|(i, what)| figure(what, &candidate.columns[i], &measured[0].columns[i]))
+                .map(|(i, what)| figure(what, &alternative.columns[i], &measured[0].columns[i]))
                 .collect(),
         };
         Self { title, rows: measured.iter().map(row).collect(), notes }

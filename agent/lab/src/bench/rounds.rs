@@ -1,6 +1,6 @@
 //! MPC rounds, start time and memory: a real MPyC program among three parties on three hosts.
 //!
-//! A new candidate is a function that says how one party is started, and a line in [`BACKENDS`].
+//! A new alternative is a function that says how one party is started, and a line in [`BACKENDS`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ use super::session;
 pub(super) const PARTIES: [&str; 3] = ["alice", "bob", "carol"];
 const PROGRAM: &str = include_str!("../../programs/rounds.py");
 /// How long a run may take to connect, and then to its end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 const COLUMNS: [&str; 3] = ["µs per round", "start ms", "MB per process"];
 
 /// Where the three are.
@@ -228,7 +228,7 @@ fn watch(parties: &mut [Process], begun: f64, path: Option<&str>) -> Result<[f64
         let right = links.iter().flat_map(Links::values).all(|path| path == wanted);
         ensure!(right, "not all links go over {wanted}: {links:?}");
     }
-    parties.iter_mut().try_for_each(|party| party.end(PATIENCE))?;
+    parties.iter_mut().try_for_each(|party| party.end(START_TIMEOUT))?;
     Ok([median(rounds.into_iter()), (connected - begun) * 1e3, megabytes])
 }
 
@@ -247,7 +247,7 @@ type Links = BTreeMap<String, String>;
 /// those about links are kept.
 fn answer<T: for<'de> Deserialize<'de>>(party: &Process, links: &mut Links) -> Result<T> {
     loop {
-        let mut line = party.line(PATIENCE)?;
+        let mut line = party.line(START_TIMEOUT)?;
         match serde_json::from_str(&line) {
             Ok(Event::Output { line: inner }) => line = inner,
             Ok(Event::Link { party, path }) => drop(links.insert(party, path)),

@@ -14,7 +14,7 @@ use super::rounds::{PARTIES, Site};
 /// Where the hub serves.
 const HUB_PORT: u16 = 4848;
 /// How long the hub may take to start.
-const PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn config(site: &Site, host: &Host) -> Result<PathBuf> {
     Ok(site.state.of(host.name())?.join("config.toml"))
@@ -34,7 +34,7 @@ pub(super) fn prepare(site: &Site) -> Result<Vec<Process>> {
     let mut hub = hub_host.command(&binary);
     hub.arg("--state").arg(&hub_state).args(["hub", "--listen", &hub_address]);
     let hub = Process::start(hub, "the hub")?;
-    hub_host.wait_for(HUB_PORT, PATIENCE)?;
+    hub_host.wait_for(HUB_PORT, START_TIMEOUT)?;
     for host in &site.hosts {
         let state = site.state.of(host.name())?;
         let token = authority(&["token", "--name", host.name(), "--hub", &hub_address])?;

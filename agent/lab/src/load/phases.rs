@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use super::crowd::Crowd;
+use super::client::Client;
+use super::clients::Clients;
 use super::report::{Limit, Report, Times};
-use super::seat::Seat;
 use super::{Hub, Over, progress};
 
 /// Parties that arrive at the same time, and after the restart. All of them at once would be more
@@ -31,21 +31,21 @@ const MOVES: u32 = 100;
 const STRANGERS: usize = 2000;
 const STRANGE_ADDRESSES: usize = 50;
 
-type Seats = Arc<Vec<Seat>>;
+type ConnectedClients = Arc<Vec<Client>>;
 
 /// Runs all phases.
 pub(super) async fn all(
     state: &TempState,
     mut hub: Hub,
-    crowd: Crowd,
+    clients: Clients,
     phase: Duration,
 ) -> Result<Report> {
-    let (count, crowd) = (crowd.members.len(), Arc::new(crowd));
-    let over = if crowd.over == Over::Udp { "QUIC" } else { "TLS on TCP" };
+    let (count, clients) = (clients.members.len(), Arc::new(clients));
+    let over = if clients.over == Over::Udp { "QUIC" } else { "TLS on TCP" };
     let mut report = Report { parties: count, over, ..Report::default() };
     report.hub_mb_empty = hub.process.peak_megabytes()?;
     progress("the parties arrive");
-    let seats = arrive(&hub, &crowd, &mut report).await?;
+    let connected = arrive(&hub, &clients, &mut report).await?;
     report.hub_mb_full = hub.process.peak_megabytes()?;
     report.hub_kb_per_party = (report.hub_mb_full - report.hub_mb_empty) * 1000.0 / count as f64;
     let (begun, cpu) = (Instant::now(), hub.process.cpu_seconds()?);
@@ -57,59 +57,63 @@ pub(super) async fn all(
     report.hub_cpu_at_rest = used(begun, cpu)?;
     let (begun, cpu) = (Instant::now(), hub.process.cpu_seconds()?);
     progress("they look each other up and move");
-    (report.look_up, report.push, report.unanswered) = work(&crowd, &seats, phase).await?;
+    (report.look_up, report.push, report.unanswered) = work(&clients, &connected, phase).await?;
     report.hub_cpu_at_work = used(begun, cpu)?;
     progress("strangers come");
-    report.connect_among_strangers = among_strangers(&crowd, hub.port).await?;
+    report.connect_among_strangers = among_strangers(&clients, hub.port).await?;
     progress("one party and one address want too much");
-    limits(&crowd, hub.port, &mut report).await;
-    for (member, seat) in seats.iter().enumerate().step_by(97) {
-        let peer = &crowd.members[crowd.peer(member)].name;
-        report.lost += usize::from(seat.look_up(peer).await.is_err());
+    limits(&clients, hub.port, &mut report).await;
+    for (member, client) in connected.iter().enumerate().step_by(97) {
+        let peer = &clients.members[clients.peer(member)].name;
+        report.lost += usize::from(client.look_up(peer).await.is_err());
     }
     let port = hub.port;
     drop(hub);
-    drop(seats);
+    drop(connected);
     progress("the hub is killed, and all come back");
     hub = Hub::start(state, port)?;
-    come_back(&crowd, port, &mut report).await?;
+    come_back(&clients, port, &mut report).await?;
     report.hub_mb_in_the_end = hub.process.peak_megabytes()?;
     Ok(report)
 }
 
-async fn arrive(hub: &Hub, crowd: &Arc<Crowd>, report: &mut Report) -> Result<Seats> {
+async fn arrive(
+    hub: &Hub,
+    clients: &Arc<Clients>,
+    report: &mut Report,
+) -> Result<ConnectedClients> {
     let (begun, cpu) = (Instant::now(), hub.process.cpu_seconds()?);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut arriving = JoinSet::new();
-    for member in 0..crowd.members.len() {
+    for member in 0..clients.members.len() {
         let place = Arc::clone(&places).acquire_owned().await?;
-        let (crowd, port) = (Arc::clone(crowd), hub.port);
+        let (clients, port) = (Arc::clone(clients), hub.port);
         arriving.spawn(async move {
             let begun = Instant::now();
-            let (seat, attempts) = patiently(&crowd, member, port).await;
+            let (client, attempts) = patiently(&clients, member, port).await;
             drop(place);
-            (member, seat, begun.elapsed(), attempts)
+            (member, client, begun.elapsed(), attempts)
         });
     }
     let mut arrived = arriving.join_all().await;
     let took = begun.elapsed().as_secs_f64();
-    let count = crowd.members.len() as f64;
+    let count = clients.members.len() as f64;
     report.connects_per_second = count / took;
     report.hub_cpu_ms_per_connect = (hub.process.cpu_seconds()? - cpu) * 1000.0 / count;
     report.connect = Times::new(arrived.iter().map(|(_, _, time, _)| *time).collect());
     report.connect_attempts = arrived.iter().map(|(.., attempts)| attempts).sum();
     arrived.sort_by_key(|(member, ..)| *member);
-    let seats: Result<Vec<_>> = arrived.into_iter().map(|(_, seat, ..)| seat).collect();
-    Ok(Arc::new(seats.context("somebody could not connect")?))
+    let connected: Result<Vec<_>> = arrived.into_iter().map(|(_, client, ..)| client).collect();
+    Ok(Arc::new(connected.context("somebody could not connect")?))
 }
 
 /// Lets a party arrive, in several attempts where it must be; how many it took.
-async fn patiently(crowd: &Crowd, member: usize, port: u16) -> (Result<Seat>, usize) {
+async fn patiently(clients: &Clients, member: usize, port: u16) -> (Result<Client>, usize) {
     let mut attempts = 1;
     loop {
-        let seat = crowd.arrive(member, port).await;
-        if seat.is_ok() || attempts == ATTEMPTS {
-            return (seat, attempts);
+        let client = clients.arrive(member, port).await;
+        if client.is_ok() || attempts == ATTEMPTS {
+            return (client, attempts);
         }
         attempts += 1;
     }
@@ -117,28 +121,32 @@ async fn patiently(crowd: &Crowd, member: usize, port: u16) -> (Result<Seat>, us
 
 /// Look-ups and moves at a steady pace, whether the answers come in time or not; what came to
 /// nothing is counted.
-async fn work(crowd: &Arc<Crowd>, seats: &Seats, phase: Duration) -> Result<(Times, Times, usize)> {
+async fn work(
+    clients: &Arc<Clients>,
+    connected: &ConnectedClients,
+    phase: Duration,
+) -> Result<(Times, Times, usize)> {
     let steps = u32::try_from(phase.as_millis())? * (LOOK_UPS + MOVES) / 1000;
     let mut ticks = interval(phase / steps);
     let mut running = JoinSet::new();
     for step in 0..steps {
         ticks.tick().await;
-        let (crowd, seats) = (Arc::clone(crowd), Arc::clone(seats));
+        let (clients, connected) = (Arc::clone(clients), Arc::clone(connected));
         // A prime goes around so that nobody is asked twice in a while.
-        let member = step as usize * 7919 % seats.len();
+        let member = step as usize * 7919 % connected.len();
         let moves = step % ((LOOK_UPS + MOVES) / MOVES) == 0;
         running.spawn(async move {
-            let (peer, seat) = (crowd.peer(member), &seats[member]);
+            let (peer, client) = (clients.peer(member), &connected[member]);
             if !moves {
                 return Ok::<_, anyhow::Error>((
                     moves,
-                    seat.look_up(&crowd.members[peer].name).await?,
+                    client.look_up(&clients.members[peer].name).await?,
                 ));
             }
-            let told = seat.expect(&crowd.members[peer].name);
+            let told = client.expect(&clients.members[peer].name);
             let begun = Instant::now();
             let port = u16::try_from(step % 60_000)? + 2;
-            seats[peer].announce(Crowd::candidate(peer, port)).await?;
+            connected[peer].announce(Clients::address(peer, port)).await?;
             Ok((moves, timeout(Duration::from_secs(30), told).await?? - begun))
         });
     }
@@ -150,7 +158,7 @@ async fn work(crowd: &Arc<Crowd>, seats: &Seats, phase: Duration) -> Result<(Tim
 }
 
 /// Parties that arrive while strangers do what they can.
-async fn among_strangers(crowd: &Arc<Crowd>, port: u16) -> Result<Times> {
+async fn among_strangers(clients: &Arc<Clients>, port: u16) -> Result<Times> {
     let mut strangers = JoinSet::new();
     for number in 0..STRANGERS {
         let [.., low] = (number % STRANGE_ADDRESSES + 1).to_be_bytes();
@@ -158,11 +166,11 @@ async fn among_strangers(crowd: &Arc<Crowd>, port: u16) -> Result<Times> {
     }
     sleep(Duration::from_secs(2)).await;
     let mut times = Vec::new();
-    for member in (0..crowd.members.len()).step_by(crowd.members.len() / 200) {
+    for member in (0..clients.members.len()).step_by(clients.members.len() / 200) {
         let begun = Instant::now();
-        let (seat, _) = patiently(crowd, member, port).await;
+        let (client, _) = patiently(clients, member, port).await;
         times.push(begun.elapsed());
-        drop(seat.context("strangers keep parties out")?);
+        drop(client.context("strangers keep parties out")?);
     }
     Ok(Times::new(times))
 }
@@ -182,46 +190,46 @@ async fn loiter(from: Ipv4Addr, port: u16) {
     }
 }
 
-async fn limits(crowd: &Arc<Crowd>, port: u16, report: &mut Report) {
-    let several = |number: usize| (0, Crowd::home(crowd.members.len() + number * 100));
-    report.one_party = fill(crowd, port, (0..40).map(several)).await;
+async fn limits(clients: &Arc<Clients>, port: u16, report: &mut Report) {
+    let several = |number: usize| (0, Clients::home(clients.members.len() + number * 100));
+    report.one_party = fill(clients, port, (0..40).map(several)).await;
     let crowded = |number: usize| (number, Ipv4Addr::new(127, 99, 9, 9));
-    report.one_address = fill(crowd, port, (0..600).map(crowded)).await;
+    report.one_address = fill(clients, port, (0..600).map(crowded)).await;
 }
 
 /// Lets these parties arrive from these addresses, one after the other; all leave in the end.
 async fn fill(
-    crowd: &Arc<Crowd>,
+    clients: &Arc<Clients>,
     port: u16,
     who: impl Iterator<Item = (usize, Ipv4Addr)>,
 ) -> Limit {
-    let (mut limit, mut seats) = (Limit::default(), Vec::new());
+    let (mut limit, mut connected) = (Limit::default(), Vec::new());
     for (member, from) in who {
         limit.tried += 1;
-        match crowd.arrive_from(member, from, port).await {
-            Ok(seat) => seats.push(seat),
+        match clients.arrive_from(member, from, port).await {
+            Ok(client) => connected.push(client),
             Err(error) => limit.reason = error.root_cause().to_string(),
         }
     }
-    limit.let_in = seats.len();
+    limit.let_in = connected.len();
     limit
 }
 
 /// All parties, as many at once as can be, each again and again until it is there.
-async fn come_back(crowd: &Arc<Crowd>, port: u16, report: &mut Report) -> Result<()> {
+async fn come_back(clients: &Arc<Clients>, port: u16, report: &mut Report) -> Result<()> {
     let (begun, attempts) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
     let places = Arc::new(Semaphore::new(RUSH));
     let mut coming = JoinSet::new();
-    for member in 0..crowd.members.len() {
-        let (crowd, attempts) = (Arc::clone(crowd), Arc::clone(&attempts));
+    for member in 0..clients.members.len() {
+        let (clients, attempts) = (Arc::clone(clients), Arc::clone(&attempts));
         let places = Arc::clone(&places);
         coming.spawn(async move {
             let mut pause = Duration::from_millis(250);
             loop {
                 attempts.fetch_add(1, Ordering::Relaxed);
                 let place = places.acquire().await;
-                if let Ok(seat) = crowd.arrive(member, port).await {
-                    return seat;
+                if let Ok(client) = clients.arrive(member, port).await {
+                    return client;
                 }
                 drop(place);
                 // As different as the parties are.
@@ -230,10 +238,10 @@ async fn come_back(crowd: &Arc<Crowd>, port: u16, report: &mut Report) -> Result
             }
         });
     }
-    let seats = timeout(Duration::from_secs(300), coming.join_all()).await;
-    let seats = seats.context("not everybody comes back after a restart")?;
+    let connected = timeout(Duration::from_secs(300), coming.join_all()).await;
+    let connected = connected.context("not everybody comes back after a restart")?;
     report.seconds_until_all_are_back = begun.elapsed().as_secs_f64();
     report.attempts_until_all_are_back = attempts.load(Ordering::Relaxed);
-    drop(seats);
+    drop(connected);
     Ok(())
 }

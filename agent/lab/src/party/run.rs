@@ -12,7 +12,7 @@ use super::processes::Process;
 use crate::LabError;
 
 /// How often a process is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Standard output and standard error.
 const OUTPUTS: u8 = 2;
@@ -202,7 +202,7 @@ impl Run {
             match status {
                 Some(status) if self.lock().closed == OUTPUTS => return Ok(status),
                 _ if begun.elapsed() > limit => return Err(self.error("does not end")),
-                _ => thread::sleep(LOOK_EVERY),
+                _ => thread::sleep(POLL_INTERVAL),
             }
         }
     }

@@ -17,7 +17,7 @@ const UNDER_WAY: usize = 2000;
 /// How many packets are read before the clock is looked at again.
 const AT_ONCE: usize = 64;
 /// More than an interface sends in a packet.
-const LONGEST: usize = 4096;
+const MAX_PACKET_BYTES: usize = 4096;
 
 /// One direction: packets and when they are due. None overtakes another, so that one is late whose
 /// predecessor is.
@@ -28,15 +28,15 @@ struct Direction {
 
 /// Carries packets until the other end of `stop` is closed.
 pub(super) fn carry(taps: &[File; 2], stop: &OwnedFd, wan: &Mutex<Wan>) {
-    let setting = || wan.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let seed = setting().seed;
+    let environment = || wan.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let seed = environment().seed;
     let mut directions = [0, 1].map(|side| Direction {
         under_way: VecDeque::new(),
         random: Rng::with_seed(seed.wrapping_mul(2).wrapping_add(side)),
     });
-    let mut piece = [0; LONGEST];
+    let mut piece = [0; MAX_PACKET_BYTES];
     while let Ok(true) = wait(taps, stop, &directions) {
-        let wan = setting();
+        let wan = environment();
         for (side, direction) in directions.iter_mut().enumerate() {
             direction.take(&taps[side], &wan, &mut piece);
             direction.deliver(&taps[1 - side]);

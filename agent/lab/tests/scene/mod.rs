@@ -16,7 +16,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mpyc-party-lab");
 /// Far longer than anything here takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// What passes, passes within a thousandth of this.
-pub(crate) const SILENCE: Duration = Duration::from_millis(300);
+pub(crate) const SILENCE_TIME: Duration = Duration::from_millis(300);
 /// Where the socket inside is bound.
 pub(crate) const INSIDE: u16 = 5000;
 
@@ -73,12 +73,12 @@ pub(crate) fn receive(socket: &UdpSocket) -> Option<SocketAddr> {
 }
 
 pub(crate) fn hears_nothing(socket: &UdpSocket) {
-    assert_eq!(receive_within(socket, SILENCE), None, "something came through");
+    assert_eq!(receive_within(socket, SILENCE_TIME), None, "something came through");
 }
 
 /// A TCP connection from a host to this address opens, or does not for a while.
 pub(crate) fn connects(from: &Host, to: SocketAddr, expected: bool) -> bool {
-    let limit = if expected { LIMIT } else { SILENCE };
+    let limit = if expected { LIMIT } else { SILENCE_TIME };
     let script = format!("exec 3<> /dev/tcp/{}/{}", to.ip(), to.port());
     let seconds = limit.as_secs_f64().to_string();
     let tried = from

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its part of it")]
 
-mod deeds;
+mod behaviours;
 mod strangers;
 pub(crate) mod wire;
 
@@ -29,7 +29,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-pub(crate) use deeds::{Deed, Deeds};
+pub(crate) use behaviours::{Behaviour, Behaviours};
 use strangers::Strangers;
 
 /// What it says in place of an honest answer to this party.
@@ -37,7 +37,7 @@ type Tongue = Box<dyn Fn(&PartyName, Answer) -> Vec<Answer> + Send + Sync>;
 
 /// A false hub; it ends when this is dropped.
 pub(crate) struct FalseHub {
-    pub(crate) deeds: Arc<Deeds>,
+    pub(crate) behaviours: Arc<Behaviours>,
     shared: Arc<Shared>,
     runtime: Option<Runtime>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct FalseHub {
 struct Shared {
     identity: Identity,
     tongue: Tongue,
-    deeds: Arc<Deeds>,
+    behaviours: Arc<Behaviours>,
     strangers: Arc<Strangers>,
     impostor: Mutex<Option<Identity>>,
     state: Mutex<State>,
@@ -68,7 +68,7 @@ impl FalseHub {
     pub(crate) fn instead(
         network: &mut Network,
         tongue: impl Fn(&PartyName, Answer) -> Vec<Answer> + Send + Sync + 'static,
-        deeds: Deeds,
+        behaviours: Behaviours,
     ) -> Result<Self> {
         network.kill_hub();
         let port = network.hub_address().port();
@@ -84,16 +84,16 @@ impl FalseHub {
             calls: HashMap::new(),
             next: 0,
         };
-        let (tongue, deeds) = (Box::new(tongue), Arc::new(deeds));
-        let (state, told) = (Mutex::new(state), Arc::clone(&deeds));
+        let (tongue, behaviours) = (Box::new(tongue), Arc::new(behaviours));
+        let (state, told) = (Mutex::new(state), Arc::clone(&behaviours));
         let (strangers, impostor) = Default::default();
-        let shared = Shared { identity, tongue, deeds: told, strangers, impostor, state };
+        let shared = Shared { identity, tongue, behaviours: told, strangers, impostor, state };
         let shared = Arc::new(shared);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         listener.set_nonblocking(true)?;
         runtime.spawn(Arc::clone(&shared).serve(listener));
-        Ok(Self { deeds, shared, runtime: Some(runtime) })
+        Ok(Self { behaviours, shared, runtime: Some(runtime) })
     }
 }
 
@@ -244,7 +244,7 @@ impl Shared {
         }
         let (mut from_one, mut to_one) = split(secure.stream);
         let (mut from_other, mut to_other) = split(other.stream);
-        let (mut there, mut back) = (self.deeds.hand(), self.deeds.hand());
+        let (mut there, mut back) = (self.behaviours.hand(), self.behaviours.hand());
         // One that breaks takes the other with it, and both ends see a cut.
         let _ = tokio::try_join!(
             there.pass(&mut from_one, &mut to_other),

@@ -14,7 +14,7 @@ use mpyc_party_transport::{Expect, Identity, Protocol, connect, now};
 use tokio::net::TcpSocket;
 
 use super::Over;
-use super::seat::{Line, Seat};
+use super::client::{Client, Connection};
 
 /// The size of a roster.
 const ROSTER: usize = 5;
@@ -31,13 +31,13 @@ pub(super) struct Member {
 }
 
 /// All parties, and the UDP sockets at their addresses.
-pub(super) struct Crowd {
+pub(super) struct Clients {
     pub(super) members: Vec<Member>,
     pub(super) over: Over,
     sockets: Vec<OnceLock<Endpoint>>,
 }
 
-impl Crowd {
+impl Clients {
     /// Makes certificates for `count` parties.
     pub(super) fn enrol(authority: &Authority, count: usize, over: Over) -> Result<Self> {
         let name = |number: usize| Ok(format!("p{number}").parse::<PartyName>()?);
@@ -71,8 +71,8 @@ impl Crowd {
     }
 
     /// Connects party `member` to the hub on `port` and announces it as a new instance.
-    pub(super) async fn arrive(&self, member: usize, port: u16) -> Result<Seat> {
-        let line = match self.over {
+    pub(super) async fn arrive(&self, member: usize, port: u16) -> Result<Client> {
+        let connection = match self.over {
             Over::Tcp => self.over_tcp(member, Self::home(member), port).await?,
             Over::Udp => {
                 let socket = &self.sockets[member / NEIGHBOURS];
@@ -86,7 +86,7 @@ impl Crowd {
                 self.over_udp(member, endpoint, port).await?
             }
         };
-        self.seat(member, line).await
+        self.client(member, connection).await
     }
 
     /// The same from an address of one's choice.
@@ -95,28 +95,28 @@ impl Crowd {
         member: usize,
         from: Ipv4Addr,
         port: u16,
-    ) -> Result<Seat> {
-        let line = match self.over {
+    ) -> Result<Client> {
+        let connection = match self.over {
             Over::Tcp => self.over_tcp(member, from, port).await?,
             Over::Udp => {
                 let endpoint = Endpoint::on(UdpSocket::bind((from, 0))?)?;
                 self.over_udp(member, &endpoint, port).await?
             }
         };
-        self.seat(member, line).await
+        self.client(member, connection).await
     }
 
-    async fn seat(&self, member: usize, line: Line) -> Result<Seat> {
-        Seat::take(line, &self.members[member], Self::candidate(member, 1)).await
+    async fn client(&self, member: usize, connection: Connection) -> Result<Client> {
+        Client::take(connection, &self.members[member], Self::address(member, 1)).await
     }
 
     /// Where a party says that it is reached, on a port of its choice.
-    pub(super) fn candidate(member: usize, port: u16) -> Address {
+    pub(super) fn address(member: usize, port: u16) -> Address {
         let [.., b, c, d] = member.to_be_bytes();
         Address::new("tcp", SocketAddr::from(([10, b, c, d], port)))
     }
 
-    async fn over_tcp(&self, member: usize, from: Ipv4Addr, port: u16) -> Result<Line> {
+    async fn over_tcp(&self, member: usize, from: Ipv4Addr, port: u16) -> Result<Connection> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind((from, 0).into())?;
@@ -124,15 +124,15 @@ impl Crowd {
         let identity = &self.members[member].identity;
         let name = Tag::hub(&identity.root().fingerprint).server_name();
         let secure = connect(tcp, identity, Protocol::Hub, &Expect::Hub, &name).await?;
-        Ok(Line { secure, quic: None })
+        Ok(Connection { secure, quic: None })
     }
 
-    async fn over_udp(&self, member: usize, endpoint: &Endpoint, port: u16) -> Result<Line> {
+    async fn over_udp(&self, member: usize, endpoint: &Endpoint, port: u16) -> Result<Connection> {
         let identity = &self.members[member].identity;
         let name = Tag::hub(&identity.root().fingerprint).server_name();
         let hub = (Ipv4Addr::LOCALHOST, port).into();
         let expect = Expect::Hub;
         let quic = endpoint.connect(hub, identity, Protocol::Hub, &expect, &name).await?;
-        Ok(Line { secure: quic.open(Protocol::Hub).await?, quic: Some(quic) })
+        Ok(Connection { secure: quic.open(Protocol::Hub).await?, quic: Some(quic) })
     }
 }

@@ -1,7 +1,7 @@
 //! What carries a connection from one host to another: nothing but TCP, our link over each path,
 //! stunnel, Nebula.
 //!
-//! A new candidate is a function here and a line in a list of [`Candidate`]s.
+//! A new alternative is a function here and a line in a list of [`Alternative`]s.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,8 +22,8 @@ use super::meeting::{FAR, NEAR};
 use super::process::{Process, pinned};
 use super::traffic::Address;
 
-/// How long a carrier may take to come up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a tunnel may take to come up.
+pub(crate) const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Debian's stunnel; on other systems the name has no number.
 const STUNNEL: [&str; 2] = ["/usr/bin/stunnel4", "/usr/bin/stunnel"];
@@ -34,7 +34,7 @@ pub(crate) struct Site {
     pub(crate) far: Host,
     pub(crate) hub: Host,
     pub(crate) state: TempState,
-    /// How many carriers were set up.
+    /// How many alternatives were set up.
     pub(crate) count: AtomicU32,
 }
 
@@ -61,7 +61,7 @@ impl Site {
 
 /// A connection's way: the driver dials `dial` on the near host, and what `processes` there are
 /// carry it to `serve` on the far one.
-pub(crate) struct Carrier {
+pub(crate) struct Tunnel {
     pub(crate) dial: Address,
     pub(crate) serve: Address,
     pub(crate) processes: Vec<Process>,
@@ -69,51 +69,51 @@ pub(crate) struct Carrier {
     pub(crate) begun: Instant,
 }
 
-/// A candidate: its name, and how it is set up; `None` if it cannot be had here, for the reason in
+/// A alternative: its name, and how it is set up; `None` if it cannot be had here, for the reason in
 /// the list.
-pub(crate) struct Candidate {
+pub(crate) struct Alternative {
     pub(crate) name: &'static str,
-    pub(crate) set_up: fn(&Site) -> Result<Option<Carrier>>,
+    pub(crate) set_up: fn(&Site) -> Result<Option<Tunnel>>,
     pub(crate) absent: &'static str,
 }
 
-/// A candidate that can always be had.
+/// A alternative that can always be had.
 pub(crate) const fn always(
     name: &'static str,
-    set_up: fn(&Site) -> Result<Option<Carrier>>,
-) -> Candidate {
-    Candidate { name, set_up, absent: "" }
+    set_up: fn(&Site) -> Result<Option<Tunnel>>,
+) -> Alternative {
+    Alternative { name, set_up, absent: "" }
 }
 
 /// Plain TCP.
-pub(crate) const PLAIN: Candidate = always("plain TCP", plain);
+pub(crate) const PLAIN: Alternative = always("plain TCP", plain);
 /// TLS over TCP, and nothing that outlives it.
-pub(crate) const BARE: Candidate = always("TLS alone", |site| ours(site, Over::Tcp, true));
+pub(crate) const BARE: Alternative = always("TLS alone", |site| ours(site, Over::Tcp, true));
 /// Our link over TCP.
-pub(crate) const LINK: Candidate = always("our link", |site| ours(site, Over::Tcp, false));
+pub(crate) const LINK: Alternative = always("our link", |site| ours(site, Over::Tcp, false));
 /// Our link over QUIC, after an introduction.
-pub(crate) const QUIC: Candidate = always("our link, QUIC", |site| ours(site, Over::Quic, false));
+pub(crate) const QUIC: Alternative = always("our link, QUIC", |site| ours(site, Over::Quic, false));
 /// What is relayed, and nothing that outlives it.
-pub(crate) const BARE_RELAY: Candidate =
+pub(crate) const BARE_RELAY: Alternative =
     always("relayed TLS alone", |site| ours(site, Over::Relay, true));
 /// Our link through a hub.
-pub(crate) const RELAY: Candidate =
+pub(crate) const RELAY: Alternative =
     always("our link, relayed", |site| ours(site, Over::Relay, false));
 /// stunnel, as we are: mutual TLS 1.3.
-pub(crate) const STUNNEL_TLS: Candidate = Candidate {
+pub(crate) const STUNNEL_TLS: Alternative = Alternative {
     name: "stunnel",
     set_up: stunnel,
     absent: "is not installed (apt-get install stunnel4)",
 };
 
-fn plain(site: &Site) -> Result<Option<Carrier>> {
+fn plain(site: &Site) -> Result<Option<Tunnel>> {
     let address = Address::Tcp(site.far.socket(site.far.free_port()?));
     let (dial, serve, begun) = (address.clone(), address, Instant::now());
-    Ok(Some(Carrier { dial, serve, processes: Vec::new(), begun }))
+    Ok(Some(Tunnel { dial, serve, processes: Vec::new(), begun }))
 }
 
 /// A network with the two as parties; with a hub where the path needs one.
-fn ours(site: &Site, over: Over, bare: bool) -> Result<Option<Carrier>> {
+fn ours(site: &Site, over: Over, bare: bool) -> Result<Option<Tunnel>> {
     let path = over.to_possible_value().context("every path has a name")?;
     let home = site.fresh(path.get_name())?;
     let authority = Authority::init(&home.join("ca"), &"bench".parse()?, None, now())?;
@@ -125,7 +125,7 @@ fn ours(site: &Site, over: Over, bare: bool) -> Result<Option<Carrier>> {
         let mut command = site.hub.command(this_program()?);
         command.arg("hub").arg(home.join("ca")).arg(at.to_string());
         let hub = Process::start(command, "the hub")?;
-        hub.line(PATIENCE)?;
+        hub.line(SETUP_TIMEOUT)?;
         processes.push(hub);
         at
     };
@@ -140,16 +140,16 @@ fn ours(site: &Site, over: Over, bare: bool) -> Result<Option<Carrier>> {
         command.args(["--over", path.get_name()]);
         command.args(bare.then_some("--bare"));
         let process = Process::start(command, format!("the {end} end of our link"))?;
-        process.line(PATIENCE)?;
+        process.line(SETUP_TIMEOUT)?;
         processes.push(process);
         inside.push(Address::Unix(socket));
     }
     let [dial, serve] = <[Address; 2]>::try_from(inside).ok().context("a link has two ends")?;
-    Ok(Some(Carrier { dial, serve, processes, begun }))
+    Ok(Some(Tunnel { dial, serve, processes, begun }))
 }
 
 /// Mutual TLS 1.3 with the cipher that our link chooses on the same processor.
-fn stunnel(site: &Site) -> Result<Option<Carrier>> {
+fn stunnel(site: &Site) -> Result<Option<Tunnel>> {
     let Some(program) = STUNNEL.into_iter().find(|path| fs::exists(path).unwrap_or(false)) else {
         return Ok(None);
     };
@@ -165,11 +165,11 @@ fn stunnel(site: &Site) -> Result<Option<Carrier>> {
         let mut command = pinned(host, side, program);
         command.arg(configuration);
         let process = Process::start(command, "stunnel")?;
-        host.wait_for(from.port(), PATIENCE)?;
+        host.wait_for(from.port(), SETUP_TIMEOUT)?;
         Ok(process)
     });
     let processes = processes.collect::<Result<_>>()?;
-    Ok(Some(Carrier { dial: Address::Tcp(dial), serve: Address::Tcp(serve), processes, begun }))
+    Ok(Some(Tunnel { dial: Address::Tcp(dial), serve: Address::Tcp(serve), processes, begun }))
 }
 
 fn stunnel_configuration(

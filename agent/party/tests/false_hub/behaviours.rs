@@ -8,14 +8,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Longer than a link may be silent before it is suspect.
 const LATE: Duration = Duration::from_secs(4);
-/// At most so many pieces of a direction pass between two deeds.
+/// At most so many pieces of a direction pass between two of them.
 const PIECES: u64 = 24;
 /// So much of the beginning of a direction is said again later.
 const MEMORY: usize = 256 * 1024;
 
 /// One kind of malice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum Behaviour {
     /// Changes one bit.
     Flip,
     /// Loses a piece.
@@ -37,8 +37,8 @@ pub(crate) enum Deed {
 }
 
 /// What a relay does, how often it still may, and what it has heard.
-pub(crate) struct Deeds {
-    deed: Option<Deed>,
+pub(crate) struct Behaviours {
+    behaviour: Option<Behaviour>,
     left: AtomicU32,
     done: AtomicU32,
     random: AtomicU64,
@@ -46,16 +46,16 @@ pub(crate) struct Deeds {
     heard: Option<Mutex<Vec<u8>>>,
 }
 
-impl Deeds {
+impl Behaviours {
     /// An honest relay.
     pub(crate) fn none() -> Self {
         let (left, done, random, relentless) = Default::default();
-        Self { deed: None, left, done, random, relentless, heard: None }
+        Self { behaviour: None, left, done, random, relentless, heard: None }
     }
 
     /// A relay that does this, once it is [`Self::allow`]ed to.
-    pub(crate) fn of(deed: Deed) -> Self {
-        Self { deed: Some(deed), random: AtomicU64::new(1), ..Self::none() }
+    pub(crate) fn of(behaviour: Behaviour) -> Self {
+        Self { behaviour: Some(behaviour), random: AtomicU64::new(1), ..Self::none() }
     }
 
     /// An honest relay that remembers all that it passes on.
@@ -63,12 +63,12 @@ impl Deeds {
         Self { heard: Some(Mutex::default()), ..Self::none() }
     }
 
-    /// It may do so many more of its deeds.
+    /// It may do so many more times what it does.
     pub(crate) fn allow(&self, count: u32) {
         self.left.store(count, Ordering::SeqCst);
     }
 
-    /// It does its deed to every piece.
+    /// It does that to every piece.
     pub(crate) fn without_end(&self) {
         self.relentless.store(true, Ordering::SeqCst);
         self.allow(u32::MAX);
@@ -97,24 +97,24 @@ impl Deeds {
     }
 
     /// Whether to do it now.
-    fn take(&self) -> Option<Deed> {
-        let deed = self.deed?;
+    fn take(&self) -> Option<Behaviour> {
+        let behaviour = self.behaviour?;
         let less = |left: u32| left.checked_sub(1);
         self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).ok()?;
         self.done.fetch_add(1, Ordering::SeqCst);
-        Some(deed)
+        Some(behaviour)
     }
 
     /// The hand for one direction of a pipe.
     pub(super) fn hand(self: &Arc<Self>) -> Hand {
         let wait = 1 + self.random(PIECES);
-        Hand { deeds: Arc::clone(self), wait, held: Vec::new(), said: Vec::new() }
+        Hand { behaviours: Arc::clone(self), wait, held: Vec::new(), said: Vec::new() }
     }
 }
 
 /// What passes on one direction of a pipe.
 pub(super) struct Hand {
-    deeds: Arc<Deeds>,
+    behaviours: Arc<Behaviours>,
     wait: u64,
     held: Vec<u8>,
     said: Vec<u8>,
@@ -134,10 +134,10 @@ impl Hand {
                 return to.shutdown().await;
             }
             let piece = &buffer[..length];
-            if let Some(heard) = &self.deeds.heard {
+            if let Some(heard) = &self.behaviours.heard {
                 heard.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(piece);
             }
-            if self.deeds.deed == Some(Deed::Repeat) && self.said.len() < MEMORY {
+            if self.behaviours.behaviour == Some(Behaviour::Repeat) && self.said.len() < MEMORY {
                 self.said.extend_from_slice(piece);
             }
             let Some(piece) = self.meddle(piece.to_vec()).await else { return to.shutdown().await };
@@ -150,22 +150,22 @@ impl Hand {
     async fn meddle(&mut self, mut piece: Vec<u8>) -> Option<Vec<u8>> {
         let held = std::mem::take(&mut self.held);
         self.wait -= 1;
-        let due = self.wait == 0 || self.deeds.relentless.load(Ordering::SeqCst);
-        let deed = if due { self.deeds.take() } else { None };
-        self.wait = if due { 1 + self.deeds.random(PIECES) } else { self.wait };
-        let at = usize::try_from(self.deeds.random(piece.len() as u64)).unwrap_or_default();
-        match deed {
+        let due = self.wait == 0 || self.behaviours.relentless.load(Ordering::SeqCst);
+        let behaviour = if due { self.behaviours.take() } else { None };
+        self.wait = if due { 1 + self.behaviours.random(PIECES) } else { self.wait };
+        let at = usize::try_from(self.behaviours.random(piece.len() as u64)).unwrap_or_default();
+        match behaviour {
             None => piece.extend(held),
-            Some(Deed::Flip) => piece[at] ^= 1 << self.deeds.random(8),
-            Some(Deed::Drop) => piece.clear(),
-            Some(Deed::Double) => piece.extend_from_within(..),
-            Some(Deed::Swap) => self.held = std::mem::take(&mut piece),
-            Some(Deed::Shorten) => piece.truncate(at),
-            Some(Deed::Insert) => {
+            Some(Behaviour::Flip) => piece[at] ^= 1 << self.behaviours.random(8),
+            Some(Behaviour::Drop) => piece.clear(),
+            Some(Behaviour::Double) => piece.extend_from_within(..),
+            Some(Behaviour::Swap) => self.held = std::mem::take(&mut piece),
+            Some(Behaviour::Shorten) => piece.truncate(at),
+            Some(Behaviour::Insert) => {
                 piece.splice(at..at, [0x17, 3, 3, 0, 2, 1, 2]);
             }
-            Some(Deed::Delay) => tokio::time::sleep(LATE).await,
-            Some(Deed::End | Deed::Repeat) => return None,
+            Some(Behaviour::Delay) => tokio::time::sleep(LATE).await,
+            Some(Behaviour::End | Behaviour::Repeat) => return None,
         }
         Some(piece)
     }

@@ -14,15 +14,15 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval_at, timeout};
 
-use super::crowd::Member;
+use super::clients::Member;
 
 /// How often a party speaks when there is nothing to say, as the real ones do.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Longer than any answer takes from a hub that is not lost.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection to the hub.
-pub(super) struct Line {
+pub(super) struct Connection {
     pub(super) secure: Secure,
     pub(super) quic: Option<quic::Connection>,
 }
@@ -31,7 +31,7 @@ pub(super) struct Line {
 type Waiting = Arc<Latch<Option<(PartyName, oneshot::Sender<Instant>)>>>;
 
 /// A party that is present; dropped, it leaves.
-pub(super) struct Seat {
+pub(super) struct Client {
     writer: Arc<Mutex<WriteHalf<SecureStream>>>,
     waiting: Waiting,
     tag: Tag,
@@ -41,10 +41,10 @@ pub(super) struct Seat {
     _tasks: JoinSet<()>,
 }
 
-impl Seat {
-    /// Announces `member` over `line`; fails with the hub's reason where it refuses.
-    pub(super) async fn take(line: Line, member: &Member, at: Address) -> Result<Self> {
-        let (reader, writer) = split(line.secure.stream);
+impl Client {
+    /// Announces `member` over `connection`; fails with the hub's reason where it refuses.
+    pub(super) async fn take(connection: Connection, member: &Member, at: Address) -> Result<Self> {
+        let (reader, writer) = split(connection.secure.stream);
         let (greeted, greeting) = oneshot::channel();
         let (writer, waiting) = (Arc::new(Mutex::new(writer)), Waiting::default());
         let mut tasks = JoinSet::new();
@@ -54,14 +54,15 @@ impl Seat {
         // Differs from all others, whatever else it is.
         instance.0[..8].copy_from_slice(&(Arc::as_ptr(&writer) as usize as u64).to_be_bytes());
         let (tag, others) = (member.tag, member.others.clone());
-        let (_quic, _tasks) = (line.quic, tasks);
-        let seat = Self { writer, waiting, tag, instance, others, _quic, _tasks };
-        seat.announce(at).await?;
-        seat.say(&Request::Watch { tag, parties: seat.others.clone() }).await?;
-        seat.say(&Request::Ping).await?;
-        let greeting = timeout(PATIENCE, greeting).await.context("the hub does not answer")?;
+        let (_quic, _tasks) = (connection.quic, tasks);
+        let client = Self { writer, waiting, tag, instance, others, _quic, _tasks };
+        client.announce(at).await?;
+        client.say(&Request::Watch { tag, parties: client.others.clone() }).await?;
+        client.say(&Request::Ping).await?;
+        let greeting =
+            timeout(ANSWER_TIMEOUT, greeting).await.context("the hub does not answer")?;
         greeting.context("the hub hung up")?.map_err(|reason| anyhow!(reason))?;
-        Ok(seat)
+        Ok(client)
     }
 
     async fn say(&self, request: &Request) -> Result<()> {
@@ -91,7 +92,7 @@ impl Seat {
         let told = self.expect(party);
         let asked = Instant::now();
         self.say(&Request::Watch { tag, parties: self.others.clone() }).await?;
-        let told = timeout(PATIENCE, told).await.context("no answer to a look-up")??;
+        let told = timeout(ANSWER_TIMEOUT, told).await.context("no answer to a look-up")??;
         Ok(told - asked)
     }
 }
