@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Longest DNS label (RFC 1035, section 2.3.4).
-const LONGEST: usize = 63;
+const MAX_LABEL_BYTES: usize = 63;
 
 /// Why a string is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,10 +21,11 @@ pub struct NameError(String);
 fn check(text: &str) -> Result<(), NameError> {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     let edges = !text.starts_with('-') && !text.ends_with('-');
-    if (1..=LONGEST).contains(&text.len()) && edges && text.bytes().all(inner) {
+    if (1..=MAX_LABEL_BYTES).contains(&text.len()) && edges && text.bytes().all(inner) {
         return Ok(());
     }
-    let shown: String = text.chars().filter(|c| !c.is_control()).take(LONGEST + 1).collect();
+    let shown: String =
+        text.chars().filter(|c| !c.is_control()).take(MAX_LABEL_BYTES + 1).collect();
     Err(NameError(shown))
 }
 

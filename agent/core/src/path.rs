@@ -3,9 +3,14 @@
 //! Both ends dial everything they know. Of the connections that come up the *controlling* end (the
 //! one whose name sorts first) takes one, and tells the other on it: that is the next link, and its
 //! *epoch* is higher than all before. As long as the link is on a worse path than might be had,
-//! dialling goes on beside it; a better path that opens makes the next link. A link whose beats are
-//! not answered is *suspect*: everything is dialled again, and the first connection replaces it.
-//! A worse path never replaces a good one.
+//! dialling goes on beside it; a better path that opens makes the next link. A link whose beats
+//! (heartbeats) are not answered is *suspect*: everything is dialled again, and the first connection
+//! replaces it. A worse path never replaces a good one.
+//!
+//! Kinds are tried best first, each a moment after the better one, as happy eyeballs (RFC 8305) does
+//! with address families. Attempts have a rate limit, and those at better kinds than the link's go on
+//! with an exponential backoff. That both ends dial at the same time is what opens NATs (hole
+//! punching).
 //!
 //! [`Paths`] is the machine behind it, one for each peer. It has no clock: the time comes in with
 //! each event.

@@ -29,13 +29,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use error::{Fenced, Refused, Violation};
-pub use frame::LARGEST_DATA;
-use frame::{ACK, DATA, END, HEAD, Head};
+pub use frame::MAX_DATA_BYTES;
+use frame::{ACK, DATA, END, HEAD_BYTES, Head};
 use incoming::Incoming;
 use replay::Replay;
 
 /// The window of a stream in bytes: 80 MB/s over a round trip of 50 ms.
-pub const WINDOW: usize = 4 * 1024 * 1024;
+pub const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// The number of a carrier: rises with every link of a pair and with every attempt on one.
 #[derive(
@@ -69,7 +69,7 @@ pub enum Received<'a> {
 /// A frame without data on its way into a carrier.
 struct Control {
     kind: u8,
-    bytes: [u8; HEAD],
+    bytes: [u8; HEAD_BYTES],
     sent: usize,
 }
 
@@ -99,7 +99,7 @@ impl Stream {
     /// A stream that keeps at most `window` bytes; both ends have the same window.
     #[must_use]
     pub fn new(window: usize) -> Self {
-        let window = window.max(replay::SMALLEST);
+        let window = window.max(replay::MIN_WINDOW_BYTES);
         Self {
             newest: None,
             carrier: Carrier::Gone,
@@ -209,8 +209,8 @@ impl Stream {
         match &mut self.control {
             None => self.replay.transmitted(length),
             Some(control) => {
-                control.sent = control.sent.saturating_add(length).min(HEAD);
-                if control.sent == HEAD {
+                control.sent = control.sent.saturating_add(length).min(HEAD_BYTES);
+                if control.sent == HEAD_BYTES {
                     self.end_sent |= control.kind == END;
                     self.control = None;
                 }
@@ -252,7 +252,7 @@ impl Stream {
             let Some(head) = Head::decode(rest).filter(|_| self.incoming.frame_left() == 0) else {
                 return Ok((done, Received::Nothing));
             };
-            done += HEAD;
+            done += HEAD_BYTES;
             match head.kind {
                 DATA => self.incoming.frame(head)?,
                 ACK | END if head.length > 0 => {

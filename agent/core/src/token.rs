@@ -18,15 +18,15 @@ use crate::key::{Fingerprint, PublicKey};
 use crate::name::NetworkName;
 
 /// What every token begins with.
-const PREFIX: &str = "mpyc1";
+const TEXT_PREFIX: &str = "mpyc1";
 /// Bytes of checksum at a token's end.
-const CHECKSUM: usize = 4;
+const CHECKSUM_BYTES: usize = 4;
 /// Bytes of length at a token's beginning: three, which are four whole characters.
-const LENGTH: usize = 3;
+const LENGTH_BYTES: usize = 3;
 /// The longest token, in bytes before encoding.
-const LONGEST: usize = 2048;
+const MAX_BODY_BYTES: usize = 2048;
 /// The most hubs in a token.
-pub const MOST_HUBS: usize = 8;
+pub const MAX_HUBS: usize = 8;
 
 /// What only the holder of a token knows.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Something else.
-    #[error("this is no enrolment token: one begins with «{PREFIX}»")]
+    #[error("this is no enrolment token: one begins with «{TEXT_PREFIX}»")]
     Foreign,
     /// The end is missing.
     #[error("the end of the token is missing: copy all of it")]
@@ -114,7 +114,7 @@ pub enum TokenError {
     #[error("the token has a typing mistake: copy it again")]
     Typo,
     /// Too many or too long hubs.
-    #[error("a token holds 1 to {MOST_HUBS} hubs of the form «host:port»")]
+    #[error("a token holds 1 to {MAX_HUBS} hubs of the form «host:port»")]
     Hubs,
 }
 
@@ -124,22 +124,24 @@ impl Token {
     /// # Errors
     /// When there are no hubs, too many, or they are too long.
     pub fn to_text(&self) -> Result<Zeroizing<String>, TokenError> {
-        let fine = (1..=MOST_HUBS).contains(&self.hubs.len())
+        let fine = (1..=MAX_HUBS).contains(&self.hubs.len())
             && self.hubs.iter().all(|hub| (3..=260).contains(&hub.len()) && hub.contains(':'));
         if !fine {
             return Err(TokenError::Hubs);
         }
         // One buffer of fixed size: a growing one would leave copies of the secret behind.
-        let mut bytes = Zeroizing::new([0; LENGTH + LONGEST + CHECKSUM]);
-        let body = postcard::to_slice(self, &mut bytes[LENGTH..LENGTH + LONGEST]);
+        let mut bytes = Zeroizing::new([0; LENGTH_BYTES + MAX_BODY_BYTES + CHECKSUM_BYTES]);
+        let body =
+            postcard::to_slice(self, &mut bytes[LENGTH_BYTES..LENGTH_BYTES + MAX_BODY_BYTES]);
         let length = body.map_err(|_| TokenError::Hubs)?.len();
-        bytes[..LENGTH].copy_from_slice(&length.to_be_bytes()[size_of::<usize>() - LENGTH..]);
-        let (end, whole) = (LENGTH + length, LENGTH + length + CHECKSUM);
+        bytes[..LENGTH_BYTES]
+            .copy_from_slice(&length.to_be_bytes()[size_of::<usize>() - LENGTH_BYTES..]);
+        let (end, whole) = (LENGTH_BYTES + length, LENGTH_BYTES + length + CHECKSUM_BYTES);
         let sum = checksum(&bytes[..end]);
         bytes[end..whole].copy_from_slice(&sum);
-        let length = PREFIX.len() + BASE64URL_NOPAD.encode_len(whole);
+        let length = TEXT_PREFIX.len() + BASE64URL_NOPAD.encode_len(whole);
         let mut text = Zeroizing::new(String::with_capacity(length));
-        text.push_str(PREFIX);
+        text.push_str(TEXT_PREFIX);
         BASE64URL_NOPAD.encode_append(&bytes[..whole], &mut text);
         Ok(text)
     }
@@ -149,14 +151,14 @@ impl Token {
     /// # Errors
     /// Tells a truncated token from a mistyped one and from something else.
     pub fn from_text(text: &str) -> Result<Self, TokenError> {
-        let body = text.trim().strip_prefix(PREFIX).ok_or(TokenError::Foreign)?;
+        let body = text.trim().strip_prefix(TEXT_PREFIX).ok_or(TokenError::Foreign)?;
         let header = body.get(..4).ok_or(TokenError::Truncated)?;
         let header = BASE64URL_NOPAD.decode(header.as_bytes()).map_err(|_| TokenError::Typo)?;
         let length = header.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-        if length > LONGEST {
+        if length > MAX_BODY_BYTES {
             return Err(TokenError::Typo);
         }
-        let whole = LENGTH + length + CHECKSUM;
+        let whole = LENGTH_BYTES + length + CHECKSUM_BYTES;
         match body.len().cmp(&BASE64URL_NOPAD.encode_len(whole)) {
             std::cmp::Ordering::Less => return Err(TokenError::Truncated),
             std::cmp::Ordering::Greater => return Err(TokenError::Trailing),
@@ -164,18 +166,18 @@ impl Token {
         }
         let bytes = BASE64URL_NOPAD.decode(body.as_bytes());
         let bytes = Zeroizing::new(bytes.map_err(|_| TokenError::Typo)?);
-        let (bytes, sum) = bytes.split_at(bytes.len() - CHECKSUM);
+        let (bytes, sum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
         if checksum(bytes) != sum {
             return Err(TokenError::Typo);
         }
-        match postcard::take_from_bytes(&bytes[LENGTH..]) {
+        match postcard::take_from_bytes(&bytes[LENGTH_BYTES..]) {
             Ok((token, [])) => Ok(token),
             _ => Err(TokenError::Foreign),
         }
     }
 }
 
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let digest = Sha256::digest(bytes);
     std::array::from_fn(|i| digest[i])
 }
@@ -205,10 +207,10 @@ mod tests {
         let text = token().to_text().unwrap();
         assert_eq!(Token::from_text("hello"), Err(TokenError::Foreign));
         assert_eq!(Token::from_text(&format!("{}x", *text)), Err(TokenError::Trailing));
-        for end in PREFIX.len()..text.len() {
+        for end in TEXT_PREFIX.len()..text.len() {
             assert_eq!(Token::from_text(&text[..end]), Err(TokenError::Truncated), "{end}");
         }
-        for at in PREFIX.len() + 4..text.len() {
+        for at in TEXT_PREFIX.len() + 4..text.len() {
             let mut wrong: Vec<u8> = text.bytes().collect();
             wrong[at] = if wrong[at] == b'A' { b'B' } else { b'A' };
             let wrong = String::from_utf8(wrong).unwrap();
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn hubs_are_bounded() {
-        for hubs in [vec![], vec!["h:1".to_owned(); MOST_HUBS + 1], vec!["host".to_owned()]] {
+        for hubs in [vec![], vec!["h:1".to_owned(); MAX_HUBS + 1], vec!["host".to_owned()]] {
             assert_eq!(Token { hubs, ..token() }.to_text(), Err(TokenError::Hubs));
         }
     }
@@ -246,7 +248,7 @@ mod tests {
         #[test]
         fn random_text_never_panics(text: String, tail in "[A-Za-z0-9_-]{0,300}") {
             prop_assert!(Token::from_text(&text).is_err());
-            let prefixed = [PREFIX, &tail].concat();
+            let prefixed = [TEXT_PREFIX, &tail].concat();
             prop_assert!(Token::from_text(&prefixed).is_err());
         }
     }

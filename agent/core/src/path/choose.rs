@@ -6,30 +6,30 @@ use super::link::Link;
 use super::{Action, ConnectionId, Held, Kind, Paths, Target, Tries};
 
 /// Time between two rounds of attempts while there is no good link.
-const PACE: Duration = Duration::from_secs(1);
+const ROUND_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after news better paths are tried at that pace.
-const FAST: Duration = Duration::from_secs(5);
-/// The pauses between attempts after that.
-const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+const FAST_PERIOD: Duration = Duration::from_secs(5);
+/// The pauses between attempts after that, at first and at most (exponential backoff).
+const UPGRADE_BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 /// How much later in each round the next worse kind is tried: often it need not be.
-const STAGGER: Duration = Duration::from_millis(150);
+const KIND_STAGGER: Duration = Duration::from_millis(150);
 /// Attempts that one target may have under way.
-const MOST_UNDER_WAY: u32 = 2;
-/// Attempts in the long run: one in this time. Whoever tells where a peer is chooses what is dialled,
+const MAX_ATTEMPTS_PER_TARGET: u32 = 2;
+/// Attempts in the long run: one in this time (rate limit). Whoever tells where a peer is chooses what is dialled,
 /// and could have a network searched, or this machine's sockets used up.
-const EACH: Duration = Duration::from_millis(25);
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(25);
 /// Attempts that may be made at once after a pause: all that three hubs tell.
-const AT_ONCE: u32 = 100;
+const ATTEMPT_BURST: u32 = 100;
 /// Connections that wait to be chosen.
-const MOST_HELD: usize = 16;
+const MAX_HELD: usize = 16;
 /// How long a connection that the peer needs waits for this end to find the same.
-const DOUBT: Duration = Duration::from_secs(2);
+const NEEDED_TIMEOUT: Duration = Duration::from_secs(2);
 /// A better path that dies earlier than this is not trusted for a while.
-const STEADY: Duration = Duration::from_secs(10);
+const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// For how long at first, and at most.
-const DISTRUST: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
+const DISTRUST_BACKOFF: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 /// With nothing left to try, a tick is due only now and then.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
 
 impl Paths {
     pub(super) fn opened(&mut self, id: ConnectionId, kind: Kind, lost: u64) {
@@ -37,7 +37,7 @@ impl Paths {
             // The peer chooses.
             return;
         }
-        if self.held.len() < MOST_HELD {
+        if self.held.len() < MAX_HELD {
             let needed = self.link.is_some() && lost >= self.epoch;
             self.held.push(Held { id, kind, since: self.now, needed });
         } else {
@@ -63,7 +63,7 @@ impl Paths {
     /// When a connection is taken if nothing better comes up, or given up where there is a link.
     pub(super) fn due(&self, held: &Held) -> Duration {
         if self.healthy().is_some() {
-            return held.since + DOUBT;
+            return held.since + NEEDED_TIMEOUT;
         }
         let hopeful =
             |(target, tries): (&Target, &Tries)| target.kind < held.kind && tries.under_way > 0;
@@ -78,7 +78,8 @@ impl Paths {
             let trusted = self.now >= self.distrust_until;
             let better = |held: &Held| trusted && held.kind < kind;
             let now = self.now;
-            let waits = |held: &Held| better(held) || held.needed && now < held.since + DOUBT;
+            let waits =
+                |held: &Held| better(held) || held.needed && now < held.since + NEEDED_TIMEOUT;
             let unwanted: Vec<Held> = self.held.extract_if(.., |held| !waits(held)).collect();
             self.actions.extend(unwanted.iter().map(|held| Action::Close(held.id)));
             if !self.held.iter().any(better) {
@@ -102,9 +103,9 @@ impl Paths {
             self.actions.push(Action::Close(old.id));
         }
         self.link = Some(Link::new(id, kind, self.now));
-        (self.news, self.pause) = (self.now, PAUSES[0]);
+        (self.news, self.pause) = (self.now, UPGRADE_BACKOFF[0]);
         (self.round, self.last_kind) = (self.now, None);
-        self.next_dial = self.now + PACE;
+        self.next_dial = self.now + ROUND_INTERVAL;
     }
 
     /// Tries everything again, from now on.
@@ -117,10 +118,10 @@ impl Paths {
         let old = self.link.take()?;
         if old.kind.relayed {
             // There is nothing worse to stay on.
-        } else if self.now.saturating_sub(old.since) >= STEADY {
+        } else if self.now.saturating_sub(old.since) >= STEADY_AFTER {
             self.distrust = Duration::ZERO;
         } else if died {
-            self.distrust = (self.distrust * 2).clamp(DISTRUST[0], DISTRUST[1]);
+            self.distrust = (self.distrust * 2).clamp(DISTRUST_BACKOFF[0], DISTRUST_BACKOFF[1]);
             self.distrust_until = self.now + self.distrust;
         }
         Some(old)
@@ -149,7 +150,7 @@ impl Paths {
             }
             self.last_kind = next;
             self.next_dial = match next {
-                Some(_) => self.now + STAGGER,
+                Some(_) => self.now + KIND_STAGGER,
                 None => self.round + self.pause(any),
             };
         }
@@ -159,14 +160,14 @@ impl Paths {
     fn attempt(&mut self, kind: Kind) {
         let of_kind = self.targets.iter_mut().filter(|(target, _)| target.kind == kind);
         let mut waiting: Vec<(&Target, &mut Tries)> = of_kind.collect();
-        waiting.retain(|(_, tries)| tries.under_way < MOST_UNDER_WAY);
+        waiting.retain(|(_, tries)| tries.under_way < MAX_ATTEMPTS_PER_TARGET);
         waiting.sort_by_key(|(_, tries)| tries.last);
         self.spent = self.spent.max(self.now);
         for (target, tries) in waiting {
-            if self.spent + EACH > self.now + EACH * AT_ONCE {
+            if self.spent + ATTEMPT_INTERVAL > self.now + ATTEMPT_INTERVAL * ATTEMPT_BURST {
                 break;
             }
-            self.spent += EACH;
+            self.spent += ATTEMPT_INTERVAL;
             tries.under_way += 1;
             tries.last = self.now;
             self.actions.push(Action::Dial(target.clone()));
@@ -176,12 +177,12 @@ impl Paths {
     /// How long after a round the next one begins.
     fn pause(&mut self, any: bool) -> Duration {
         match self.healthy() {
-            _ if !any => IDLE,
-            None => PACE,
-            Some(_) if self.now < self.news + FAST => PACE,
+            _ if !any => IDLE_INTERVAL,
+            None => ROUND_INTERVAL,
+            Some(_) if self.now < self.news + FAST_PERIOD => ROUND_INTERVAL,
             Some(_) => {
                 let pause = self.pause;
-                self.pause = (pause * 2).min(PAUSES[1]);
+                self.pause = (pause * 2).min(UPGRADE_BACKOFF[1]);
                 pause
             }
         }

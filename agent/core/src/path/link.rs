@@ -6,17 +6,17 @@ use std::time::Duration;
 use super::{Action, ConnectionId, Kind, Paths};
 
 /// Time between two beats.
-pub(super) const BEAT: Duration = Duration::from_millis(500);
+pub(super) const BEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// How old an unanswered beat makes its link suspect; older where round trips are long, or the
 /// machines so busy that they seem so.
-pub(super) const SUSPECT: Duration = Duration::from_millis(1250);
-/// The multiple of the usual round trip, and how many times `SUSPECT` at most.
-const ROUND_TRIPS: u32 = 4;
-const MOST_PATIENCE: u32 = 5;
+pub(super) const SUSPECT_AFTER: Duration = Duration::from_millis(1250);
+/// The multiple of the usual round trip, and how many times `SUSPECT_AFTER` at most.
+const SUSPECT_ROUND_TRIPS: u32 = 4;
+const MAX_SUSPECT_FACTOR: u32 = 5;
 /// How old it is enough where the peer asks for another link, as it would not do for nothing.
-const NEEDED: Duration = Duration::from_millis(750);
+const SUSPECT_AFTER_IF_NEEDED: Duration = Duration::from_millis(750);
 /// Beats that are remembered while nothing is answered.
-const MOST_BEATS: usize = 64;
+const MAX_REMEMBERED_BEATS: usize = 64;
 
 /// A connection in use.
 #[derive(Debug)]
@@ -50,17 +50,18 @@ impl Link {
 
     pub(super) fn next_tick(&self, needed: bool) -> Duration {
         let oldest = self.beats.front().filter(|_| !self.suspect);
-        let due = oldest.map(|(_, sent)| *sent + self.patience(needed));
+        let due = oldest.map(|(_, sent)| *sent + self.suspect_after(needed));
         due.map_or(self.next_beat, |at| at.min(self.next_beat))
     }
 
     /// How long an answer may take.
-    fn patience(&self, needed: bool) -> Duration {
+    fn suspect_after(&self, needed: bool) -> Duration {
         match self.usual {
-            _ if needed => NEEDED,
+            _ if needed => SUSPECT_AFTER_IF_NEEDED,
             // It is fresh, so it works.
-            None => SUSPECT * 2,
-            Some(usual) => (usual * ROUND_TRIPS).clamp(SUSPECT, SUSPECT * MOST_PATIENCE),
+            None => SUSPECT_AFTER * 2,
+            Some(usual) => (usual * SUSPECT_ROUND_TRIPS)
+                .clamp(SUSPECT_AFTER, SUSPECT_AFTER * MAX_SUSPECT_FACTOR),
         }
     }
 
@@ -83,7 +84,7 @@ impl Paths {
     /// not hear then is no sign.
     pub(super) fn sleep(&mut self, now: Duration) {
         let slept = now.saturating_sub(self.now);
-        if let Some(link) = self.link.as_mut().filter(|_| slept > SUSPECT) {
+        if let Some(link) = self.link.as_mut().filter(|_| slept > SUSPECT_AFTER) {
             link.beats.iter_mut().for_each(|(_, sent)| *sent += slept);
         }
     }
@@ -92,17 +93,17 @@ impl Paths {
     pub(super) fn watch(&mut self) {
         let needed = self.is_needed();
         let Some(link) = &mut self.link else { return };
-        let patience = link.patience(needed);
-        let unanswered = link.beats.front().is_some_and(|(_, sent)| *sent + patience <= self.now);
+        let limit = link.suspect_after(needed);
+        let unanswered = link.beats.front().is_some_and(|(_, sent)| *sent + limit <= self.now);
         if unanswered && !link.suspect {
             link.suspect = true;
             self.redial();
         }
         let Some(link) = &mut self.link else { return };
         if link.next_beat <= self.now {
-            link.next_beat = self.now + BEAT;
+            link.next_beat = self.now + BEAT_INTERVAL;
             link.number = link.number.wrapping_add(1);
-            link.beats.truncate(MOST_BEATS - 1);
+            link.beats.truncate(MAX_REMEMBERED_BEATS - 1);
             link.beats.push_back((link.number, self.now));
             self.actions.push(Action::Beat(link.number));
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::name::PartyName;
 
 /// Parties that are remembered while they do not wait.
-const REMEMBERED: usize = 64;
+const MAX_IDLE_ACCOUNTS: usize = 64;
 
 /// Those who want to send, and the order in which they may.
 ///
@@ -34,7 +34,7 @@ impl<T> Default for Turns<T> {
 impl<T> Turns<T> {
     /// `who` wants to send `bytes` on the account of `party`.
     pub fn ask(&mut self, party: &PartyName, who: T, bytes: usize) {
-        if self.ends.len() > 2 * self.waiting.len() + REMEMBERED {
+        if self.ends.len() > 2 * self.waiting.len() + MAX_IDLE_ACCOUNTS {
             self.ends.retain(|_, end| *end > self.now);
         }
         let start = self.ends.get(party).copied().unwrap_or_default().max(self.now);

@@ -56,7 +56,7 @@ fn drain(stream: &mut Stream, epoch: Epoch) -> Vec<u8> {
             return wire;
         }
         wire.extend_from_slice(stream.transmit(epoch));
-        assert!(wire.len() <= 2 * super::WINDOW, "there is no end to it");
+        assert!(wire.len() <= 2 * super::WINDOW_BYTES, "there is no end to it");
         stream.transmitted(epoch, length);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use mpyc_party_core::stream::{Epoch, Stream, WINDOW};
+use mpyc_party_core::stream::{Epoch, Stream, WINDOW_BYTES};
 use mpyc_party_transport::forward::{inward, outward};
 use mpyc_party_transport::resume::{self, Local};
 use mpyc_party_transport::{Identity, SecureStream};
@@ -95,7 +95,7 @@ async fn carry(inside: UnixStream, outside: SecureStream, bare: bool) -> Result<
     let local = Local { reader, writer, beginning: None, traffic: Default::default() };
     let (handle, alternatives) = resume::channel();
     let (tell, mut events) = mpsc::unbounded_channel();
-    let carried = resume::carry(Stream::new(WINDOW), local, alternatives, move |event| {
+    let carried = resume::carry(Stream::new(WINDOW_BYTES), local, alternatives, move |event| {
         // Who does not listen any more has ended.
         let _ = tell.send(event);
     });

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use mpyc_party_core::agreement::RunId;
 use mpyc_party_core::control::{Control, StreamOpening};
-use mpyc_party_core::stream::{Epoch, Stream, WINDOW};
+use mpyc_party_core::stream::{Epoch, Stream, WINDOW_BYTES};
 use mpyc_party_core::verdict::Reason;
 use mpyc_party_transport::resume::{self, Fault, Handle, Local};
 use mpyc_party_transport::{Secure, SecureStream};
@@ -331,7 +331,7 @@ impl Streams {
                     resume::Event::Finished => StreamEvent::Finished(peer, cycle),
                 });
             };
-            let carried = resume::carry(Stream::new(WINDOW), local, carriers, tell).await;
+            let carried = resume::carry(Stream::new(WINDOW_BYTES), local, carriers, tell).await;
             if let Err(fault) = carried {
                 let _ = events.send(blame(peer, fault));
             }

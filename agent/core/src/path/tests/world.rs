@@ -6,7 +6,7 @@ use super::*;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// How long an attempt over a dead route takes.
-const ATTEMPT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A message, or the end of something, on its way to one end.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ impl World {
     /// Tries a route: as TCP and QUIC do, again and again until the attempt is over.
     fn knock(&mut self, end: usize, target: Target, seconds: u32) {
         let (route, delay) = ((end, target.clone()), self.delay);
-        if SECOND * seconds >= ATTEMPT {
+        if SECOND * seconds >= ATTEMPT_TIMEOUT {
             return self.post(end, Duration::ZERO, Parcel::Event(Event::Tried(target)));
         }
         if !self.routes.contains(&route) {

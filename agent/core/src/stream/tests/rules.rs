@@ -1,10 +1,10 @@
 //! Each rule of the protocol by itself.
 
-use super::super::frame::{ACK, DATA, END, HEAD, Head};
-use super::super::{Fenced, LARGEST_DATA, Refused, Violation, WINDOW};
+use super::super::frame::{ACK, DATA, END, HEAD_BYTES, Head};
+use super::super::{Fenced, MAX_DATA_BYTES, Refused, Violation, WINDOW_BYTES};
 use super::{Epoch, Stream, attached, drain, epoch, feed, write};
 
-fn head(kind: u8, length: usize, position: u64) -> [u8; HEAD] {
+fn head(kind: u8, length: usize, position: u64) -> [u8; HEAD_BYTES] {
     Head { kind, length, position }.encode()
 }
 
@@ -28,7 +28,7 @@ fn frames_look_as_documented() {
     let bytes = [DATA, 1, 2, 3, 0, 0, 0, 0, 0, 0, 1, 0];
     let head = Head { kind: DATA, length: 0x01_0203, position: 256 };
     assert_eq!((head.encode(), Head::decode(&bytes)), (bytes, Some(head)));
-    assert_eq!(Head::decode(&bytes[..HEAD - 1]), None);
+    assert_eq!(Head::decode(&bytes[..HEAD_BYTES - 1]), None);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn every_violation_has_a_name() {
         (head(DATA, 1, u64::MAX), DataElsewhere { position: u64::MAX, received: 5 }),
         (head(END, 0, 4), EndElsewhere { position: 4, received: 5 }),
         (head(END, 0, 6), EndElsewhere { position: 6, received: 5 }),
-        (head(DATA, LARGEST_DATA + 1, 5), Length { kind: DATA, length: LARGEST_DATA + 1 }),
+        (head(DATA, MAX_DATA_BYTES + 1, 5), Length { kind: DATA, length: MAX_DATA_BYTES + 1 }),
         (head(DATA, 0, 5), Length { kind: DATA, length: 0 }),
         (head(ACK, 1, 10), Length { kind: ACK, length: 1 }),
         (head(END, 1, 5), Length { kind: END, length: 1 }),
@@ -143,7 +143,7 @@ fn a_fenced_carrier_neither_delivers_nor_takes() {
     let mut stream = attached(1024);
     write(&mut stream, b"unheard");
     let data = [&head(DATA, 4, 0)[..], b"data"].concat();
-    let half = feed(&mut stream, epoch(1), &data[..HEAD + 2]);
+    let half = feed(&mut stream, epoch(1), &data[..HEAD_BYTES + 2]);
     assert_eq!(half, Ok((b"da".to_vec(), false)));
     assert_eq!(stream.fence(epoch(2)), Ok(2));
     assert_eq!(feed(&mut stream, epoch(1), b"ta"), Ok((Vec::new(), false)));
@@ -160,7 +160,7 @@ fn a_fenced_carrier_neither_delivers_nor_takes() {
 
 #[test]
 fn small_messages_cost_no_message_more() {
-    let [mut alice, mut bob] = [attached(WINDOW), attached(WINDOW)];
+    let [mut alice, mut bob] = [attached(WINDOW_BYTES), attached(WINDOW_BYTES)];
     let message = [7; 100];
     let (mut writes, mut rounds) = (0, 0);
     while rounds < 10_000 {
@@ -174,22 +174,26 @@ fn small_messages_cost_no_message_more() {
         rounds += 1;
         std::mem::swap(&mut alice, &mut bob);
     }
-    let (bytes, acks) = (rounds * (HEAD + message.len()), writes - rounds);
-    assert_eq!(acks, bytes / 2 / (WINDOW / 16) * 2, "one in a sixteenth of the window each way");
+    let (bytes, acks) = (rounds * (HEAD_BYTES + message.len()), writes - rounds);
+    assert_eq!(
+        acks,
+        bytes / 2 / (WINDOW_BYTES / 16) * 2,
+        "one in a sixteenth of the window each way"
+    );
 }
 
 #[test]
 fn a_full_window_stops_the_local_side_until_the_peer_acknowledges() {
-    let [mut alice, mut bob] = [attached(WINDOW), attached(WINDOW)];
-    let (piece, mut taken) = (vec![1; LARGEST_DATA], 0);
+    let [mut alice, mut bob] = [attached(WINDOW_BYTES), attached(WINDOW_BYTES)];
+    let (piece, mut taken) = (vec![1; MAX_DATA_BYTES], 0);
     while let length @ 1.. = write(&mut alice, &piece) {
         taken += length;
     }
-    assert_eq!((taken, alice.room().len()), (WINDOW / (64 * 1024) * LARGEST_DATA, 0));
-    assert!(alice.replay.allocated() <= WINDOW);
+    assert_eq!((taken, alice.room().len()), (WINDOW_BYTES / (64 * 1024) * MAX_DATA_BYTES, 0));
+    assert!(alice.replay.allocated() <= WINDOW_BYTES);
     let wire = drain(&mut alice, epoch(1));
     assert_eq!(feed(&mut bob, epoch(1), &wire).unwrap().0.len(), taken);
     feed(&mut alice, epoch(1), &drain(&mut bob, epoch(1))).unwrap();
     assert!(write(&mut alice, &piece) > 0);
-    assert!(alice.replay.allocated() <= WINDOW / 4, "memory is given back");
+    assert!(alice.replay.allocated() <= WINDOW_BYTES / 4, "memory is given back");
 }

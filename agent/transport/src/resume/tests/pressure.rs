@@ -10,7 +10,7 @@ use tokio::io::ReadBuf;
 
 use super::*;
 
-const WINDOW: usize = 1 << 18;
+const WINDOW_BYTES: usize = 1 << 18;
 /// What a pipe to a process holds in each direction.
 const PIPE: usize = 1 << 16;
 
@@ -37,7 +37,7 @@ impl Machine {
         let ((process, local), (handle, carriers)) = (process(None), channel());
         let (tell, events) = mpsc::unbounded_channel();
         let tell = move |event| tell.send(event).unwrap();
-        let work = Box::pin(carry(Stream::new(WINDOW), local, carriers, tell));
+        let work = Box::pin(carry(Stream::new(WINDOW_BYTES), local, carriers, tell));
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         (Self { work, woken, handle, events }, process)
     }
@@ -101,7 +101,7 @@ fn without_a_carrier_the_local_process_fills_the_window() {
     let (mut machine, mut process) = Machine::new();
     machine.run();
     let taken = machine.fill(&mut process);
-    assert!((WINDOW / 2..=WINDOW + PIPE).contains(&taken), "{taken} bytes");
+    assert!((WINDOW_BYTES / 2..=WINDOW_BYTES + PIPE).contains(&taken), "{taken} bytes");
 }
 
 #[test]
@@ -142,22 +142,22 @@ fn an_acknowledgement_makes_room_also_where_data_is_stuck_behind_it() {
     let timers = timers();
     let _entered = timers.enter();
     let (mut machine, mut process) = Machine::new();
-    let mut peer = machine.attach(4 * WINDOW);
+    let mut peer = machine.attach(4 * WINDOW_BYTES);
     let sent = machine.fill(&mut process);
-    assert!((WINDOW / 2..=WINDOW + PIPE).contains(&sent), "{sent} bytes");
+    assert!((WINDOW_BYTES / 2..=WINDOW_BYTES + PIPE).contains(&sent), "{sent} bytes");
     let full = [frame(1, 0, &[7; PIPE / 2]), frame(1, PIPE as u64 / 2, &[7; PIPE / 2])].concat();
     write(&mut peer, &full);
     machine.run();
     assert_eq!(machine.fill(&mut process), 0);
-    let stuck = [frame(2, WINDOW as u64 / 2, b""), frame(1, PIPE as u64, b"stuck")].concat();
+    let stuck = [frame(2, WINDOW_BYTES as u64 / 2, b""), frame(1, PIPE as u64, b"stuck")].concat();
     write(&mut peer, &stuck);
     machine.run();
-    assert!(machine.fill(&mut process) >= WINDOW / 4);
+    assert!(machine.fill(&mut process) >= WINDOW_BYTES / 4);
     // And so does one with nothing behind it.
     assert_eq!(machine.drain(&mut process), PIPE + 5);
-    write(&mut peer, &frame(2, WINDOW as u64 * 3 / 4, b""));
+    write(&mut peer, &frame(2, WINDOW_BYTES as u64 * 3 / 4, b""));
     machine.run();
-    assert!(machine.fill(&mut process) >= WINDOW / 8);
+    assert!(machine.fill(&mut process) >= WINDOW_BYTES / 8);
 }
 
 /// A pump that is finished, but whose carrier has no room for the last acknowledgement: behind the

@@ -139,7 +139,7 @@ impl AsyncWrite for Counted {
 
 #[tokio::test]
 async fn a_round_of_small_messages_is_one_read_and_one_write_at_each_end() {
-    let window = mpyc_party_core::stream::WINDOW;
+    let window = mpyc_party_core::stream::WINDOW_BYTES;
     let mut sides = [side_of::<Counted>(window, None), side_of(window, None)];
     let counts: [Arc<AtomicUsize>; 3] = Default::default();
     let [reads, writes, polls] = &counts;
@@ -180,7 +180,7 @@ impl AsyncWrite for Pieces {
 
 #[tokio::test]
 async fn large_frames_reach_the_local_process_in_one_piece() {
-    const LARGEST: usize = mpyc_party_core::stream::LARGEST_DATA;
+    const LARGEST: usize = mpyc_party_core::stream::MAX_DATA_BYTES;
     let (tell, mut pieces) = mpsc::unbounded_channel();
     let (handle, carriers) = channel();
     let (_process, reader) = duplex(1);
