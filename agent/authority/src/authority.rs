@@ -16,10 +16,10 @@ use ipnet::IpNet;
 use mpyc_party_core::claims::Root;
 use mpyc_party_core::name::NetworkName;
 
-use crate::date::signed;
+use crate::date::sql_seconds;
 use crate::error::AuthorityError;
 use crate::local_signer::{LocalSigner, generate_key};
-use crate::profile::{self, ROOT_LIFETIME, SET_BACK};
+use crate::profile::{self, BACKDATING, ROOT_LIFETIME};
 use crate::records::{Records, trail};
 use crate::signer::{RootClaims, Signer, SigningRequest};
 use crate::{files, pool, tbs};
@@ -58,7 +58,7 @@ impl Authority {
         let root = RootClaims {
             network: network.clone(),
             pool,
-            not_before: now.saturating_sub(SET_BACK),
+            not_before: now.saturating_sub(BACKDATING),
             not_after: now.saturating_add(ROOT_LIFETIME),
         };
         let root = sign_root(&LocalSigner::from_pkcs8(&key)?, root)?;
@@ -70,7 +70,7 @@ impl Authority {
         let detail = root.fingerprint.to_string();
         authority
             .records
-            .change(|c| Ok(trail::note(c, signed(now), "init", network.as_str(), &detail)?))?;
+            .change(|c| Ok(trail::note(c, sql_seconds(now), "init", network.as_str(), &detail)?))?;
         Ok(authority)
     }
 

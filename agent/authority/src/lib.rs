@@ -44,7 +44,7 @@ pub use date::date;
 pub use error::AuthorityError;
 pub use local_signer::{KeyError, LocalSigner};
 pub use pool::random_pool;
-pub use profile::{LIFETIME, ProfileError, SET_BACK};
+pub use profile::{BACKDATING, CERTIFICATE_LIFETIME, ProfileError};
 pub use records::trail::TrailEntry;
 pub use signer::{
     Purpose, RootClaims, SIGNING_TIMEOUT, Signature, Signer, SignerError, SigningRequest, Statement,

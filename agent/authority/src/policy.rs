@@ -11,9 +11,9 @@ use mpyc_party_core::role::{Role, SUFFIX};
 use mpyc_party_core::token::TokenHash;
 use rusqlite::Connection;
 
-use crate::date::signed;
+use crate::date::sql_seconds;
 use crate::error::AuthorityError;
-use crate::profile::{LIFETIME, SET_BACK};
+use crate::profile::{BACKDATING, CERTIFICATE_LIFETIME};
 use crate::records::members::{self, MemberRow};
 use crate::records::{certificates, tokens};
 
@@ -57,7 +57,7 @@ pub(crate) enum Renewal {
 pub(crate) fn recent(now: u64) -> RangeInclusive<i64> {
     let (first, last) =
         (now.saturating_sub(MIN_RENEWAL_INTERVAL), now.saturating_add(MIN_RENEWAL_INTERVAL));
-    signed(first)..=signed(last)
+    sql_seconds(first)..=sql_seconds(last)
 }
 
 /// How the records name the holder of a role: by the first label of its DNS name.
@@ -93,7 +93,7 @@ pub(crate) fn enrolment(
             _ => Err(AuthorityError::Revoked(token.label)),
         };
     }
-    if token.expires < signed(now) {
+    if token.expires < sql_seconds(now) {
         return Err(AuthorityError::ExpiredToken);
     }
     if members::by_label(c, &token.label)?.is_some() {
@@ -166,8 +166,8 @@ pub(crate) fn claims(
         address: member.address.parse().map_err(|_| AuthorityError::Exhausted(root.pool))?,
         groups: member.groups.clone(),
         key,
-        not_before: now.saturating_sub(SET_BACK),
-        not_after: now.saturating_add(LIFETIME).min(root.not_after),
+        not_before: now.saturating_sub(BACKDATING),
+        not_after: now.saturating_add(CERTIFICATE_LIFETIME).min(root.not_after),
         serial,
     };
     root.covers(&claims)?;

@@ -17,9 +17,9 @@ use crate::signer::RootClaims;
 pub(crate) const ROOT_LIFETIME: u64 = 10 * 365 * 86_400;
 /// How long a member's certificate is valid, in seconds: a day, so that whoever is revoked is out
 /// within one.
-pub const LIFETIME: u64 = 86_400;
-/// How far validity is set back, in seconds: machines without a clock of their own start late.
-pub const SET_BACK: u64 = 3600;
+pub const CERTIFICATE_LIFETIME: u64 = 86_400;
+/// How far a certificate is backdated, in seconds: machines without a clock of their own start late.
+pub const BACKDATING: u64 = 3600;
 
 /// Why a certificate cannot be made.
 #[derive(Debug, thiserror::Error)]

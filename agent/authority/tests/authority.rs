@@ -8,7 +8,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use common::{EXPORTER, authority, enrol, enrol_with, network, new_key, party, token};
-use mpyc_party_authority::{Authority, AuthorityError, LIFETIME, Revoked};
+use mpyc_party_authority::{Authority, AuthorityError, CERTIFICATE_LIFETIME, Revoked};
 use mpyc_party_core::claims::{Claims, Fingerprint};
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::{Identity, now};
@@ -85,7 +85,7 @@ fn a_request_contributes_its_key_and_nothing_else() {
     let claims = Claims::from_der(&certificate).unwrap();
     assert_eq!(claims.role, party("alice"));
     assert_eq!(claims.key.0, key.der_bytes());
-    assert_eq!(claims.not_after - claims.not_before, LIFETIME + 3600);
+    assert_eq!(claims.not_after - claims.not_before, CERTIFICATE_LIFETIME + 3600);
     assert!(authority.root().covers(&claims).is_ok());
 }
 

@@ -10,7 +10,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use rusqlite::Connection;
 
 use super::Authority;
-use crate::date::signed;
+use crate::date::sql_seconds;
 use crate::error::AuthorityError;
 use crate::records::members::{self, MemberRow};
 use crate::records::{certificates, tokens, trail};
@@ -80,7 +80,7 @@ impl Authority {
         key: PublicKey,
         now: u64,
     ) -> Result<MemberRow, AuthorityError> {
-        let id = members::add(c, signed(now), label, groups, key)?;
+        let id = members::add(c, sql_seconds(now), label, groups, key)?;
         members::set_address(c, id, pool::address(self.root.pool, id)?)?;
         members::by_id(c, id)?.ok_or_else(|| AuthorityError::Unknown(label.to_owned()))
     }
@@ -108,8 +108,8 @@ impl Authority {
             }
         }
         let tbs = tbs::member(&self.root, &fresh)?;
-        let expires = signed(fresh.not_after);
-        certificates::reserve(c, &fresh.serial, member.id, signed(now), expires, &tbs)?;
+        let expires = sql_seconds(fresh.not_after);
+        certificates::reserve(c, &fresh.serial, member.id, sql_seconds(now), expires, &tbs)?;
         reserved(fresh, tbs)
     }
 
@@ -162,7 +162,7 @@ impl Authority {
         if !certificates::confirm(c, serial, &certificate)? {
             return certificates::by_serial(c, serial)?.ok_or(AuthorityError::Unreserved);
         }
-        certificates::empty_expired(c, member.id, signed(now))?;
+        certificates::empty_expired(c, member.id, sql_seconds(now))?;
         let (event, detail) = match used_for {
             Use::Enrolment(token) => {
                 tokens::set_certificate(c, token, &certificate)?;
@@ -174,7 +174,7 @@ impl Authority {
                 ("own", key.to_string())
             }
         };
-        trail::note(c, signed(now), event, &member.label, &detail)?;
+        trail::note(c, sql_seconds(now), event, &member.label, &detail)?;
         Ok(certificate)
     }
 }

@@ -3,7 +3,7 @@
 use mpyc_party_core::claims::PublicKey;
 
 use super::Authority;
-use crate::date::signed;
+use crate::date::sql_seconds;
 use crate::error::AuthorityError;
 use crate::records::members::{self, MemberRow};
 use crate::records::trail::{self, TrailEntry};
@@ -47,7 +47,7 @@ impl Authority {
     /// # Errors
     /// When there is neither such a member nor such a token.
     pub fn revoke(&self, name: &str, now: u64) -> Result<Revoked, AuthorityError> {
-        let now = signed(now);
+        let now = sql_seconds(now);
         self.records.change(|c| {
             let tokens = tokens::expire_unspent(c, name, now)?;
             let (revoked, detail) = match members::by_label(c, name)? {

@@ -5,7 +5,7 @@ use mpyc_party_core::role::Role;
 use mpyc_party_core::token::{Secret, Token};
 
 use super::Authority;
-use crate::date::{date, signed};
+use crate::date::{date, sql_seconds};
 use crate::error::AuthorityError;
 use crate::policy;
 use crate::profile::ProfileError;
@@ -40,14 +40,14 @@ impl Authority {
         let token = Token { network, hubs, root: fingerprint, secret };
         token.to_text()?;
         let label = policy::label(role, &self.root.network);
-        let expires = signed(now.saturating_add(lifetime));
+        let expires = sql_seconds(now.saturating_add(lifetime));
         self.records.change(|c| {
             if members::by_label(c, &label)?.is_some() {
                 return Err(AuthorityError::Taken(role.clone()));
             }
             tokens::add(c, &hash.id(), &hash.0, &label, groups, expires)?;
             let detail = format!("until {}", date(expires));
-            Ok(trail::note(c, signed(now), "token", &label, &detail)?)
+            Ok(trail::note(c, sql_seconds(now), "token", &label, &detail)?)
         })?;
         Ok(token)
     }

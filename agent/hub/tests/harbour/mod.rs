@@ -7,7 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_authority::{Authority, LIFETIME};
+use mpyc_party_authority::{Authority, CERTIFICATE_LIFETIME};
 use mpyc_party_core::candidate::Candidate;
 use mpyc_party_core::claims::Fingerprint;
 use mpyc_party_core::name::PartyName;
@@ -81,7 +81,7 @@ impl Harbour {
         let dir = TempDir::new().unwrap();
         let network = "example".parse().unwrap();
         // There since yesterday, so that certificates can be made that are about to expire.
-        let made = now() - LIFETIME;
+        let made = now() - CERTIFICATE_LIFETIME;
         let authority = Arc::new(Authority::init(dir.path(), &network, None, made).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (hub, endpoint) = (listener.local_addr().unwrap(), endpoint(&listener));
@@ -117,7 +117,7 @@ impl Harbour {
 
     /// A party whose certificate expires in a few seconds.
     pub(crate) fn ephemeral(&self, party: &str, seconds: u64) -> Identity {
-        let made = now() - LIFETIME + seconds;
+        let made = now() - CERTIFICATE_LIFETIME + seconds;
         let role = Role::party(name(party)).unwrap();
         self.authority.own_credentials(&role, made).unwrap().try_into().unwrap()
     }
