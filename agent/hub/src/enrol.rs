@@ -6,13 +6,13 @@ use mpyc_party_authority::Authority;
 use mpyc_party_core::membership;
 use mpyc_party_transport::{Enrolment, now};
 
-use crate::reply::{answer, hear};
+use crate::reply::{read_request, write_reply};
 
 /// Serves one newcomer.
 pub(crate) async fn serve(mut connection: Enrolment, authority: Arc<Authority>) {
     let address = connection.address;
     let Some(membership::Enrolment { token, proof, csr }) =
-        hear(address, &mut connection.stream).await
+        read_request(address, &mut connection.stream).await
     else {
         return;
     };
@@ -25,5 +25,5 @@ pub(crate) async fn serve(mut connection: Enrolment, authority: Arc<Authority>) 
     if let Err(why) = &outcome {
         log::warn!("{address} was not enrolled: {why}");
     }
-    answer(address, &mut connection.stream, outcome).await;
+    write_reply(address, &mut connection.stream, outcome).await;
 }

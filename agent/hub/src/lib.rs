@@ -7,14 +7,14 @@
 
 #![forbid(unsafe_code)]
 
-mod beacon;
 mod enrol;
-mod exchange;
+mod fair_queue;
+mod lighthouse;
+mod load_shedding;
+mod membership;
+mod relay;
 mod renew;
 mod reply;
 mod server;
-mod standing;
-mod strain;
-mod turns;
 
 pub use server::{HubConfig, Limits, serve};

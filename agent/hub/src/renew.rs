@@ -26,8 +26,8 @@ fn grant(
 }
 
 /// What a member asks for, if it asks in time.
-pub(crate) async fn hear(secure: &mut Secure) -> Option<Renewal> {
-    reply::hear(secure.address, &mut secure.stream).await
+pub(crate) async fn read_request(secure: &mut Secure) -> Option<Renewal> {
+    reply::read_request(secure.address, &mut secure.stream).await
 }
 
 /// Serves one member what it asked for.
@@ -40,5 +40,5 @@ pub(crate) async fn serve(mut secure: Secure, request: Renewal, authority: Arc<A
     if let Err(why) = &outcome {
         log::warn!("{} at {address} was not renewed: {why}", secure.peer.role);
     }
-    reply::answer(address, &mut secure.stream, outcome).await;
+    reply::write_reply(address, &mut secure.stream, outcome).await;
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 /// Reads the one request of a connection.
-pub(crate) async fn hear<Q: DeserializeOwned>(
+pub(crate) async fn read_request<Q: DeserializeOwned>(
     address: SocketAddr,
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Option<Q> {
@@ -29,7 +29,7 @@ pub(crate) async fn hear<Q: DeserializeOwned>(
 }
 
 /// Sends the reply and ends the connection properly.
-pub(crate) async fn answer<A: Serialize>(
+pub(crate) async fn write_reply<A: Serialize>(
     address: SocketAddr,
     stream: &mut (impl AsyncWrite + Unpin),
     outcome: Result<A, String>,

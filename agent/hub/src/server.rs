@@ -21,10 +21,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::beacon::{Beacon, Visitor};
-use crate::exchange::Relay;
-use crate::standing::Standing;
-use crate::strain::Strain;
+use crate::lighthouse::{LighthouseServer, PartyConnection};
+use crate::load_shedding::LoadMonitor;
+use crate::membership::Membership;
+use crate::relay::RelayServer;
 use crate::{enrol, renew};
 
 /// What a hub serves with.
@@ -49,11 +49,11 @@ pub struct Limits {
 
 /// Undecided connections over TCP, and as many over QUIC: when thousands come back at once, they
 /// shall not evict each other.
-const UNDECIDED: gate::Limits = gate::Limits { most: 1024, most_per_address: 64 };
+const MAX_HANDSHAKES: gate::Limits = gate::Limits { most: 1024, most_per_address: 64 };
 
 /// Why a hub beside the authority has no certificate.
 #[derive(Debug, thiserror::Error)]
-enum OwnError {
+enum OwnIdentityError {
     /// The authority makes none.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -63,19 +63,19 @@ enum OwnError {
 }
 
 /// An identity that the authority beside makes anew in time.
-struct Own {
+struct OwnIdentity {
     authority: Arc<Authority>,
     role: Role,
     current: Mutex<Option<Identity>>,
 }
 
-impl Own {
+impl OwnIdentity {
     fn new(authority: &Arc<Authority>, role: Role) -> Arc<Self> {
         Arc::new(Self { authority: Arc::clone(authority), role, current: Mutex::default() })
     }
 
     /// The identity, made anew when two thirds of its life are over.
-    fn get(&self, now: u64) -> Result<Identity, OwnError> {
+    fn get(&self, now: u64) -> Result<Identity, OwnIdentityError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(identity) = current.as_ref()
             && now < identity.claims().renewal_due()
@@ -105,17 +105,17 @@ impl Own {
 
 enum Identities {
     Alone(watch::Receiver<Identity>),
-    WithAuthority { authority: Arc<Authority>, server: Arc<Own>, hub: Arc<Own> },
+    WithAuthority { authority: Arc<Authority>, server: Arc<OwnIdentity>, hub: Arc<OwnIdentity> },
 }
 
 struct Hub {
     /// Who does not ask for it is shown no certificate.
     name: String,
     identities: Identities,
-    beacon: Beacon,
-    relay: Relay,
-    strain: Strain,
-    standing: Standing,
+    lighthouse: LighthouseServer,
+    relay: RelayServer,
+    load: LoadMonitor,
+    membership: Membership,
 }
 
 /// What is left to do once a connection is decided.
@@ -133,14 +133,14 @@ impl Hub {
             Identities::Alone(identity) => identity.borrow().root().fingerprint,
             Identities::WithAuthority { authority, .. } => authority.root().fingerprint,
         };
-        let standing = match &identities {
-            Identities::Alone(_) => Standing::default(),
-            Identities::WithAuthority { authority, .. } => Standing::new(Arc::clone(authority)),
+        let membership = match &identities {
+            Identities::Alone(_) => Membership::default(),
+            Identities::WithAuthority { authority, .. } => Membership::new(Arc::clone(authority)),
         };
-        let beacon = Beacon::new(limits.lighthouse, standing.clone());
-        let relay = Relay::new(limits.relay, beacon.clone(), standing.clone());
-        let (name, strain) = (Tag::hub(&root).server_name(), Strain::default());
-        Ok(Self { name, identities, beacon, relay, strain, standing })
+        let lighthouse = LighthouseServer::new(limits.lighthouse, membership.clone());
+        let relay = RelayServer::new(limits.relay, lighthouse.clone(), membership.clone());
+        let (name, load) = (Tag::hub(&root).server_name(), LoadMonitor::default());
+        Ok(Self { name, identities, lighthouse, relay, load, membership })
     }
 
     async fn identity(&self) -> Option<Identity> {
@@ -186,7 +186,7 @@ impl Hub {
                 };
                 let mut secure =
                     incoming.accept(&identity, Protocol::Renew, &Expect::Renewing).await?;
-                Ok(match renew::hear(&mut secure).await {
+                Ok(match renew::read_request(&mut secure).await {
                     Some(request) => Decided::Renewal(secure, request, Arc::clone(authority)),
                     None => Decided::Nothing,
                 })
@@ -202,7 +202,7 @@ impl Hub {
                 renew::serve(secure, request, authority).await;
             }
             Ok(Decided::Lighthouse(secure)) => {
-                self.beacon.serve(Visitor { secure, quic: None }).await;
+                self.lighthouse.serve(PartyConnection { secure, quic: None }).await;
             }
             Ok(Decided::Relay(secure)) => self.relay.serve(secure).await,
             Err(error) => log::info!("{error}"),
@@ -220,7 +220,9 @@ impl Hub {
             Err(error) => return log::info!("{error}"),
         };
         match timeout(PATIENCE, connection.accept()).await {
-            Ok(Ok(secure)) => self.beacon.serve(Visitor { secure, quic: Some(connection) }).await,
+            Ok(Ok(secure)) => {
+                self.lighthouse.serve(PartyConnection { secure, quic: Some(connection) }).await
+            }
             Ok(Err(error)) => log::info!("{error}"),
             Err(_) => {
                 log::info!("{address} opened no stream in time");
@@ -243,19 +245,19 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let hub = Arc::new(Hub::new(config, limits)?);
-    let endpoint = endpoint.with_room(UNDECIDED);
-    let gate = Gate::new(UNDECIDED);
+    let endpoint = endpoint.with_room(MAX_HANDSHAKES);
+    let gate = Gate::new(MAX_HANDSHAKES);
     // Dropping the set ends its tasks.
     let mut connections = JoinSet::new();
     let relay = hub.relay.clone();
-    connections.spawn(async move { relay.drive(limits.relay_rate).await });
-    let looking = Arc::clone(&hub);
+    connections.spawn(async move { relay.schedule(limits.relay_rate).await });
+    let watched = Arc::clone(&hub);
     connections.spawn(async move {
-        tokio::join!(looking.strain.look(), looking.standing.look());
+        tokio::join!(watched.load.run(), watched.membership.watch_revocations());
     });
-    let (mut for_tcp, mut for_quic) = (hub.strain.door(), hub.strain.door());
+    let (mut for_tcp, mut for_quic) = (hub.load.admission(), hub.load.admission());
     let mut next_tcp = async || {
-        for_tcp.open().await;
+        for_tcp.admit().await;
         gate::next(&listener).await
     };
     tokio::pin!(shutdown);
@@ -267,7 +269,7 @@ pub async fn serve(
                 connections.spawn(async move { hub.serve(&gate, tcp, address).await });
             }
             Some(incoming) = endpoint.next() => {
-                if !for_quic.opens() {
+                if !for_quic.try_admit() {
                     incoming.ignore();
                     continue;
                 }
@@ -293,8 +295,8 @@ fn identities(config: HubConfig) -> io::Result<Identities> {
             Identities::Alone(identity)
         }
         HubConfig::WithAuthority(authority, number) => {
-            let server = Own::new(&authority, Role::Authority);
-            let hub = Own::new(&authority, Role::Hub(number));
+            let server = OwnIdentity::new(&authority, Role::Authority);
+            let hub = OwnIdentity::new(&authority, Role::Hub(number));
             server.get(now()).map_err(io::Error::other)?;
             hub.get(now()).map_err(io::Error::other)?;
             Identities::WithAuthority { authority, server, hub }
@@ -311,7 +313,7 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let network = "example".parse().unwrap();
         let authority = Arc::new(Authority::init(dir.path(), &network, None, now()).unwrap());
-        let own = Own::new(&authority, Role::Hub(1));
+        let own = OwnIdentity::new(&authority, Role::Hub(1));
         let start = now();
         let key = |at| own.get(at).unwrap().claims().key;
         let first = key(start);

@@ -18,14 +18,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::beacon::Beacon;
-use crate::standing::Standing;
-use crate::turns::Fair;
+use crate::fair_queue::FairQueue;
+use crate::lighthouse::LighthouseServer;
+use crate::membership::Membership;
 
 /// Bytes of one direction that are held here; further ones are not read.
-const BUFFER: usize = 64 * 1024;
+const MAX_BUFFERED_BYTES: usize = 64 * 1024;
 /// A pair on which nothing moves for so long is over, whoever may have forgotten it.
-const IDLE: Duration = Duration::from_secs(300);
+const PAIR_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 struct State {
@@ -37,31 +37,31 @@ struct State {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    turns: Fair,
-    beacon: Beacon,
-    standing: Standing,
+    queue: FairQueue,
+    lighthouse: LighthouseServer,
+    membership: Membership,
     begun: Instant,
 }
 
 /// A relay beside a lighthouse. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct Relay(Arc<Shared>);
+pub(crate) struct RelayServer(Arc<Shared>);
 
 /// One party's connection; it leaves the exchange when it is dropped.
 #[derive(Debug)]
 struct Pipe {
     secure: Secure,
     party: PartyName,
-    place: Place,
+    slot: Slot,
 }
 
 #[derive(Debug)]
-struct Place {
-    relay: Relay,
+struct Slot {
+    relay: RelayServer,
     id: PipeId,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.relay.with(|state| {
             state.callers.remove(&self.id);
@@ -71,16 +71,20 @@ impl Drop for Place {
     }
 }
 
-impl Relay {
-    pub(crate) fn new(limits: Limits, beacon: Beacon, standing: Standing) -> Self {
+impl RelayServer {
+    pub(crate) fn new(
+        limits: Limits,
+        lighthouse: LighthouseServer,
+        membership: Membership,
+    ) -> Self {
         let state = State { exchange: Exchange::new(limits), callers: HashMap::new() };
-        let (state, turns) = (Mutex::new(state), Fair::default());
-        Self(Arc::new(Shared { state, turns, beacon, standing, begun: Instant::now() }))
+        let (state, queue) = (Mutex::new(state), FairQueue::default());
+        Self(Arc::new(Shared { state, queue, lighthouse, membership, begun: Instant::now() }))
     }
 
     /// Keeps the bytes moving; never ends.
-    pub(crate) async fn drive(&self, rate: Option<NonZeroU64>) {
-        self.0.turns.give(rate).await;
+    pub(crate) async fn schedule(&self, rate: Option<NonZeroU64>) {
+        self.0.queue.run(rate).await;
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -94,34 +98,34 @@ impl Relay {
     /// Serves one pipe to its end.
     pub(crate) async fn serve(&self, mut secure: Secure) {
         let (address, Some(party)) = (secure.address, secure.peer.party().cloned()) else { return };
-        if let Err(reason) = self.0.standing.admit(&secure.peer).await {
+        if let Err(reason) = self.0.membership.check(&secure.peer).await {
             return log::warn!("{party} at {address} was turned away: {reason}");
         }
-        let place = match self.with(|state| state.exchange.enter(party.clone())) {
-            Ok(id) => Place { relay: self.clone(), id },
+        let slot = match self.with(|state| state.exchange.enter(party.clone())) {
+            Ok(id) => Slot { relay: self.clone(), id },
             Err(refusal) => {
                 log::warn!("{party} at {address} was turned away: {refusal}");
                 return reply(&mut secure, Reply::Refused(refusal)).await;
             }
         };
         let request = timeout(PATIENCE, frame::read(&mut secure.stream, LONGEST)).await;
-        let pipe = Pipe { secure, party, place };
+        let pipe = Pipe { secure, party, slot };
         match request {
             Ok(Ok(Some(Request::Call { tag, party: to }))) => {
                 let id = CallId(random());
                 let asked = |waiting: &mut State| {
                     let (called, caller) = oneshot::channel();
-                    waiting.exchange.call(pipe.place.id, to.clone(), id, self.now())?;
-                    waiting.callers.insert(pipe.place.id, called);
+                    waiting.exchange.call(pipe.slot.id, to.clone(), id, self.now())?;
+                    waiting.callers.insert(pipe.slot.id, called);
                     Ok(caller)
                 };
                 let (party, groups) = (pipe.party.clone(), pipe.secure.peer.groups.clone());
                 let from = Member { party, groups };
                 match self.with(asked) {
-                    Ok(_) if !self.0.beacon.call(from, tag, &to, id) => {
+                    Ok(_) if !self.0.lighthouse.call(from, tag, &to, id) => {
                         refuse(pipe, Refusal::Absent).await;
                     }
-                    Ok(caller) => self.wait(pipe, caller).await,
+                    Ok(caller) => self.await_callee(pipe, caller).await,
                     Err(refusal) => refuse(pipe, refusal).await,
                 }
             }
@@ -134,7 +138,7 @@ impl Relay {
 
     async fn join(&self, pipe: Pipe, call: CallId) {
         let joined = self.with(|state| {
-            let caller = state.exchange.join(pipe.place.id, call, self.now())?;
+            let caller = state.exchange.join(pipe.slot.id, call, self.now())?;
             state.callers.remove(&caller).ok_or(Refusal::NoSuchCall)
         });
         let failed = match joined {
@@ -148,7 +152,7 @@ impl Relay {
     }
 
     /// Waits for the called party, then serves the pair.
-    async fn wait(&self, mut caller: Pipe, other: oneshot::Receiver<Pipe>) {
+    async fn await_callee(&self, mut caller: Pipe, other: oneshot::Receiver<Pipe>) {
         let mut early = [0];
         let joined = tokio::select! {
             biased;
@@ -173,21 +177,21 @@ impl Relay {
     async fn splice(&self, one: Pipe, other: Pipe) -> String {
         let not_after = one.secure.peer.not_after.min(other.secure.peer.not_after);
         let left = Duration::from_secs(not_after.saturating_sub(now()));
-        let (standing, keys) = (&self.0.standing, [one.secure.peer.key, other.secure.peer.key]);
+        let (membership, keys) = (&self.0.membership, [one.secure.peer.key, other.secure.peer.key]);
         let (mut from_one, mut to_one) = split(one.secure.stream);
         let (mut from_other, mut to_other) = split(other.secure.stream);
-        let (turns, moved) = (&self.0.turns, AtomicU64::new(0));
-        let there = pump(&mut from_one, &mut to_other, turns, &one.party, &moved);
-        let back = pump(&mut from_other, &mut to_one, turns, &other.party, &moved);
+        let (queue, moved) = (&self.0.queue, AtomicU64::new(0));
+        let there = forward(&mut from_one, &mut to_other, queue, &one.party, &moved);
+        let back = forward(&mut from_other, &mut to_one, queue, &other.party, &moved);
         tokio::select! {
             ended = async { tokio::try_join!(there, back) } => match ended {
                 Ok(_) => "both have ended".to_owned(),
                 Err(error) => error.to_string(),
             },
-            () = standstill(&moved) => "nothing moved any more".to_owned(),
+            () = until_idle(&moved) => "nothing moved any more".to_owned(),
             () = sleep(left) => "a certificate expired".to_owned(),
-            () = standing.ended(keys[0]) => "one was revoked".to_owned(),
-            () = standing.ended(keys[1]) => "one was revoked".to_owned(),
+            () = membership.revoked(keys[0]) => "one was revoked".to_owned(),
+            () = membership.revoked(keys[1]) => "one was revoked".to_owned(),
         }
     }
 }
@@ -218,31 +222,31 @@ async fn reply(secure: &mut Secure, reply: Reply) {
 }
 
 /// Carries one direction to its end, each piece in its turn.
-async fn pump(
+async fn forward(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    turns: &Fair,
+    queue: &FairQueue,
     account: &PartyName,
     moved: &AtomicU64,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; MAX_BUFFERED_BYTES];
     loop {
         let length = from.read(&mut buffer).await?;
         if length == 0 {
             return to.shutdown().await;
         }
-        turns.turn(account, length).await;
+        queue.acquire(account, length).await;
         to.write_all(&buffer[..length]).await?;
         to.flush().await?;
         moved.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Completes when nothing has moved for [`IDLE`], at the latest after twice that.
-async fn standstill(moved: &AtomicU64) {
+/// Completes when nothing has moved for [`PAIR_IDLE_TIMEOUT`], at the latest after twice that.
+async fn until_idle(moved: &AtomicU64) {
     loop {
         let before = moved.load(Ordering::Relaxed);
-        sleep(IDLE).await;
+        sleep(PAIR_IDLE_TIMEOUT).await;
         if moved.load(Ordering::Relaxed) == before {
             return;
         }
@@ -277,20 +281,20 @@ mod tests {
     async fn a_slow_reader_costs_one_buffer() {
         let (read, moved) = (AtomicU64::new(0), AtomicU64::new(0));
         let (mut near, mut far) = duplex(1000);
-        let (turns, alice) = (Fair::default(), "alice".parse().unwrap());
+        let (queue, alice) = (FairQueue::default(), "alice".parse().unwrap());
         let mut endless = Endless(&read);
-        let pump = pump(&mut endless, &mut near, &turns, &alice, &moved);
+        let forward = forward(&mut endless, &mut near, &queue, &alice, &moved);
         let slow = async {
             sleep(Duration::from_secs(3600)).await;
-            assert_eq!(read.load(Ordering::Relaxed), BUFFER as u64);
-            far.read_exact(&mut vec![0; 3 * BUFFER]).await.unwrap();
+            assert_eq!(read.load(Ordering::Relaxed), MAX_BUFFERED_BYTES as u64);
+            far.read_exact(&mut vec![0; 3 * MAX_BUFFERED_BYTES]).await.unwrap();
         };
         tokio::select! {
-            ended = pump => panic!("{ended:?}"),
-            () = turns.give(None) => {}
+            ended = forward => panic!("{ended:?}"),
+            () = queue.run(None) => {}
             () = slow => {}
         }
-        assert!(read.load(Ordering::Relaxed) <= 5 * BUFFER as u64);
+        assert!(read.load(Ordering::Relaxed) <= 5 * MAX_BUFFERED_BYTES as u64);
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,15 +302,19 @@ mod tests {
         let (moved, begun) = (AtomicU64::new(0), Instant::now());
         let busy = async {
             for _ in 0..3 {
-                sleep(IDLE - Duration::from_secs(1)).await;
+                sleep(PAIR_IDLE_TIMEOUT - Duration::from_secs(1)).await;
                 moved.fetch_add(1, Ordering::Relaxed);
             }
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = standstill(&moved) => {}
+            () = until_idle(&moved) => {}
             () = busy => {}
         }
-        assert!((4 * IDLE..=5 * IDLE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        assert!(
+            (4 * PAIR_IDLE_TIMEOUT..=5 * PAIR_IDLE_TIMEOUT).contains(&begun.elapsed()),
+            "{:?}",
+            begun.elapsed()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Whether those who are connected to this hub are members still.
+//! Membership: whether those who are connected to this hub are members of its network still.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// How often it is looked who was revoked: another process does that.
-const EVERY: Duration = Duration::from_secs(2);
+/// How often the records are asked who was revoked, as another process revokes.
+const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the authority beside this hub says of members; without one nobody can know. Cloning shares
 /// it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Standing(Option<Known>);
+pub(crate) struct Membership(Option<Known>);
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -26,13 +26,13 @@ struct Known {
     revoked: watch::Sender<HashSet<PublicKey>>,
 }
 
-impl Standing {
+impl Membership {
     pub(crate) fn new(authority: Arc<Authority>) -> Self {
         Self(Some(Known { authority, revoked: watch::Sender::default() }))
     }
 
     /// Looks again and again who was revoked; never ends.
-    pub(crate) async fn look(&self) {
+    pub(crate) async fn watch_revocations(&self) {
         let Some(known) = &self.0 else { return std::future::pending().await };
         let mut failing = false;
         loop {
@@ -53,12 +53,12 @@ impl Standing {
                 }
                 _ => {}
             }
-            sleep(EVERY).await;
+            sleep(REVOCATION_POLL_INTERVAL).await;
         }
     }
 
     /// Whether the one with these claims may have a place here.
-    pub(crate) async fn admit(&self, claims: &Claims) -> Result<(), Reason> {
+    pub(crate) async fn check(&self, claims: &Claims) -> Result<(), Reason> {
         let Some(Known { authority, .. }) = &self.0 else { return Ok(()) };
         let (authority, asked) = (Arc::clone(authority), claims.clone());
         match spawn_blocking(move || authority.check(&asked)).await {
@@ -75,7 +75,7 @@ impl Standing {
     }
 
     /// Completes when the holder of `key` is revoked.
-    pub(crate) async fn ended(&self, key: PublicKey) {
+    pub(crate) async fn revoked(&self, key: PublicKey) {
         if let Some(Known { revoked, .. }) = &self.0
             && revoked.subscribe().wait_for(|revoked| revoked.contains(&key)).await.is_ok()
         {

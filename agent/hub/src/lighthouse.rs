@@ -20,22 +20,22 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink, split};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::standing::Standing;
+use crate::membership::Membership;
 
-/// After how much silence a connection is taken for dead.
-const SILENCE: Duration = Duration::from_secs(30);
+/// After how much silence a connection is taken for dead: three keepalives.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many answers may wait for a connection that does not read.
-const QUEUE: usize = 256;
-/// How long the other end may take to hang up when it has been told to go.
-const FAREWELL: Duration = Duration::from_secs(2);
+const MAX_QUEUED_ANSWERS: usize = 256;
+/// How long the other end may take to hang up once it was told to go.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The connection of a party, and where it is QUIC, the connection of its one stream.
-pub(crate) struct Visitor {
+pub(crate) struct PartyConnection {
     pub(crate) secure: Secure,
     pub(crate) quic: Option<quic::Connection>,
 }
 
-impl Visitor {
+impl PartyConnection {
     fn over(&self) -> Over {
         if self.quic.is_some() { Over::Udp } else { Over::Tcp }
     }
@@ -49,75 +49,75 @@ struct State {
 
 /// A lighthouse that serves connections. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct Beacon {
+pub(crate) struct LighthouseServer {
     state: Arc<Mutex<State>>,
-    standing: Standing,
+    membership: Membership,
 }
 
-impl Beacon {
-    pub(crate) fn new(limits: Limits, standing: Standing) -> Self {
+impl LighthouseServer {
+    pub(crate) fn new(limits: Limits, membership: Membership) -> Self {
         let state = State { lighthouse: Lighthouse::new(limits), queues: HashMap::new() };
-        Self { state: Arc::new(Mutex::new(state)), standing }
+        Self { state: Arc::new(Mutex::new(state)), membership }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn enter(
+    fn register(
         &self,
         party: impl Into<Member>,
         observed: SocketAddr,
         over: Over,
     ) -> Result<(ConnectionId, mpsc::Receiver<Answer>), Reason> {
-        let (queue, answers) = mpsc::channel(QUEUE);
+        let (queue, answers) = mpsc::channel(MAX_QUEUED_ANSWERS);
         self.with(|state| {
             let (id, actions) = state.lighthouse.connect(party, observed, over, now())?;
             state.queues.insert(id, queue);
-            state.perform(actions);
+            state.apply(actions);
             Ok((id, answers))
         })
     }
 
     /// Serves the connection of a party until either side ends it, the party goes silent, its
     /// certificate expires or it is revoked.
-    pub(crate) async fn serve(&self, visitor: Visitor) {
-        let (over, Visitor { secure, quic }) = (visitor.over(), visitor);
+    pub(crate) async fn serve(&self, connection: PartyConnection) {
+        let (over, PartyConnection { secure, quic }) = (connection.over(), connection);
         let (address, peer) = (secure.address, secure.peer);
         let Some(party) = peer.party().cloned() else { return };
-        let admitted = self.standing.admit(&peer).await;
+        let checked = self.membership.check(&peer).await;
         let member = Member { party: party.clone(), groups: peer.groups };
         let (mut reader, mut writer) = split(secure.stream);
-        let (id, answers) = match admitted.and_then(|()| self.enter(member, address, over)) {
-            Ok(entered) => entered,
+        let (id, answers) = match checked.and_then(|()| self.register(member, address, over)) {
+            Ok(registered) => registered,
             Err(reason) => {
                 log::warn!("{party} at {address} was turned away: {reason}");
                 let goodbye = Answer::Goodbye(reason);
-                let farewell = frame::write(&mut writer, &goodbye, LONGEST);
-                if matches!(timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
-                    see_off(&mut reader, &mut writer).await;
+                let goodbye_written = frame::write(&mut writer, &goodbye, LONGEST);
+                if matches!(timeout(LINGER_TIMEOUT, goodbye_written).await, Ok(Ok(()))) {
+                    lingering_close(&mut reader, &mut writer).await;
                 }
                 return;
             }
         };
-        let leave = Leave { beacon: self, id };
+        let registration = Registration { lighthouse: self, id };
         log::debug!("{party} at {address} is here over {over}");
         let left = Duration::from_secs(peer.not_after.saturating_sub(now()));
         let why = tokio::select! {
             why = self.read(id, &mut reader, quic.as_ref()) => why,
             why = write(answers, &mut writer) => why,
             () = sleep(left) => "its certificate expired".to_owned(),
-            end = self.dismissed(id, peer.key) => match end {},
+            end = self.close_when_revoked(id, peer.key) => match end {},
         };
-        drop(leave);
+        drop(registration);
         log::debug!("{party} at {address} left: {why}");
-        see_off(&mut reader, &mut writer).await;
+        lingering_close(&mut reader, &mut writer).await;
     }
 
     /// Tells the holder of `key` to go once it is revoked; the connection ends when that is written.
-    async fn dismissed(&self, id: ConnectionId, key: PublicKey) -> Infallible {
-        self.standing.ended(key).await;
-        self.with(|state| state.perform(vec![Action::Close(id, Reason::NotMember)]));
+    async fn close_when_revoked(&self, id: ConnectionId, key: PublicKey) -> Infallible {
+        self.membership.revoked(key).await;
+        self.with(|state| state.apply(vec![Action::Close(id, Reason::NotMember)]));
         std::future::pending().await
     }
 
@@ -129,13 +129,13 @@ impl Beacon {
     ) -> String {
         let mut pace = Pace::default();
         loop {
-            match timeout(SILENCE, frame::read::<Request>(&mut reader, LONGEST)).await {
+            match timeout(IDLE_TIMEOUT, frame::read::<Request>(&mut reader, LONGEST)).await {
                 Ok(Ok(Some(request))) => self.with(|state| {
                     // Its packets may come from elsewhere since it was heard last.
                     let moved = quic.map(|quic| state.lighthouse.moved(id, quic.address(), now()));
-                    state.perform(moved.unwrap_or_default());
+                    state.apply(moved.unwrap_or_default());
                     let actions = state.lighthouse.hear(id, request);
-                    state.perform(actions);
+                    state.apply(actions);
                 }),
                 Ok(Ok(None)) => return "it hung up".to_owned(),
                 Ok(Err(error)) => return error.to_string(),
@@ -158,7 +158,7 @@ impl Beacon {
 }
 
 impl State {
-    fn perform(&mut self, actions: Vec<Action>) {
+    fn apply(&mut self, actions: Vec<Action>) {
         for action in actions {
             let (id, lost) = match action {
                 Action::Send(id, answer) => {
@@ -181,24 +181,24 @@ impl State {
 }
 
 /// Takes the connection out of the lighthouse, however its task ends.
-struct Leave<'a> {
-    beacon: &'a Beacon,
+struct Registration<'a> {
+    lighthouse: &'a LighthouseServer,
     id: ConnectionId,
 }
 
-impl Drop for Leave<'_> {
+impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.beacon.with(|state| {
+        self.lighthouse.with(|state| {
             state.queues.remove(&self.id);
             let actions = state.lighthouse.disconnect(self.id);
-            state.perform(actions);
+            state.apply(actions);
         });
     }
 }
 
 async fn write(mut answers: mpsc::Receiver<Answer>, mut writer: impl AsyncWrite + Unpin) -> String {
     while let Some(answer) = answers.recv().await {
-        match timeout(SILENCE, frame::write(&mut writer, &answer, LONGEST)).await {
+        match timeout(IDLE_TIMEOUT, frame::write(&mut writer, &answer, LONGEST)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return "it does not read".to_owned(),
@@ -209,13 +209,16 @@ async fn write(mut answers: mpsc::Receiver<Answer>, mut writer: impl AsyncWrite 
 
 /// Ends the connection so that the last message arrives: whoever closes a socket with something
 /// unread in it cuts off what is still on its way.
-async fn see_off(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) {
-    let farewell = async {
+async fn lingering_close(
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+) {
+    let closing = async {
         writer.shutdown().await?;
         copy(reader, &mut sink()).await
     };
     // It has had its time.
-    let _ = timeout(FAREWELL, farewell).await;
+    let _ = timeout(LINGER_TIMEOUT, closing).await;
 }
 
 #[cfg(test)]
@@ -225,15 +228,18 @@ mod tests {
     use tokio::io::duplex;
     use tokio::time::Instant;
 
-    fn enter(beacon: &Beacon, party: &str) -> (ConnectionId, mpsc::Receiver<Answer>) {
+    fn register(
+        lighthouse: &LighthouseServer,
+        party: &str,
+    ) -> (ConnectionId, mpsc::Receiver<Answer>) {
         let from = SocketAddr::from(([203, 0, 113, 1], 5));
-        beacon.enter(party.parse::<PartyName>().unwrap(), from, Over::Tcp).unwrap()
+        lighthouse.register(party.parse::<PartyName>().unwrap(), from, Over::Tcp).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_connection_is_dropped_and_a_speaking_one_kept() {
-        let beacon = Beacon::new(Limits::default(), Standing::default());
-        let (id, _answers) = enter(&beacon, "alice");
+        let lighthouse = LighthouseServer::new(Limits::default(), Membership::default());
+        let (id, _answers) = register(&lighthouse, "alice");
         let (mut far, near) = duplex(1024);
         let begun = Instant::now();
         let speak = async {
@@ -244,37 +250,42 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let why = tokio::select! {
-            why = beacon.read(id, near, None) => why,
+            why = lighthouse.read(id, near, None) => why,
             () = speak => unreachable!(),
         };
         assert_eq!(why, "it went silent");
         let lasted = begun.elapsed();
-        assert!((5 * KEEPALIVE + SILENCE..6 * KEEPALIVE + SILENCE).contains(&lasted), "{lasted:?}");
+        assert!(
+            (5 * KEEPALIVE + IDLE_TIMEOUT..6 * KEEPALIVE + IDLE_TIMEOUT).contains(&lasted),
+            "{lasted:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_is_dropped_and_holds_nobody_up() {
-        let beacon = Beacon::new(Limits::default(), Standing::default());
-        let (id, answers) = enter(&beacon, "alice");
-        for _ in 0..=QUEUE {
-            beacon.with(|state| {
+        let lighthouse = LighthouseServer::new(Limits::default(), Membership::default());
+        let (id, answers) = register(&lighthouse, "alice");
+        for _ in 0..=MAX_QUEUED_ANSWERS {
+            lighthouse.with(|state| {
                 let actions = state.lighthouse.hear(id, Request::Ping);
-                state.perform(actions);
+                state.apply(actions);
             });
         }
-        assert!(beacon.with(|state| state.queues.is_empty()));
+        assert!(lighthouse.with(|state| state.queues.is_empty()));
         let (_far, near) = duplex(16);
         assert_eq!(write(answers, near).await, "it does not read");
     }
 
     #[tokio::test]
     async fn leaving_is_complete() {
-        let beacon =
-            Beacon::new(Limits { per_address: 1, ..Limits::default() }, Standing::default());
+        let lighthouse = LighthouseServer::new(
+            Limits { per_address: 1, ..Limits::default() },
+            Membership::default(),
+        );
         for _ in 0..3 {
-            let (id, _answers) = enter(&beacon, "alice");
-            drop(Leave { beacon: &beacon, id });
+            let (id, _answers) = register(&lighthouse, "alice");
+            drop(Registration { lighthouse: &lighthouse, id });
         }
-        assert!(beacon.with(|state| state.queues.is_empty()));
+        assert!(lighthouse.with(|state| state.queues.is_empty()));
     }
 }
