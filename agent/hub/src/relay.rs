@@ -1,10 +1,10 @@
-//! The relay's pipes: who calls waits, who is called joins, and then bytes go from one to the other
+//! The relay server: who calls waits, who is called joins, and then bytes go from one to the other
 //! as they are. They are the parties' own TLS; nobody here could read them.
 
+mod pair;
+
 use std::collections::HashMap;
-use std::io;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,19 +13,15 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{
     CallId, Exchange, LONGEST, Limits, PATIENCE, PipeId, Refusal, Reply, Request,
 };
-use mpyc_party_transport::{Secure, frame, now};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::{Secure, frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::fair_queue::FairQueue;
 use crate::lighthouse::LighthouseServer;
 use crate::membership::Membership;
-
-/// Bytes of one direction that are held here; further ones are not read.
-const MAX_BUFFERED_BYTES: usize = 64 * 1024;
-/// A pair on which nothing moves for so long is over, whoever may have forgotten it.
-const PAIR_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 struct State {
@@ -55,6 +51,7 @@ struct Pipe {
     slot: Slot,
 }
 
+/// A pipe's place in the exchange.
 #[derive(Debug)]
 struct Slot {
     relay: RelayServer,
@@ -82,7 +79,7 @@ impl RelayServer {
         Self(Arc::new(Shared { state, queue, lighthouse, membership, begun: Instant::now() }))
     }
 
-    /// Keeps the bytes moving; never ends.
+    /// Keeps the bytes moving, at `rate` bytes per second at most; never ends.
     pub(crate) async fn schedule(&self, rate: Option<NonZeroU64>) {
         self.0.queue.run(rate).await;
     }
@@ -111,28 +108,33 @@ impl RelayServer {
         let request = timeout(PATIENCE, frame::read(&mut secure.stream, LONGEST)).await;
         let pipe = Pipe { secure, party, slot };
         match request {
-            Ok(Ok(Some(Request::Call { tag, party: to }))) => {
-                let id = CallId(random());
-                let asked = |waiting: &mut State| {
-                    let (called, caller) = oneshot::channel();
-                    waiting.exchange.call(pipe.slot.id, to.clone(), id, self.now())?;
-                    waiting.callers.insert(pipe.slot.id, called);
-                    Ok(caller)
-                };
-                let (party, groups) = (pipe.party.clone(), pipe.secure.peer.groups.clone());
-                let from = Member { party, groups };
-                match self.with(asked) {
-                    Ok(_) if !self.0.lighthouse.call(from, tag, &to, id) => {
-                        refuse(pipe, Refusal::Absent).await;
-                    }
-                    Ok(caller) => self.await_callee(pipe, caller).await,
-                    Err(refusal) => refuse(pipe, refusal).await,
-                }
-            }
+            Ok(Ok(Some(Request::Call { tag, party: to }))) => self.call(pipe, tag, to).await,
             Ok(Ok(Some(Request::Join { call }))) => self.join(pipe, call).await,
             Ok(Ok(None)) => {}
             Ok(Err(error)) => log::info!("{address} sent no proper request: {error}"),
             Err(_) => log::info!("{address} sent no request in time"),
+        }
+    }
+
+    async fn call(&self, pipe: Pipe, tag: Tag, to: PartyName) {
+        let id = match call_id(getrandom::fill) {
+            Ok(id) => id,
+            // A call that could be guessed is none. The caller sees its pipe end.
+            Err(error) => return log::error!("{} cannot call: {error}", pipe.party),
+        };
+        let called = self.with(|state| {
+            let (called, caller) = oneshot::channel();
+            state.exchange.call(pipe.slot.id, to.clone(), id, self.now())?;
+            state.callers.insert(pipe.slot.id, called);
+            Ok(caller)
+        });
+        let (party, groups) = (pipe.party.clone(), pipe.secure.peer.groups.clone());
+        match called {
+            Ok(_) if !self.0.lighthouse.call(Member { party, groups }, tag, &to, id) => {
+                refuse(pipe, Refusal::Absent).await;
+            }
+            Ok(caller) => self.await_callee(pipe, caller).await,
+            Err(refusal) => refuse(pipe, refusal).await,
         }
     }
 
@@ -171,37 +173,13 @@ impl RelayServer {
         let why = self.splice(caller, callee).await;
         log::debug!("{one} and {other} are apart: {why}");
     }
-
-    /// Carries bytes both ways until both directions have ended, one breaks, or time is over. What
-    /// is dropped then ends for both without the end of a stream, and so shows as a cut.
-    async fn splice(&self, one: Pipe, other: Pipe) -> String {
-        let not_after = one.secure.peer.not_after.min(other.secure.peer.not_after);
-        let left = Duration::from_secs(not_after.saturating_sub(now()));
-        let (membership, keys) = (&self.0.membership, [one.secure.peer.key, other.secure.peer.key]);
-        let (mut from_one, mut to_one) = split(one.secure.stream);
-        let (mut from_other, mut to_other) = split(other.secure.stream);
-        let (queue, moved) = (&self.0.queue, AtomicU64::new(0));
-        let there = forward(&mut from_one, &mut to_other, queue, &one.party, &moved);
-        let back = forward(&mut from_other, &mut to_one, queue, &other.party, &moved);
-        tokio::select! {
-            ended = async { tokio::try_join!(there, back) } => match ended {
-                Ok(_) => "both have ended".to_owned(),
-                Err(error) => error.to_string(),
-            },
-            () = until_idle(&moved) => "nothing moved any more".to_owned(),
-            () = sleep(left) => "a certificate expired".to_owned(),
-            () = membership.revoked(keys[0]) => "one was revoked".to_owned(),
-            () = membership.revoked(keys[1]) => "one was revoked".to_owned(),
-        }
-    }
 }
 
-fn random() -> [u8; 16] {
+/// A call that nobody can guess.
+fn call_id<E>(random: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<CallId, E> {
     let mut bytes = [0; 16];
-    if let Err(error) = getrandom::fill(&mut bytes) {
-        log::error!("the system gives no randomness: {error}");
-    }
-    bytes
+    random(&mut bytes)?;
+    Ok(CallId(bytes))
 }
 
 async fn refuse(mut pipe: Pipe, refusal: Refusal) {
@@ -217,104 +195,18 @@ async fn reply(secure: &mut Secure, reply: Reply) {
         }
         Ok::<(), frame::FrameError>(())
     };
-    // Who does not take it is not there any more, which shows soon enough.
+    // Whoever does not take it is not there any more, which shows soon enough.
     let _ = timeout(PATIENCE, written).await;
-}
-
-/// Carries one direction to its end, each piece in its turn.
-async fn forward(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    queue: &FairQueue,
-    account: &PartyName,
-    moved: &AtomicU64,
-) -> io::Result<()> {
-    let mut buffer = vec![0; MAX_BUFFERED_BYTES];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return to.shutdown().await;
-        }
-        queue.acquire(account, length).await;
-        to.write_all(&buffer[..length]).await?;
-        to.flush().await?;
-        moved.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Completes when nothing has moved for [`PAIR_IDLE_TIMEOUT`], at the latest after twice that.
-async fn until_idle(moved: &AtomicU64) {
-    loop {
-        let before = moved.load(Ordering::Relaxed);
-        sleep(PAIR_IDLE_TIMEOUT).await;
-        if moved.load(Ordering::Relaxed) == before {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-    use tokio::io::{ReadBuf, duplex};
 
-    /// A sender that never tires, and counts.
-    struct Endless<'a>(&'a AtomicU64);
-
-    impl AsyncRead for Endless<'_> {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let length = buffer.remaining();
-            buffer.initialize_unfilled().fill(7);
-            buffer.advance(length);
-            self.0.fetch_add(length as u64, Ordering::Relaxed);
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_costs_one_buffer() {
-        let (read, moved) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (mut near, mut far) = duplex(1000);
-        let (queue, alice) = (FairQueue::default(), "alice".parse().unwrap());
-        let mut endless = Endless(&read);
-        let forward = forward(&mut endless, &mut near, &queue, &alice, &moved);
-        let slow = async {
-            sleep(Duration::from_secs(3600)).await;
-            assert_eq!(read.load(Ordering::Relaxed), MAX_BUFFERED_BYTES as u64);
-            far.read_exact(&mut vec![0; 3 * MAX_BUFFERED_BYTES]).await.unwrap();
-        };
-        tokio::select! {
-            ended = forward => panic!("{ended:?}"),
-            () = queue.run(None) => {}
-            () = slow => {}
-        }
-        assert!(read.load(Ordering::Relaxed) <= 5 * MAX_BUFFERED_BYTES as u64);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pair_ends_when_nothing_moves_and_not_before() {
-        let (moved, begun) = (AtomicU64::new(0), Instant::now());
-        let busy = async {
-            for _ in 0..3 {
-                sleep(PAIR_IDLE_TIMEOUT - Duration::from_secs(1)).await;
-                moved.fetch_add(1, Ordering::Relaxed);
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = until_idle(&moved) => {}
-            () = busy => {}
-        }
-        assert!(
-            (4 * PAIR_IDLE_TIMEOUT..=5 * PAIR_IDLE_TIMEOUT).contains(&begun.elapsed()),
-            "{:?}",
-            begun.elapsed()
-        );
+    #[test]
+    fn without_randomness_there_is_no_call() {
+        assert_eq!(call_id(|_| Err("none")), Err("none"));
+        let ids = [(); 2].map(|()| call_id(getrandom::fill).unwrap());
+        assert_ne!(ids[0], ids[1]);
     }
 }
