@@ -8,8 +8,9 @@ use mpyc_party_authority::{Authority, AuthorityError};
 use mpyc_party_core::claims::{Claims, PublicKey};
 use mpyc_party_core::lighthouse::Reason;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
+
+use crate::supervision::blocking;
 
 /// How often the records are asked who was revoked, as another process revokes.
 const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -37,8 +38,8 @@ impl Membership {
         let mut failing = false;
         loop {
             let authority = Arc::clone(&known.authority);
-            match spawn_blocking(move || authority.revoked()).await {
-                Ok(Ok(keys)) => {
+            match blocking(move || authority.revoked()).await {
+                Ok(keys) => {
                     failing = false;
                     known.revoked.send_if_modified(|revoked| {
                         let before = revoked.len();
@@ -47,11 +48,11 @@ impl Membership {
                     });
                 }
                 // Once, not every time.
-                Ok(Err(error)) if !failing => {
+                Err(error) if !failing => {
                     failing = true;
                     log::error!("who was revoked keeps its place at this hub: {error}");
                 }
-                _ => {}
+                Err(_) => {}
             }
             sleep(REVOCATION_POLL_INTERVAL).await;
         }
@@ -61,16 +62,15 @@ impl Membership {
     pub(crate) async fn check(&self, claims: &Claims) -> Result<(), Reason> {
         let Some(Known { authority, .. }) = &self.0 else { return Ok(()) };
         let (authority, asked) = (Arc::clone(authority), claims.clone());
-        match spawn_blocking(move || authority.check(&asked)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(AuthorityError::Revoked(_) | AuthorityError::NotEnrolled(_))) => {
+        match blocking(move || authority.check(&asked)).await {
+            Ok(()) => Ok(()),
+            Err(AuthorityError::Revoked(_) | AuthorityError::NotEnrolled(_)) => {
                 Err(Reason::NotMember)
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 log::error!("whether {} is a member is not known: {error}", claims.role);
                 Err(Reason::Records)
             }
-            Err(_) => Err(Reason::Records),
         }
     }
 

@@ -12,6 +12,22 @@ use crate::policy::{self, Enrolment, Newcomer};
 use crate::records::tokens;
 
 impl Authority {
+    /// Whether the holder of a token can enrol, without a signature and without a change.
+    ///
+    /// # Errors
+    /// Those of [`enrol`](Self::enrol) that need no signature.
+    pub fn check_enrolment(
+        &self,
+        token: &[u8; 16],
+        proof: &[u8; 32],
+        exporter: &[u8; 32],
+        request: &[u8],
+        now: u64,
+    ) -> Result<(), AuthorityError> {
+        let newcomer = Newcomer { token, proof, exporter, key: requested_key(request)? };
+        self.records.read(|c| policy::enrolment(c, &self.root, &newcomer, now).map(drop))
+    }
+
     /// Enrols the holder of a token. The same token with the same key yields the same certificate
     /// again, so that a lost reply is no dead end; nor is a signature that failed.
     ///
