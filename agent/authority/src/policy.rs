@@ -46,7 +46,7 @@ pub(crate) enum Enrolment {
 
 /// What becomes of a member's wish for a fresh certificate.
 pub(crate) enum Renewal {
-    /// It was given this one a moment ago.
+    /// It was given this one a moment ago, or should have been.
     Issued(Vec<u8>),
     /// It gets one.
     Due(MemberRow),
@@ -105,7 +105,8 @@ pub(crate) fn enrolment(
     Ok(Enrolment::Admitted { label: token.label, groups: token.groups })
 }
 
-/// A member gets a fresh certificate for the key that it has.
+/// A member gets a fresh certificate for the key that it has. One that shows another than its
+/// latest has not received that: the reply was lost, or it did not wait for the signature.
 pub(crate) fn renewal(
     c: &Connection,
     root: &Root,
@@ -113,7 +114,17 @@ pub(crate) fn renewal(
     now: u64,
 ) -> Result<Renewal, AuthorityError> {
     let member = membership(c, root, claims)?;
-    Ok(match certificates::issued(c, member.id, &recent(now))? {
+    if let Some(certificate) = certificates::issued(c, member.id, &recent(now))? {
+        return Ok(Renewal::Issued(certificate));
+    }
+    let latest = certificates::latest(c, member.id)?.map(|(_, certificate)| certificate);
+    let missed = |latest: &Vec<u8>| {
+        Claims::from_der(latest).is_ok_and(|latest| {
+            let other = latest.serial != claims.serial && latest.key == claims.key;
+            other && now < latest.renewal_due()
+        })
+    };
+    Ok(match latest.filter(missed) {
         Some(certificate) => Renewal::Issued(certificate),
         None => Renewal::Due(member),
     })

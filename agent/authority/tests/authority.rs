@@ -236,6 +236,20 @@ fn renewal_keeps_everything_but_the_time() {
 }
 
 #[test]
+fn a_renewal_that_never_arrived_is_given_again() {
+    let (_dir, authority) = authority();
+    let first = enrol(&authority, &token(&authority, "alice"), &new_key()).unwrap();
+    let (first, start) = (Claims::from_der(&first).unwrap(), now() + 16 * 3600);
+    let renewed = authority.renew(&first, start).unwrap();
+    assert_eq!(authority.renew(&first, start + 1800).unwrap(), renewed);
+    let second = Claims::from_der(&renewed).unwrap();
+    let third = authority.renew(&second, start + 1800).unwrap();
+    assert_ne!(third, renewed, "this one has arrived");
+    let late = authority.renew(&first, start + 20 * 3600).unwrap();
+    assert!(late != renewed && late != third, "and these are due themselves");
+}
+
+#[test]
 fn a_name_alone_renews_nothing() {
     let (_dir, authority) = authority();
     let claims = enrol(&authority, &token(&authority, "alice"), &new_key()).unwrap();

@@ -74,7 +74,9 @@ fn the_network_goes_on_where_it_was() {
     let latest = authority.directory(&["alice".parse().unwrap()]).unwrap();
     assert_ne!(Claims::from_der(&latest[0]).unwrap().serial, first.serial);
 
-    let renewed = Claims::from_der(&authority.renew(&first, LAST + 3600).unwrap()).unwrap();
+    assert_eq!(authority.renew(&first, LAST + 3600).unwrap(), latest[0], "it never arrived");
+    let latest = Claims::from_der(&latest[0]).unwrap();
+    let renewed = Claims::from_der(&authority.renew(&latest, LAST + 3600).unwrap()).unwrap();
     assert_eq!((renewed.address, renewed.groups), (first.address, first.groups));
     let late = enrol_at(&authority, &carols, &carol, LAST);
     assert!(matches!(late, Err(AuthorityError::ExpiredToken)), "{late:?}");
@@ -92,4 +94,16 @@ fn records_of_a_newer_version_are_left_alone() {
     records.execute_batch("PRAGMA user_version = 1000").unwrap();
     let outcome = Authority::open(&ca(&dir));
     assert!(matches!(outcome, Err(AuthorityError::NewerRecords)), "{outcome:?}");
+}
+
+#[test]
+fn two_processes_may_bring_them_up_to_date_at_once() {
+    for _ in 0..10 {
+        let dir = old();
+        let open = || Authority::open(&ca(&dir)).unwrap().list().unwrap().len();
+        std::thread::scope(|scope| {
+            let both = [scope.spawn(open), scope.spawn(open)];
+            assert_eq!(both.map(|opened| opened.join().unwrap()), [3, 3]);
+        });
+    }
 }

@@ -13,7 +13,8 @@ use crate::records::{certificates, members};
 
 impl Authority {
     /// A fresh certificate for the member with these claims, for the same key. Whoever asks again
-    /// within a minute gets the same one: nobody fills the records.
+    /// within a minute gets the same one: nobody fills the records. So does whoever asks later and
+    /// still shows the one before it.
     ///
     /// # Errors
     /// When it is no member, or no longer; or when the signer does not sign.
