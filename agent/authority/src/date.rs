@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Unix seconds as SQLite has them, whose integers are signed.
-pub(crate) fn signed(seconds: u64) -> i64 {
+pub(crate) fn sql_seconds(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 

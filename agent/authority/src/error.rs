@@ -8,6 +8,7 @@ use mpyc_party_core::claims::{ClaimsError, RootError};
 use mpyc_party_core::role::{Role, RoleError};
 use mpyc_party_core::token::TokenError;
 
+use crate::local_signer::KeyError;
 use crate::profile::ProfileError;
 use crate::signer::SignerError;
 
@@ -31,13 +32,32 @@ pub enum AuthorityError {
     /// A certificate cannot be made.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// The root's or an own private key is damaged.
+    /// A newer version of mpyc-party has changed the records.
+    #[error("the authority's records are those of a newer version of mpyc-party: use that one")]
+    NewerRecords,
+    /// The root's or an own private key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The signer does not sign.
     #[error(transparent)]
     Signer(#[from] SignerError),
+    /// The signer's signature is none of the root's over what it was asked to sign.
+    #[error(
+        "the authority's signer made a signature that does not fit: tell whoever runs the network"
+    )]
+    WrongSignature,
+    /// A certificate says something else than was decided.
+    #[error(
+        "the certificate would not say what the authority has decided: tell whoever runs the network"
+    )]
+    Mismatch,
+    /// The records have lost a serial number while it was being signed.
+    #[error("the authority's records do not know this certificate any more: ask again")]
+    Unreserved,
     /// The root is damaged or expired.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A certificate just made cannot be read again.
+    /// A certificate that was just made cannot be read again.
     #[error(transparent)]
     Claims(#[from] ClaimsError),
     /// Others than the owner may read the root's private key.
@@ -45,6 +65,9 @@ pub enum AuthorityError {
         "others can read {0}: chmod 600 it, and make a new authority if they may have, for they could make anybody a party"
     )]
     Exposed(PathBuf),
+    /// A signer that is not the root's.
+    #[error("the signer's key is not the one of the network's root")]
+    OtherSigner,
     /// The private key in the directory is not the root's.
     #[error("{0} is not the private key of the root beside it")]
     OtherKey(PathBuf),

@@ -1,72 +1,26 @@
 //! The authority by itself: what it issues, to whom, and what it never does twice.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use mpyc_party_authority::{Authority, AuthorityError, LIFETIME, Revoked};
+use common::{EXPORTER, authority, enrol, enrol_with, network, new_key, party, token};
+use mpyc_party_authority::{Authority, AuthorityError, CERTIFICATE_LIFETIME, Revoked};
 use mpyc_party_core::claims::{Claims, Fingerprint};
-use mpyc_party_core::name::NetworkName;
 use mpyc_party_core::role::Role;
-use mpyc_party_core::token::Token;
-use mpyc_party_transport::{Identity, generate_key, now};
+use mpyc_party_transport::{Identity, now};
 use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     PublicKeyData,
 };
 use tempfile::TempDir;
-use zeroize::Zeroizing;
-
-const EXPORTER: [u8; 32] = [7; 32];
-
-fn network() -> NetworkName {
-    "example".parse().unwrap()
-}
-
-fn party(name: &str) -> Role {
-    Role::party(name.parse().unwrap()).unwrap()
-}
-
-fn authority() -> (TempDir, Authority) {
-    let dir = TempDir::new().unwrap();
-    let pool = "10.64.0.0/24".parse().unwrap();
-    let authority = Authority::init(&dir.path().join("ca"), &network(), Some(pool), now()).unwrap();
-    (dir, authority)
-}
-
-fn key_pair(pkcs8: &Zeroizing<Vec<u8>>) -> KeyPair {
-    KeyPair::try_from(pkcs8.as_slice()).unwrap()
-}
-
-fn new_key() -> KeyPair {
-    key_pair(&generate_key().unwrap())
-}
 
 fn identity(authority: &Authority, role: &Role) -> Identity {
     authority.own_credentials(role, now()).unwrap().try_into().unwrap()
-}
-
-fn token(authority: &Authority, name: &str) -> Token {
-    authority.new_token(&party(name), &[], 3600, vec!["h:1".to_owned()], now()).unwrap()
-}
-
-fn enrol_with(
-    authority: &Authority,
-    token: &Token,
-    key: &KeyPair,
-    params: &CertificateParams,
-    at: u64,
-) -> Result<Vec<u8>, AuthorityError> {
-    let public = mpyc_party_core::claims::PublicKey(key.der_bytes().try_into().unwrap());
-    let proof = token.secret.proof(&EXPORTER, &public);
-    let csr = params.serialize_request(key).unwrap();
-    authority.enrol(&token.secret.hash().id(), &proof, &EXPORTER, csr.der(), at)
-}
-
-fn enrol(authority: &Authority, token: &Token, key: &KeyPair) -> Result<Vec<u8>, AuthorityError> {
-    enrol_with(authority, token, key, &CertificateParams::default(), now())
 }
 
 #[test]
@@ -131,7 +85,7 @@ fn a_request_contributes_its_key_and_nothing_else() {
     let claims = Claims::from_der(&certificate).unwrap();
     assert_eq!(claims.role, party("alice"));
     assert_eq!(claims.key.0, key.der_bytes());
-    assert_eq!(claims.not_after - claims.not_before, LIFETIME + 3600);
+    assert_eq!(claims.not_after - claims.not_before, CERTIFICATE_LIFETIME + 3600);
     assert!(authority.root().covers(&claims).is_ok());
 }
 
@@ -279,6 +233,20 @@ fn renewal_keeps_everything_but_the_time() {
     let (not_before, not_after, serial) = (old.not_before, old.not_after, old.serial.clone());
     assert_eq!(Claims { not_before, not_after, serial, ..new }, old);
     assert_eq!(old.groups, groups);
+}
+
+#[test]
+fn a_renewal_that_never_arrived_is_given_again() {
+    let (_dir, authority) = authority();
+    let first = enrol(&authority, &token(&authority, "alice"), &new_key()).unwrap();
+    let (first, start) = (Claims::from_der(&first).unwrap(), now() + 16 * 3600);
+    let renewed = authority.renew(&first, start).unwrap();
+    assert_eq!(authority.renew(&first, start + 1800).unwrap(), renewed);
+    let second = Claims::from_der(&renewed).unwrap();
+    let third = authority.renew(&second, start + 1800).unwrap();
+    assert_ne!(third, renewed, "this one has arrived");
+    let late = authority.renew(&first, start + 20 * 3600).unwrap();
+    assert!(late != renewed && late != third, "and these are due themselves");
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! Enrolment: a newcomer with a token becomes a member.
+//!
+//! Whoever has no good token is a stranger, and counts as one for as long as it is served. Only a
+//! newcomer whose token is good waits for a signature.
 
 use std::sync::Arc;
 
@@ -6,24 +9,51 @@ use mpyc_party_authority::Authority;
 use mpyc_party_core::membership;
 use mpyc_party_transport::{Enrolment, now};
 
-use crate::reply::{answer, hear};
+use crate::reply::{read_request, write_reply};
+use crate::signing::{IssueError, Requester, SigningQueue};
+use crate::supervision::blocking;
+
+/// A newcomer whose token is good.
+pub(crate) struct Newcomer {
+    connection: Enrolment,
+    request: membership::Enrolment,
+}
+
+/// A newcomer, if it asks in time and its token is good; any other is told why not.
+pub(crate) async fn check(
+    mut connection: Enrolment,
+    authority: &Arc<Authority>,
+) -> Option<Newcomer> {
+    let (address, exporter) = (connection.address, connection.exporter);
+    let request: membership::Enrolment = read_request(address, &mut connection.stream).await?;
+    let (authority, asked) = (Arc::clone(authority), request.clone());
+    let work = move || {
+        let membership::Enrolment { token, proof, csr } = &asked;
+        authority.check_enrolment(token, proof, &exporter, csr, now())
+    };
+    match blocking(work).await {
+        Ok(()) => Some(Newcomer { connection, request }),
+        Err(why) => {
+            reply(&mut connection, Err(why.into())).await;
+            None
+        }
+    }
+}
 
 /// Serves one newcomer.
-pub(crate) async fn serve(mut connection: Enrolment, authority: Arc<Authority>) {
-    let address = connection.address;
-    let Some(membership::Enrolment { token, proof, csr }) =
-        hear(address, &mut connection.stream).await
-    else {
-        return;
-    };
+pub(crate) async fn serve(newcomer: Newcomer, authority: Arc<Authority>, signing: &SigningQueue) {
+    let Newcomer { mut connection, request } = newcomer;
+    let membership::Enrolment { token, proof, csr } = request;
     let exporter = connection.exporter;
     let work = move || authority.enrol(&token, &proof, &exporter, &csr, now());
-    let outcome = match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(_) => Err("an internal error; see the authority's log".to_owned()),
-    };
+    let outcome = signing.issue(Requester::Token(token), work).await;
+    reply(&mut connection, outcome).await;
+}
+
+async fn reply(connection: &mut Enrolment, outcome: Result<Vec<u8>, IssueError>) {
+    let address = connection.address;
     if let Err(why) = &outcome {
         log::warn!("{address} was not enrolled: {why}");
     }
-    answer(address, &mut connection.stream, outcome).await;
+    write_reply(address, &mut connection.stream, outcome).await;
 }

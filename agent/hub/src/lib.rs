@@ -4,17 +4,33 @@
 //!
 //! A hub without an authority gets nobody into a network: it answers «where is bob?» to those whom
 //! bob allows, passes ciphertext on between them, and that is all.
+//!
+//! A connection is admitted while the hub keeps up with its work (`load_shedding.rs`, admission
+//! control), and its ALPN says what it is for (`handshake.rs`). The lighthouse server
+//! (`lighthouse.rs`) keeps a party's connection for as long as keepalives come; the relay server
+//! (`relay.rs`) forwards bytes in the order of a fair queue (`fair_queue.rs`) and within a rate limit.
+//! Enrolment and renewal (`enrol.rs`, `renew.rs`) wait in a queue of their own (`signing.rs`) for the
+//! authority's signer. Whoever is revoked goes (`membership.rs`).
+//!
+//! Each connection has one task; if it panics, that connection ends and nothing else. The services
+//! behind them end the hub with an error when they fail (`supervision.rs`).
 
 #![forbid(unsafe_code)]
 
-mod beacon;
 mod enrol;
-mod exchange;
+mod error;
+mod fair_queue;
+mod handshake;
+mod lighthouse;
+mod load_shedding;
+mod membership;
+mod own_identity;
+mod relay;
 mod renew;
 mod reply;
 mod server;
-mod standing;
-mod strain;
-mod turns;
+mod signing;
+mod supervision;
 
+pub use error::{HubError, Service};
 pub use server::{HubConfig, Limits, serve};

@@ -1,5 +1,6 @@
 //! One request and one reply on each connection, of bounded size and in bounded time.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use mpyc_party_core::membership::{MAX_REPLY_BYTES, MAX_REQUEST_BYTES, Reply};
@@ -11,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 /// Reads the one request of a connection.
-pub(crate) async fn hear<Q: DeserializeOwned>(
+pub(crate) async fn read_request<Q: DeserializeOwned>(
     address: SocketAddr,
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Option<Q> {
@@ -29,12 +30,13 @@ pub(crate) async fn hear<Q: DeserializeOwned>(
 }
 
 /// Sends the reply and ends the connection properly.
-pub(crate) async fn answer<A: Serialize>(
+pub(crate) async fn write_reply<A: Serialize>(
     address: SocketAddr,
     stream: &mut (impl AsyncWrite + Unpin),
-    outcome: Result<A, String>,
+    outcome: Result<A, impl fmt::Display>,
 ) {
-    let reply = outcome.map_or_else(Reply::Refused, Reply::Granted);
+    // Whoever is refused is told why in words.
+    let reply = outcome.map_or_else(|why| Reply::Refused(why.to_string()), Reply::Granted);
     let conversation = async {
         frame::write(stream, &reply, MAX_REPLY_BYTES).await?;
         tokio::io::AsyncWriteExt::shutdown(stream).await?;

@@ -1,31 +1,29 @@
-//! The hub's one port, for TCP and for UDP: the ALPN decides what a connection is for, before any
-//! certificate is shown.
+//! The hub's one port, for TCP and for UDP: what comes is admitted, handed to a task of its own, and
+//! looked after to its end.
 
-use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 
-use mpyc_party_authority::{Authority, AuthorityError};
-use mpyc_party_core::membership::Renewal;
+use mpyc_party_authority::Authority;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::{lighthouse, relay};
 use mpyc_party_transport::handshake_limiter::{self, HandshakeLimiter};
-use mpyc_party_transport::{
-    Expect, HANDSHAKE_TIMEOUT, Identity, IdentityError, Incoming, Protocol, Secure, TransportError,
-    now, quic,
-};
-use tokio::net::{TcpListener, TcpStream};
+use mpyc_party_transport::{Identity, quic};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-use crate::beacon::{Beacon, Visitor};
-use crate::exchange::Relay;
-use crate::standing::Standing;
-use crate::strain::Strain;
-use crate::{enrol, renew};
+use crate::error::{HubError, Service};
+use crate::handshake::{AuthorityServer, Hub};
+use crate::lighthouse::LighthouseServer;
+use crate::load_shedding::LoadMonitor;
+use crate::membership::Membership;
+use crate::own_identity::OwnIdentity;
+use crate::relay::RelayServer;
+use crate::signing;
+use crate::supervision::{Connections, Panics, Services};
 
 /// What a hub serves with.
 pub enum HubConfig {
@@ -43,280 +41,123 @@ pub struct Limits {
     pub lighthouse: lighthouse::Limits,
     /// Of the relay.
     pub relay: relay::Limits,
-    /// Bytes per second that the relay forwards for all together; no ceiling where there is none.
+    /// The relay's rate limit: bytes per second that it forwards for all together; no limit where
+    /// there is none.
     pub relay_rate: Option<NonZeroU64>,
 }
 
-/// Undecided connections over TCP, and as many over QUIC: when thousands come back at once, they
-/// shall not evict each other.
-const UNDECIDED: handshake_limiter::HandshakeLimits =
+/// Connections over TCP whose handshake is not decided, and as many over QUIC: when thousands come
+/// back at once, they shall not evict each other.
+const MAX_HANDSHAKES: handshake_limiter::HandshakeLimits =
     handshake_limiter::HandshakeLimits { max: 1024, max_per_address: 64 };
-
-/// Why a hub beside the authority has no certificate.
-#[derive(Debug, thiserror::Error)]
-enum OwnError {
-    /// The authority makes none.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
-    /// What it made does not fit together.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-}
-
-/// An identity that the authority beside makes anew in time.
-struct Own {
-    authority: Arc<Authority>,
-    role: Role,
-    current: Mutex<Option<Identity>>,
-}
-
-impl Own {
-    fn new(authority: &Arc<Authority>, role: Role) -> Arc<Self> {
-        Arc::new(Self { authority: Arc::clone(authority), role, current: Mutex::default() })
-    }
-
-    /// The identity, made anew when two thirds of its life are over.
-    fn get(&self, now: u64) -> Result<Identity, OwnError> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(identity) = current.as_ref()
-            && now < identity.claims().renewal_due()
-        {
-            return Ok(identity.clone());
-        }
-        let identity = Identity::try_from(self.authority.own_credentials(&self.role, now)?)?;
-        *current = Some(identity.clone());
-        Ok(identity)
-    }
-
-    async fn identity(self: &Arc<Self>) -> Option<Identity> {
-        let own = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || own.get(now())).await {
-            Ok(Ok(identity)) => Some(identity),
-            Ok(Err(error)) => {
-                log::error!("no certificate for {}: {error}", self.role);
-                None
-            }
-            Err(error) => {
-                log::error!("no certificate for {}: {error}", self.role);
-                None
-            }
-        }
-    }
-}
-
-enum Identities {
-    Alone(watch::Receiver<Identity>),
-    WithAuthority { authority: Arc<Authority>, server: Arc<Own>, hub: Arc<Own> },
-}
-
-struct Hub {
-    /// Who does not ask for it is shown no certificate.
-    name: String,
-    identities: Identities,
-    beacon: Beacon,
-    relay: Relay,
-    strain: Strain,
-    standing: Standing,
-}
-
-/// What is left to do once a connection is decided.
-enum Decided {
-    Nothing,
-    Lighthouse(Secure),
-    Relay(Secure),
-    Renewal(Secure, Renewal, Arc<Authority>),
-}
-
-impl Hub {
-    fn new(config: HubConfig, limits: Limits) -> io::Result<Self> {
-        let identities = identities(config)?;
-        let root = match &identities {
-            Identities::Alone(identity) => identity.borrow().root().fingerprint,
-            Identities::WithAuthority { authority, .. } => authority.root().fingerprint,
-        };
-        let standing = match &identities {
-            Identities::Alone(_) => Standing::default(),
-            Identities::WithAuthority { authority, .. } => Standing::new(Arc::clone(authority)),
-        };
-        let beacon = Beacon::new(limits.lighthouse, standing.clone());
-        let relay = Relay::new(limits.relay, beacon.clone(), standing.clone());
-        let (name, strain) = (Tag::hub(&root).server_name(), Strain::default());
-        Ok(Self { name, identities, beacon, relay, strain, standing })
-    }
-
-    async fn identity(&self) -> Option<Identity> {
-        match &self.identities {
-            Identities::Alone(identity) => Some(identity.borrow().clone()),
-            Identities::WithAuthority { hub, .. } => hub.identity().await,
-        }
-    }
-
-    /// Handshakes, and whatever waits for one who need not be a member; all of it holds a place in the
-    /// limiter.
-    async fn decide(&self, tcp: TcpStream) -> Result<Decided, TransportError> {
-        let incoming = Incoming::read(tcp).await?;
-        if incoming.server_name().as_deref() != Some(&self.name) {
-            return Err(incoming.refuse_name().await);
-        }
-        let protocol = incoming.protocol();
-        let (authority, server) = match &self.identities {
-            Identities::WithAuthority { authority, server, .. } => (Some(authority), Some(server)),
-            Identities::Alone(_) => (None, None),
-        };
-        match (protocol, authority, server) {
-            (Some(protocol @ (Protocol::Hub | Protocol::Relay)), ..) => {
-                let Some(identity) = self.identity().await else {
-                    return Ok(Decided::Nothing);
-                };
-                let secure = incoming.accept(&identity, protocol, &Expect::AnyParty).await?;
-                Ok(match protocol {
-                    Protocol::Relay => Decided::Relay(secure),
-                    _ => Decided::Lighthouse(secure),
-                })
-            }
-            (Some(Protocol::Enrol), Some(authority), Some(server)) => {
-                if let Some(identity) = server.identity().await {
-                    let newcomer = incoming.accept_to_enrol(&identity).await?;
-                    enrol::serve(newcomer, Arc::clone(authority)).await;
-                }
-                Ok(Decided::Nothing)
-            }
-            (Some(Protocol::Renew), Some(authority), Some(server)) => {
-                let Some(identity) = server.identity().await else {
-                    return Ok(Decided::Nothing);
-                };
-                let mut secure =
-                    incoming.accept(&identity, Protocol::Renew, &Expect::Renewing).await?;
-                Ok(match renew::hear(&mut secure).await {
-                    Some(request) => Decided::Renewal(secure, request, Arc::clone(authority)),
-                    None => Decided::Nothing,
-                })
-            }
-            _ => Err(incoming.refuse_protocol().await),
-        }
-    }
-
-    async fn serve(&self, limiter: &HandshakeLimiter, tcp: TcpStream, address: SocketAddr) {
-        match limiter.decide(address, self.decide(tcp)).await {
-            Ok(Decided::Nothing) => {}
-            Ok(Decided::Renewal(secure, request, authority)) => {
-                renew::serve(secure, request, authority).await;
-            }
-            Ok(Decided::Lighthouse(secure)) => {
-                self.beacon.serve(Visitor { secure, quic: None }).await;
-            }
-            Ok(Decided::Relay(secure)) => self.relay.serve(secure).await,
-            Err(error) => log::info!("{error}"),
-        }
-    }
-
-    /// Serves the lighthouse to one who dials over QUIC.
-    async fn serve_quic(&self, incoming: quic::QuicIncoming) {
-        let address = incoming.address();
-        let Some(identity) = self.identity().await else { return incoming.refuse() };
-        let accepted =
-            incoming.accept(&identity, Protocol::Hub, &self.name, &Expect::AnyParty).await;
-        let connection = match accepted {
-            Ok(connection) => connection,
-            Err(error) => return log::info!("{error}"),
-        };
-        match timeout(HANDSHAKE_TIMEOUT, connection.accept()).await {
-            Ok(Ok(secure)) => self.beacon.serve(Visitor { secure, quic: Some(connection) }).await,
-            Ok(Err(error)) => log::info!("{error}"),
-            Err(_) => {
-                log::info!("{address} opened no stream in time");
-                connection.close("no stream came in time");
-            }
-        }
-    }
-}
 
 /// Serves a hub on `listener` and `endpoint`, which should have the same port, until `shutdown`
 /// completes; then every connection ends.
 ///
 /// # Errors
-/// When the identity is not a hub's, or the authority beside cannot make one.
+/// When the identity is not a hub's, or the authority beside cannot make one; and when a task ends
+/// that has to live as long as the hub.
 pub async fn serve(
     listener: TcpListener,
     endpoint: quic::Endpoint,
     config: HubConfig,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
-) -> io::Result<()> {
-    let hub = Arc::new(Hub::new(config, limits)?);
-    let endpoint = endpoint.with_room(UNDECIDED);
-    let limiter = HandshakeLimiter::new(UNDECIDED);
-    // Dropping the set ends its tasks.
-    let mut connections = JoinSet::new();
-    let relay = hub.relay.clone();
-    connections.spawn(async move { relay.drive(limits.relay_rate).await });
-    let looking = Arc::clone(&hub);
-    connections.spawn(async move {
-        tokio::join!(looking.strain.look(), looking.standing.look());
-    });
-    let (mut for_tcp, mut for_quic) = (hub.strain.door(), hub.strain.door());
-    let mut next_tcp = async || {
-        for_tcp.open().await;
-        handshake_limiter::accept_next(&listener).await
+) -> Result<(), HubError> {
+    let (panics, mut services) = (Panics::default(), Services::default());
+    let mut connections = Connections::new(panics.clone());
+    let load = Arc::new(LoadMonitor::default());
+    let mut shutdown = pin!(shutdown);
+    let hub = tokio::select! {
+        hub = start(config, limits, panics, &mut services) => Arc::new(hub?),
+        // The signer may take its time.
+        () = &mut shutdown => return Ok(()),
     };
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            (tcp, address) = next_tcp() => {
-                let (hub, limiter) = (Arc::clone(&hub), limiter.clone());
-                connections.spawn(async move { hub.serve(&limiter, tcp, address).await });
-            }
-            Some(incoming) = endpoint.next() => {
-                if !for_quic.opens() {
-                    incoming.ignore();
-                    continue;
-                }
-                let hub = Arc::clone(&hub);
-                connections.spawn(async move { hub.serve_quic(incoming).await });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
+    let monitor = Arc::clone(&load);
+    services.spawn(Service::LoadMonitor, async move { monitor.run().await });
+    let endpoint = endpoint.with_room(MAX_HANDSHAKES);
+    let ended = tokio::select! {
+        ended = accept(&listener, &endpoint, &hub, &load, &mut connections) => Err(ended),
+        failed = services.failed() => Err(failed),
+        () = &mut shutdown => Ok(()),
+    };
     endpoint.close("the hub stops");
     connections.shutdown().await;
+    drop(services);
     endpoint.wait_idle().await;
-    Ok(())
+    ended
 }
 
-fn identities(config: HubConfig) -> io::Result<Identities> {
-    Ok(match config {
+/// The hub of this configuration, and its services.
+async fn start(
+    config: HubConfig,
+    limits: Limits,
+    panics: Panics,
+    services: &mut Services,
+) -> Result<Hub, HubError> {
+    let (identity, authority, membership) = match config {
         HubConfig::Alone(identity) => {
             let role = identity.borrow().claims().role.clone();
             if !matches!(role, Role::Hub(_)) {
-                return Err(io::Error::other(format!("a hub's identity is needed, not {role}'s")));
+                return Err(HubError::NotAHub(role));
             }
-            Identities::Alone(identity)
+            (identity, None, Membership::default())
         }
         HubConfig::WithAuthority(authority, number) => {
-            let server = Own::new(&authority, Role::Authority);
-            let hub = Own::new(&authority, Role::Hub(number));
-            server.get(now()).map_err(io::Error::other)?;
-            hub.get(now()).map_err(io::Error::other)?;
-            Identities::WithAuthority { authority, server, hub }
+            let server = OwnIdentity::new(Arc::clone(&authority), Role::Authority).await?;
+            let hub = OwnIdentity::new(Arc::clone(&authority), Role::Hub(number)).await?;
+            let (signing, signer) = signing::queue(panics);
+            services.spawn(Service::Signing, signer.run());
+            let membership = Membership::new(Arc::clone(&authority));
+            let identity = hub.subscribe();
+            let served = AuthorityServer { authority, identity: server.subscribe(), signing };
+            for own in [server, hub] {
+                services.spawn(Service::IdentityRenewal, own.keep_fresh());
+            }
+            (identity, Some(served), membership)
         }
-    })
+    };
+    let watching = membership.clone();
+    services.spawn(Service::RevocationWatch, async move { watching.watch_revocations().await });
+    let lighthouse = LighthouseServer::new(limits.lighthouse, membership.clone());
+    let relay = RelayServer::new(limits.relay, lighthouse.clone(), membership);
+    let scheduler = relay.clone();
+    let schedule = async move { scheduler.schedule(limits.relay_rate).await };
+    services.spawn(Service::RelayScheduler, schedule);
+    let name = Tag::hub(&identity.borrow().root().fingerprint).server_name();
+    Ok(Hub { name, identity, authority, lighthouse, relay })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_identities_are_made_anew_at_two_thirds_of_their_life() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let network = "example".parse().unwrap();
-        let authority = Arc::new(Authority::init(dir.path(), &network, None, now()).unwrap());
-        let own = Own::new(&authority, Role::Hub(1));
-        let start = now();
-        let key = |at| own.get(at).unwrap().claims().key;
-        let first = key(start);
-        assert_eq!(key(start + 12 * 3600), first);
-        assert_ne!(key(start + 17 * 3600), first);
+/// Accepts connections for ever, as many as the hub keeps up with.
+async fn accept(
+    listener: &TcpListener,
+    endpoint: &quic::Endpoint,
+    hub: &Arc<Hub>,
+    load: &LoadMonitor,
+    connections: &mut Connections,
+) -> HubError {
+    let limiter = HandshakeLimiter::new(MAX_HANDSHAKES);
+    let (mut for_tcp, mut for_quic) = (load.admission(), load.admission());
+    let mut next_tcp = async || {
+        for_tcp.admit().await;
+        handshake_limiter::accept_next(listener).await
+    };
+    loop {
+        tokio::select! {
+            (tcp, address) = next_tcp() => {
+                let (hub, limiter): (_, HandshakeLimiter) = (Arc::clone(hub), limiter.clone());
+                connections.spawn(address, async move { hub.serve(&limiter, tcp, address).await });
+            }
+            incoming = endpoint.next() => {
+                let Some(incoming) = incoming else { return HubError::Endpoint };
+                if !for_quic.try_admit() {
+                    incoming.ignore();
+                    continue;
+                }
+                let (hub, address): (_, SocketAddr) = (Arc::clone(hub), incoming.address());
+                connections.spawn(address, async move { hub.serve_quic(incoming).await });
+            }
+            () = connections.reap() => {}
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! A hub over real sockets: enrolment, renewal, the lighthouse, and those who mean no good.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod harbour;
+mod fixture;
 
 use std::time::Duration;
 
-use harbour::{Harbour, SOON, about_parties, name, presence, start, tag, tcp, udp, until};
+use fixture::{
+    TEST_TIMEOUT, TestNetwork, about_parties, name, presence, start, tag, tcp, udp, until,
+};
 use mpyc_party_core::addr::Vantage;
 use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
 use mpyc_party_core::name::PartyName;
@@ -26,8 +28,8 @@ use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_newcomer_enrols_and_is_a_party() {
-    let harbour = Harbour::open().await;
-    let (token, key) = (harbour.token("alice"), generate_key().unwrap());
+    let network = TestNetwork::open().await;
+    let (token, key) = (network.token("alice"), generate_key().unwrap());
     let first = enrolment::request(&token, &key).await.unwrap();
     assert_eq!(first.claims.role, Role::Party(name("alice")));
     let again = enrolment::request(&token, &key).await.unwrap();
@@ -36,16 +38,16 @@ async fn a_newcomer_enrols_and_is_a_party() {
     let Err(RequestError::Refused(why)) = other else { panic!("{other:?}") };
     assert!(why.contains("used before"), "{why}");
     let alice = Identity::new(first.certificate, key, first.root).unwrap();
-    assert!(harbour.visit(&alice).await.is_ok());
+    assert!(network.connect_to_lighthouse(&alice).await.is_ok());
 }
 
 #[tokio::test]
 async fn an_unreachable_hub_is_passed_over() {
-    let harbour = Harbour::open().await;
+    let network = TestNetwork::open().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let mut token = harbour.token("alice");
+    let mut token = network.token("alice");
     token.hubs.insert(0, closed.to_string());
-    harbour.enrol(&token).await;
+    network.enrol(&token).await;
     token.hubs.truncate(1);
     let outcome = enrolment::request(&token, &generate_key().unwrap()).await;
     assert!(matches!(outcome, Err(RequestError::Unreachable { .. })), "{outcome:?}");
@@ -53,7 +55,7 @@ async fn an_unreachable_hub_is_passed_over() {
 
 #[tokio::test]
 async fn a_token_of_another_network_is_told_apart_before_anything_is_sent() {
-    let (home, abroad) = (Harbour::open().await, Harbour::open().await);
+    let (home, abroad) = (TestNetwork::open().await, TestNetwork::open().await);
     let mut token = abroad.token("alice");
     token.hubs = home.hubs();
     let outcome = enrolment::request(&token, &generate_key().unwrap()).await;
@@ -65,7 +67,7 @@ async fn a_token_of_another_network_is_told_apart_before_anything_is_sent() {
 
 #[tokio::test]
 async fn strangers_who_probe_the_hub_see_no_certificate() {
-    let (home, abroad) = (Harbour::open().await, Harbour::open().await);
+    let (home, abroad) = (TestNetwork::open().await, TestNetwork::open().await);
     let stranger = abroad.party("alice").await;
     for protocol in Protocol::ALL {
         for name in [Tag::hub(&stranger.root().fingerprint), tag()] {
@@ -80,31 +82,31 @@ async fn strangers_who_probe_the_hub_see_no_certificate() {
 
 #[tokio::test]
 async fn members_renew_and_look_each_other_up() {
-    let harbour = Harbour::open().await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let renewed = renewal::renew(&harbour.hubs(), &alice).await.unwrap();
+    let network = TestNetwork::open().await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+    let renewed = renewal::renew(&network.hubs(), &alice).await.unwrap();
     assert_eq!(renewed, alice.certificate());
     let names = [name("bob"), name("nobody"), name("authority"), name("hub-1")];
-    let found = renewal::directory(&harbour.hubs(), &alice, &names).await.unwrap();
+    let found = renewal::directory(&network.hubs(), &alice, &names).await.unwrap();
     assert_eq!(found, [(bob.claims().clone(), bob.certificate().to_vec())]);
-    harbour.authority.revoke("alice", now()).unwrap();
-    let outcome = renewal::renew(&harbour.hubs(), &alice).await;
+    network.authority.revoke("alice", now()).unwrap();
+    let outcome = renewal::renew(&network.hubs(), &alice).await;
     let Err(RequestError::Refused(why)) = outcome else { panic!("{outcome:?}") };
     assert_eq!(why, "alice has been revoked");
-    assert!(renewal::directory(&harbour.hubs(), &alice, &names).await.is_err());
+    assert!(renewal::directory(&network.hubs(), &alice, &names).await.is_err());
 }
 
 #[tokio::test]
 async fn parties_find_each_other_and_notice_who_leaves() {
-    let harbour = Harbour::open().await;
+    let network = TestNetwork::open().await;
     let roster = ["alice", "bob"];
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let (_alice, mut at_alice, _a) = start(&harbour.hubs(), alice, presence(1111, &roster));
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+    let (_alice, mut at_alice, _a) = start(&network.hubs(), alice, presence(1111, &roster));
     until(&mut at_alice, |event| matches!(event, Event::Connected { .. })).await;
-    let (client, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2222, &roster));
+    let (client, mut at_bob, _b) = start(&network.hubs(), bob, presence(2222, &roster));
     let seen = |party, port| {
         let addresses = vec![(tcp(port), Vantage::SameHost)];
-        Event::Present { party: name(party), addresses, hubs: harbour.hubs() }
+        Event::Present { party: name(party), addresses, hubs: network.hubs() }
     };
     // A party is in its own roster, and so hears of itself too.
     until(&mut at_alice, |event| *event == seen("bob", 2222)).await;
@@ -117,14 +119,14 @@ async fn parties_find_each_other_and_notice_who_leaves() {
 
 #[tokio::test]
 async fn a_bystander_hears_nothing() {
-    let harbour = Harbour::open().await;
-    let (alice, eve) = (harbour.party("alice").await, harbour.party("eve").await);
-    let (_eve, mut at_eve, _e) = start(&harbour.hubs(), eve.clone(), presence(1, &["alice"]));
+    let network = TestNetwork::open().await;
+    let (alice, eve) = (network.party("alice").await, network.party("eve").await);
+    let (_eve, mut at_eve, _e) = start(&network.hubs(), eve.clone(), presence(1, &["alice"]));
     until(&mut at_eve, |event| matches!(event, Event::Connected { .. })).await;
-    let (_alice, mut at_alice, _a) = start(&harbour.hubs(), alice, presence(2, &["alice", "bob"]));
+    let (_alice, mut at_alice, _a) = start(&network.hubs(), alice, presence(2, &["alice", "bob"]));
     until(&mut at_alice, |event| matches!(event, Event::Present { .. })).await;
     // Eve asks the same question by hand; the answer to a later ping shows that none came.
-    let mut secure = harbour.visit(&eve).await.unwrap();
+    let mut secure = network.connect_to_lighthouse(&eve).await.unwrap();
     let instance = Instance([1; 16]);
     let (addresses, reflexive, allow) = Default::default();
     let announce = Request::Announce { tag: tag(), instance, addresses, reflexive, allow };
@@ -142,10 +144,10 @@ async fn a_bystander_hears_nothing() {
 
 #[tokio::test]
 async fn a_client_outlives_its_hub() {
-    let harbour = Harbour::open().await;
+    let network = TestNetwork::open().await;
     let roster = ["alice", "bob"];
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let mut second = harbour.second_hub().await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+    let mut second = network.second_hub().await;
     let hubs = second.hubs();
     let (_alice, mut at_alice, _a) = start(&hubs, alice, presence(1111, &roster));
     until(&mut at_alice, |event| matches!(event, Event::Connected { .. })).await;
@@ -161,36 +163,36 @@ async fn a_client_outlives_its_hub() {
 
 #[tokio::test]
 async fn two_hubs_are_as_good_as_one() {
-    let harbour = Harbour::open().await;
+    let network = TestNetwork::open().await;
     let roster = ["bob"];
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let both = vec![closed.to_string(), harbour.hub.to_string()];
+    let both = vec![closed.to_string(), network.hub.to_string()];
     let (_alice, mut at_alice, _a) = start(&both, alice, presence(1111, &roster));
-    let (_bob, _at_bob, _b) = start(&harbour.hubs(), bob, presence(2222, &["alice"]));
+    let (_bob, _at_bob, _b) = start(&network.hubs(), bob, presence(2222, &["alice"]));
     let event = about_parties(&mut at_alice).await;
     assert!(matches!(event, Event::Present { party, .. } if party == name("bob")));
 }
 
 #[tokio::test]
 async fn a_hub_without_the_authority_enrols_nobody() {
-    let harbour = Harbour::open().await;
-    let second = harbour.second_hub().await;
-    let mut token = harbour.token("alice");
+    let network = TestNetwork::open().await;
+    let second = network.second_hub().await;
+    let mut token = network.token("alice");
     token.hubs = second.hubs();
     let outcome = enrolment::request(&token, &generate_key().unwrap()).await;
     let Err(RequestError::Transport(TransportError::Refused { .. })) = outcome else {
         panic!("{outcome:?}")
     };
-    let alice = harbour.party("alice").await;
+    let alice = network.party("alice").await;
     let outcome = renewal::renew(&second.hubs(), &alice).await;
     assert!(matches!(outcome, Err(RequestError::Transport(_))), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn a_party_is_no_hub() {
-    let harbour = Harbour::open().await;
-    let (_sender, identity) = watch::channel(harbour.party("alice").await);
+    let network = TestNetwork::open().await;
+    let (_sender, identity) = watch::channel(network.party("alice").await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let forever = std::future::pending();
     let (endpoint, config) = (udp(&listener), HubConfig::Alone(identity));
@@ -200,40 +202,40 @@ async fn a_party_is_no_hub() {
 
 #[tokio::test]
 async fn half_open_handshakes_keep_nobody_out() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
     let mut flood = Vec::new();
     for _ in 0..200 {
-        let mut tcp = TcpStream::connect(harbour.hub).await.unwrap();
+        let mut tcp = TcpStream::connect(network.hub).await.unwrap();
         tcp.write_all(&[22, 3, 1]).await.unwrap();
         flood.push(tcp);
         if flood.len() % 50 == 0 {
             let begun = std::time::Instant::now();
-            assert!(harbour.visit(&alice).await.is_ok());
+            assert!(network.connect_to_lighthouse(&alice).await.is_ok());
             assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         }
     }
     // None of the flood is served for long.
     for mut tcp in flood {
-        let end = timeout(SOON, tcp.read(&mut [0; 64])).await.unwrap();
+        let end = timeout(TEST_TIMEOUT, tcp.read(&mut [0; 64])).await.unwrap();
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     }
 }
 
 #[tokio::test]
 async fn oversized_and_foreign_messages_end_the_connection() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
     let long = (u32::try_from(LONGEST + MAX_EXTENSION_BYTES).unwrap() + 1).to_be_bytes();
     for bytes in [&long[..], &[0, 0, 0, 0], &[0, 0, 0, 1, 99], &[0, 0, 0, 3, 2, 0, 0]] {
-        let mut secure = harbour.visit(&alice).await.unwrap();
+        let mut secure = network.connect_to_lighthouse(&alice).await.unwrap();
         secure.stream.write_all(bytes).await.unwrap();
         secure.stream.flush().await.unwrap();
         let mut rest = Vec::new();
-        let end = timeout(SOON, secure.stream.read_to_end(&mut rest)).await;
+        let end = timeout(TEST_TIMEOUT, secure.stream.read_to_end(&mut rest)).await;
         assert!(end.is_ok(), "{bytes:?} must end the connection");
     }
-    assert!(harbour.visit(&alice).await.is_ok());
+    assert!(network.connect_to_lighthouse(&alice).await.is_ok());
 }
 
 /// An authority's server that answers every renewal with `certificate`.
@@ -260,9 +262,9 @@ async fn confused(authority: Identity, certificate: Vec<u8>) -> String {
 
 #[tokio::test]
 async fn what_is_no_renewal_is_not_taken_for_one() {
-    let harbour = Harbour::open().await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let server = harbour.authority.own_credentials(&Role::Authority, now()).unwrap();
+    let network = TestNetwork::open().await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+    let server = network.authority.own_credentials(&Role::Authority, now()).unwrap();
     let server = Identity::try_from(server).unwrap();
     for (certificate, fine) in [
         (alice.certificate().to_vec(), true),
@@ -280,18 +282,18 @@ async fn what_is_no_renewal_is_not_taken_for_one() {
 
 #[tokio::test]
 async fn members_who_ask_for_nothing_make_room_for_others() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
     let name = Tag::hub(&alice.root().fingerprint).server_name();
     let mut idle = Vec::new();
     for _ in 0..=64 {
-        let tcp = TcpStream::connect(harbour.hub).await.unwrap();
+        let tcp = TcpStream::connect(network.hub).await.unwrap();
         let authority = Expect::Authority;
         let secure = connect(tcp, &alice, Protocol::Renew, &authority, &name).await.unwrap();
         idle.push(secure.stream);
     }
     let mut byte = [0];
     // The oldest has to go at once; the next is given its time.
-    let _ = timeout(SOON, idle[0].read(&mut byte)).await.unwrap();
+    let _ = timeout(TEST_TIMEOUT, idle[0].read(&mut byte)).await.unwrap();
     assert!(timeout(Duration::from_secs(1), idle[1].read(&mut byte)).await.is_err());
 }

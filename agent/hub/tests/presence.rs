@@ -1,13 +1,15 @@
 //! Presence over QUIC and TCP: which is used when, what a move leads to, and what a hub bounds.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod harbour;
+mod fixture;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
-use harbour::valve::{Passes, Valve};
-use harbour::{Harbour, SOON, about_parties, name, presence, start, start_udp, tag, tcp, until};
+use fixture::udp_proxy::{Passes, UdpProxy};
+use fixture::{
+    TEST_TIMEOUT, TestNetwork, about_parties, name, presence, start, start_udp, tag, tcp, until,
+};
 use mpyc_party_core::addr::{Address, Vantage};
 use mpyc_party_core::lighthouse::{self, Answer, Instance, LONGEST, Over, Reason, Request};
 use mpyc_party_core::sni::Tag;
@@ -44,27 +46,27 @@ async fn addresses(events: &mut mpsc::Receiver<Event>, party: &str) -> Vec<Addre
 
 #[tokio::test]
 async fn over_quic_the_address_that_the_hub_sees_is_a_candidate() {
-    let harbour = Harbour::open().await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let (_alice, mut at_alice, from) = start_udp(&harbour.hubs(), alice, presence(1, &ROSTER));
+    let network = TestNetwork::open().await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+    let (_alice, mut at_alice, from) = start_udp(&network.hubs(), alice, presence(1, &ROSTER));
     assert_eq!(connected(&mut at_alice).await, (from, Over::Udp));
-    let (_bob, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2, &ROSTER));
+    let (_bob, mut at_bob, _b) = start(&network.hubs(), bob, presence(2, &ROSTER));
     assert_eq!(addresses(&mut at_bob, "alice").await, [Address::new("quic", from), tcp(1)]);
     assert_eq!(addresses(&mut at_alice, "bob").await, [tcp(2)]);
 }
 
 #[tokio::test]
 async fn where_udp_is_blocked_there_is_tcp_until_it_is_not() {
-    let harbour = Harbour::behind_a_valve().await;
-    let valve = Valve::new(harbour.hub, harbour.udp, Passes::Nothing).await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
+    let network = TestNetwork::behind_a_udp_proxy().await;
+    let proxy = UdpProxy::new(network.hub, network.udp, Passes::Nothing).await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let begun = Instant::now();
-    let (_alice, mut at_alice, _) = start_udp(&harbour.hubs(), alice, presence(1, &ROSTER));
+    let (_alice, mut at_alice, _) = start_udp(&network.hubs(), alice, presence(1, &ROSTER));
     assert_eq!(connected(&mut at_alice).await.1, Over::Tcp);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    let (_bob, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2, &["alice"]));
+    let (_bob, mut at_bob, _b) = start(&network.hubs(), bob, presence(2, &["alice"]));
     assert_eq!(addresses(&mut at_bob, "alice").await.len(), 1);
-    valve.set(Passes::Everything);
+    proxy.set(Passes::Everything);
     // Neither the party nor those who look for it notice a gap.
     let next = until(&mut at_alice, |event| !matches!(event, Event::Present { .. })).await;
     assert!(matches!(next, Event::Connected { over: Over::Udp, .. }), "{next:?}");
@@ -79,14 +81,14 @@ async fn where_udp_is_blocked_there_is_tcp_until_it_is_not() {
 
 #[tokio::test]
 async fn a_migrated_address_is_pushed() {
-    let harbour = Harbour::behind_a_valve().await;
-    let valve = Valve::new(harbour.hub, harbour.udp, Passes::Everything).await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let (client, mut at_alice, _) = start_udp(&harbour.hubs(), alice, presence(1, &["bob"]));
+    let network = TestNetwork::behind_a_udp_proxy().await;
+    let proxy = UdpProxy::new(network.hub, network.udp, Passes::Everything).await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+    let (client, mut at_alice, _) = start_udp(&network.hubs(), alice, presence(1, &["bob"]));
     let before = connected(&mut at_alice).await;
-    let (_bob, mut at_bob, _b) = start(&harbour.hubs(), bob, presence(2, &["alice"]));
+    let (_bob, mut at_bob, _b) = start(&network.hubs(), bob, presence(2, &["alice"]));
     assert_eq!(addresses(&mut at_bob, "alice").await[0], Address::new("quic", before.0));
-    valve.forget();
+    proxy.forget();
     client.nudge();
     // The same connection, seen elsewhere.
     let after = until(&mut at_alice, |event| !matches!(event, Event::Present { .. })).await;
@@ -99,9 +101,9 @@ async fn a_migrated_address_is_pushed() {
 
 #[tokio::test]
 async fn a_hub_that_comes_back_is_told_everything_again() {
-    let harbour = Harbour::open().await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let mut second = harbour.second_hub().await;
+    let network = TestNetwork::open().await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+    let mut second = network.second_hub().await;
     let (_alice, mut at_alice, _) = start_udp(&second.hubs(), alice, presence(1, &ROSTER));
     assert_eq!(connected(&mut at_alice).await.1, Over::Udp);
     second.stop().await;
@@ -116,8 +118,8 @@ async fn a_hub_that_comes_back_is_told_everything_again() {
 }
 
 /// Announces as `instance` on a connection of its own.
-async fn announced(harbour: &Harbour, identity: &Identity, instance: u8) -> Secure {
-    let mut secure = harbour.visit(identity).await.unwrap();
+async fn announced(network: &TestNetwork, identity: &Identity, instance: u8) -> Secure {
+    let mut secure = network.connect_to_lighthouse(identity).await.unwrap();
     let (tag, instance) = (tag(), Instance([instance; 16]));
     let (addresses, reflexive, allow) = Default::default();
     let announce = Request::Announce { tag, instance, addresses, reflexive, allow };
@@ -129,7 +131,8 @@ async fn announced(harbour: &Harbour, identity: &Identity, instance: u8) -> Secu
 /// What the hub says until it says this.
 async fn heard(secure: &mut Secure, last: fn(&Answer) -> bool) -> Answer {
     loop {
-        let answer = timeout(SOON, frame::read::<Answer>(&mut secure.stream, LONGEST)).await;
+        let answer =
+            timeout(TEST_TIMEOUT, frame::read::<Answer>(&mut secure.stream, LONGEST)).await;
         let answer = answer.unwrap().unwrap().unwrap();
         if last(&answer) {
             return answer;
@@ -147,11 +150,11 @@ fn goodbye(answer: &Answer) -> bool {
 
 #[tokio::test]
 async fn an_instance_that_connects_anew_ends_its_older_connection() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
-    let mut older = announced(&harbour, &alice, 1).await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
+    let mut older = announced(&network, &alice, 1).await;
     assert_eq!(heard(&mut older, pong_or_goodbye).await, Answer::Pong);
-    let mut newer = announced(&harbour, &alice, 1).await;
+    let mut newer = announced(&network, &alice, 1).await;
     assert_eq!(heard(&mut newer, pong_or_goodbye).await, Answer::Pong);
     assert_eq!(heard(&mut older, goodbye).await, Answer::Goodbye(Reason::Replaced));
     assert!(matches!(frame::read::<Answer>(&mut older.stream, LONGEST).await, Ok(None)));
@@ -161,20 +164,20 @@ async fn an_instance_that_connects_anew_ends_its_older_connection() {
 async fn at_a_limit_newcomers_are_told_why_and_the_others_stay() {
     let lighthouse =
         lighthouse::Limits { per_party: 2, per_address: 3, ..lighthouse::Limits::default() };
-    let harbour = Harbour::limited(Limits { lighthouse, ..Limits::default() }).await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
+    let network = TestNetwork::limited(Limits { lighthouse, ..Limits::default() }).await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let (mut one, mut two) =
-        (announced(&harbour, &alice, 1).await, announced(&harbour, &alice, 2).await);
+        (announced(&network, &alice, 1).await, announced(&network, &alice, 2).await);
     for secure in [&mut one, &mut two] {
         assert_eq!(heard(secure, pong_or_goodbye).await, Answer::Pong);
     }
-    let mut third = announced(&harbour, &alice, 3).await;
+    let mut third = announced(&network, &alice, 3).await;
     assert_eq!(heard(&mut third, goodbye).await, Answer::Goodbye(Reason::PartyFull));
     drop(third);
-    let (client, mut events, _) = start_udp(&harbour.hubs(), bob, presence(1, &ROSTER));
+    let (client, mut events, _) = start_udp(&network.hubs(), bob, presence(1, &ROSTER));
     assert_eq!(connected(&mut events).await.1, Over::Udp);
-    let carol = harbour.party("carol").await;
-    let (_carol, mut at_carol, _c) = start(&harbour.hubs(), carol, presence(1, &ROSTER));
+    let carol = network.party("carol").await;
+    let (_carol, mut at_carol, _c) = start(&network.hubs(), carol, presence(1, &ROSTER));
     let refused = until(&mut at_carol, |event| matches!(event, Event::Disconnected { .. })).await;
     let Event::Disconnected { reason, .. } = refused else { unreachable!() };
     assert!(reason.to_string().contains("from this address"), "{reason}");
@@ -189,21 +192,22 @@ async fn at_a_limit_newcomers_are_told_why_and_the_others_stay() {
 
 #[tokio::test]
 async fn presence_ends_with_the_certificate() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.ephemeral("alice", 3);
-    let mut secure = announced(&harbour, &alice, 1).await;
+    let network = TestNetwork::open().await;
+    let alice = network.ephemeral("alice", 3);
+    let mut secure = announced(&network, &alice, 1).await;
     assert_eq!(heard(&mut secure, pong_or_goodbye).await, Answer::Pong);
-    let end = timeout(SOON, frame::read::<Answer>(&mut secure.stream, LONGEST)).await.unwrap();
+    let end =
+        timeout(TEST_TIMEOUT, frame::read::<Answer>(&mut secure.stream, LONGEST)).await.unwrap();
     assert!(!matches!(end, Ok(Some(_))), "{end:?}");
     assert!(mpyc_party_transport::now() >= alice.claims().not_after);
 }
 
 #[tokio::test]
 async fn half_open_quic_handshakes_keep_nobody_out() {
-    let harbour = Harbour::open().await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
+    let network = TestNetwork::open().await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let front = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let _valve = Valve::new(front, harbour.udp, Passes::Requests).await;
+    let _proxy = UdpProxy::new(front, network.udp, Passes::Requests).await;
     let name = Tag::hub(&alice.root().fingerprint).server_name();
     let mut flood = tokio::task::JoinSet::new();
     for _ in 0..200 {
@@ -217,7 +221,7 @@ async fn half_open_quic_handshakes_keep_nobody_out() {
     for round in 1..4 {
         let begun = Instant::now();
         let mine = bob.clone();
-        let (client, mut events, _) = start_udp(&harbour.hubs(), mine, presence(round, &ROSTER));
+        let (client, mut events, _) = start_udp(&network.hubs(), mine, presence(round, &ROSTER));
         assert_eq!(connected(&mut events).await.1, Over::Udp);
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         drop(client);
@@ -227,13 +231,13 @@ async fn half_open_quic_handshakes_keep_nobody_out() {
 
 #[tokio::test]
 async fn a_quic_connection_without_a_stream_is_ended() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
     let name = Tag::hub(&alice.root().fingerprint).server_name();
     let endpoint = Endpoint::on(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
     let expect = Expect::Hub;
     let connection =
-        endpoint.connect(harbour.udp, &alice, Protocol::Hub, &expect, &name).await.unwrap();
-    let why = timeout(SOON, connection.closed()).await.unwrap();
+        endpoint.connect(network.udp, &alice, Protocol::Hub, &expect, &name).await.unwrap();
+    let why = timeout(TEST_TIMEOUT, connection.closed()).await.unwrap();
     assert!(why.contains("no stream"), "{why}");
 }

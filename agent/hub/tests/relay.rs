@@ -1,14 +1,14 @@
 //! The relay over real sockets: who may call and join, what passes, and what it bounds.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod harbour;
+mod fixture;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use harbour::{Harbour, SOON, name, presence, start, tag, until};
+use fixture::{TEST_TIMEOUT, TestNetwork, name, presence, start, tag, until};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{self as rules, CallId, LONGEST, PATIENCE, Refusal, Reply, Request};
 use mpyc_party_hub::Limits;
@@ -32,13 +32,13 @@ struct Party {
 
 impl Party {
     /// Present for the others of `allow`.
-    async fn new(harbour: &Harbour, party: &str, allow: &[&str]) -> Self {
-        Self::with(harbour, harbour.party(party).await, allow).await
+    async fn new(network: &TestNetwork, party: &str, allow: &[&str]) -> Self {
+        Self::with(network, network.party(party).await, allow).await
     }
 
-    async fn with(harbour: &Harbour, identity: Identity, allow: &[&str]) -> Self {
+    async fn with(network: &TestNetwork, identity: Identity, allow: &[&str]) -> Self {
         let presence = presence(1, allow);
-        let (client, mut events, sender) = start(&harbour.hubs(), identity.clone(), presence);
+        let (client, mut events, sender) = start(&network.hubs(), identity.clone(), presence);
         until(&mut events, |event| matches!(event, Event::Connected { .. })).await;
         // Only now it is sure that the announcement has been heard.
         until(&mut events, |e| matches!(e, Event::Present { .. })).await;
@@ -55,8 +55,12 @@ impl Party {
 }
 
 /// The two ends of a pipe from `caller` to `callee`, both present.
-async fn pipe(harbour: &Harbour, caller: &Identity, callee: &mut Party) -> (RawStream, RawStream) {
-    let (hub, to) = (harbour.hub.to_string(), callee.identity.claims().party().unwrap().clone());
+async fn pipe(
+    network: &TestNetwork,
+    caller: &Identity,
+    callee: &mut Party,
+) -> (RawStream, RawStream) {
+    let (hub, to) = (network.hub.to_string(), callee.identity.claims().party().unwrap().clone());
     let identity = callee.identity.clone();
     let answer = async {
         let (from, id) = callee.called().await;
@@ -80,10 +84,10 @@ fn refusal<T>(outcome: Result<T, RequestError>) -> Option<Refusal> {
 
 #[tokio::test]
 async fn two_parties_do_their_own_handshake_through_the_hub() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
-    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
-    let (to_bob, to_alice) = pipe(&harbour, &alice, &mut bob).await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
+    let mut bob = Party::new(&network, "bob", &ALICE).await;
+    let (to_bob, to_alice) = pipe(&network, &alice, &mut bob).await;
     let only = |party| Expect::Parties(vec![(name(party), None)]);
     let (from_alice, from_bob) = (only("alice"), only("bob"));
     let server_name = tag().server_name();
@@ -102,48 +106,48 @@ async fn two_parties_do_their_own_handshake_through_the_hub() {
     accepted.stream.write_all(b"answer").await.unwrap();
     accepted.stream.shutdown().await.unwrap();
     let mut answered = Vec::new();
-    timeout(SOON, dialled.stream.read_to_end(&mut answered)).await.unwrap().unwrap();
+    timeout(TEST_TIMEOUT, dialled.stream.read_to_end(&mut answered)).await.unwrap().unwrap();
     assert_eq!((&asked[..], &answered[..]), (&b"question"[..], &b"answer"[..]));
 }
 
 #[tokio::test]
 async fn a_half_close_passes_and_a_cut_shows_as_one() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
-    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
-    let (mut near, mut far) = pipe(&harbour, &alice, &mut bob).await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
+    let mut bob = Party::new(&network, "bob", &ALICE).await;
+    let (mut near, mut far) = pipe(&network, &alice, &mut bob).await;
     near.write_all(b"all").await.unwrap();
     near.shutdown().await.unwrap();
     let mut said = Vec::new();
-    timeout(SOON, far.read_to_end(&mut said)).await.unwrap().unwrap();
+    timeout(TEST_TIMEOUT, far.read_to_end(&mut said)).await.unwrap().unwrap();
     assert_eq!(said, b"all");
     far.write_all(b"more").await.unwrap();
     far.flush().await.unwrap();
     let mut more = [0; 4];
-    timeout(SOON, near.read_exact(&mut more)).await.unwrap().unwrap();
+    timeout(TEST_TIMEOUT, near.read_exact(&mut more)).await.unwrap().unwrap();
     // Gone without a word.
     drop(far);
-    let cut = timeout(SOON, near.read(&mut more)).await.unwrap();
+    let cut = timeout(TEST_TIMEOUT, near.read(&mut more)).await.unwrap();
     assert!(cut.is_err(), "{cut:?}");
 }
 
 #[tokio::test]
 async fn a_stranger_and_an_absent_party_are_answered_alike() {
-    let harbour = Harbour::open().await;
-    let (alice, eve) = (harbour.party("alice").await, harbour.party("eve").await);
-    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
-    let hub = harbour.hub.to_string();
+    let network = TestNetwork::open().await;
+    let (alice, eve) = (network.party("alice").await, network.party("eve").await);
+    let mut bob = Party::new(&network, "bob", &ALICE).await;
+    let hub = network.hub.to_string();
     assert_eq!(refusal(call(&hub, &eve, tag(), &name("bob")).await), Some(Refusal::Absent));
     assert_eq!(refusal(call(&hub, &alice, tag(), &name("carol")).await), Some(Refusal::Absent));
-    pipe(&harbour, &alice, &mut bob).await;
+    pipe(&network, &alice, &mut bob).await;
 }
 
 #[tokio::test]
 async fn nobody_but_the_called_party_joins_and_only_once() {
-    let harbour = Harbour::open().await;
-    let (alice, eve) = (harbour.party("alice").await, harbour.party("eve").await);
-    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
-    let hub = harbour.hub.to_string();
+    let network = TestNetwork::open().await;
+    let (alice, eve) = (network.party("alice").await, network.party("eve").await);
+    let mut bob = Party::new(&network, "bob", &ALICE).await;
+    let hub = network.hub.to_string();
     let identity = bob.identity.clone();
     let answer = async {
         let (_, id) = bob.called().await;
@@ -163,10 +167,10 @@ async fn nobody_but_the_called_party_joins_and_only_once() {
 
 #[tokio::test]
 async fn a_call_that_nobody_answers_ends() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
-    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
-    let (hub, begun) = (harbour.hub.to_string(), Instant::now());
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
+    let mut bob = Party::new(&network, "bob", &ALICE).await;
+    let (hub, begun) = (network.hub.to_string(), Instant::now());
     let outcome = call(&hub, &alice, tag(), &name("bob")).await;
     assert_eq!(refusal(outcome), Some(Refusal::Unanswered));
     assert!((PATIENCE..PATIENCE + Duration::from_secs(2)).contains(&begun.elapsed()));
@@ -176,26 +180,26 @@ async fn a_call_that_nobody_answers_ends() {
 
 #[tokio::test]
 async fn who_hangs_up_does_not_wait_any_longer() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
-    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
+    let mut bob = Party::new(&network, "bob", &ALICE).await;
     let request = Request::Call { tag: tag(), party: name("bob") };
     for impatient in [true, false] {
-        let mut secure = harbour.connect(&alice, Protocol::Relay).await.unwrap();
+        let mut secure = network.connect(&alice, Protocol::Relay).await.unwrap();
         frame::write(&mut secure.stream, &request, LONGEST).await.unwrap();
         let (_, id) = bob.called().await;
         if impatient {
             // Bytes before the reply keep to no protocol.
             secure.stream.write_all(b"too early").await.unwrap();
             secure.stream.flush().await.unwrap();
-            let end = timeout(SOON, secure.stream.read(&mut [0; 1])).await.unwrap();
+            let end = timeout(TEST_TIMEOUT, secure.stream.read(&mut [0; 1])).await.unwrap();
             assert!(!matches!(end, Ok(1..)), "{end:?}");
         } else {
             secure.stream.shutdown().await.unwrap();
-            let end = timeout(SOON, secure.stream.read(&mut [0; 1])).await.unwrap();
+            let end = timeout(TEST_TIMEOUT, secure.stream.read(&mut [0; 1])).await.unwrap();
             assert!(!matches!(end, Ok(1..)), "{end:?}");
         }
-        let joined = join(&harbour.hub.to_string(), &bob.identity, id).await;
+        let joined = join(&network.hub.to_string(), &bob.identity, id).await;
         assert_eq!(refusal(joined), Some(Refusal::NoSuchCall));
     }
 }
@@ -203,31 +207,31 @@ async fn who_hangs_up_does_not_wait_any_longer() {
 #[tokio::test]
 async fn pairs_of_a_party_are_bounded() {
     let relay = rules::Limits { per_party: 2, ..rules::Limits::default() };
-    let harbour = Harbour::limited(Limits { relay, ..Limits::default() }).await;
-    let alice = harbour.party("alice").await;
-    let mut bob = Party::new(&harbour, "bob", &ALICE).await;
-    let hub = harbour.hub.to_string();
-    let first = pipe(&harbour, &alice, &mut bob).await;
-    let _second = pipe(&harbour, &alice, &mut bob).await;
+    let network = TestNetwork::limited(Limits { relay, ..Limits::default() }).await;
+    let alice = network.party("alice").await;
+    let mut bob = Party::new(&network, "bob", &ALICE).await;
+    let hub = network.hub.to_string();
+    let first = pipe(&network, &alice, &mut bob).await;
+    let _second = pipe(&network, &alice, &mut bob).await;
     let full = Some(Refusal::PartyFull);
     assert_eq!(refusal(call(&hub, &alice, tag(), &name("bob")).await), full);
     assert_eq!(refusal(join(&hub, &bob.identity, CallId([0; 16])).await), full);
     let (mut near, far) = first;
     drop(far);
-    let cut = timeout(SOON, near.read(&mut [0; 1])).await.unwrap();
+    let cut = timeout(TEST_TIMEOUT, near.read(&mut [0; 1])).await.unwrap();
     assert!(cut.is_err(), "{cut:?}");
-    pipe(&harbour, &alice, &mut bob).await;
+    pipe(&network, &alice, &mut bob).await;
 }
 
 #[tokio::test]
 async fn a_busy_party_leaves_the_others_their_share() {
     let relay_rate = NonZeroU64::new(1_000_000);
-    let harbour = Harbour::limited(Limits { relay_rate, ..Limits::default() }).await;
-    let (alice, carol) = (harbour.party("alice").await, harbour.party("carol").await);
-    let mut bob = Party::new(&harbour, "bob", &["alice", "bob", "carol"]).await;
+    let network = TestNetwork::limited(Limits { relay_rate, ..Limits::default() }).await;
+    let (alice, carol) = (network.party("alice").await, network.party("carol").await);
+    let mut bob = Party::new(&network, "bob", &["alice", "bob", "carol"]).await;
     let mut pairs = Vec::new();
     for who in [0, 0, 0, 0, 0, 0, 0, 0, 1] {
-        pairs.push((who, pipe(&harbour, [&alice, &carol][who], &mut bob).await));
+        pairs.push((who, pipe(&network, [&alice, &carol][who], &mut bob).await));
     }
     let sent = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
     let mut pumps = JoinSet::new();
@@ -256,42 +260,42 @@ async fn a_busy_party_leaves_the_others_their_share() {
         assert!(begun.elapsed() > Duration::from_millis(1500), "the ceiling holds");
         [after[0] - before[0], after[1] - before[1]]
     };
-    let [busy, single] = timeout(SOON, shares).await.unwrap();
+    let [busy, single] = timeout(TEST_TIMEOUT, shares).await.unwrap();
     assert!(single * 2 > busy, "8 pairs have carried {busy} bytes, a single one {single}");
 }
 
 #[tokio::test]
 async fn a_pair_ends_with_a_certificate() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
-    let bob = harbour.ephemeral("bob", 4);
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
+    let bob = network.ephemeral("bob", 4);
     let expires = bob.claims().not_after;
-    let mut bob = Party::with(&harbour, bob, &ALICE).await;
-    let (mut near, _far) = pipe(&harbour, &alice, &mut bob).await;
-    let cut = timeout(SOON, near.read(&mut [0; 1])).await.unwrap();
+    let mut bob = Party::with(&network, bob, &ALICE).await;
+    let (mut near, _far) = pipe(&network, &alice, &mut bob).await;
+    let cut = timeout(TEST_TIMEOUT, near.read(&mut [0; 1])).await.unwrap();
     assert!(cut.is_err(), "{cut:?}");
     assert!(now() >= expires);
 }
 
 #[tokio::test]
 async fn anything_but_a_request_ends_the_pipe() {
-    let harbour = Harbour::open().await;
-    let alice = harbour.party("alice").await;
+    let network = TestNetwork::open().await;
+    let alice = network.party("alice").await;
     let long = (u32::try_from(LONGEST).unwrap() + 1).to_be_bytes();
     for bytes in [&long[..], &[0, 0, 0, 0], &[0, 0, 0, 1, 9], &[0, 0, 0, 2, 1, 0]] {
-        let mut secure = harbour.connect(&alice, Protocol::Relay).await.unwrap();
+        let mut secure = network.connect(&alice, Protocol::Relay).await.unwrap();
         secure.stream.write_all(bytes).await.unwrap();
         secure.stream.flush().await.unwrap();
-        let answer = timeout(SOON, frame::read::<Reply>(&mut secure.stream, LONGEST)).await;
+        let answer = timeout(TEST_TIMEOUT, frame::read::<Reply>(&mut secure.stream, LONGEST)).await;
         assert!(!matches!(answer.unwrap(), Ok(Some(_))), "{bytes:?}");
     }
 }
 
 #[tokio::test]
 async fn a_hub_that_stops_cuts_its_pairs() {
-    let harbour = Harbour::open().await;
-    let mut second = harbour.second_hub().await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
+    let network = TestNetwork::open().await;
+    let mut second = network.second_hub().await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let (_client, mut events, _b) = start(&second.hubs(), bob.clone(), presence(1, &ALICE));
     let hub = second.address.to_string();
     let mut ends = Vec::new();
@@ -312,7 +316,7 @@ async fn a_hub_that_stops_cuts_its_pairs() {
                 }
             }
         };
-        let pair = timeout(SOON, async { tokio::join!(call_again, answer) }).await.unwrap();
+        let pair = timeout(TEST_TIMEOUT, async { tokio::join!(call_again, answer) }).await.unwrap();
         if round == 0 {
             second.stop().await;
             second.start();
@@ -321,7 +325,7 @@ async fn a_hub_that_stops_cuts_its_pairs() {
     }
     let (mut near, mut far) = ends.swap_remove(0);
     for end in [&mut near, &mut far] {
-        let cut = timeout(SOON, end.read(&mut [0; 1])).await.unwrap();
+        let cut = timeout(TEST_TIMEOUT, end.read(&mut [0; 1])).await.unwrap();
         assert!(cut.is_err(), "{cut:?}");
     }
 }

@@ -1,9 +1,9 @@
 //! What becomes of those who are revoked while they are connected, and of those who come afterwards.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod harbour;
+mod fixture;
 
-use harbour::{Harbour, SOON, name, presence, start, start_udp, tag, until};
+use fixture::{TEST_TIMEOUT, TestNetwork, name, presence, start, start_udp, tag, until};
 use mpyc_party_core::lighthouse::{Answer, LONGEST, Reason, Request};
 use mpyc_party_net::RequestError;
 use mpyc_party_net::client::lighthouse::Event;
@@ -15,22 +15,22 @@ use tokio::time::timeout;
 const ROSTER: [&str; 3] = ["alice", "bob", "carol"];
 
 async fn hear(secure: &mut Secure) -> Option<Answer> {
-    timeout(SOON, frame::read(&mut secure.stream, LONGEST)).await.unwrap().unwrap()
+    timeout(TEST_TIMEOUT, frame::read(&mut secure.stream, LONGEST)).await.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn they_are_told_to_go_and_others_stay() {
-    let harbour = Harbour::open().await;
-    let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-    let mut at_alice = harbour.visit(&alice).await.unwrap();
-    let mut at_bob = harbour.visit(&bob).await.unwrap();
+    let network = TestNetwork::open().await;
+    let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+    let mut at_alice = network.connect_to_lighthouse(&alice).await.unwrap();
+    let mut at_bob = network.connect_to_lighthouse(&bob).await.unwrap();
     for secure in [&mut at_alice, &mut at_bob] {
         assert!(matches!(hear(secure).await, Some(Answer::Welcome { .. })));
     }
-    harbour.authority.revoke("alice", now()).unwrap();
+    network.authority.revoke("alice", now()).unwrap();
     assert_eq!(hear(&mut at_alice).await, Some(Answer::Goodbye(Reason::NotMember)));
     assert_eq!(hear(&mut at_alice).await, None);
-    let mut again = harbour.visit(&alice).await.unwrap();
+    let mut again = network.connect_to_lighthouse(&alice).await.unwrap();
     assert_eq!(hear(&mut again).await, Some(Answer::Goodbye(Reason::NotMember)));
     frame::write(&mut at_bob.stream, &Request::Ping, LONGEST).await.unwrap();
     assert_eq!(hear(&mut at_bob).await, Some(Answer::Pong));
@@ -38,12 +38,12 @@ async fn they_are_told_to_go_and_others_stay() {
 
 #[tokio::test]
 async fn they_learn_why_and_the_others_that_they_are_gone() {
-    let harbour = Harbour::open().await;
+    let network = TestNetwork::open().await;
     let (alice, bob, carol) =
-        (harbour.party("alice").await, harbour.party("bob").await, harbour.party("carol").await);
-    let (_a, mut at_alice, _from) = start_udp(&harbour.hubs(), alice, presence(1, &ROSTER));
-    let (_b, mut at_bob, _) = start(&harbour.hubs(), bob, presence(2, &ROSTER));
-    let (_c, mut at_carol, _) = start(&harbour.hubs(), carol, presence(3, &ROSTER));
+        (network.party("alice").await, network.party("bob").await, network.party("carol").await);
+    let (_a, mut at_alice, _from) = start_udp(&network.hubs(), alice, presence(1, &ROSTER));
+    let (_b, mut at_bob, _) = start(&network.hubs(), bob, presence(2, &ROSTER));
+    let (_c, mut at_carol, _) = start(&network.hubs(), carol, presence(3, &ROSTER));
     let mut away = vec![name("alice"), name("bob")];
     while !away.is_empty() {
         match until(&mut at_carol, |event| matches!(event, Event::Present { .. })).await {
@@ -52,7 +52,7 @@ async fn they_learn_why_and_the_others_that_they_are_gone() {
         }
     }
     for (party, events) in [("alice", &mut at_alice), ("bob", &mut at_bob)] {
-        harbour.authority.revoke(party, now()).unwrap();
+        network.authority.revoke(party, now()).unwrap();
         let end = until(events, |event| matches!(event, Event::Disconnected { .. })).await;
         let Event::Disconnected { reason, .. } = end else { panic!("{end:?}") };
         assert_eq!(reason.to_string(), Reason::NotMember.to_string());
@@ -63,10 +63,10 @@ async fn they_learn_why_and_the_others_that_they_are_gone() {
 #[tokio::test]
 async fn nothing_is_relayed_for_them_any_more() {
     for revoked in ["alice", "bob"] {
-        let harbour = Harbour::open().await;
-        let hub = harbour.hub.to_string();
-        let (alice, bob) = (harbour.party("alice").await, harbour.party("bob").await);
-        let (_b, mut at_bob, _) = start(&harbour.hubs(), bob.clone(), presence(2, &ROSTER));
+        let network = TestNetwork::open().await;
+        let hub = network.hub.to_string();
+        let (alice, bob) = (network.party("alice").await, network.party("bob").await);
+        let (_b, mut at_bob, _) = start(&network.hubs(), bob.clone(), presence(2, &ROSTER));
         until(&mut at_bob, |event| matches!(event, Event::Connected { .. })).await;
         // Bob sees himself once the hub has taken in whom he allows.
         until(&mut at_bob, |event| matches!(event, Event::Present { .. })).await;
@@ -79,9 +79,9 @@ async fn nothing_is_relayed_for_them_any_more() {
         let to_bob = name("bob");
         let (near, mut far) = tokio::join!(call(&hub, &alice, tag(), &to_bob), joined);
         let mut near = near.unwrap();
-        harbour.authority.revoke(revoked, now()).unwrap();
+        network.authority.revoke(revoked, now()).unwrap();
         for end in [&mut near, &mut far] {
-            let cut = timeout(SOON, end.read(&mut [0; 1])).await.unwrap();
+            let cut = timeout(TEST_TIMEOUT, end.read(&mut [0; 1])).await.unwrap();
             assert!(cut.is_err(), "{revoked}: {cut:?}");
         }
         let again = call(&hub, &alice, tag(), &to_bob).await;

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use mpyc_party::identity::Store;
-use mpyc_party_authority::SET_BACK;
+use mpyc_party_authority::BACKDATING;
 use mpyc_party_lab::party::{Network, Party};
 use rcgen::{
     CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -25,7 +25,7 @@ pub(crate) fn certify(network: &Network, party: &Party, made: Duration) -> Resul
     let key = pem::parse(fs::read(identity.join("key.pem"))?)?.into_contents();
     let (claims, mut params) = (Store::new(&party.state()).claims()?, CertificateParams::default());
     let made = OffsetDateTime::now_utc() - made;
-    params.not_before = made - Duration::seconds(SET_BACK.cast_signed());
+    params.not_before = made - Duration::seconds(BACKDATING.cast_signed());
     params.not_after = made + Duration::days(1);
     params.is_ca = IsCa::ExplicitNoCa;
     params.subject_alt_names = vec![

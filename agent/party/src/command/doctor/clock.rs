@@ -4,7 +4,7 @@
 //! the future: that proves a clock to be behind. Hubs say what theirs shows, which proves nothing,
 //! but where it is another time, one of the two is wrong.
 
-use mpyc_party_authority::SET_BACK;
+use mpyc_party_authority::BACKDATING;
 use mpyc_party_core::claims::{Claims, about};
 
 use super::findings::Findings;
@@ -48,7 +48,7 @@ fn differs(hub: &str, ahead: i64) -> String {
 /// # Errors
 /// How far it is behind at least.
 fn judge<'a>(now: u64, certificates: impl Iterator<Item = &'a Claims>) -> Result<String, String> {
-    let made = certificates.map(|claims| claims.not_before.saturating_add(SET_BACK)).max();
+    let made = certificates.map(|claims| claims.not_before.saturating_add(BACKDATING)).max();
     let made = made.unwrap_or_default();
     if now.saturating_add(TOLERANCE) < made {
         return Err(format!(
@@ -76,7 +76,7 @@ mod tests {
             address: [10, 0, 0, 1].into(),
             groups: Vec::new(),
             key: PublicKey([0; 32]),
-            not_before: at - SET_BACK,
+            not_before: at - BACKDATING,
             not_after: at + 86_400,
             serial: Serial(vec![1]),
         }

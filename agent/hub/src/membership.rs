@@ -1,4 +1,4 @@
-//! Whether those who are connected to this hub are members still.
+//! Membership: whether those who are connected to this hub are members of its network still.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use mpyc_party_authority::{Authority, AuthorityError};
 use mpyc_party_core::claims::{Claims, PublicKey};
 use mpyc_party_core::lighthouse::Reason;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// How often it is looked who was revoked: another process does that.
-const EVERY: Duration = Duration::from_secs(2);
+use crate::supervision::blocking;
+
+/// How often the records are asked who was revoked, as another process revokes.
+const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the authority beside this hub says of members; without one nobody can know. Cloning shares
 /// it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Standing(Option<Known>);
+pub(crate) struct Membership(Option<Known>);
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -26,19 +27,19 @@ struct Known {
     revoked: watch::Sender<HashSet<PublicKey>>,
 }
 
-impl Standing {
+impl Membership {
     pub(crate) fn new(authority: Arc<Authority>) -> Self {
         Self(Some(Known { authority, revoked: watch::Sender::default() }))
     }
 
     /// Looks again and again who was revoked; never ends.
-    pub(crate) async fn look(&self) {
+    pub(crate) async fn watch_revocations(&self) {
         let Some(known) = &self.0 else { return std::future::pending().await };
         let mut failing = false;
         loop {
             let authority = Arc::clone(&known.authority);
-            match spawn_blocking(move || authority.revoked()).await {
-                Ok(Ok(keys)) => {
+            match blocking(move || authority.revoked()).await {
+                Ok(keys) => {
                     failing = false;
                     known.revoked.send_if_modified(|revoked| {
                         let before = revoked.len();
@@ -47,35 +48,34 @@ impl Standing {
                     });
                 }
                 // Once, not every time.
-                Ok(Err(error)) if !failing => {
+                Err(error) if !failing => {
                     failing = true;
                     log::error!("who was revoked keeps its place at this hub: {error}");
                 }
-                _ => {}
+                Err(_) => {}
             }
-            sleep(EVERY).await;
+            sleep(REVOCATION_POLL_INTERVAL).await;
         }
     }
 
     /// Whether the one with these claims may have a place here.
-    pub(crate) async fn admit(&self, claims: &Claims) -> Result<(), Reason> {
+    pub(crate) async fn check(&self, claims: &Claims) -> Result<(), Reason> {
         let Some(Known { authority, .. }) = &self.0 else { return Ok(()) };
         let (authority, asked) = (Arc::clone(authority), claims.clone());
-        match spawn_blocking(move || authority.check(&asked)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(AuthorityError::Revoked(_) | AuthorityError::NotEnrolled(_))) => {
+        match blocking(move || authority.check(&asked)).await {
+            Ok(()) => Ok(()),
+            Err(AuthorityError::Revoked(_) | AuthorityError::NotEnrolled(_)) => {
                 Err(Reason::NotMember)
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 log::error!("whether {} is a member is not known: {error}", claims.role);
                 Err(Reason::Records)
             }
-            Err(_) => Err(Reason::Records),
         }
     }
 
     /// Completes when the holder of `key` is revoked.
-    pub(crate) async fn ended(&self, key: PublicKey) {
+    pub(crate) async fn revoked(&self, key: PublicKey) {
         if let Some(Known { revoked, .. }) = &self.0
             && revoked.subscribe().wait_for(|revoked| revoked.contains(&key)).await.is_ok()
         {

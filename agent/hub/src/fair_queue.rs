@@ -1,8 +1,10 @@
-//! Fair turns for everything the relay forwards, and the ceiling of it all where there is one.
+//! Fair queueing of everything that the relay forwards, and a rate limit on all of it together where
+//! there is one.
 //!
-//! Each piece waits for its turn before it is sent on. One turn is given at a time and then the
-//! others get to run, so that under load a party gets its share of this machine; with a ceiling, it
-//! gets its share of that.
+//! Each piece waits for its turn before it is sent on, in the order of start-time fair queueing
+//! ([`Turns`]). One turn is given at a time and then the others get to run, so that under load a
+//! party gets its share of this machine; with a rate limit (a token bucket), it gets its share of
+//! that.
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,28 +16,28 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-/// How long the ceiling may be passed after a pause, as timers are no finer than a millisecond.
-const BURST: Duration = Duration::from_millis(10);
+/// The depth of the token bucket, in time at the full rate: timers are no finer than a millisecond.
+const MAX_BURST: Duration = Duration::from_millis(10);
 
-type Turn = oneshot::Sender<()>;
+type Grant = oneshot::Sender<()>;
 
 #[derive(Debug, Default)]
 struct Shared {
-    turns: Mutex<Turns<Turn>>,
+    turns: Mutex<Turns<Grant>>,
     asked: Notify,
 }
 
-/// Gives the turns. Cloning shares them.
+/// Gives the turns. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fair(Arc<Shared>);
+pub(crate) struct FairQueue(Arc<Shared>);
 
 /// Takes those back that have not come when nobody waits for them any longer.
-struct Waiting<'a> {
+struct PendingGrant<'a> {
     shared: &'a Shared,
     turn: oneshot::Receiver<()>,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingGrant<'_> {
     fn drop(&mut self) {
         if !self.turn.is_terminated() {
             self.turn.close();
@@ -45,24 +47,24 @@ impl Drop for Waiting<'_> {
 }
 
 impl Shared {
-    fn turns(&self) -> MutexGuard<'_, Turns<Turn>> {
+    fn turns(&self) -> MutexGuard<'_, Turns<Grant>> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Fair {
+impl FairQueue {
     /// Waits until `bytes` may be sent on the account of `party`.
-    pub(crate) async fn turn(&self, party: &PartyName, bytes: usize) {
+    pub(crate) async fn acquire(&self, party: &PartyName, bytes: usize) {
         let (sender, turn) = oneshot::channel();
         self.0.turns().ask(party, sender, bytes);
         self.0.asked.notify_one();
-        let mut waiting = Waiting { shared: &self.0, turn };
-        // The giver outlives everything that is relayed.
+        let mut waiting = PendingGrant { shared: &self.0, turn };
+        // The scheduler outlives everything that is relayed.
         let _ = (&mut waiting.turn).await;
     }
 
     /// Gives turns for ever, for all together at most `rate` bytes per second.
-    pub(crate) async fn give(&self, rate: Option<NonZeroU64>) {
+    pub(crate) async fn run(&self, rate: Option<NonZeroU64>) {
         let mut ready = Instant::now();
         loop {
             let Some((turn, bytes)) = self.next() else {
@@ -72,7 +74,7 @@ impl Fair {
             let taken = turn.send(()).is_ok();
             match rate {
                 Some(rate) if taken => {
-                    let saved = Instant::now().checked_sub(BURST);
+                    let saved = Instant::now().checked_sub(MAX_BURST);
                     ready = saved.map_or(ready, |saved| ready.max(saved)) + time_of(bytes, rate);
                     sleep_until(ready).await;
                 }
@@ -81,7 +83,7 @@ impl Fair {
         }
     }
 
-    fn next(&self) -> Option<(Turn, usize)> {
+    fn next(&self) -> Option<(Grant, usize)> {
         self.0.turns().take()
     }
 }
@@ -102,22 +104,22 @@ mod tests {
 
     /// What a party with this many pairs sends in ten seconds beside the others.
     async fn shares(pairs: &[usize], rate: u64) -> Vec<usize> {
-        let fair = Fair::default();
+        let queue = FairQueue::default();
         let sent: Vec<_> = pairs.iter().map(|_| Arc::new(AtomicUsize::new(0))).collect();
         let mut tasks = tokio::task::JoinSet::new();
         for (party, (pairs, sent)) in pairs.iter().zip(&sent).enumerate() {
             for _ in 0..*pairs {
-                let (fair, sent) = (fair.clone(), Arc::clone(sent));
+                let (queue, sent) = (queue.clone(), Arc::clone(sent));
                 tasks.spawn(async move {
                     loop {
-                        fair.turn(&name(&format!("p{party}")), 16 * 1024).await;
+                        queue.acquire(&name(&format!("p{party}")), 16 * 1024).await;
                         sent.fetch_add(16 * 1024, Ordering::Relaxed);
                     }
                 });
             }
         }
-        let giver = fair.clone();
-        tasks.spawn(async move { giver.give(NonZeroU64::new(rate)).await });
+        let scheduler = queue.clone();
+        tasks.spawn(async move { scheduler.run(NonZeroU64::new(rate)).await });
         tokio::time::sleep(Duration::from_secs(10)).await;
         sent.iter().map(|sent| sent.load(Ordering::Relaxed)).collect()
     }
@@ -130,11 +132,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_leaves_nothing() {
-        let fair = Fair::default();
+        let queue = FairQueue::default();
         let (alice, none) = (name("alice"), Duration::from_millis(1));
         for _ in 0..3 {
-            assert!(tokio::time::timeout(none, fair.turn(&alice, 1)).await.is_err());
+            assert!(tokio::time::timeout(none, queue.acquire(&alice, 1)).await.is_err());
         }
-        assert!(fair.0.turns().is_empty());
+        assert!(queue.0.turns().is_empty());
     }
 }
