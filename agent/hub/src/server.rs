@@ -1,7 +1,6 @@
 //! The hub's one port, for TCP and for UDP: what comes is admitted, handed to a task of its own, and
 //! looked after to its end.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::Arc;
@@ -145,7 +144,7 @@ async fn accept(
     loop {
         tokio::select! {
             (tcp, address) = next_tcp() => {
-                let (hub, limiter): (_, HandshakeLimiter) = (Arc::clone(hub), limiter.clone());
+                let (hub, limiter) = (Arc::clone(hub), limiter.clone());
                 connections.spawn(address, async move { hub.serve(&limiter, tcp, address).await });
             }
             incoming = endpoint.next() => {
@@ -154,7 +153,7 @@ async fn accept(
                     incoming.ignore();
                     continue;
                 }
-                let (hub, address): (_, SocketAddr) = (Arc::clone(hub), incoming.address());
+                let (hub, address) = (Arc::clone(hub), incoming.address());
                 connections.spawn(address, async move { hub.serve_quic(incoming).await });
             }
             () = connections.reap() => {}
