@@ -6,11 +6,11 @@ use crate::agreement::{Entry, RunId};
 use crate::stream::Epoch;
 use crate::verdict::Failure;
 
-/// Largest control message in bytes: the list of [`crate::roster::MOST_PARTIES`] entries fits.
-pub const LARGEST_CONTROL: usize = 256 * 1024;
+/// Largest control message in bytes: the list of [`crate::roster::MAX_PARTIES`] entries fits.
+pub const MAX_CONTROL_BYTES: usize = 256 * 1024;
 
 /// Largest first message of a control link or a stream in bytes.
-pub const LARGEST_OPENING: usize = 96;
+pub const MAX_OPENING_BYTES: usize = 96;
 
 /// The first message on a connection that may become a control link, sent by the end that dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::claims::PublicKey;
     use crate::component::Component;
-    use crate::roster::MOST_PARTIES;
+    use crate::roster::MAX_PARTIES;
     use crate::verdict::Remark;
 
     #[test]
@@ -99,9 +99,9 @@ mod tests {
             key: PublicKey([255; 32]),
             nonce: [255; 32],
             digests: vec![[255; 32]; Component::ALL.len()],
-            versions: "\u{10ffff}".repeat(Remark::LONGEST).into(),
+            versions: "\u{10ffff}".repeat(Remark::MAX_CHARS).into(),
         };
-        let list = Control::List(vec![entry; MOST_PARTIES]);
-        assert!(postcard::to_allocvec(&list).unwrap().len() <= LARGEST_CONTROL);
+        let list = Control::List(vec![entry; MAX_PARTIES]);
+        assert!(postcard::to_allocvec(&list).unwrap().len() <= MAX_CONTROL_BYTES);
     }
 }

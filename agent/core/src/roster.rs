@@ -6,7 +6,7 @@ use crate::name::PartyName;
 
 /// The most parties of one session. MPyC's own set-up grows as C(m, t); this bound keeps messages
 /// and memory bounded long before that.
-pub const MOST_PARTIES: usize = 128;
+pub const MAX_PARTIES: usize = 128;
 
 /// The ordered list of the parties of a session; the position is the MPyC party index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub enum RosterError {
     /// MPyC with one party computes nothing jointly.
     #[error("a session needs at least 2 parties, and {0} is given")]
     TooFew(usize),
-    /// More than [`MOST_PARTIES`].
-    #[error("a session has at most {MOST_PARTIES} parties, and {0} are given")]
+    /// More than [`MAX_PARTIES`].
+    #[error("a session has at most {MAX_PARTIES} parties, and {0} are given")]
     TooMany(usize),
     /// One party cannot hold two indices.
     #[error("«{0}» is in the roster twice: each party has one place")]
@@ -71,7 +71,7 @@ impl TryFrom<Vec<PartyName>> for Roster {
     fn try_from(names: Vec<PartyName>) -> Result<Self, RosterError> {
         match names.len() {
             few @ 0..2 => return Err(RosterError::TooFew(few)),
-            many if many > MOST_PARTIES => return Err(RosterError::TooMany(many)),
+            many if many > MAX_PARTIES => return Err(RosterError::TooMany(many)),
             _ => {}
         }
         for (at, name) in names.iter().enumerate() {
@@ -112,8 +112,8 @@ mod tests {
         let three = roster(&["carol", "alice", "bob"]).unwrap();
         assert_eq!(three.index_of(&"alice".parse().unwrap()), Some(1));
         assert_eq!(three.default_threshold(), 1);
-        let many: Vec<String> = (0..=MOST_PARTIES).map(|i| format!("p{i}")).collect();
+        let many: Vec<String> = (0..=MAX_PARTIES).map(|i| format!("p{i}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(roster(&many), Err(RosterError::TooMany(MOST_PARTIES + 1)));
+        assert_eq!(roster(&many), Err(RosterError::TooMany(MAX_PARTIES + 1)));
     }
 }

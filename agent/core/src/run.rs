@@ -32,9 +32,9 @@ use crate::verdict::{Exit, Failure, Reason, Remark, Stage, Verdict};
 use peer::Peer;
 
 /// How long a failure waits for a peer's explanation where it may be the consequence of another.
-const SETTLE: Duration = Duration::from_secs(1);
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a known difference waits for the other entries, so that the odd one out can be named.
-const DIFFERENCE_SETTLE: Duration = Duration::from_secs(3);
+const COMPARISON_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long this party waits.
 #[derive(Clone, Copy, Debug)]

@@ -46,13 +46,13 @@ pub struct Remark(String);
 
 impl Remark {
     /// Longest remark in characters.
-    pub const LONGEST: usize = 300;
+    pub const MAX_CHARS: usize = 300;
 }
 
 impl<T: AsRef<str>> From<T> for Remark {
     fn from(text: T) -> Self {
         let plain = |c: char| if c.is_control() { ' ' } else { c };
-        Self(text.as_ref().chars().take(Self::LONGEST).map(plain).collect())
+        Self(text.as_ref().chars().take(Self::MAX_CHARS).map(plain).collect())
     }
 }
 

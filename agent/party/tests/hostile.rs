@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use common::{SUM, all_blame, blames, demo, fails};
 use mpyc_party_core::agreement::RunId;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, StreamOpening};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, StreamOpening};
 use mpyc_party_core::stream::Epoch;
 use mpyc_party_core::verdict::{Failure, Reason, Stage};
 use mpyc_party_lab::party::{Network, Run, Session};
@@ -292,7 +292,7 @@ async fn a_message_that_is_too_long_ends_its_link_and_nothing_else() -> Result<(
     let rogue = Rogue::new(network.party("carol"))?;
     let runs = vec![network.party("alice").run("demo")?, network.party("bob").run("demo")?];
     let mut link = rogue.link(1, address(&runs[0])?).await?;
-    let length = u32::try_from(LARGEST_CONTROL + 1)?;
+    let length = u32::try_from(MAX_CONTROL_BYTES + 1)?;
     link.stream.write_all(&length.to_be_bytes()).await?;
     link.stream.flush().await?;
     rogue::hung_up(&mut link).await?;

@@ -1,6 +1,6 @@
 //! Ways to a failure: what happened, and who is named for it.
 
-use super::{Action, Run, SETTLE};
+use super::{Action, EXPLANATION_TIMEOUT, Run};
 use crate::verdict::{Exit, Failure, Reason, Stage};
 
 impl Run {
@@ -9,7 +9,7 @@ impl Run {
     pub(super) fn exited(&mut self, exit: Exit) {
         let failure = self.failure(vec![self.me], Reason::Ended(exit));
         if self.stage == Stage::Run && self.others().any(|i| self.peers[i].ended > 0) {
-            self.pending.get_or_insert((self.now + SETTLE, failure));
+            self.pending.get_or_insert((self.now + EXPLANATION_TIMEOUT, failure));
         } else {
             self.fail(failure);
         }
@@ -49,7 +49,7 @@ impl Run {
         if let Some((_, failure)) = self.pending.take_if(|(at, _)| *at <= self.now) {
             if self.others().any(|i| self.peers[i].ended > 0 && !self.peers[i].linked) {
                 // The one who could explain it is away: it has the grace time to come back.
-                self.pending = Some((self.now + SETTLE, failure));
+                self.pending = Some((self.now + EXPLANATION_TIMEOUT, failure));
             } else {
                 return self.fail(failure);
             }

@@ -13,7 +13,7 @@ use crate::verdict::{Failure, Stage, Verdict};
 
 /// How long a party that failed stays for peers that are away: as long as a link needs to come back
 /// where it can. Those who hear nothing find that it is silent.
-const FAREWELL: Duration = Duration::from_secs(5);
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Run {
     /// The run failed: tells everybody.
@@ -38,7 +38,7 @@ impl Run {
     pub(super) fn end(&mut self, verdict: Verdict) {
         if self.verdict.is_none() {
             let patience = match verdict {
-                Verdict::Failed(_) => FAREWELL.min(self.patience.grace),
+                Verdict::Failed(_) => FAREWELL_TIMEOUT.min(self.patience.grace),
                 Verdict::Completed | Verdict::Unconfirmed(_) => self.patience.grace,
             };
             self.farewell = self.now + patience;

@@ -2,7 +2,7 @@
 //! all hold it to be.
 
 use super::peer::Peer;
-use super::{Action, DIFFERENCE_SETTLE, Run};
+use super::{Action, COMPARISON_TIMEOUT, Run};
 use crate::agreement::{Agreement, Entry, Fault};
 use crate::claims::PublicKey;
 use crate::component::Components;
@@ -114,7 +114,7 @@ impl Run {
             }
             return;
         }
-        let due = *self.difference_due.get_or_insert(self.now + DIFFERENCE_SETTLE);
+        let due = *self.difference_due.get_or_insert(self.now + COMPARISON_TIMEOUT);
         if (list.is_some() || self.now >= due)
             && let Some(fault) = agreement.verdict_on(&differences)
         {

@@ -240,7 +240,7 @@ fn an_unexplained_failure_does_not_wait_long() {
     let mut world = World::running(2);
     world.give(0, Event::StreamEnded(1));
     world.give(0, Event::Exited(Exit::Status(1)));
-    world.pass(SETTLE * 2);
+    world.pass(EXPLANATION_TIMEOUT * 2);
     assert_eq!(world.blamed(0), ["p0"]);
 }
 

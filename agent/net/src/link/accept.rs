@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening};
+use mpyc_party_core::control::{
+    Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose, StreamOpening,
+};
 use mpyc_party_transport::{Carrier, Incoming, Protocol, Secure, TransportError, frame};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -69,7 +71,7 @@ pub(super) async fn welcome(
 ) -> Result<(), BoxError> {
     let peer = shared.circle.index_of(&secure.peer).ok_or("not of the roster")?;
     if secure.protocol == Protocol::Stream {
-        let opening = frame::read::<StreamOpening>(&mut secure.stream, LARGEST_OPENING);
+        let opening = frame::read::<StreamOpening>(&mut secure.stream, MAX_OPENING_BYTES);
         let opening = timeout(OPENING, opening).await??.ok_or("closed before it began")?;
         // It may have come in before the key was agreed.
         if shared.keys()[peer].is_some_and(|key| key != secure.peer.key) {
@@ -78,7 +80,7 @@ pub(super) async fn welcome(
         shared.events.send(LinkEvent::Stream(peer, opening, Box::new(secure))).await?;
         return Ok(());
     }
-    let purpose = frame::read::<Purpose>(&mut secure.stream, LARGEST_OPENING);
+    let purpose = frame::read::<Purpose>(&mut secure.stream, MAX_OPENING_BYTES);
     let purpose = timeout(OPENING, purpose).await??.ok_or("closed before it began")?;
     match (secure.protocol, purpose) {
         (Protocol::Control, Purpose::Run { lost }) => {
@@ -96,7 +98,7 @@ async fn show_entry(shared: &Shared, secure: &mut Secure) -> Result<(), BoxError
     let mut entry = shared.entry.clone();
     let ready = timeout(OPENING, entry.wait_for(Option::is_some)).await??.clone();
     if let Some(entry) = ready {
-        frame::write(&mut secure.stream, &Control::Entry(entry), LARGEST_CONTROL).await?;
+        frame::write(&mut secure.stream, &Control::Entry(entry), MAX_CONTROL_BYTES).await?;
     }
     secure.stream.shutdown().await?;
     Ok(())

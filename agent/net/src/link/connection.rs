@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES};
 use mpyc_party_core::path::{ConnectionId, Kind};
 use mpyc_party_core::verdict::Remark;
 use mpyc_party_transport::frame::FrameError;
@@ -137,7 +137,7 @@ async fn read(
     traffic: &Traffic,
 ) -> Remark {
     loop {
-        match frame::read::<Control>(&mut reader, LARGEST_CONTROL).await {
+        match frame::read::<Control>(&mut reader, MAX_CONTROL_BYTES).await {
             Ok(Some(message)) => {
                 if news.send(News::Message(id, message)).await.is_err() {
                     return "this runner ends".into();
@@ -160,7 +160,7 @@ async fn write(
     mut writer: impl AsyncWrite + Unpin,
 ) -> Result<(), Remark> {
     while let Some(message) = queue.recv().await {
-        match timeout(STUCK, frame::write(&mut writer, &message, LARGEST_CONTROL)).await {
+        match timeout(STUCK, frame::write(&mut writer, &message, MAX_CONTROL_BYTES)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string().into()),
             Err(_) => return Err("the peer does not read".into()),

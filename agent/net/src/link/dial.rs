@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::path::{Kind, Target};
 use mpyc_party_transport::{Carrier, Expect, Protocol, Secure, connect, frame, quic};
 
@@ -53,7 +53,7 @@ pub(super) async fn dial(
                 (secure, way)
             }
         };
-        frame::write(&mut secure.stream, &Purpose::Run { lost }, LARGEST_OPENING).await?;
+        frame::write(&mut secure.stream, &Purpose::Run { lost }, MAX_OPENING_BYTES).await?;
         Ok((secure, way))
     };
     // A relay needs as long for its own part.
@@ -131,7 +131,7 @@ pub async fn inquire(circle: &Circle, peer: usize, at: &Whereabouts) -> Result<E
 
 async fn ask(mut secure: Secure) -> Result<Entry, BoxError> {
     let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
-    let answer = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
+    let answer = frame::read::<Control>(&mut secure.stream, MAX_CONTROL_BYTES);
     match timeout(2 * ATTEMPT, answer).await?? {
         Some(Control::Entry(entry)) if Some(&entry.party) == name.as_ref() && entry.key == key => {
             Ok(entry)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, Purpose};
 use mpyc_party_transport::{Secure, frame};
 use tokio::time::timeout;
 
@@ -23,14 +23,14 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Where it says something else, or nothing for long.
 pub async fn answer(secure: &mut Secure) -> Result<(), BoxError> {
     for _ in 0..MOST {
-        let said = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
+        let said = frame::read::<Control>(&mut secure.stream, MAX_CONTROL_BYTES);
         let number = match timeout(SILENCE, said).await?? {
             Some(Control::Beat(number)) => number,
             Some(_) => return Err("it pings with something else".into()),
             None => return Ok(()),
         };
         let echo = Control::Echo(number);
-        timeout(SILENCE, frame::write(&mut secure.stream, &echo, LARGEST_CONTROL)).await??;
+        timeout(SILENCE, frame::write(&mut secure.stream, &echo, MAX_CONTROL_BYTES)).await??;
     }
     Ok(())
 }
@@ -79,8 +79,8 @@ impl Echo {
         let begun = Instant::now();
         self.beats = self.beats.wrapping_add(1);
         let stream = &mut self.reached.secure.stream;
-        frame::write(stream, &Control::Beat(self.beats), LARGEST_CONTROL).await?;
-        let answer = frame::read::<Control>(stream, LARGEST_CONTROL);
+        frame::write(stream, &Control::Beat(self.beats), MAX_CONTROL_BYTES).await?;
+        let answer = frame::read::<Control>(stream, MAX_CONTROL_BYTES);
         match timeout(SILENCE, answer).await?? {
             Some(Control::Echo(number)) if number == self.beats => Ok(begun.elapsed()),
             Some(_) => Err("it answers something else".into()),

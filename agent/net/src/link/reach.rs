@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mpyc_party_core::control::{LARGEST_OPENING, Purpose};
+use mpyc_party_core::control::{MAX_OPENING_BYTES, Purpose};
 use mpyc_party_transport::{Protocol, Secure, frame};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -53,7 +53,7 @@ pub(super) async fn reach(
     while let Some(attempt) = attempts.join_next().await {
         match attempt {
             Ok(Ok(mut reached)) => {
-                frame::write(&mut reached.secure.stream, &purpose, LARGEST_OPENING).await?;
+                frame::write(&mut reached.secure.stream, &purpose, MAX_OPENING_BYTES).await?;
                 return Ok(reached);
             }
             Ok(Err(error)) => last = error,

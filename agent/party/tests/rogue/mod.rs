@@ -11,7 +11,7 @@ use mpyc_party::identity::Store;
 use mpyc_party::session::{self, Versions};
 use mpyc_party_core::agreement::{Agreement, Entry, RunId};
 use mpyc_party_core::component::Components;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose, StreamAnswer, StreamOpening};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, Purpose, StreamAnswer, StreamOpening};
 use mpyc_party_core::roster::Roster;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Party, Run};
@@ -82,7 +82,7 @@ impl Rogue {
     /// A control link that the peer, whose name must sort before this one's, has chosen.
     pub(crate) async fn link(&self, peer: usize, at: SocketAddr) -> Result<Secure> {
         let mut link = self.connect(peer, at, Protocol::Control).await?;
-        frame::write(&mut link.stream, &Purpose::Run { lost: 0 }, LARGEST_CONTROL).await?;
+        frame::write(&mut link.stream, &Purpose::Run { lost: 0 }, MAX_CONTROL_BYTES).await?;
         let chosen = hear(&mut link).await?;
         ensure!(matches!(chosen, Some(Control::Use { .. })), "the link is not chosen: {chosen:?}");
         Ok(link)
@@ -149,7 +149,7 @@ impl Rogue {
         lost: u64,
     ) -> Result<(Secure, u64)> {
         let mut link = self.connect(peer, at, Protocol::Control).await?;
-        frame::write(&mut link.stream, &Purpose::Run { lost }, LARGEST_CONTROL).await?;
+        frame::write(&mut link.stream, &Purpose::Run { lost }, MAX_CONTROL_BYTES).await?;
         match hear(&mut link).await? {
             Some(Control::Use { epoch, .. }) => Ok((link, epoch)),
             other => anyhow::bail!("the link is not chosen: {other:?}"),
@@ -164,7 +164,7 @@ impl Rogue {
         opening: StreamOpening,
     ) -> Result<(Secure, u64)> {
         let mut stream = self.stream(peer, at, opening).await?;
-        let answer = frame::read::<StreamAnswer>(&mut stream.stream, LARGEST_CONTROL);
+        let answer = frame::read::<StreamAnswer>(&mut stream.stream, MAX_CONTROL_BYTES);
         let answer = tokio::time::timeout(LIMIT, answer).await??;
         Ok((stream, answer.context("the carrier is not taken")?.received))
     }
@@ -177,7 +177,7 @@ impl Rogue {
         opening: StreamOpening,
     ) -> Result<Secure> {
         let mut stream = self.connect(peer, at, Protocol::Stream).await?;
-        frame::write(&mut stream.stream, &opening, LARGEST_CONTROL).await?;
+        frame::write(&mut stream.stream, &opening, MAX_CONTROL_BYTES).await?;
         Ok(stream)
     }
 }
@@ -192,12 +192,12 @@ pub(crate) async fn send(stream: &mut Secure, position: u64, bytes: &[u8]) -> Re
 
 /// Sends a message.
 pub(crate) async fn say(link: &mut Secure, message: &Control) -> Result<()> {
-    Ok(frame::write(&mut link.stream, message, LARGEST_CONTROL).await?)
+    Ok(frame::write(&mut link.stream, message, MAX_CONTROL_BYTES).await?)
 }
 
 /// The next message; who says its last word is told that it came.
 async fn hear(link: &mut Secure) -> Result<Option<Control>> {
-    let message = frame::read(&mut link.stream, LARGEST_CONTROL);
+    let message = frame::read(&mut link.stream, MAX_CONTROL_BYTES);
     let message = tokio::time::timeout(LIMIT, message).await??;
     if matches!(message, Some(Control::Abort(_) | Control::Done)) {
         // It may have gone already.

@@ -3,7 +3,7 @@
 use std::env;
 use std::time::Duration;
 
-use super::super::{Event, SETTLE};
+use super::super::{EXPLANATION_TIMEOUT, Event};
 use super::world::{DEADLINE, GRACE, World};
 use crate::control::Control;
 use crate::numbers::Numbers;
@@ -161,7 +161,7 @@ fn who_could_explain_a_failure_is_waited_for() {
     world.unlink(0, 1);
     world.give(0, Event::Exited(Exit::Signal(9)));
     world.give(1, Event::Exited(Exit::Status(1)));
-    world.pass(SETTLE * 2);
+    world.pass(EXPLANATION_TIMEOUT * 2);
     assert_eq!(world.verdicts[1], None);
     world.link(0, 1);
     world.settle();

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use mpyc_party_authority::Authority;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::{Identity, Secure, connect, frame, now};
@@ -52,9 +52,9 @@ impl Meeting {
         let expect = circle.expect(Some(0), &circle.pins);
         let tcp = TcpStream::connect(self.at).await.unwrap();
         let mut secure = connect(tcp, &identity, Protocol::Check, &expect, &name).await.ok()?;
-        frame::write(&mut secure.stream, &Purpose::Ping, LARGEST_OPENING).await.ok()?;
-        frame::write(&mut secure.stream, &Control::Beat(1), LARGEST_CONTROL).await.ok()?;
-        let echo = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL).await;
+        frame::write(&mut secure.stream, &Purpose::Ping, MAX_OPENING_BYTES).await.ok()?;
+        frame::write(&mut secure.stream, &Control::Beat(1), MAX_CONTROL_BYTES).await.ok()?;
+        let echo = frame::read::<Control>(&mut secure.stream, MAX_CONTROL_BYTES).await;
         echo.ok()?.map(|_| secure)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpyc_party_core::control::{LARGEST_OPENING, StreamAnswer, StreamOpening};
+use mpyc_party_core::control::{MAX_OPENING_BYTES, StreamAnswer, StreamOpening};
 use mpyc_party_transport::frame::{self, FrameError};
 use mpyc_party_transport::resume::{Declined, Handle};
 use mpyc_party_transport::{Secure, SecureStream};
@@ -44,8 +44,8 @@ pub(super) async fn bring(
     let Secure { mut stream, .. } = carriers.open(peer, epoch.link).await?;
     let opening = StreamOpening { received: handle.fence(epoch).await?, ..opening };
     let conversation = async {
-        frame::write(&mut stream, &opening, LARGEST_OPENING).await?;
-        frame::read::<StreamAnswer>(&mut stream, LARGEST_OPENING).await
+        frame::write(&mut stream, &opening, MAX_OPENING_BYTES).await?;
+        frame::read::<StreamAnswer>(&mut stream, MAX_OPENING_BYTES).await
     };
     let answer = timeout(PATIENCE, conversation).await.map_err(|_| Failed::Silent)??;
     let StreamAnswer { received } = answer.ok_or(Failed::Refused)?;
@@ -60,7 +60,7 @@ pub(super) async fn take(
 ) -> Result<(), Failed> {
     let (epoch, mut stream) = (opening.epoch, secure.stream);
     let answer = StreamAnswer { received: handle.fence(epoch).await? };
-    let answered = timeout(PATIENCE, frame::write(&mut stream, &answer, LARGEST_OPENING)).await;
+    let answered = timeout(PATIENCE, frame::write(&mut stream, &answer, MAX_OPENING_BYTES)).await;
     answered.map_err(|_| Failed::Silent)??;
     Ok(handle.attach(epoch, opening.received, stream).await?)
 }
