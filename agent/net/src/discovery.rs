@@ -13,7 +13,7 @@ use mpyc_party_core::candidate::{Candidate, Vantage, admit};
 use mpyc_party_core::lighthouse::Over;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::CallId;
-use mpyc_party_core::roster::Roster;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Identity, quic};
 
@@ -199,7 +199,7 @@ impl Finder {
     }
 
     fn presence(&self) -> Presence {
-        let me = self.roster.get(self.me);
+        let me = self.roster.get(PeerIndex::new(self.me));
         let others: Vec<PartyName> =
             self.roster.iter().filter(|name| Some(*name) != me).cloned().collect();
         Presence {
@@ -305,7 +305,7 @@ impl Finder {
     }
 
     fn peer(&self, party: &PartyName) -> Option<usize> {
-        self.roster.index_of(party).filter(|&peer| peer != self.me)
+        self.roster.index_of(party).map(PeerIndex::get).filter(|&peer| peer != self.me)
     }
 
     fn tell(&mut self, party: &PartyName, candidates: Vec<Candidate>, hubs: Vec<String>) {

@@ -31,7 +31,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::agreement::EncodedEntry;
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::control::{Control, StreamOpening};
 use mpyc_party_core::path::{Kind, Target};
@@ -116,7 +116,7 @@ struct Shared {
     /// The keys that peers must have: what is pinned, and from the agreement on what was agreed.
     keys: Mutex<Vec<Option<PublicKey>>>,
     events: mpsc::Sender<LinkEvent>,
-    entry: watch::Receiver<Option<Entry>>,
+    entry: watch::Receiver<Option<EncodedEntry>>,
     /// Whoever is coming in.
     guests: Seats,
     /// Where each peer's task takes connections; closed at this party's own index.
@@ -161,7 +161,7 @@ impl Links {
         circle: Circle,
         entrance: Entrance,
         quic: Option<quic::Endpoint>,
-        entry: watch::Receiver<Option<Entry>>,
+        entry: watch::Receiver<Option<EncodedEntry>>,
     ) -> std::io::Result<(Self, mpsc::Receiver<LinkEvent>)> {
         let (events, received) = mpsc::channel(256);
         let size = circle.roster.len();

@@ -14,8 +14,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::component::{Component, Components};
+use mpyc_party_core::component::Components;
+use mpyc_party_core::label::Label;
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_core::roster::PeerIndex;
 
 use crate::config::files::FileError;
 use crate::config::{Config, Place, Session};
@@ -114,6 +116,8 @@ pub struct Versions {
     pub numpy: Option<String>,
     /// gmpy2's version, if it is there.
     pub gmpy2: Option<String>,
+    /// The number of the format in which the launcher writes what MPyC sends.
+    pub message_format: u32,
     /// The event loop.
     #[serde(rename = "loop")]
     pub event_loop: String,
@@ -124,7 +128,7 @@ impl Definition {
     ///
     /// # Errors
     /// Where it is not in the roster.
-    pub fn index_of(&self, party: &PartyName) -> Result<usize, SessionError> {
+    pub fn index_of(&self, party: &PartyName) -> Result<PeerIndex, SessionError> {
         let parties = &self.settings.parties;
         parties.index_of(party).ok_or_else(|| SessionError::NotInRoster {
             name: self.name.clone(),
@@ -151,35 +155,37 @@ impl Definition {
         Some(format!("the session demands Python {wanted}, and this is Python {found}"))
     }
 
-    /// Everything that must be the same at every party.
+    /// Everything that must be the same at every party; without `versions` what is known before
+    /// Python was asked.
     #[must_use]
-    pub fn components(&self, copied: &Copied, versions: &Versions) -> Components {
+    pub fn components(&self, copied: &Copied, versions: Option<&Versions>) -> Components {
         let settings = &self.settings;
         let texts = |list: &[String]| list.iter().map(|text| text.clone().into_bytes()).collect();
-        Components::new(|component| match component {
-            Component::Roster => {
-                let parties = settings.parties.iter().map(PartyName::as_str);
-                let names = [self.name.as_str()].into_iter().chain(parties);
-                names.map(|name| name.as_bytes().to_vec()).collect()
-            }
-            Component::Program => copied.program.clone(),
-            Component::Files => copied.files.concat(),
-            Component::Arguments => texts(&settings.arguments),
-            Component::Options => texts(&settings.options),
-            Component::Threshold => vec![settings.threshold().to_string().into_bytes()],
-            Component::Mpyc => vec![versions.mpyc.clone().into_bytes()],
-            Component::Python => {
-                let demand = settings.python.clone().map(String::from).unwrap_or_default();
-                let bits = versions.pointer_bits.to_string();
-                let met = settings.python.as_ref().is_none_or(|d| d.met_by(&versions.python));
-                let shown = if met { demand.clone() } else { versions.python.clone() };
-                texts(&[versions.implementation.clone(), bits, demand, shown])
-            }
-            Component::Numpy => {
-                let major = |version: &String| version.split('.').next().unwrap_or("").into();
-                versions.numpy.as_ref().map(major).into_iter().collect()
-            }
-        })
+        let parties = settings.parties.iter().map(PartyName::as_str);
+        let names = [self.name.as_str()].into_iter().chain(parties);
+        let known = [
+            (Label::ROSTER, names.map(|name| name.as_bytes().to_vec()).collect()),
+            (Label::PROGRAM, copied.program.clone()),
+            (Label::FILES, copied.files.concat()),
+            (Label::ARGUMENTS, texts(&settings.arguments)),
+            (Label::THRESHOLD, vec![settings.threshold().to_string().into_bytes()]),
+            (Label::ENGINE, vec![b"mpyc".to_vec()]),
+            (Label::ENGINE_OPTIONS, texts(&settings.options)),
+        ];
+        let asked = versions.map(|versions| {
+            let demand = settings.python.clone().map(String::from).unwrap_or_default();
+            let bits = versions.pointer_bits.to_string();
+            let met = settings.python.as_ref().is_none_or(|d| d.met_by(&versions.python));
+            let shown = if met { demand.clone() } else { versions.python.clone() };
+            let major = |version: &String| version.split('.').next().unwrap_or("").into();
+            [
+                (Label::ENGINE_VERSION, vec![versions.mpyc.clone().into_bytes()]),
+                (Label::RUNTIME, texts(&[versions.implementation.clone(), bits, demand, shown])),
+                (Label::RUNTIME_LIBRARIES, versions.numpy.iter().map(major).collect()),
+                (Label::MESSAGE_FORMAT, vec![versions.message_format.to_string().into_bytes()]),
+            ]
+        });
+        Components::new(known.into_iter().chain(asked.into_iter().flatten()))
     }
 }
 

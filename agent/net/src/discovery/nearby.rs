@@ -12,7 +12,7 @@ use mpyc_party_core::alias::Alias;
 use mpyc_party_core::candidate::{self, Candidate, Vantage};
 use mpyc_party_core::claims::Fingerprint;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::roster::Roster;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_core::sni::Tag;
 
 /// The most announcements that one peer is believed at a time, the newest ones: its own for TCP and
@@ -45,7 +45,7 @@ impl Nearby {
 
     /// A fresh alias of this party.
     pub(super) fn own_alias(&self, salt: [u8; 8]) -> Option<Alias> {
-        Some(Alias::new(&self.root, &self.tag, self.roster.get(self.me)?, salt))
+        Some(Alias::new(&self.root, &self.tag, self.roster.get(PeerIndex::new(self.me))?, salt))
     }
 
     /// The peer with this alias.

@@ -2,7 +2,7 @@
 
 use mpyc_party_core::claims::{Claims, Fingerprint, PublicKey};
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_core::roster::{Roster, RosterError};
+use mpyc_party_core::roster::{PeerIndex, Roster, RosterError};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity};
 use tokio::sync::watch;
@@ -88,7 +88,7 @@ impl Circle {
     /// The index of the peer with these claims.
     pub(super) fn index_of(&self, claims: &Claims) -> Option<usize> {
         let name = claims.party()?;
-        self.roster.index_of(name).filter(|&i| i != self.me)
+        self.roster.index_of(name).map(PeerIndex::get).filter(|&i| i != self.me)
     }
 
     /// Whether this party decides which connection to `peer` becomes the link.

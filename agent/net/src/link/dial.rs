@@ -133,7 +133,11 @@ async fn ask(mut secure: Secure) -> Result<Entry, BoxError> {
     let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
     let answer = frame::read::<Control>(&mut secure.stream, MAX_CONTROL_BYTES);
     match timeout(2 * ATTEMPT, answer).await?? {
-        Some(Control::Entry(entry)) if Some(&entry.party) == name.as_ref() && entry.key == key => {
+        Some(Control::Entry(entry)) => {
+            let entry = entry.decode().map_err(|why| format!("its entry cannot be read: {why}"))?;
+            if Some(&entry.party) != name.as_ref() || entry.key != key {
+                return Err("its entry is not its own".into());
+            }
             Ok(entry)
         }
         Some(_) => Err("it answers something else".into()),

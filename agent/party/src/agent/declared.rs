@@ -42,7 +42,7 @@ pub(super) fn all(
             Ok((definition, me)) => {
                 let roster = definition.settings.parties.clone();
                 let pins = definition.pins(config);
-                let circle = Circle::new(identity.clone(), &name, roster, me, pins);
+                let circle = Circle::new(identity.clone(), &name, roster, me.get(), pins);
                 all.insert(name, Declared { definition, circle });
             }
             Err(error) => {

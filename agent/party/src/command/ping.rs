@@ -66,7 +66,8 @@ impl Ping {
         let mut searches = JoinSet::new();
         for definition in shared {
             let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
-            let (me, peer) = (definition.index_of(&me)?, definition.index_of(&self.party)?);
+            let (me, peer) =
+                (definition.index_of(&me)?.get(), definition.index_of(&self.party)?.get());
             let name = definition.name;
             let circle = Circle::new(identity.clone(), &name, roster.clone(), me, pins);
             let tag = circle.tag;

@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
-use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::agreement::EncodedEntry;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::{Action, Event, Patience, Run};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
 use mpyc_party_net::discovery::Finder;
@@ -26,7 +27,7 @@ use super::inspect::{Inspector, Snapshot};
 use super::launch::{Launch, abandon};
 use super::outages::Outages;
 use super::output::{Kept, Line};
-use super::streams::{StreamEvent, Streams};
+use super::streams::{StreamEvent, StreamId, Streams};
 use super::view::{Notice, View};
 use crate::session::record::{RunDirectory, timestamp};
 use crate::session::{Copied, Definition};
@@ -45,6 +46,7 @@ pub struct Outcome {
 
 /// Everything of one run in progress.
 struct Conductor<'a> {
+    me: PeerIndex,
     definition: Definition,
     copied: Copied,
     directory: RunDirectory,
@@ -55,7 +57,7 @@ struct Conductor<'a> {
     process: sandbox::Process,
     links: Links,
     streams: Streams,
-    entry: watch::Sender<Option<Entry>>,
+    entry: watch::Sender<Option<EncodedEntry>>,
     kept: Kept,
     nonce: [u8; 32],
     /// Why this party cannot run what all agree on, once that is known.
@@ -69,7 +71,7 @@ struct Conductor<'a> {
     left: bool,
     outages: Outages,
     /// Those to whom the way is known to change bytes.
-    tampered: BTreeSet<usize>,
+    tampered: BTreeSet<PeerIndex>,
     view: &'a mut dyn View,
 }
 
@@ -100,10 +102,11 @@ pub async fn conduct(
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let settings = &definition.settings;
     let patience = Patience { deadline: settings.deadline, grace: settings.grace };
-    let (me, roster) = (circle.me, circle.roster.clone());
+    let (me, roster) = (PeerIndex::new(circle.me), circle.roster.clone());
     let streams = Streams::new(me, roster.len(), stream_sender);
     let outages = Outages::new(roster.len());
     let mut conductor = Conductor {
+        me,
         machine: Run::new(me, roster, circle.root(), patience),
         kept,
         launcher,
@@ -246,12 +249,12 @@ impl Conductor<'_> {
     /// Does one thing; what it leads to at once is returned.
     async fn act(&mut self, action: Action) -> io::Result<Option<Event>> {
         match action {
-            Action::Send(peer, message) => self.links.send(peer, message),
-            Action::Unlink(peer) => self.links.unlink(peer),
+            Action::Send(peer, message) => self.links.send(peer.get(), message),
+            Action::Unlink(peer) => self.links.unlink(peer.get()),
             Action::Agreed(run) => {
                 self.streams.agreed(run);
                 for peer in self.circle.peers() {
-                    if let Some(key) = self.machine.key(peer) {
+                    if let Some(key) = self.machine.key(PeerIndex::new(peer)) {
                         self.links.pin(peer, key);
                     }
                 }
@@ -263,8 +266,9 @@ impl Conductor<'_> {
                 self.launcher.send(&Order::Go, None).await?;
                 self.view.show(Notice::Running(self.began.elapsed()));
             }
-            Action::Dial(peer, cycle, newest) => {
-                let outcome = self.streams.asked(&self.links, peer, cycle, newest);
+            Action::Dial { peer, cycle, newest } => {
+                let stream = StreamId { peer, cycle };
+                let outcome = self.streams.asked(&self.links, stream, newest);
                 return Ok(outcome.err().map(|reason| Event::Faulty(peer, reason)));
             }
             Action::End(verdict) => self.verdict = Some(verdict),

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, ensure};
 use mpyc_party::config::{Config, Place};
 use mpyc_party::identity::Store;
 use mpyc_party::session::{self, Versions};
-use mpyc_party_core::agreement::{Agreement, Entry, RunId};
+use mpyc_party_core::agreement::{Agreement, EncodedEntry, Entry, RunId};
 use mpyc_party_core::component::Components;
 use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, Purpose, StreamAnswer, StreamOpening};
-use mpyc_party_core::roster::Roster;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Party, Run};
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, frame};
@@ -26,7 +26,7 @@ pub(crate) struct Rogue {
     pub(crate) identity: Identity,
     pub(crate) roster: Roster,
     pub(crate) tag: Tag,
-    me: usize,
+    me: PeerIndex,
     components: Components,
 }
 
@@ -53,6 +53,7 @@ impl Rogue {
             mpyc: "0.11".into(),
             numpy: None,
             gmpy2: None,
+            message_format: 1,
             event_loop: "none".into(),
         };
         let roster = definition.settings.parties.clone();
@@ -60,7 +61,7 @@ impl Rogue {
         Ok(Self {
             tag: Tag::new(&root, &definition.name, roster.as_slice()),
             me: roster.index_of(&name).context("in the roster")?,
-            components: definition.components(&copied, &versions),
+            components: definition.components(&copied, Some(&versions)),
             identity,
             roster,
         })
@@ -73,7 +74,7 @@ impl Rogue {
         at: SocketAddr,
         protocol: Protocol,
     ) -> Result<Secure> {
-        let name = self.roster.get(peer).context("a peer")?.clone();
+        let name = self.roster.get(PeerIndex::new(peer)).context("a peer")?.clone();
         let (expect, tcp) = (Expect::Parties(vec![(name, None)]), TcpStream::connect(at).await?);
         let name = self.tag.server_name();
         Ok(mpyc_party_transport::connect(tcp, &self.identity, protocol, &expect, &name).await?)
@@ -89,14 +90,15 @@ impl Rogue {
     }
 
     /// What this party says that it would run.
-    pub(crate) fn entry(&self, nonce: [u8; 32]) -> Result<Entry> {
-        Ok(Entry {
+    pub(crate) fn entry(&self, nonce: [u8; 32]) -> Result<EncodedEntry> {
+        let entry = Entry {
             party: self.roster.get(self.me).context("a name")?.clone(),
             key: self.identity.claims().key,
             nonce,
             digests: self.components.salted(&nonce),
             versions: "rogue".into(),
-        })
+        };
+        Ok(entry.encode()?)
     }
 
     /// Says its entry on all `links` and hears the others'; the agreement then lacks the lists.
@@ -105,14 +107,14 @@ impl Rogue {
         let own = self.entry(nonce)?;
         let root = self.identity.root().fingerprint;
         let (roster, components) = (self.roster.clone(), self.components.clone());
-        let mut agreement = Agreement::new(self.me, roster, root, components, own.clone());
+        let mut agreement = Agreement::new(self.me, roster, root, components, own.clone())?;
         for (_, link) in &mut *links {
             say(link, &Control::Entry(own.clone())).await?;
         }
         for (peer, link) in links {
             let Control::Entry(entry) = next(link).await? else { anyhow::bail!("no entry") };
-            let key = entry.key;
-            agreement.on_entry(*peer, &key, entry).map_err(|f| anyhow::anyhow!("{f:?}"))?;
+            let (key, peer) = (entry.decode()?.key, PeerIndex::new(*peer));
+            agreement.on_entry(peer, &key, entry).map_err(|f| anyhow::anyhow!("{f:?}"))?;
         }
         Ok(agreement)
     }
@@ -124,7 +126,9 @@ impl Rogue {
         for (peer, link) in links {
             say(link, &Control::List(list.clone())).await?;
             let Control::List(theirs) = next(link).await? else { anyhow::bail!("no list") };
-            agreement.on_list(*peer, &theirs).map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
+            agreement
+                .on_list(PeerIndex::new(*peer), &theirs)
+                .map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
         }
         agreement.run_id().context("an agreement")
     }

@@ -39,7 +39,7 @@ pub(super) async fn look(
         let mut looking = JoinSet::new();
         for definition in group {
             let at = match definition.index_of(me) {
-                Ok(at) => at,
+                Ok(at) => at.get(),
                 Err(error) => {
                     findings.broken(CHECK, error);
                     continue;

@@ -146,7 +146,7 @@ impl Inquiry {
         let Self { definition, config, .. } = self;
         let store = Store::new(&self.place.state);
         let (identity, party) = store.load_party()?;
-        let me = definition.index_of(&party)?;
+        let me = definition.index_of(&party)?.get();
         let own = self.own(prepared, me, findings).await;
         let hubs = config.hubs(store.hubs()?);
         let identity = certificate(&store, &hubs, identity, findings).await;

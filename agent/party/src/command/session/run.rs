@@ -117,7 +117,7 @@ async fn appear(
         view.show(Notice::Warning(&why));
     }
     identity.claims().check_validity(mpyc_party_transport::now())?;
-    let me = definition.index_of(&party)?;
+    let me = definition.index_of(&party)?.get();
     let identity = keep_fresh(store, hubs.clone(), identity);
     let roster = definition.settings.parties.clone();
     let pins = definition.pins(config);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::agreement::EncodedEntry;
 use mpyc_party_net::link::entrance::Entrance;
 use mpyc_party_net::link::{Circle, LinkEvent, Links};
 use mpyc_party_sandbox::{Process, Sandboxed};
@@ -21,7 +21,7 @@ pub(super) struct Means {
     pub(super) links: Links,
     pub(super) link_events: mpsc::Receiver<LinkEvent>,
     /// What an inquiring peer is shown.
-    pub(super) entry: watch::Sender<Option<Entry>>,
+    pub(super) entry: watch::Sender<Option<EncodedEntry>>,
     pub(super) lines: mpsc::Receiver<Line>,
     pub(super) kept: Kept,
     pub(super) launcher: Launcher,

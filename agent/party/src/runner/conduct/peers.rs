@@ -2,6 +2,7 @@
 
 use std::io;
 
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Reason, Stage};
 use mpyc_party_net::discovery::Found;
@@ -27,23 +28,27 @@ impl Conductor<'_> {
 
     pub(super) async fn link(&mut self, event: LinkEvent) -> io::Result<()> {
         match event {
-            LinkEvent::Linked(peer, linked) => self.linked(peer, &linked).await,
+            LinkEvent::Linked(peer, linked) => self.linked(PeerIndex::new(peer), &linked).await,
             LinkEvent::Unlinked(peer, why) => {
+                let peer = PeerIndex::new(peer);
                 self.notice_tampering(peer);
                 self.streams.unlinked(peer);
                 self.away(peer, true);
                 self.happen(Event::Unlinked(peer, why)).await
             }
             LinkEvent::Suspect(peer) => {
-                self.away(peer, false);
+                self.away(PeerIndex::new(peer), false);
                 Ok(())
             }
             LinkEvent::Well(peer) => {
-                self.back(peer, None);
+                self.back(PeerIndex::new(peer), None);
                 Ok(())
             }
-            LinkEvent::Received(peer, message) => self.happen(Event::Received(peer, message)).await,
+            LinkEvent::Received(peer, message) => {
+                self.happen(Event::Received(PeerIndex::new(peer), message)).await
+            }
             LinkEvent::Stream(peer, opening, secure) => {
+                let peer = PeerIndex::new(peer);
                 match self.streams.opened(&self.links, peer, opening, *secure) {
                     Ok(()) => Ok(()),
                     Err(reason) => self.happen(Event::Faulty(peer, reason)).await,
@@ -52,7 +57,7 @@ impl Conductor<'_> {
         }
     }
 
-    async fn linked(&mut self, peer: usize, linked: &Linked) -> io::Result<()> {
+    async fn linked(&mut self, peer: PeerIndex, linked: &Linked) -> io::Result<()> {
         let before = self.machine.missing();
         self.happen(Event::Linked(peer, linked.key)).await?;
         self.streams.linked(&self.links, peer, linked);
@@ -68,7 +73,7 @@ impl Conductor<'_> {
     }
 
     /// The link to `peer` does not work; before the agreement only one that has ended counts.
-    fn away(&mut self, peer: usize, ended: bool) {
+    fn away(&mut self, peer: PeerIndex, ended: bool) {
         let Some(name) = self.circle.roster.get(peer) else { return };
         if self.verdict.is_some() {
             return;
@@ -83,9 +88,9 @@ impl Conductor<'_> {
     }
 
     /// Warns, once for each peer, where something on the way changes what it carries.
-    fn notice_tampering(&mut self, peer: usize) {
+    fn notice_tampering(&mut self, peer: PeerIndex) {
         let Some(name) = self.circle.roster.get(peer) else { return };
-        if self.links.traffic(peer).tampered() == 0 || !self.tampered.insert(peer) {
+        if self.links.traffic(peer.get()).tampered() == 0 || !self.tampered.insert(peer) {
             return;
         }
         let text = format!(
@@ -96,7 +101,7 @@ impl Conductor<'_> {
         self.directory.record.warnings.push(text);
     }
 
-    fn back(&mut self, peer: usize, linked: Option<&Linked>) {
+    fn back(&mut self, peer: PeerIndex, linked: Option<&Linked>) {
         if let Some(time) = self.outages.end(peer)
             && let Some(name) = self.circle.roster.get(peer)
         {
@@ -106,24 +111,24 @@ impl Conductor<'_> {
 
     pub(super) async fn stream(&mut self, event: StreamEvent) -> io::Result<()> {
         match event {
-            StreamEvent::Attached(peer, cycle) => {
-                if self.streams.begins(peer, cycle) {
-                    self.happen(Event::StreamBegan(peer)).await?;
+            StreamEvent::Attached(stream) => {
+                if self.streams.begins(stream) {
+                    self.happen(Event::StreamBegan(stream.peer)).await?;
                 }
-                let deliveries = self.streams.attached(peer, cycle);
+                let deliveries = self.streams.attached(stream);
                 self.deliver(deliveries).await
             }
-            StreamEvent::Cut(peer, cycle, epoch) => {
-                self.notice_tampering(peer);
-                self.streams.cut(peer, cycle, epoch);
+            StreamEvent::Cut { stream, epoch } => {
+                self.notice_tampering(stream.peer);
+                self.streams.cut(stream, epoch);
                 Ok(())
             }
-            StreamEvent::Due(peer, cycle, epoch) => {
-                self.streams.due(&self.links, peer, cycle, epoch);
+            StreamEvent::Due { stream, epoch } => {
+                self.streams.due(&self.links, stream, epoch);
                 Ok(())
             }
-            StreamEvent::Finished(peer, cycle) => {
-                self.streams.finished(peer, cycle);
+            StreamEvent::Finished(stream) => {
+                self.streams.finished(stream);
                 Ok(())
             }
             StreamEvent::Ended(peer) => self.happen(Event::StreamEnded(peer)).await,
@@ -148,9 +153,9 @@ impl Conductor<'_> {
             self.counted = true;
         }
         for Delivery { peer, descriptor } in deliveries {
-            let order = match peer < self.circle.me {
-                true => Order::Accepted { peer },
-                false => Order::Connected { peer },
+            let order = match peer < self.me {
+                true => Order::Accepted { peer: peer.get() },
+                false => Order::Connected { peer: peer.get() },
             };
             self.launcher.send(&order, Some(descriptor)).await?;
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Exit, Reason};
 use mpyc_party_sandbox as sandbox;
@@ -68,15 +69,18 @@ impl Conductor<'_> {
             Ok(Some(Report::Failed { message })) => {
                 self.happen(Event::Failed(Reason::Local(message.into()))).await
             }
-            Ok(Some(Report::Dial { peer })) => match self.streams.dial(&self.links, peer) {
-                Ok(()) => Ok(()),
-                Err(reason) => self.happen(Event::Failed(reason)).await,
-            },
+            Ok(Some(Report::Dial { peer })) => {
+                match self.streams.dial(&self.links, PeerIndex::new(peer)) {
+                    Ok(()) => Ok(()),
+                    Err(reason) => self.happen(Event::Failed(reason)).await,
+                }
+            }
             Ok(Some(Report::Listen)) => self.listen(true).await,
             Ok(Some(Report::Unlisten)) => self.listen(false).await,
             Ok(Some(Report::Refused { peer, what })) => {
                 let reason = Reason::Pickle(what.into());
-                let known = peer.filter(|&p| p < self.circle.roster.len() && p != self.circle.me);
+                let peer = peer.map(PeerIndex::new);
+                let known = peer.filter(|&p| self.circle.roster.get(p).is_some() && p != self.me);
                 let event =
                     known.map_or(Event::Failed(reason.clone()), |p| Event::Faulty(p, reason));
                 self.happen(event).await
@@ -108,7 +112,7 @@ impl Conductor<'_> {
     /// MPyC is imported: this party can say what it would run.
     async fn ready(&mut self, versions: &Versions) -> io::Result<()> {
         self.unmet = self.definition.unmet(versions).map(|text| Reason::Local(text.into()));
-        let components = self.definition.components(&self.copied, versions);
+        let components = self.definition.components(&self.copied, Some(versions));
         let identity = self.circle.identity();
         let party = self.circle.own_name().clone();
         let shown = format!("mpyc-party {}, {versions}", env!("CARGO_PKG_VERSION"));
@@ -120,8 +124,15 @@ impl Conductor<'_> {
             versions: shown.as_str().into(),
         };
         self.directory.record.versions = Some(shown);
-        self.entry.send_replace(Some(entry.clone()));
-        self.happen(Event::Prepared(Box::new(components), entry)).await
+        let own = match entry.encode() {
+            Ok(own) => own,
+            Err(why) => {
+                let text = format!("no peer could read this party's entry: {why}");
+                return self.happen(Event::Failed(Reason::Local(text.into()))).await;
+            }
+        };
+        self.entry.send_replace(Some(own.clone()));
+        self.happen(Event::Prepared { components: Box::new(components), own }).await
     }
 
     pub(super) async fn line(&mut self, line: &Line) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mpyc_party_core::control::{MAX_OPENING_BYTES, StreamAnswer, StreamOpening};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_transport::frame::{self, FrameError};
 use mpyc_party_transport::resume::{Declined, Handle};
 use mpyc_party_transport::{Secure, SecureStream};
@@ -36,12 +37,12 @@ pub(super) enum Failed {
 /// Opens a carrier and hands it to the stream.
 pub(super) async fn bring(
     carriers: Carriers,
-    peer: usize,
+    peer: PeerIndex,
     handle: Handle<SecureStream>,
     opening: StreamOpening,
 ) -> Result<(), Failed> {
     let epoch = opening.epoch;
-    let Secure { mut stream, .. } = carriers.open(peer, epoch.link).await?;
+    let Secure { mut stream, .. } = carriers.open(peer.get(), epoch.link).await?;
     let opening = StreamOpening { received: handle.fence(epoch).await?, ..opening };
     let conversation = async {
         frame::write(&mut stream, &opening, MAX_OPENING_BYTES).await?;

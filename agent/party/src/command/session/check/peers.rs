@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::component::{Component, Components, difference};
+use mpyc_party_core::component::Components;
+use mpyc_party_core::label::{Label, difference};
 use mpyc_party_net::discovery::{Finder, Found, Whereabouts};
 use mpyc_party_net::link::{Circle, inquire};
 use tokio::task::JoinSet;
@@ -84,7 +85,8 @@ async fn inquire_once(
 /// This party's own components, as far as they are known.
 pub(super) struct Own {
     components: Components,
-    known: fn(&Component) -> bool,
+    /// Whether there are all of them.
+    complete: bool,
 }
 
 impl Own {
@@ -93,12 +95,15 @@ impl Own {
         copied: &Copied,
         versions: Option<&Versions>,
     ) -> Self {
-        let known: fn(&Component) -> bool = match versions {
-            Some(_) => |_| true,
-            None => |c| !matches!(c, Component::Mpyc | Component::Python | Component::Numpy),
-        };
-        let components = definition.components(copied, versions.unwrap_or(&Versions::default()));
-        Self { components, known }
+        let components = definition.components(copied, versions);
+        Self { components, complete: versions.is_some() }
+    }
+
+    /// In what the sender of `entry` differs, as far as this party knows its own components.
+    fn differences(&self, entry: &Entry) -> Vec<Label> {
+        let mut differs = self.components.differences(&entry.nonce, &entry.digests);
+        differs.retain(|label| self.complete || self.components.labels().any(|own| own == label));
+        differs
     }
 }
 
@@ -106,7 +111,7 @@ impl Own {
 pub(super) fn judge(
     own: Option<&Own>,
     answer: &Answer,
-) -> (&'static str, Result<String, String>, Vec<Component>) {
+) -> (&'static str, Result<String, String>, Vec<Label>) {
     let entry = match answer {
         None => {
             let text = "not waiting in a run of this session (of this name, with these parties in this order)";
@@ -122,12 +127,11 @@ pub(super) fn judge(
     let Some(own) = own else {
         return ("there", Ok(format!("there, not compared ({versions})")), Vec::new());
     };
-    let mut differs = own.components.differences(&entry.nonce, &entry.digests);
-    differs.retain(own.known);
+    let differs = own.differences(entry);
     if differs.is_empty() {
         return ("there", Ok(format!("there, and the same ({versions})")), differs);
     }
-    let what = difference(&differs);
+    let what = difference(&differs, |_| None);
     (
         "differs",
         Err(format!("there, but it would run something else: {what} ({versions})")),
