@@ -12,6 +12,10 @@ use crate::verdict::{Reason, Remark, Stage, Verdict};
 
 impl Run {
     pub(super) fn prepared(&mut self, components: Components, own: EncodedEntry) {
+        if self.agreement.is_some() {
+            // Said once: a launcher that says it again, maybe by the program's hand, changes nothing.
+            return;
+        }
         let (me, roster) = (self.me, self.roster.clone());
         match Agreement::new(me, roster, self.root, components, own) {
             Ok(agreement) => (self.agreement, self.compare) = (Some(agreement), true),

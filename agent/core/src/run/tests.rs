@@ -112,6 +112,15 @@ fn an_entry_may_come_again_but_not_change() {
 }
 
 #[test]
+fn what_one_would_run_is_said_once() {
+    let mut world = World::running(3);
+    let list = |world: &World| world.runs[0].agreement.as_ref().unwrap().list();
+    let before = list(&world);
+    world.prepare_salted(0, Some(&Label::PROGRAM), 9);
+    assert_eq!((list(&world), &world.verdicts[0]), (before, &None));
+}
+
+#[test]
 fn readiness_for_another_run_is_refused() {
     let old = World::running(3).started[0].unwrap();
     let mut world = World::new(3);
