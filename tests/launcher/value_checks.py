@@ -14,7 +14,7 @@ import types
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'agent/party/src/runner/launcher'))
+sys.path.insert(0, str(ROOT / 'agent/party/src/runner/engine/mpyc/launcher'))
 import values  # noqa: E402
 from mpyc import fingroups, finfields, gfpx, gmpy  # noqa: E402
 from mpyc.numpy import np  # noqa: E402

@@ -16,6 +16,9 @@ use crate::label::Label;
 /// A random value that a party makes afresh for each run.
 pub type Nonce = [u8; 32];
 
+/// One part of what a party would run: its label and its value, a list of byte strings.
+pub type Part = (Label, Vec<Vec<u8>>);
+
 /// This party's own components: the hash of each value, by label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Components(BTreeMap<Label, [u8; 32]>);
@@ -42,9 +45,9 @@ pub enum DigestsError {
 impl Components {
     /// Hashes the value of each label.
     ///
-    /// A value is a list of byte strings, so that neither «ab», «c» and «a», «bc» nor an empty list
+    /// A value is a list, so that neither «ab», «c» and «a», «bc» nor an empty list
     /// and an empty string are taken for each other. Where a label comes twice, its lists are one.
-    pub fn new(parts: impl IntoIterator<Item = (Label, Vec<Vec<u8>>)>) -> Self {
+    pub fn new(parts: impl IntoIterator<Item = Part>) -> Self {
         let mut values: BTreeMap<Label, Vec<Vec<u8>>> = BTreeMap::new();
         for (label, value) in parts {
             values.entry(label).or_default().extend(value);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use common::{LIMIT, SUM, demo, fails, three};
 use mpyc_party::config::Place;
-use mpyc_party::runner::python::Python;
+use mpyc_party::runner::engine::mpyc::python::Python;
 use mpyc_party_lab::party::{Network, Outcome, Party, Run, Session};
 
 /// The session with everything that MPyC uses where it is there.

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use libfuzzer_sys::fuzz_target;
-use mpyc_party::runner::Report;
+use mpyc_party::runner::engine::mpyc::Packet;
 use mpyc_party::runner::handover::{FromAgent, FromRunner};
 use mpyc_party::runner::inspect::Snapshot;
 use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, StreamAnswer};
@@ -48,5 +48,5 @@ fuzz_target!(|data: &[u8]| {
     let _ = postcard::from_bytes::<FromRunner>(data);
     let _ = postcard::from_bytes::<FromAgent>(data);
     let _ = serde_json::from_slice::<Snapshot>(data);
-    let _ = serde_json::from_slice::<Report>(data);
+    let _ = serde_json::from_slice::<Packet>(data);
 });

@@ -10,6 +10,7 @@ use mpyc_party_net::link::report::PathReport;
 use serde_json::{Value, json};
 
 use super::{logging, output};
+use crate::runner::engine;
 use crate::runner::view::{Channel, Notice, View};
 
 /// Lines for people: steps on standard error, the program's output on standard output.
@@ -55,7 +56,7 @@ fn words(notice: &Notice<'_>) -> String {
         Notice::Agreed(run) => format!("agreed on run {run}"),
         Notice::Running(after) => format!("running after {}", seconds(*after)),
         Notice::Connected(after) => format!("MPyC connected after {}", seconds(*after)),
-        Notice::Ended(verdict) => verdict.to_string(),
+        Notice::Ended(verdict) => verdict.in_words(engine::words).to_string(),
     }
 }
 
@@ -167,7 +168,7 @@ fn event(notice: &Notice<'_>) -> Value {
         Notice::Line(Channel::Output, line) => json!({"event": "output", "line": line}),
         Notice::Line(Channel::Log, line) => json!({"event": "log", "line": line}),
         Notice::Ended(verdict) => {
-            json!({"event": "ended", "verdict": verdict, "text": verdict.to_string()})
+            json!({"event": "ended", "verdict": verdict, "text": words(notice)})
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use means::Means;
 
-use super::child::{Launcher, Order};
+use super::engine::{self, Launcher, Order};
 use super::inspect::{Inspector, Snapshot};
 use super::launch::{Launch, abandon};
 use super::outages::Outages;
@@ -89,7 +89,10 @@ pub async fn conduct(
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
-    let means = match Means::take(&circle, entrance, sandboxed, &directory.path, view) {
+    let (engine, me) = (engine::of(&definition), PeerIndex::new(circle.me));
+    let conversation = engine.converse(&definition, &copied, me);
+    let means = Means::take(&circle, entrance, sandboxed, conversation, &directory.path, view);
+    let means = match means {
         Ok(means) => means,
         Err(error) => {
             let why = Reason::Local(error.to_string().into());
@@ -102,8 +105,8 @@ pub async fn conduct(
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let settings = &definition.settings;
     let patience = Patience { deadline: settings.deadline, grace: settings.grace };
-    let (me, roster) = (PeerIndex::new(circle.me), circle.roster.clone());
-    let streams = Streams::new(me, roster.len(), stream_sender);
+    let roster = circle.roster.clone();
+    let streams = Streams::new(engine, me, roster.len(), stream_sender);
     let outages = Outages::new(roster.len());
     let mut conductor = Conductor {
         me,
@@ -225,8 +228,7 @@ impl Conductor<'_> {
     }
 
     async fn begin(&mut self) -> io::Result<()> {
-        let start = Order::start(&self.definition, &self.copied, self.circle.me);
-        self.launcher.send(&start, None).await?;
+        self.launcher.send(Order::Prepare, None).await?;
         self.directory.record.party = Some(self.circle.own_name().clone());
         self.directory.record.enter(Stage::Find, Duration::ZERO);
         Ok(())
@@ -263,7 +265,7 @@ impl Conductor<'_> {
                 return Ok(self.unmet.take().map(Event::Failed));
             }
             Action::Start => {
-                self.launcher.send(&Order::Go, None).await?;
+                self.launcher.send(Order::Go, None).await?;
                 self.view.show(Notice::Running(self.began.elapsed()));
             }
             Action::Dial { peer, cycle, newest } => {

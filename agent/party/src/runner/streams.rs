@@ -1,9 +1,10 @@
-//! Streams: each connection that one MPyC opens to another, carried over links that come and go.
+//! Streams: each connection that one engine's process opens to another, carried over links that come
+//! and go.
 //!
-//! Of a pair, the MPyC with the lower index always opens and the other accepts. How often they do
-//! so is up to the program; the how-manieth connection of a pair it is, is its *cycle*. A stream
-//! reaches the accepting MPyC only when that listens for the same cycle: until then it is held, for
-//! an MPyC that sees its connection closed takes its peer for gone.
+//! Of a pair, the same end always opens and the other accepts: which of them, the engine knows. How
+//! often they do so is up to the program; the how-manieth connection of a pair it is, is its *cycle*.
+//! A stream reaches the accepting process only when that accepts the same cycle: until then it is
+//! held, for a process that sees its connection closed takes its peer for gone.
 //!
 //! A stream lives from its first carrier to the end of the run. After each new link, and whenever a
 //! carrier breaks, the end that dialled the link opens another; the other end asks for what it lacks.
@@ -30,12 +31,14 @@ use tokio::task::JoinSet;
 
 use mpyc_party_net::link::{Linked, Links};
 
-/// Streams that one peer may open ahead of what this party's MPyC has asked for.
-const MOST_AHEAD: usize = 8;
+use super::engine::Engine;
+
+/// Streams that one peer may open ahead of what this party's process has accepted.
+const MAX_STREAMS_AHEAD: usize = 8;
 /// How long after its end a carrier is replaced on the same link, at first; twice as long each time.
-const PAUSE: Duration = Duration::from_millis(50);
+const REPLACEMENT_PAUSE: Duration = Duration::from_millis(50);
 /// How often that is doubled.
-const MOST_DOUBLINGS: u32 = 6;
+const MAX_DOUBLINGS: u32 = 6;
 
 /// Which stream of a run it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +81,7 @@ pub(super) struct Delivery {
 #[derive(Debug)]
 struct Entry {
     handle: Handle<SecureStream>,
-    /// The local MPyC's end, until it is handed over.
+    /// The local process's end, until it is handed over.
     held: Option<OwnedFd>,
     /// The newest carrier that this end knows, and whether the stream ever had one.
     newest: Epoch,
@@ -89,15 +92,13 @@ struct Entry {
 /// All streams of one run at this party.
 #[derive(Debug)]
 pub(super) struct Streams {
+    engine: &'static dyn Engine,
     me: PeerIndex,
     run: Option<RunId>,
     /// The link to each peer: its epoch, and whether this end opens the carriers on it.
     links: PerParty<Option<(u64, bool)>>,
-    /// How often the local MPyC has dialled each peer.
-    dials: PerParty<u32>,
-    /// How often it has listened, and whether it does now.
-    listens: u32,
-    listening: bool,
+    /// The cycle that the local process accepts, where it accepts any.
+    accepts: Option<u32>,
     /// Every stream there was.
     entries: BTreeMap<StreamId, Entry>,
     events: mpsc::UnboundedSender<StreamEvent>,
@@ -107,17 +108,17 @@ pub(super) struct Streams {
 impl Streams {
     /// The streams of a run of `parties` parties; what happens to them is sent to `events`.
     pub(super) fn new(
+        engine: &'static dyn Engine,
         me: PeerIndex,
         parties: usize,
         events: mpsc::UnboundedSender<StreamEvent>,
     ) -> Self {
         Self {
+            engine,
             me,
             run: None,
             links: PerParty::of(parties, None),
-            dials: PerParty::of(parties, 0),
-            listens: 0,
-            listening: false,
+            accepts: None,
             entries: BTreeMap::new(),
             events,
             tasks: JoinSet::new(),
@@ -144,14 +145,8 @@ impl Streams {
         self.links[peer] = None;
     }
 
-    /// The local MPyC opens a connection to `peer`.
-    pub(super) fn dial(&mut self, links: &Links, peer: PeerIndex) -> Result<(), Reason> {
-        if peer <= self.me || self.dials.get(peer).is_none() {
-            let text = format!("the program dialled MPyC party {peer}, which it never has to");
-            return Err(Reason::Local(text.into()));
-        }
-        let stream = StreamId { peer, cycle: self.dials[peer] };
-        self.dials[peer] += 1;
+    /// The local process opens this stream.
+    pub(super) fn connect(&mut self, links: &Links, stream: StreamId) -> Result<(), Reason> {
         self.create(links, stream)?;
         self.supply(links, stream);
         Ok(())
@@ -175,7 +170,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Makes sure that there is this stream, which the peer may open if it is a lower one.
+    /// Makes sure that there is this stream, where it is the peer that opens it.
     fn find(&mut self, links: &Links, stream: StreamId, wrong: &str) -> Result<(), Reason> {
         if self.entries.contains_key(&stream) {
             return Ok(());
@@ -183,7 +178,7 @@ impl Streams {
         let peer = stream.peer;
         let held = |(of, entry): (&StreamId, &Entry)| of.peer == peer && entry.held.is_some();
         let ahead = self.entries.iter().filter(|entry| held(*entry)).count();
-        if peer > self.me || ahead >= MOST_AHEAD || self.run.is_none() {
+        if !self.accepted(stream) || ahead >= MAX_STREAMS_AHEAD || self.run.is_none() {
             return Err(Reason::Protocol(wrong.into()));
         }
         self.create(links, stream)
@@ -266,23 +261,28 @@ impl Streams {
         self.entries.get(&stream).is_some_and(|entry| !entry.attached)
     }
 
-    /// A carrier is in use: the first one lets the local MPyC have its end.
+    /// Whether the local process accepts this stream, and does not open it.
+    fn accepted(&self, stream: StreamId) -> bool {
+        self.engine.opens(stream.peer, self.me)
+    }
+
+    /// A carrier is in use: the first one lets the local process have its end.
     pub(super) fn attached(&mut self, stream: StreamId) -> Vec<Delivery> {
-        let peer = stream.peer;
+        let accepted = self.accepted(stream);
         let Some(entry) = self.entries.get_mut(&stream) else { return Vec::new() };
         entry.attached = true;
-        if peer < self.me {
+        if accepted {
             return self.release();
         }
         let held = entry.held.take();
-        held.map(|descriptor| Delivery { peer, descriptor }).into_iter().collect()
+        held.map(|descriptor| Delivery { peer: stream.peer, descriptor }).into_iter().collect()
     }
 
     /// A carrier broke. Where it was the newest, another is due on the same link after a pause.
     pub(super) fn cut(&mut self, stream: StreamId, epoch: Epoch) {
         let newest = self.entries.get(&stream).map(|entry| entry.newest);
         if newest == Some(epoch) {
-            let pause = PAUSE * 2_u32.pow(epoch.attempt.min(MOST_DOUBLINGS));
+            let pause = REPLACEMENT_PAUSE * 2_u32.pow(epoch.attempt.min(MAX_DOUBLINGS));
             let events = self.events.clone();
             self.tasks.spawn(async move {
                 tokio::time::sleep(pause).await;
@@ -306,21 +306,18 @@ impl Streams {
         }
     }
 
-    /// The local MPyC listens, or no longer does.
-    pub(super) fn listen(&mut self, on: bool) -> Vec<Delivery> {
-        self.listens += u32::from(on);
-        self.listening = on;
+    /// The local process accepts the streams of this cycle, or none.
+    pub(super) fn accept(&mut self, cycle: Option<u32>) -> Vec<Delivery> {
+        self.accepts = cycle;
         self.release()
     }
 
-    /// Delivers what was held for the cycle that the local MPyC listens for.
+    /// Delivers what was held for the cycle that the local process accepts.
     fn release(&mut self) -> Vec<Delivery> {
-        let Some(now) = self.listens.checked_sub(1).filter(|_| self.listening) else {
-            return Vec::new();
-        };
-        let me = self.me;
+        let (engine, me, now) = (self.engine, self.me, self.accepts);
         let due = |(stream, entry): (&StreamId, &mut Entry)| {
-            let wanted = stream.peer < me && stream.cycle == now && entry.attached;
+            let accepted = engine.opens(stream.peer, me) && now == Some(stream.cycle);
+            let wanted = accepted && entry.attached;
             let descriptor = if wanted { entry.held.take() } else { None };
             Some(Delivery { peer: stream.peer, descriptor: descriptor? })
         };
@@ -333,9 +330,10 @@ impl Streams {
         let failed = |error: io::Error| Reason::Local(format!("no socket pair: {error}").into());
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let (reader, writer) = local::split(ours).map_err(failed)?;
-        // A lower peer's MPyC begins with its index (2 bytes); the accepting one is silent on it.
-        let index = u16::try_from(peer.get()).ok().filter(|_| peer < self.me);
-        let (beginning, traffic) = (index.map(u16::to_le_bytes), links.traffic(peer.get()));
+        // Who opens says whose connection it is; who accepts is silent on that.
+        let engine = self.engine;
+        let beginning = self.accepted(stream).then(|| engine.claim(peer));
+        let traffic = links.traffic(peer.get());
         let local = Local { reader, writer, beginning, traffic };
         let (handle, carriers) = resume::channel();
         let (events, told) = (self.events.clone(), self.events.clone());
@@ -352,7 +350,7 @@ impl Streams {
             };
             let carried = resume::carry(Stream::new(WINDOW), local, carriers, tell).await;
             if let Err(fault) = carried {
-                let _ = events.send(blame(peer, fault));
+                let _ = events.send(blame(engine, peer, fault));
             }
         });
         let (newest, held) = (Epoch::default(), Some(theirs.into()));
@@ -363,11 +361,9 @@ impl Streams {
 }
 
 /// What a fault on a stream means.
-fn blame(peer: PeerIndex, fault: Fault) -> StreamEvent {
+fn blame(engine: &dyn Engine, peer: PeerIndex, fault: Fault) -> StreamEvent {
     match fault {
-        Fault::Beginning { heard, .. } => {
-            StreamEvent::Faulty(peer, Reason::ClaimedIndex(u16::from_le_bytes(heard)))
-        }
+        Fault::Beginning { heard, .. } => StreamEvent::Faulty(peer, engine.false_claim(heard)),
         Fault::NoBeginning => StreamEvent::Ended(peer),
         Fault::Violation(_) => {
             StreamEvent::Faulty(peer, Reason::Protocol(fault.to_string().into()))

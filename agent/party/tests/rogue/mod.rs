@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result, ensure};
 use mpyc_party::config::{Config, Place};
 use mpyc_party::identity::Store;
-use mpyc_party::session::{self, Versions};
+use mpyc_party::runner::engine;
+use mpyc_party::runner::engine::mpyc::Versions;
+use mpyc_party::session;
 use mpyc_party_core::agreement::{Agreement, EncodedEntry, Entry, RunId};
 use mpyc_party_core::component::Components;
 use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, Purpose, StreamAnswer, StreamOpening};
@@ -56,12 +58,13 @@ impl Rogue {
             message_format: 1,
             event_loop: "none".into(),
         };
+        let profile = versions.profile(&definition.settings);
         let roster = definition.settings.parties.clone();
         let root = identity.root().fingerprint;
         Ok(Self {
             tag: Tag::new(&root, &definition.name, roster.as_slice()),
             me: roster.index_of(&name).context("in the roster")?,
-            components: definition.components(&copied, Some(&versions)),
+            components: engine::components(&definition, &copied, Some(&profile)),
             identity,
             roster,
         })

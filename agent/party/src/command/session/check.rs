@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::discovery::Finder;
 use mpyc_party_net::link::Circle;
 use mpyc_party_sandbox::Sandboxed;
@@ -22,10 +23,11 @@ use super::super::{Common, Outcome, output, runtime, stop};
 use crate::config::files;
 use crate::config::{Config, Place};
 use crate::identity::{Store, keep_fresh};
+use crate::runner::engine::Profile;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, rehearse};
 use crate::session::words::{names, visible};
-use crate::session::{self, Copied, Definition, Versions};
+use crate::session::{self, Copied, Definition};
 use peers::{Answer, Heard, Own};
 
 /// Check everything but the run: what is missing here, who is there, what differs
@@ -146,14 +148,16 @@ impl Inquiry {
         let Self { definition, config, .. } = self;
         let store = Store::new(&self.place.state);
         let (identity, party) = store.load_party()?;
-        let me = definition.index_of(&party)?.get();
+        let me = definition.index_of(&party)?;
         let own = self.own(prepared, me, findings).await;
         let hubs = config.hubs(store.hubs()?);
         let identity = certificate(&store, &hubs, identity, findings).await;
         let identity = keep_fresh(store, hubs.clone(), identity);
         let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
-        let circle = Circle::new(identity.clone(), &definition.name, roster.clone(), me, pins);
-        let finder = Finder::new(&config.sources(), roster, me, circle.tag, hubs.clone(), identity);
+        let circle =
+            Circle::new(identity.clone(), &definition.name, roster.clone(), me.get(), pins);
+        let finder =
+            Finder::new(&config.sources(), roster, me.get(), circle.tag, hubs.clone(), identity);
         let (answers, heard) = peers::ask(&circle, finder, &hubs, self.wait).await;
         note_hubs(&heard, findings);
         Ok(note_parties(&circle, own.as_ref(), answers, findings))
@@ -163,16 +167,16 @@ impl Inquiry {
     async fn own(
         &self,
         prepared: Option<Prepared>,
-        me: usize,
+        me: PeerIndex,
         findings: &mut Findings,
     ) -> Option<Own> {
         let (copied, started) = prepared?;
-        let versions: Result<Versions, String> = match started {
+        let profile: Result<Profile, String> = match started {
             Ok(sandboxed) => rehearse(sandboxed, &self.definition, &copied, me).await,
             Err(why) => Err(why),
         };
-        let own = Own::new(&self.definition, &copied, versions.as_ref().ok());
-        findings.note("Python in its sandbox", versions.map(|v| visible(&v.to_string())));
+        let own = Own::new(&self.definition, &copied, profile.as_ref().ok());
+        findings.note("Python in its sandbox", profile.map(|found| visible(&found.to_string())));
         Some(own)
     }
 }

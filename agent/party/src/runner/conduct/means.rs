@@ -10,7 +10,7 @@ use mpyc_party_sandbox::{Process, Sandboxed};
 use mpyc_party_transport::quic;
 use tokio::sync::{mpsc, watch};
 
-use crate::runner::child::Launcher;
+use crate::runner::engine::{Conversation, Launcher};
 use crate::runner::output::{self, Kept, Line};
 use crate::runner::view::{Channel, Notice, View};
 
@@ -39,6 +39,7 @@ impl Means {
         circle: &Circle,
         entrance: Entrance,
         sandboxed: Sandboxed,
+        conversation: Box<dyn Conversation>,
         directory: &Path,
         view: &mut dyn View,
     ) -> io::Result<Self> {
@@ -50,7 +51,7 @@ impl Means {
         }
         let quic = quic.ok();
         let kept = Kept::create(directory).map_err(io::Error::other)?;
-        let launcher = Launcher::new(sandboxed.control)?;
+        let launcher = Launcher::new(sandboxed.control, conversation)?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let (links, link_events) =

@@ -8,7 +8,7 @@ use mpyc_party_core::verdict::{Reason, Stage};
 use mpyc_party_net::discovery::Found;
 use mpyc_party_net::link::{self, LinkEvent, Linked};
 
-use super::super::child::Order;
+use super::super::engine::Order;
 use super::super::streams::{Delivery, StreamEvent};
 use super::super::view::Notice;
 use super::{Conductor, Inlets};
@@ -136,14 +136,9 @@ impl Conductor<'_> {
         }
     }
 
-    pub(super) async fn listen(&mut self, on: bool) -> io::Result<()> {
-        let deliveries = self.streams.listen(on);
-        self.deliver(deliveries).await
-    }
-
     /// Hands connections to the launcher. With the first one the run counts, if it is of a session
     /// that others may start.
-    async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
+    pub(super) async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
         // One that has ended needs none.
         if self.exited || deliveries.is_empty() {
             return Ok(());
@@ -153,11 +148,7 @@ impl Conductor<'_> {
             self.counted = true;
         }
         for Delivery { peer, descriptor } in deliveries {
-            let order = match peer < self.me {
-                true => Order::Accepted { peer: peer.get() },
-                false => Order::Connected { peer: peer.get() },
-            };
-            self.launcher.send(&order, Some(descriptor)).await?;
+            self.launcher.send(Order::Connection(peer), Some(descriptor)).await?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use mpyc_party_net::link::{CarrierError, Carriers};
 
 /// How long the other end may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a carrier is not in use.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub(super) async fn bring(
         frame::write(&mut stream, &opening, MAX_OPENING_BYTES).await?;
         frame::read::<StreamAnswer>(&mut stream, MAX_OPENING_BYTES).await
     };
-    let answer = timeout(PATIENCE, conversation).await.map_err(|_| Failed::Silent)??;
+    let answer = timeout(ANSWER_TIMEOUT, conversation).await.map_err(|_| Failed::Silent)??;
     let StreamAnswer { received } = answer.ok_or(Failed::Refused)?;
     Ok(handle.attach(epoch, received, stream).await?)
 }
@@ -61,7 +61,8 @@ pub(super) async fn take(
 ) -> Result<(), Failed> {
     let (epoch, mut stream) = (opening.epoch, secure.stream);
     let answer = StreamAnswer { received: handle.fence(epoch).await? };
-    let answered = timeout(PATIENCE, frame::write(&mut stream, &answer, MAX_OPENING_BYTES)).await;
+    let answered =
+        timeout(ANSWER_TIMEOUT, frame::write(&mut stream, &answer, MAX_OPENING_BYTES)).await;
     answered.map_err(|_| Failed::Silent)??;
     Ok(handle.attach(epoch, opening.received, stream).await?)
 }

@@ -10,8 +10,9 @@ use mpyc_party_net::link::{Circle, inquire};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::runner::engine::{self, Profile};
 use crate::session::words::visible;
-use crate::session::{Copied, Definition, Versions};
+use crate::session::{Copied, Definition};
 
 /// Pause before a party that could not be asked is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -90,13 +91,9 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn new(
-        definition: &Definition,
-        copied: &Copied,
-        versions: Option<&Versions>,
-    ) -> Self {
-        let components = definition.components(copied, versions);
-        Self { components, complete: versions.is_some() }
+    pub(super) fn new(definition: &Definition, copied: &Copied, profile: Option<&Profile>) -> Self {
+        let components = engine::components(definition, copied, profile);
+        Self { components, complete: profile.is_some() }
     }
 
     /// In what the sender of `entry` differs, as far as this party knows its own components.
@@ -131,7 +128,7 @@ pub(super) fn judge(
     if differs.is_empty() {
         return ("there", Ok(format!("there, and the same ({versions})")), differs);
     }
-    let what = difference(&differs, |_| None);
+    let what = difference(&differs, engine::words);
     (
         "differs",
         Err(format!("there, but it would run something else: {what} ({versions})")),
