@@ -6,7 +6,7 @@
   extraPackages ? (_: [ ]),
 }:
 let
-  pins = builtins.readFile ./party/src/runner/python/requirements.txt;
+  pins = builtins.readFile ./party/src/runner/engine/mpyc/python/requirements.txt;
   pin = builtins.match ".*\nmpyc==([0-9.]+)[^:]*:([0-9a-f]{64}).*" pins;
   version = builtins.elemAt pin 0;
 

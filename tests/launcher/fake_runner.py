@@ -16,7 +16,7 @@ import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAUNCHER = ROOT / 'agent/party/src/runner/launcher/launcher.py'
+LAUNCHER = ROOT / 'agent/party/src/runner/engine/mpyc/launcher/launcher.py'
 PROGRAMS = ROOT / 'programs'
 FIXTURES = pathlib.Path(__file__).resolve().parent / 'fixtures'
 PYTHON = os.environ.get('MPYC_PARTY_TEST_PYTHON') or sys.executable

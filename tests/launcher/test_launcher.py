@@ -47,7 +47,7 @@ class Programs(RunTestCase):
             ready = dict(party.of('ready')[0])
             self.assertIn(ready.pop('loop'), ('uvloop', 'asyncio'))
             self.assertEqual(ready, dict(
-                type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11',
+                type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11', message_format=1,
                 numpy=None if options else numpy, gmpy2=None if options else gmpy2))
 
     def test_arguments_are_the_program_s(self):

@@ -4,6 +4,7 @@ import datetime
 import decimal
 import fractions
 import functools
+import hashlib
 import operator
 import pathlib
 import pickle
@@ -13,7 +14,7 @@ import types
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'agent/party/src/runner/launcher'))
+sys.path.insert(0, str(ROOT / 'agent/party/src/runner/engine/mpyc/launcher'))
 import values  # noqa: E402
 from mpyc import fingroups, finfields, gfpx, gmpy  # noqa: E402
 from mpyc.numpy import np  # noqa: E402
@@ -102,6 +103,26 @@ class Allowed(unittest.TestCase):
             read = values.loads(values.dumps(array))
             self.assertIs(type(read), type(array))
             self.assertTrue((read == array).all())
+
+
+class Format(unittest.TestCase):
+    """Parties compare `values.FORMAT` alone: whoever changes these bytes raises it."""
+
+    def stands_for(self, number, digest, samples):
+        written = b''.join(map(values.dumps, samples))
+        self.assertEqual((values.FORMAT, hashlib.sha256(written).hexdigest()[:16]), (number, digest))
+
+    def test_values(self):
+        self.stands_for(1, '9913e17bbbc6bd96', (
+            (1, 'ä', b'\0', [2.5, None, {3}]), 1 + 2j, range(3), decimal.Decimal('1.50'), fractions.Fraction(1, 3),
+            datetime.date(2024, 2, 29), datetime.time(1, 2), datetime.datetime(2024, 2, 29, 1), datetime.timedelta(1),
+            gfpx.GFpX(11)([1, 2, 3]), PRIME(5), EXTENSION(25), BINARY(200), fingroups.SymmetricGroup(3).identity))
+
+    @unittest.skipUnless(np, 'without numpy')
+    def test_arrays(self):
+        self.stands_for(1, 'd3c7fee0317bcf6f', (
+            np.float64(1.5), np.arange(3, dtype='<i2'), np.array([1, 2**70], dtype=object),
+            np.array([None, 'x'], dtype=object), PRIME.array([1, 2])))
 
 
 class Refusals(unittest.TestCase):

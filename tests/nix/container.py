@@ -14,7 +14,7 @@ import module
 
 TEMPLATE = module.PROJECT / "target/container"
 PACKAGES = "dbus,libpam-systemd,polkitd,procps,python3,python3-venv,systemd-sysv"
-PINS = module.PROJECT / "agent/party/src/runner/python/requirements.txt"
+PINS = module.PROJECT / "agent/party/src/runner/engine/mpyc/python/requirements.txt"
 # What the sandbox of a session needs and systemd-nspawn of Debian 12 does not know.
 CALLS = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
 # The exit status of systemd-nspawn where the machine wants to be started again.

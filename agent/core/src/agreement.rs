@@ -4,6 +4,12 @@
 //! identical lists make an agreement: had a party sent two different entries, two lists would
 //! differ. Whoever holds an agreement therefore knows that all parties agreed on the same program,
 //! arguments, roster and versions, with nonces that make this run unlike any other.
+//!
+//! Nothing of an entry is passed over. Components are compared by label, and one that only one of
+//! two parties has is a difference; lists are compared, and the run's id is made, from the bytes of
+//! the entries as they came, with whatever in them this version does not know.
+
+mod entry;
 
 use std::fmt;
 
@@ -11,10 +17,13 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::claims::{Fingerprint, PublicKey};
-use crate::component::{Component, Components, Nonce, hash_list};
+use crate::component::{Components, hash_list};
+use crate::label::Label;
 use crate::name::PartyName;
-use crate::roster::Roster;
+use crate::roster::{PeerIndex, PerParty, Roster};
 use crate::verdict::{Reason, Remark};
+
+pub use entry::{EncodedEntry, Entry, EntryError};
 
 /// The name of one run, agreed by all its parties and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,175 +50,181 @@ impl fmt::Debug for RunId {
     }
 }
 
-/// What one party would run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Whose entry this is.
-    pub party: PartyName,
-    /// That party's public key.
-    pub key: PublicKey,
-    /// Made afresh for this run; salts the digests.
-    pub nonce: Nonce,
-    /// The components' digests, in the order of [`Component::ALL`].
-    pub digests: Vec<[u8; 32]>,
-    /// Versions for people to read, as in «mpyc-party 0.1.0, CPython 3.12.4»; may differ.
-    pub versions: Remark,
-}
-
 /// A peer's fault that ends the agreement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Roster indices of the parties it is about.
-    pub who: Vec<usize>,
+    pub who: Vec<PeerIndex>,
     /// What happened.
     pub reason: Reason,
+}
+
+/// An entry as it came, and what it says.
+#[derive(Clone, Debug)]
+struct Received {
+    encoded: EncodedEntry,
+    entry: Entry,
+}
+
+impl Received {
+    fn read(encoded: EncodedEntry) -> Result<Self, EntryError> {
+        Ok(Self { entry: encoded.decode()?, encoded })
+    }
 }
 
 /// The agreement of one run as one party sees it grow.
 #[derive(Clone, Debug)]
 pub struct Agreement {
-    me: usize,
+    me: PeerIndex,
     roster: Roster,
     root: Fingerprint,
     components: Components,
-    entries: Vec<Option<Entry>>,
-    confirmed: Vec<bool>,
+    entries: PerParty<Option<Received>>,
+    confirmed: PerParty<bool>,
 }
 
 impl Agreement {
     /// Starts with this party's own entry.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Where no peer could read that.
     pub fn new(
-        me: usize,
+        me: PeerIndex,
         roster: Roster,
         root: Fingerprint,
         components: Components,
-        own: Entry,
-    ) -> Self {
-        let mut entries = vec![None; roster.len()];
-        let mut confirmed = vec![false; roster.len()];
-        entries[me] = Some(own);
+        own: EncodedEntry,
+    ) -> Result<Self, EntryError> {
+        let mut entries = PerParty::of(roster.len(), None);
+        let mut confirmed = PerParty::of(roster.len(), false);
+        entries[me] = Some(Received::read(own)?);
         confirmed[me] = true;
-        Self { me, roster, root, components, entries, confirmed }
+        Ok(Self { me, roster, root, components, entries, confirmed })
     }
 
     /// Takes the entry of the peer at `from`, whose certificate showed `key`.
     ///
     /// # Errors
-    /// A second, different entry, or one in another's name or under another key, is the peer's fault,
-    /// and so is one with more digests than there are components: this party's list would hold it, and
-    /// be too long for the others to read.
-    pub fn on_entry(&mut self, from: usize, key: &PublicKey, entry: Entry) -> Result<(), Fault> {
+    /// An entry that cannot be read, a second, different one, or one in another's name or under
+    /// another key, is the peer's fault.
+    pub fn on_entry(
+        &mut self,
+        from: PeerIndex,
+        key: &PublicKey,
+        encoded: EncodedEntry,
+    ) -> Result<(), Fault> {
+        let unreadable = |why| protocol(from, format!("sent an entry that cannot be read: {why}"));
+        let received = Received::read(encoded).map_err(unreadable)?;
+        let entry = &received.entry;
         if self.roster.get(from) != Some(&entry.party) || *key != entry.key {
             return Err(protocol(from, "sent an entry that is not its own"));
         }
-        if entry.digests.len() > Component::ALL.len() {
-            return Err(protocol(
-                from,
-                "sent an entry with more digests than there are components",
-            ));
-        }
         match &self.entries[from] {
             // A link may be replaced just as the entry is sent: it then comes again on the new one.
-            Some(known) if *known == entry => Ok(()),
+            Some(known) if known.encoded == received.encoded => Ok(()),
             Some(_) => Err(protocol(from, "sent a second entry")),
             None => {
-                self.entries[from] = Some(entry);
+                self.entries[from] = Some(received);
                 Ok(())
             }
         }
     }
 
     /// Forgets the peer at `from`, whose runner has gone before this party sent its list.
-    pub fn forget(&mut self, from: usize) {
+    pub fn forget(&mut self, from: PeerIndex) {
         self.entries[from] = None;
         self.confirmed[from] = false;
     }
 
     /// The entry of the party at `index`, if it is there.
     #[must_use]
-    pub fn entry(&self, index: usize) -> Option<&Entry> {
-        self.entries[index].as_ref()
+    pub fn entry(&self, index: PeerIndex) -> Option<&Entry> {
+        self.entries[index].as_ref().map(|received| &received.entry)
+    }
+
+    /// The entry of the party at `index` as it came, if it is there.
+    #[must_use]
+    pub fn encoded(&self, index: PeerIndex) -> Option<&EncodedEntry> {
+        self.entries[index].as_ref().map(|received| &received.encoded)
     }
 
     /// Whether the entry of the peer at `index` is there.
     #[must_use]
-    pub fn has(&self, index: usize) -> bool {
+    pub fn has(&self, index: PeerIndex) -> bool {
         self.entries[index].is_some()
     }
 
-    /// This party's own entry.
+    /// This party's own entry, as it is sent.
     #[must_use]
-    pub fn own(&self) -> Option<&Entry> {
-        self.entries[self.me].as_ref()
-    }
-
-    /// The entries that are there, in roster order.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().flatten()
+    pub fn own(&self) -> Option<&EncodedEntry> {
+        self.encoded(self.me)
     }
 
     /// The peers that differ from this party, and in what.
     #[must_use]
-    pub fn differences(&self) -> Vec<(usize, Vec<Component>)> {
-        let of = |(index, entry): (usize, &Option<Entry>)| {
-            let entry = entry.as_ref().filter(|_| index != self.me)?;
+    pub fn differences(&self) -> Vec<(PeerIndex, Vec<Label>)> {
+        let of = |(index, received): (PeerIndex, &Option<Received>)| {
+            let entry = &received.as_ref().filter(|_| index != self.me)?.entry;
             let differs = self.components.differences(&entry.nonce, &entry.digests);
             (!differs.is_empty()).then_some((index, differs))
         };
-        self.entries.iter().enumerate().filter_map(of).collect()
+        self.entries.indexed().filter_map(of).collect()
     }
 
     /// The difference as a verdict names it. Where all of several peers differ from this party in
     /// the same component, this party is the odd one out, and is the one named.
     #[must_use]
-    pub fn verdict_on(&self, differences: &[(usize, Vec<Component>)]) -> Option<Fault> {
+    pub fn verdict_on(&self, differences: &[(PeerIndex, Vec<Label>)]) -> Option<Fault> {
         let (_, first) = differences.first()?;
-        let others = self.entries().count() - 1;
-        let everyone = |c: &&Component| {
+        let others = self.entries.iter().flatten().count() - 1;
+        let everyone = |label: &&Label| {
             others > 1
                 && differences.len() == others
-                && differences.iter().all(|(_, differs)| differs.contains(c))
+                && differences.iter().all(|(_, differs)| differs.contains(label))
         };
-        let odd: Vec<Component> = first.iter().filter(everyone).copied().collect();
+        let odd: Vec<Label> = first.iter().filter(everyone).cloned().collect();
         if !odd.is_empty() {
             return Some(Fault { who: vec![self.me], reason: Reason::Differs(odd) });
         }
         let who = differences.iter().map(|(index, _)| *index).collect();
-        let mut all: Vec<Component> = differences.iter().flat_map(|(_, d)| d.clone()).collect();
+        let mut all: Vec<Label> = differences.iter().flat_map(|(_, d)| d.clone()).collect();
         all.sort_unstable();
         all.dedup();
         Some(Fault { who, reason: Reason::Differs(all) })
     }
 
-    /// All entries in roster order, once they are there.
+    /// All entries as they came, in roster order, once they are there.
     #[must_use]
-    pub fn list(&self) -> Option<Vec<Entry>> {
-        self.entries.iter().cloned().collect()
+    pub fn list(&self) -> Option<Vec<EncodedEntry>> {
+        let encoded = |received: &Option<Received>| Some(received.as_ref()?.encoded.clone());
+        self.entries.iter().map(encoded).collect()
     }
 
     /// Takes the list of the peer at `from`; this party's own list must be complete.
     ///
     /// # Errors
-    /// A list that differs from this party's means that somebody said two different things.
-    pub fn on_list(&mut self, from: usize, list: &[Entry]) -> Result<(), Fault> {
+    /// A list that differs from this party's, by one byte of one entry, means that somebody said two
+    /// different things.
+    pub fn on_list(&mut self, from: PeerIndex, list: &[EncodedEntry]) -> Result<(), Fault> {
         if self.confirmed[from] {
             return Err(protocol(from, "sent a second list"));
         }
-        let same = |(own, theirs): (&Option<Entry>, &Entry)| own.as_ref() == Some(theirs);
-        if list.len() != self.entries.len() {
+        if list.len() != self.roster.len() {
             return Err(protocol(from, "sent a list of another length"));
         }
-        match self.entries.iter().zip(list).position(|pair| !same(pair)) {
+        let other = |(index, theirs): &(PeerIndex, &EncodedEntry)| {
+            self.encoded(*index).is_none_or(|own| own != *theirs)
+        };
+        match self.roster.indices().zip(list).find(other) {
             None => self.confirmed[from] = true,
-            Some(index) => return Err(self.contradiction(from, index)),
+            Some((index, _)) => return Err(self.contradiction(from, index)),
         }
         Ok(())
     }
 
     /// The list of `from` holds another entry of `index` than this party received.
-    fn contradiction(&self, from: usize, index: usize) -> Fault {
-        let name = |i: usize| self.roster.get(i).map_or("?", PartyName::as_str);
+    fn contradiction(&self, from: PeerIndex, index: PeerIndex) -> Fault {
+        let name = |i: PeerIndex| self.roster.get(i).map_or("?", PartyName::as_str);
         let (teller, subject, here) = (name(from), name(index), name(self.me));
         let mut who = vec![index, from];
         who.retain(|&i| i != self.me);
@@ -220,7 +235,7 @@ impl Agreement {
 
     /// Whether the list of the peer at `index` was the same as this party's.
     #[must_use]
-    pub fn confirmed(&self, index: usize) -> bool {
+    pub fn confirmed(&self, index: PeerIndex) -> bool {
         self.confirmed[index]
     }
 
@@ -231,18 +246,13 @@ impl Agreement {
             return None;
         }
         let list = self.list()?;
-        let mut items: Vec<Vec<u8>> = vec![b"mpyc-party run 1".to_vec(), self.root.0.to_vec()];
-        for entry in &list {
-            items.push(entry.party.as_str().into());
-            items.push(entry.key.0.to_vec());
-            items.push(entry.nonce.to_vec());
-            items.push(entry.digests.concat());
-            items.push(entry.versions.to_string().into_bytes());
-        }
+        let head: [&[u8]; 2] = [b"mpyc-party run 1", &self.root.0];
+        let items: Vec<&[u8]> =
+            head.into_iter().chain(list.iter().map(EncodedEntry::as_bytes)).collect();
         Some(RunId(hash_list(&items)))
     }
 }
 
-fn protocol(from: usize, text: &str) -> Fault {
+fn protocol(from: PeerIndex, text: impl AsRef<str>) -> Fault {
     Fault { who: vec![from], reason: Reason::Protocol(Remark::from(text)) }
 }

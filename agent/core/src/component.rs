@@ -1,115 +1,109 @@
-//! What must be the same at every party, cut into components so that a difference can be named.
+//! What must be the same at every party, cut into labelled components so that a difference can be
+//! named.
 //!
 //! A party never shows its values, only a digest of each, keyed with the nonce it made for this
 //! run. A peer recomputes the digest of its own value under that nonce: equal digests mean equal
 //! values, and nothing can be compared with what was seen in another run.
 
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::label::Label;
+
 /// A random value that a party makes afresh for each run.
 pub type Nonce = [u8; 32];
 
-/// One part of the computation that all parties must agree on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Component {
-    /// Name and order of the parties, and the session's name.
-    Roster,
-    /// The program's file name and bytes.
-    Program,
-    /// Names and bytes of the other files the program reads.
-    Files,
-    /// The program's arguments.
-    Arguments,
-    /// How many parties may pool what they saw and still learn nothing.
-    Threshold,
-    /// MPyC's own options.
-    Options,
-    /// MPyC's version.
-    Mpyc,
-    /// Python's implementation and pointer width, and its version where the session demands one.
-    Python,
-    /// Whether numpy is there, and its major version.
-    Numpy,
+/// One part of what a party would run: its label and its value, a list of byte strings.
+pub type Part = (Label, Vec<Vec<u8>>);
+
+/// This party's own components: the hash of each value, by label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Components(BTreeMap<Label, [u8; 32]>);
+
+/// The components of one party as its entry shows them: a keyed digest of each, by label.
+///
+/// On the wire the labels ascend strictly, so that there is one way to write them and none comes
+/// twice; there are at most [`Digests::MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(Label, [u8; 32])>", into = "Vec<(Label, [u8; 32])>")]
+pub struct Digests(BTreeMap<Label, [u8; 32]>);
+
+/// Why a list of digests is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestsError {
+    /// More than [`Digests::MAX`].
+    #[error("{0} digests, where at most {max} are allowed", max = Digests::MAX)]
+    TooMany(usize),
+    /// A label comes after one that is greater, or twice.
+    #[error("the labels of the digests do not ascend")]
+    Unsorted,
 }
-
-impl Component {
-    /// Every component, in the order in which digests are sent.
-    pub const ALL: [Self; 9] = [
-        Self::Roster,
-        Self::Program,
-        Self::Files,
-        Self::Arguments,
-        Self::Threshold,
-        Self::Options,
-        Self::Mpyc,
-        Self::Python,
-        Self::Numpy,
-    ];
-
-    /// The component as a person would say it.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Roster => "the roster",
-            Self::Program => "the program",
-            Self::Files => "the program's files",
-            Self::Arguments => "the arguments",
-            Self::Threshold => "the threshold",
-            Self::Options => "MPyC's options",
-            Self::Mpyc => "the MPyC version",
-            Self::Python => "the Python",
-            Self::Numpy => "the numpy version",
-        }
-    }
-}
-
-/// What differs, in words: «the roster differs», «the program, the threshold differ».
-#[must_use]
-pub fn difference(components: &[Component]) -> String {
-    let names: Vec<&str> = components.iter().map(|component| component.text()).collect();
-    let verb = if names.len() == 1 { "differs" } else { "differ" };
-    format!("{} {verb}", names.join(", "))
-}
-
-impl fmt::Display for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-/// This party's own components: the hash of each value, in the order of [`Component::ALL`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Components([[u8; 32]; Component::ALL.len()]);
 
 impl Components {
-    /// Hashes the values that `parts` gives for each component.
+    /// Hashes the value of each label.
     ///
-    /// A value is a list of byte strings, so that neither «ab», «c» and «a», «bc» nor an empty list
-    /// and an empty string are taken for each other.
-    pub fn new(mut parts: impl FnMut(Component) -> Vec<Vec<u8>>) -> Self {
-        Self(Component::ALL.map(|component| hash_list(&parts(component))))
+    /// A value is a list, so that neither «ab», «c» and «a», «bc» nor an empty list
+    /// and an empty string are taken for each other. Where a label comes twice, its lists are one.
+    pub fn new(parts: impl IntoIterator<Item = Part>) -> Self {
+        let mut values: BTreeMap<Label, Vec<Vec<u8>>> = BTreeMap::new();
+        for (label, value) in parts {
+            values.entry(label).or_default().extend(value);
+        }
+        Self(values.into_iter().map(|(label, value)| (label, hash_list(&value))).collect())
+    }
+
+    /// The labels, in order.
+    pub fn labels(&self) -> impl Iterator<Item = &Label> {
+        self.0.keys()
     }
 
     /// The digests of all components under `nonce`, to be sent to the peers.
     #[must_use]
-    pub fn salted(&self, nonce: &Nonce) -> Vec<[u8; 32]> {
-        let salt = |(component, value): (&Component, &[u8; 32])| {
-            keyed(nonce, &[b"mpyc-party component 1", component.text().as_bytes(), value])
+    pub fn salted(&self, nonce: &Nonce) -> Digests {
+        let salt = |(label, value): (&Label, &[u8; 32])| {
+            let digest =
+                keyed(nonce, &[b"mpyc-party component 1", label.as_str().as_bytes(), value]);
+            (label.clone(), digest)
         };
-        Component::ALL.iter().zip(&self.0).map(salt).collect()
+        Digests(self.0.iter().map(salt).collect())
     }
 
-    /// The components in which the sender of `digests`, made under `nonce`, differs from this party.
+    /// The components in which the sender of `digests`, made under `nonce`, differs from this party:
+    /// those with other values, and those that only one of both has.
     #[must_use]
-    pub fn differences(&self, nonce: &Nonce, digests: &[[u8; 32]]) -> Vec<Component> {
-        let own = self.salted(nonce);
-        let differs = |&(at, _): &(usize, &Component)| digests.get(at) != own.get(at);
-        Component::ALL.iter().enumerate().filter(differs).map(|(_, component)| *component).collect()
+    pub fn differences(&self, nonce: &Nonce, digests: &Digests) -> Vec<Label> {
+        let own = self.salted(nonce).0;
+        let labels: BTreeSet<&Label> = own.keys().chain(digests.0.keys()).collect();
+        let differs = |label: &&Label| own.get(*label) != digests.0.get(*label);
+        labels.into_iter().filter(differs).cloned().collect()
+    }
+}
+
+impl Digests {
+    /// The most labels of one party.
+    pub const MAX: usize = 24;
+}
+
+impl TryFrom<Vec<(Label, [u8; 32])>> for Digests {
+    type Error = DigestsError;
+
+    fn try_from(digests: Vec<(Label, [u8; 32])>) -> Result<Self, DigestsError> {
+        if digests.len() > Self::MAX {
+            return Err(DigestsError::TooMany(digests.len()));
+        }
+        if !digests.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Err(DigestsError::Unsorted);
+        }
+        Ok(Self(digests.into_iter().collect()))
+    }
+}
+
+impl From<Digests> for Vec<(Label, [u8; 32])> {
+    fn from(digests: Digests) -> Self {
+        digests.0.into_iter().collect()
     }
 }
 
@@ -137,41 +131,68 @@ fn keyed(key: &Nonce, items: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    fn with(changed: Option<Component>) -> Components {
-        Components::new(|c| vec![if Some(c) == changed { b"x".to_vec() } else { b"y".to_vec() }])
+    const NONCE: Nonce = [7; 32];
+
+    fn all(changed: Option<&Label>) -> Components {
+        let value = |label| if Some(label) == changed { b"x" } else { b"y" };
+        let parts = Label::KNOWN.iter().map(|(label, _)| (label, value(label)));
+        Components::new(parts.map(|(label, value)| (label.clone(), vec![value.to_vec()])))
     }
 
     #[test]
     fn each_difference_is_named_and_nothing_else() {
-        let nonce = [7; 32];
-        for component in Component::ALL {
-            let theirs = with(Some(component)).salted(&nonce);
-            assert_eq!(with(None).differences(&nonce, &theirs), [component]);
+        for (label, _) in Label::KNOWN {
+            let theirs = all(Some(label)).salted(&NONCE);
+            assert_eq!(&all(None).differences(&NONCE, &theirs)[..], std::slice::from_ref(label));
         }
-        assert_eq!(with(None).differences(&nonce, &with(None).salted(&nonce)), []);
+        assert_eq!(all(None).differences(&NONCE, &all(None).salted(&NONCE)), []);
     }
 
     #[test]
-    fn missing_digests_are_differences() {
-        assert_eq!(with(None).differences(&[0; 32], &[]), Component::ALL);
+    fn a_label_that_only_one_has_is_a_difference_for_both() {
+        let (more, fewer) = (all(None), Components::new([]));
+        let known = || Label::KNOWN.iter().map(|(label, _)| label.clone());
+        let mut sorted: Vec<Label> = known().collect();
+        sorted.sort();
+        assert_eq!(more.differences(&NONCE, &fewer.salted(&NONCE)), sorted);
+        assert_eq!(fewer.differences(&NONCE, &more.salted(&NONCE)), sorted);
+        // Also where its value is empty.
+        let empty = Components::new([(Label::FILES, Vec::new())]);
+        assert_eq!(fewer.differences(&NONCE, &empty.salted(&NONCE)), [Label::FILES]);
     }
 
     #[test]
     fn digests_of_two_runs_cannot_be_compared() {
-        let (one, two) = (with(None).salted(&[1; 32]), with(None).salted(&[2; 32]));
-        assert!(one.iter().all(|digest| !two.contains(digest)));
+        let (one, two) = (all(None).salted(&[1; 32]), all(None).salted(&[2; 32]));
+        assert!(one.0.values().all(|digest| !two.0.values().any(|other| other == digest)));
     }
 
     #[test]
     fn equal_values_of_two_components_do_not_show() {
-        let digests = with(None).salted(&[1; 32]);
-        assert_ne!(digests[0], digests[1]);
+        let digests = all(None).salted(&NONCE);
+        let different: BTreeSet<_> = digests.0.values().collect();
+        assert_eq!(different.len(), Label::KNOWN.len());
+    }
+
+    #[test]
+    fn digests_have_one_order_and_no_label_twice() {
+        let digests = |labels: &[&str]| -> Result<Digests, DigestsError> {
+            let digest = |label: &&str| (label.parse().unwrap(), [0; 32]);
+            labels.iter().map(digest).collect::<Vec<(Label, [u8; 32])>>().try_into()
+        };
+        assert!(digests(&["a", "b", "b2"]).is_ok());
+        assert_eq!(digests(&["b", "a"]), Err(DigestsError::Unsorted));
+        assert_eq!(digests(&["a", "a"]), Err(DigestsError::Unsorted));
+        let many: Vec<String> = (0..=Digests::MAX).map(|i| format!("x{i:03}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(digests(&many[1..]).is_ok());
+        assert_eq!(digests(&many), Err(DigestsError::TooMany(Digests::MAX + 1)));
     }
 
     #[test]
     fn lists_are_not_confused() {
         let lists: [&[&[u8]]; 4] = [&[], &[b""], &[b"ab", b"c"], &[b"a", b"bc"]];
-        let hashes: std::collections::BTreeSet<_> = lists.iter().map(|l| hash_list(l)).collect();
+        let hashes: BTreeSet<_> = lists.iter().map(|l| hash_list(l)).collect();
         assert_eq!(hashes.len(), lists.len());
     }
 }

@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::{Entry, RunId};
+use crate::agreement::{EncodedEntry, RunId};
 use crate::stream::Epoch;
 use crate::verdict::Failure;
 
-/// Largest control message in bytes: the list of [`crate::roster::MOST_PARTIES`] entries fits.
-pub const LARGEST_CONTROL: usize = 256 * 1024;
+/// Largest control message in bytes: the list of [`crate::roster::MAX_PARTIES`] entries fits, each
+/// as long as [`EncodedEntry::MAX_BYTES`] allows.
+pub const MAX_CONTROL_BYTES: usize = 512 * 1024;
 
 /// Largest first message of a control link or a stream in bytes.
-pub const LARGEST_OPENING: usize = 96;
+pub const MAX_OPENING_BYTES: usize = 96;
 
 /// The first message on a connection that may become a control link, sent by the end that dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,9 +39,9 @@ pub enum Control {
         epoch: u64,
     },
     /// What this party would run.
-    Entry(Entry),
-    /// All entries as this party received them, in roster order.
-    List(Vec<Entry>),
+    Entry(EncodedEntry),
+    /// All entries as this party received them, byte for byte, in roster order.
+    List(Vec<EncodedEntry>),
     /// This party holds the agreement, and its MPyC process waits for the start.
     Ready(RunId),
     /// The sender, who did not dial this link, asks its peer for a carrier of this stream.
@@ -87,21 +88,14 @@ pub struct StreamAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claims::PublicKey;
-    use crate::component::Component;
-    use crate::roster::MOST_PARTIES;
-    use crate::verdict::Remark;
+    use crate::roster::MAX_PARTIES;
 
     #[test]
     fn the_longest_list_fits() {
-        let entry = Entry {
-            party: "x".repeat(63).parse().unwrap(),
-            key: PublicKey([255; 32]),
-            nonce: [255; 32],
-            digests: vec![[255; 32]; Component::ALL.len()],
-            versions: "\u{10ffff}".repeat(Remark::LONGEST).into(),
-        };
-        let list = Control::List(vec![entry; MOST_PARTIES]);
-        assert!(postcard::to_allocvec(&list).unwrap().len() <= LARGEST_CONTROL);
+        let entry = EncodedEntry::from(vec![255; EncodedEntry::MAX_BYTES]);
+        for parties in [64, MAX_PARTIES] {
+            let list = Control::List(vec![entry.clone(); parties]);
+            assert!(postcard::to_allocvec(&list).unwrap().len() <= MAX_CONTROL_BYTES);
+        }
     }
 }

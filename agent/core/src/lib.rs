@@ -17,7 +17,7 @@
 //!
 //! Of all the [paths](path) to a peer the best that opens becomes the link, and another when that
 //! dies. Over their links the parties exchange [`control`] messages. Each says what it would run,
-//! cut into [`component`]s; the [`agreement`] holds only if all were told the same by all. Then, and
+//! cut into [`component`]s with a [`label`] each; the [`agreement`] holds only if all were told the same by all. Then, and
 //! only then, the [`run`] starts: one execution of the session, with an id that is never reused. Each
 //! connection of its MPyC processes is a [`stream`], which outlives the link that carries it. The
 //! run ends in a [`verdict`]: completed, or failed with who, where and why.
@@ -36,6 +36,7 @@ pub mod control;
 pub mod credentials;
 pub mod expose;
 mod key;
+pub mod label;
 pub mod lighthouse;
 pub mod membership;
 pub mod name;

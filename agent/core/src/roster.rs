@@ -1,12 +1,83 @@
 //! Who takes part in a session, in which order.
 
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
 use serde::{Deserialize, Serialize};
 
 use crate::name::PartyName;
 
 /// The most parties of one session. MPyC's own set-up grows as C(m, t); this bound keeps messages
 /// and memory bounded long before that.
-pub const MOST_PARTIES: usize = 128;
+pub const MAX_PARTIES: usize = 128;
+
+/// The position of a party in the roster of its session, from 0: MPyC's party index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerIndex(usize);
+
+impl PeerIndex {
+    /// The party at this position.
+    #[must_use]
+    pub const fn new(position: usize) -> Self {
+        Self(position)
+    }
+
+    /// The position, from 0.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl fmt::Display for PeerIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One value for each party of a roster, by its index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerParty<T>(Vec<T>);
+
+impl<T> PerParty<T> {
+    /// The same value for each of so many parties.
+    #[must_use]
+    pub fn of(parties: usize, value: T) -> Self
+    where
+        T: Clone,
+    {
+        Self(vec![value; parties])
+    }
+
+    /// The value of this party; none where the roster has no such index.
+    #[must_use]
+    pub fn get(&self, index: PeerIndex) -> Option<&T> {
+        self.0.get(index.0)
+    }
+
+    /// All values, in roster order.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    /// All values with their indices, in roster order.
+    pub fn indexed(&self) -> impl Iterator<Item = (PeerIndex, &T)> {
+        self.0.iter().enumerate().map(|(position, value)| (PeerIndex(position), value))
+    }
+}
+
+impl<T> Index<PeerIndex> for PerParty<T> {
+    type Output = T;
+    fn index(&self, index: PeerIndex) -> &T {
+        &self.0[index.0]
+    }
+}
+
+impl<T> IndexMut<PeerIndex> for PerParty<T> {
+    fn index_mut(&mut self, index: PeerIndex) -> &mut T {
+        &mut self.0[index.0]
+    }
+}
 
 /// The ordered list of the parties of a session; the position is the MPyC party index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,8 +90,8 @@ pub enum RosterError {
     /// MPyC with one party computes nothing jointly.
     #[error("a session needs at least 2 parties, and {0} is given")]
     TooFew(usize),
-    /// More than [`MOST_PARTIES`].
-    #[error("a session has at most {MOST_PARTIES} parties, and {0} are given")]
+    /// More than [`MAX_PARTIES`].
+    #[error("a session has at most {MAX_PARTIES} parties, and {0} are given")]
     TooMany(usize),
     /// One party cannot hold two indices.
     #[error("«{0}» is in the roster twice: each party has one place")]
@@ -28,16 +99,21 @@ pub enum RosterError {
 }
 
 impl Roster {
-    /// The position of `name`: its MPyC party index.
+    /// The position of `name`.
     #[must_use]
-    pub fn index_of(&self, name: &PartyName) -> Option<usize> {
-        self.0.iter().position(|party| party == name)
+    pub fn index_of(&self, name: &PartyName) -> Option<PeerIndex> {
+        self.0.iter().position(|party| party == name).map(PeerIndex)
     }
 
     /// The name at `index`.
     #[must_use]
-    pub fn get(&self, index: usize) -> Option<&PartyName> {
-        self.0.get(index)
+    pub fn get(&self, index: PeerIndex) -> Option<&PartyName> {
+        self.0.get(index.0)
+    }
+
+    /// All indices, in order.
+    pub fn indices(&self) -> impl Iterator<Item = PeerIndex> + use<> {
+        (0..self.0.len()).map(PeerIndex)
     }
 
     /// How many parties there are: MPyC's m.
@@ -71,7 +147,7 @@ impl TryFrom<Vec<PartyName>> for Roster {
     fn try_from(names: Vec<PartyName>) -> Result<Self, RosterError> {
         match names.len() {
             few @ 0..2 => return Err(RosterError::TooFew(few)),
-            many if many > MOST_PARTIES => return Err(RosterError::TooMany(many)),
+            many if many > MAX_PARTIES => return Err(RosterError::TooMany(many)),
             _ => {}
         }
         for (at, name) in names.iter().enumerate() {
@@ -110,10 +186,10 @@ mod tests {
         assert_eq!(roster(&["a"]), Err(RosterError::TooFew(1)));
         assert_eq!(roster(&["a", "b", "a"]), Err(RosterError::Twice("a".parse().unwrap())));
         let three = roster(&["carol", "alice", "bob"]).unwrap();
-        assert_eq!(three.index_of(&"alice".parse().unwrap()), Some(1));
+        assert_eq!(three.index_of(&"alice".parse().unwrap()), Some(PeerIndex::new(1)));
         assert_eq!(three.default_threshold(), 1);
-        let many: Vec<String> = (0..=MOST_PARTIES).map(|i| format!("p{i}")).collect();
+        let many: Vec<String> = (0..=MAX_PARTIES).map(|i| format!("p{i}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(roster(&many), Err(RosterError::TooMany(MOST_PARTIES + 1)));
+        assert_eq!(roster(&many), Err(RosterError::TooMany(MAX_PARTIES + 1)));
     }
 }

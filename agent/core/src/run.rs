@@ -21,20 +21,20 @@ mod start;
 
 use std::time::Duration;
 
-use crate::agreement::{Agreement, Entry, RunId};
+use crate::agreement::{Agreement, EncodedEntry, RunId};
 use crate::claims::{Fingerprint, PublicKey};
 use crate::component::Components;
 use crate::control::Control;
 use crate::name::PartyName;
-use crate::roster::Roster;
+use crate::roster::{PeerIndex, PerParty, Roster};
 use crate::stream::Epoch;
 use crate::verdict::{Exit, Failure, Reason, Remark, Stage, Verdict};
 use peer::Peer;
 
 /// How long a failure waits for a peer's explanation where it may be the consequence of another.
-const SETTLE: Duration = Duration::from_secs(1);
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a known difference waits for the other entries, so that the odd one out can be named.
-const DIFFERENCE_SETTLE: Duration = Duration::from_secs(3);
+const COMPARISON_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long this party waits.
 #[derive(Clone, Copy, Debug)]
@@ -49,20 +49,25 @@ pub struct Patience {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The MPyC process is ready in its sandbox and this is what it would run.
-    Prepared(Box<Components>, Entry),
+    Prepared {
+        /// Its components.
+        components: Box<Components>,
+        /// Its entry.
+        own: EncodedEntry,
+    },
     /// A control link to this peer is up, in place of the one there may have been; its certificate
     /// shows this key.
-    Linked(usize, PublicKey),
+    Linked(PeerIndex, PublicKey),
     /// The control link to this peer has ended.
-    Unlinked(usize, Remark),
+    Unlinked(PeerIndex, Remark),
     /// A message came over the control link.
-    Received(usize, Control),
+    Received(PeerIndex, Control),
     /// A stream with this peer has its first carrier.
-    StreamBegan(usize),
+    StreamBegan(PeerIndex),
     /// A stream from this peer ended as streams should.
-    StreamEnded(usize),
+    StreamEnded(PeerIndex),
     /// This peer did what it may not.
-    Faulty(usize, Reason),
+    Faulty(PeerIndex, Reason),
     /// Something failed here.
     Failed(Reason),
     /// The MPyC process ended.
@@ -75,15 +80,22 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send a message over the control link to this peer.
-    Send(usize, Control),
+    Send(PeerIndex, Control),
     /// Close the control link to this peer and look for another.
-    Unlink(usize),
+    Unlink(PeerIndex),
     /// All parties hold the same agreement: streams of this run may come.
     Agreed(RunId),
     /// Let the program start.
     Start,
-    /// Open a carrier of this stream to this peer, unless one newer than this is there.
-    Dial(usize, u32, Epoch),
+    /// Open a carrier of a stream.
+    Dial {
+        /// To this peer.
+        peer: PeerIndex,
+        /// Of this stream of the pair.
+        cycle: u32,
+        /// Unless one newer than this is there.
+        newest: Epoch,
+    },
     /// The run is over: end the MPyC process, write the record. Events are still taken, for the
     /// peers have to hear of it.
     End(Verdict),
@@ -94,7 +106,7 @@ pub enum Action {
 /// The state of a run at one party.
 #[derive(Debug)]
 pub struct Run {
-    me: usize,
+    me: PeerIndex,
     roster: Roster,
     root: Fingerprint,
     patience: Patience,
@@ -104,7 +116,7 @@ pub struct Run {
     compare: bool,
     /// The run that all agreed on.
     id: Option<RunId>,
-    peers: Vec<Peer>,
+    peers: PerParty<Peer>,
     now: Duration,
     done: bool,
     verdict: Option<Verdict>,
@@ -119,8 +131,8 @@ pub struct Run {
 impl Run {
     /// A run of the party at roster index `me`, at time zero.
     #[must_use]
-    pub fn new(me: usize, roster: Roster, root: Fingerprint, patience: Patience) -> Self {
-        let peers = (0..roster.len()).map(|_| Peer::default()).collect();
+    pub fn new(me: PeerIndex, roster: Roster, root: Fingerprint, patience: Patience) -> Self {
+        let peers = PerParty::of(roster.len(), Peer::default());
         Self {
             me,
             roster,
@@ -156,7 +168,7 @@ impl Run {
 
     /// The key that this peer has in the agreement, as far as that has come.
     #[must_use]
-    pub fn key(&self, peer: usize) -> Option<PublicKey> {
+    pub fn key(&self, peer: PeerIndex) -> Option<PublicKey> {
         self.agreement.as_ref().and_then(|agreement| Some(agreement.entry(peer)?.key))
     }
 
@@ -198,7 +210,7 @@ impl Run {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Prepared(components, own) => self.prepared(*components, own),
+            Event::Prepared { components, own } => self.prepared(*components, own),
             Event::Linked(peer, key) => self.linked_anew(peer, key),
             Event::Unlinked(peer, why) => self.unlinked(peer, why),
             Event::Received(peer, _) if !self.peers[peer].linked => {}
@@ -223,13 +235,16 @@ impl Run {
     }
 
     /// A message that comes again is no news: each link begins with all that was said before.
-    fn receive(&mut self, peer: usize, message: Control) {
+    fn receive(&mut self, peer: PeerIndex, message: Control) {
         let known = &mut self.peers[peer];
         match message {
             Control::Beat(_) => {}
             Control::Entry(entry) if self.agreement.is_some() => self.on_entry(peer, entry),
             Control::Entry(entry) if known.early_entry.as_ref().is_none_or(|e| *e == entry) => {
                 known.early_entry = Some(entry);
+            }
+            Control::List(list) if list.len() != self.roster.len() => {
+                self.blame(vec![peer], Reason::Protocol("sent a list of another length".into()));
             }
             Control::List(list) if known.list.as_ref().is_none_or(|l| *l == list) => {
                 known.list = Some(list);
@@ -238,7 +253,7 @@ impl Run {
                 known.ready = Some(id);
             }
             Control::Dial { cycle, newest } if self.stage >= Stage::Start => {
-                self.actions.push(Action::Dial(peer, cycle, newest));
+                self.actions.push(Action::Dial { peer, cycle, newest });
             }
             Control::Done if self.stage >= Stage::Start => {
                 known.done = true;
@@ -250,7 +265,7 @@ impl Run {
         }
     }
 
-    fn send(&mut self, to: usize, message: Control) {
+    fn send(&mut self, to: PeerIndex, message: Control) {
         self.actions.push(Action::Send(to, message));
     }
 
@@ -263,12 +278,12 @@ impl Run {
         }
     }
 
-    fn others(&self) -> impl Iterator<Item = usize> + use<> {
+    fn others(&self) -> impl Iterator<Item = PeerIndex> + use<> {
         let me = self.me;
-        (0..self.roster.len()).filter(move |&i| i != me)
+        self.roster.indices().filter(move |&i| i != me)
     }
 
-    fn linked(&self) -> Vec<usize> {
+    fn linked(&self) -> Vec<PeerIndex> {
         self.others().filter(|&i| self.peers[i].linked).collect()
     }
 

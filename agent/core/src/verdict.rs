@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::component::{Component, difference};
+use crate::label::{Label, Words, difference};
 use crate::name::PartyName;
 
 /// Where in a session something happened.
@@ -46,13 +46,13 @@ pub struct Remark(String);
 
 impl Remark {
     /// Longest remark in characters.
-    pub const LONGEST: usize = 300;
+    pub const MAX_CHARS: usize = 300;
 }
 
 impl<T: AsRef<str>> From<T> for Remark {
     fn from(text: T) -> Self {
         let plain = |c: char| if c.is_control() { ' ' } else { c };
-        Self(text.as_ref().chars().take(Self::LONGEST).map(plain).collect())
+        Self(text.as_ref().chars().take(Self::MAX_CHARS).map(plain).collect())
     }
 }
 
@@ -95,8 +95,8 @@ pub enum Reason {
     Missing,
     /// There, but it did not take the next step before the observer's deadline.
     Late,
-    /// It would run something else; the components that differ.
-    Differs(Vec<Component>),
+    /// It would run something else; the labels of what differs.
+    Differs(Vec<Label>),
     /// Two parties were told different things.
     Inconsistent(Remark),
     /// Nothing was heard from it for longer than the grace time.
@@ -121,13 +121,13 @@ pub enum Reason {
     Local(Remark),
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Reason {
+    fn write(&self, f: &mut fmt::Formatter<'_>, words: Words) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("not there at the deadline"),
             Self::Late => f.write_str("there, but not ready at the deadline"),
-            Self::Differs(components) => {
-                write!(f, "would run something else: {}", difference(components))
+            Self::Differs(labels) => {
+                write!(f, "would run something else: {}", difference(labels, words))
             }
             Self::Inconsistent(remark) => write!(f, "contradictory statements: {remark}"),
             Self::Silent(time) => {
@@ -148,6 +148,12 @@ impl fmt::Display for Reason {
     }
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, PLAIN)
+    }
+}
+
 /// A run that failed: who, where, why, and who says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -164,15 +170,22 @@ pub struct Failure {
     pub via: Option<PartyName>,
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Failure {
+    fn write(&self, f: &mut fmt::Formatter<'_>, words: Words) -> fmt::Result {
         let who: Vec<&str> = self.who.iter().map(PartyName::as_str).collect();
-        write!(f, "{}: {} (stage {}", who.join(", "), self.reason, self.stage)?;
-        write!(f, ", observed by {}", self.observer)?;
+        write!(f, "{}: ", who.join(", "))?;
+        self.reason.write(f, words)?;
+        write!(f, " (stage {}, observed by {}", self.stage, self.observer)?;
         match &self.via {
             Some(via) => write!(f, ", as {via} reports)"),
             None => f.write_str(")"),
         }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, PLAIN)
     }
 }
 
@@ -188,15 +201,42 @@ pub enum Verdict {
     Failed(Failure),
 }
 
+/// A verdict for people, in which an engine's parts have the engine's names.
+#[derive(Clone, Copy, Debug)]
+pub struct InWords<'a> {
+    verdict: &'a Verdict,
+    words: Words,
+}
+
+/// No words but those that labels have anyhow.
+const PLAIN: Words = |_| None;
+
+impl Verdict {
+    /// The verdict for people, who know the parts of an engine by its `words`.
+    #[must_use]
+    pub fn in_words(&self, words: Words) -> InWords<'_> {
+        InWords { verdict: self, words }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Completed => f.write_str("completed"),
-            Self::Unconfirmed(who) => {
+        self.in_words(PLAIN).fmt(f)
+    }
+}
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verdict {
+            Verdict::Completed => f.write_str("completed"),
+            Verdict::Unconfirmed(who) => {
                 let who: Vec<&str> = who.iter().map(PartyName::as_str).collect();
                 write!(f, "unconfirmed: done here, but no last report from {}", who.join(", "))
             }
-            Self::Failed(failure) => write!(f, "failed: {failure}"),
+            Verdict::Failed(failure) => {
+                f.write_str("failed: ")?;
+                failure.write(f, self.words)
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use mpyc_party_core::addr::Address;
 use mpyc_party_core::expose::{Answer, Ask, LONGEST, Refusal};
 use mpyc_party_core::path::{Kind, Target};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::{Protocol, Secure, frame};
 use tokio::task::JoinSet;
@@ -26,7 +27,7 @@ use crate::peers::SessionPeers;
 use crate::stack::Stack;
 
 /// The index of the party that exposes, among the two.
-const EXPOSING: usize = 1;
+const EXPOSING: PeerIndex = PeerIndex::new(1);
 /// How long a relayed connection waits for a direct one: a few round trips across an ocean.
 const DIRECT_DELAY: Duration = Duration::from_secs(1);
 /// How long another direct one waits for the best, which costs less and tells at once when the other

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use mpyc_party_core::addr::{Address, Vantage};
 use mpyc_party_core::name::PartyName;
+use mpyc_party_core::roster::PeerIndex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
@@ -80,7 +81,7 @@ pub struct Search {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The peer's index.
-    pub peer: usize,
+    pub peer: PeerIndex,
     /// Its addresses, and from where each was told.
     pub addresses: Vec<(Address, Vantage)>,
 }

@@ -18,10 +18,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::agreement::EncodedEntry;
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::control::{Control, StreamOpening};
 use mpyc_party_core::path::Target;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::verdict::Remark;
 use mpyc_party_transport::{Expect, Secure, Traffic};
 use tokio::sync::{mpsc, watch};
@@ -49,17 +50,17 @@ const MAX_CONNECTIONS_PER_PEER: usize = 32;
 #[derive(Debug)]
 pub enum LinkEvent {
     /// A control link to this peer is up, in place of the one there may have been.
-    Linked(usize, Box<Linked>),
+    Linked(PeerIndex, Box<Linked>),
     /// There is none any more.
-    Unlinked(usize, Remark),
+    Unlinked(PeerIndex, Remark),
     /// It does not answer; another is looked for.
-    Suspect(usize),
+    Suspect(PeerIndex),
     /// It does again.
-    Well(usize),
+    Well(PeerIndex),
     /// A message came.
-    Received(usize, Control),
+    Received(PeerIndex, Control),
     /// A peer opened a carrier of a stream.
-    Stream(usize, StreamOpening, Box<Secure>),
+    Stream(PeerIndex, StreamOpening, Box<Secure>),
 }
 
 impl LinkEvent {
@@ -106,7 +107,7 @@ struct Shared {
     /// The keys that peers must have: what is pinned, and from the agreement on what was agreed.
     keys: Mutex<Vec<Option<PublicKey>>>,
     events: mpsc::Sender<LinkEvent>,
-    entry: watch::Receiver<Option<Entry>>,
+    entry: watch::Receiver<Option<EncodedEntry>>,
     /// Whoever is coming in.
     permits: ConnectionPermits,
     /// Where each peer's task takes connections; closed at this party's own index.
@@ -126,7 +127,7 @@ impl Shared {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expect(&self, only: Option<usize>) -> Expect {
+    fn expect(&self, only: Option<PeerIndex>) -> Expect {
         self.peers.expect(only, &self.keys())
     }
 }
@@ -152,7 +153,7 @@ impl Links {
         stack: Arc<Stack>,
         local: LocalEnd,
         listeners: Vec<Box<dyn Listener>>,
-        entry: watch::Receiver<Option<Entry>>,
+        entry: watch::Receiver<Option<EncodedEntry>>,
     ) -> std::io::Result<(Self, mpsc::Receiver<LinkEvent>)> {
         let (events, received) = mpsc::channel(256);
         let size = peers.roster.len();
@@ -176,7 +177,7 @@ impl Links {
             acceptors.spawn(accept::serve(Arc::clone(&shared), listener));
         }
         let (mut commands, mut peer_tasks) = (Vec::new(), JoinSet::new());
-        for (peer, inbox) in receivers.drain(..).enumerate() {
+        for (peer, inbox) in shared.peers.roster.indices().zip(receivers.drain(..)) {
             let (sender, receiver) = mpsc::unbounded_channel();
             commands.push(sender);
             if peer != shared.peers.me {
@@ -200,13 +201,13 @@ impl Links {
         }
     }
 
-    fn command(&self, peer: usize, command: peer_task::PeerCommand) {
+    fn command(&self, peer: PeerIndex, command: peer_task::PeerCommand) {
         // The task of a peer ends with this.
-        let _ = self.commands[peer].send(command);
+        let _ = self.commands[peer.get()].send(command);
     }
 
     /// Tells how `peer` may be reached.
-    pub fn targets(&self, peer: usize, targets: Vec<Target>) {
+    pub fn targets(&self, peer: PeerIndex, targets: Vec<Target>) {
         self.command(peer, peer_task::PeerCommand::Targets(targets));
     }
 
@@ -218,18 +219,18 @@ impl Links {
     }
 
     /// Sends `message` to `peer`. A peer that does not read for long loses its link.
-    pub fn send(&self, peer: usize, message: Control) {
+    pub fn send(&self, peer: PeerIndex, message: Control) {
         self.command(peer, peer_task::PeerCommand::Send(message));
     }
 
     /// Closes the link to `peer`; another may come up.
-    pub fn unlink(&self, peer: usize) {
+    pub fn unlink(&self, peer: PeerIndex) {
         self.command(peer, peer_task::PeerCommand::Unlink);
     }
 
     /// From now on `peer` must have this key, whatever certificate it shows.
-    pub fn pin(&self, peer: usize, key: PublicKey) {
-        self.shared.keys()[peer] = Some(key);
+    pub fn pin(&self, peer: PeerIndex, key: PublicKey) {
+        self.shared.keys()[peer.get()] = Some(key);
     }
 
     /// A handle that opens carriers.
@@ -240,21 +241,21 @@ impl Links {
 
     /// Counts the bytes of all streams of `peer`.
     #[must_use]
-    pub fn traffic(&self, peer: usize) -> Arc<Traffic> {
-        self.shared.slots()[peer].traffic.clone()
+    pub fn traffic(&self, peer: PeerIndex) -> Arc<Traffic> {
+        self.shared.slots()[peer.get()].traffic.clone()
     }
 
     /// What is known of each peer's link, in roster order.
     #[must_use]
     pub fn reports(&self) -> Vec<PeerReport> {
         let (peers, slots) = (&self.shared.peers, self.shared.slots());
-        let report = |peer: usize| PeerReport {
+        let report = |peer: PeerIndex| PeerReport {
             party: peers.name(peer).clone(),
-            path: slots[peer].link.as_ref().map(|link| link.path.clone()),
-            sent: slots[peer].traffic.sent(),
-            received: slots[peer].traffic.received(),
-            tampered: slots[peer].traffic.tampered(),
-            attempts: slots[peer].attempts.clone(),
+            path: slots[peer.get()].link.as_ref().map(|link| link.path.clone()),
+            sent: slots[peer.get()].traffic.sent(),
+            received: slots[peer.get()].traffic.received(),
+            tampered: slots[peer.get()].traffic.tampered(),
+            attempts: slots[peer.get()].attempts.clone(),
             found_by: Vec::new(),
         };
         peers.peers().map(report).collect()

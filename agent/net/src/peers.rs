@@ -2,7 +2,7 @@
 
 use mpyc_party_core::claims::{Claims, Fingerprint, PublicKey};
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_core::roster::{Roster, RosterError};
+use mpyc_party_core::roster::{PeerIndex, Roster, RosterError};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity};
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ pub struct SessionPeers {
     /// The parties.
     pub roster: Roster,
     /// This party's index.
-    pub me: usize,
+    pub me: PeerIndex,
     /// The keys that peers must have, by index.
     pub pins: Vec<Option<PublicKey>>,
     /// What stands for this session in public.
@@ -30,7 +30,7 @@ impl SessionPeers {
         identity: watch::Receiver<Identity>,
         name: &SessionName,
         roster: Roster,
-        me: usize,
+        me: PeerIndex,
         pins: Vec<Option<PublicKey>>,
     ) -> Self {
         let tag = Tag::new(&identity.borrow().root().fingerprint, name, roster.as_slice());
@@ -49,12 +49,12 @@ impl SessionPeers {
     ) -> Result<Self, RosterError> {
         let tag = Tag::exposed(&identity.borrow().root().fingerprint, &other);
         let roster = Roster::try_from(vec![own, other])?;
-        Ok(Self { identity, roster, me: 0, pins: vec![None, pin], tag })
+        Ok(Self { identity, roster, me: PeerIndex::new(0), pins: vec![None, pin], tag })
     }
 
     /// What is needed to dial the party at index `peer`, which must be as `expect` says.
     #[must_use]
-    pub fn dial_context(&self, peer: usize, expect: Expect, local: LocalEnd) -> DialContext {
+    pub fn dial_context(&self, peer: PeerIndex, expect: Expect, local: LocalEnd) -> DialContext {
         let (identity, party) = (self.identities(), self.name(peer).clone());
         DialContext { identity, tag: self.tag, party, expect, local }
     }
@@ -79,15 +79,15 @@ impl SessionPeers {
 
     /// The peers, or this one, as the handshake expects them, with these keys where they are known.
     #[must_use]
-    pub fn expect(&self, only: Option<usize>, keys: &[Option<PublicKey>]) -> Expect {
+    pub fn expect(&self, only: Option<PeerIndex>, keys: &[Option<PublicKey>]) -> Expect {
         let peers = self.peers().filter(|&i| only.is_none_or(|only| only == i));
-        Expect::Parties(peers.map(|i| (self.name(i).clone(), keys[i])).collect())
+        Expect::Parties(peers.map(|i| (self.name(i).clone(), keys[i.get()])).collect())
     }
 
     /// The others' indices.
-    pub fn peers(&self) -> impl Iterator<Item = usize> + use<> {
+    pub fn peers(&self) -> impl Iterator<Item = PeerIndex> + use<> {
         let me = self.me;
-        (0..self.roster.len()).filter(move |&i| i != me)
+        self.roster.indices().filter(move |&i| i != me)
     }
 
     /// This party's name.
@@ -98,18 +98,18 @@ impl SessionPeers {
 
     /// The name of the party at `index`.
     #[must_use]
-    pub fn name(&self, index: usize) -> &PartyName {
-        &self.roster.as_slice()[index]
+    pub fn name(&self, index: PeerIndex) -> &PartyName {
+        &self.roster.as_slice()[index.get()]
     }
 
     /// The index of the peer with these claims.
-    pub(crate) fn index_of(&self, claims: &Claims) -> Option<usize> {
+    pub(crate) fn index_of(&self, claims: &Claims) -> Option<PeerIndex> {
         let name = claims.party()?;
         self.roster.index_of(name).filter(|&i| i != self.me)
     }
 
     /// Whether this party decides which connection to `peer` becomes the link.
-    pub(crate) fn controls(&self, peer: usize) -> bool {
+    pub(crate) fn controls(&self, peer: PeerIndex) -> bool {
         self.own_name() < self.name(peer)
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, Purpose};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::{Secure, frame};
 use tokio::time::timeout;
@@ -25,14 +26,14 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where it says something else, or nothing for long.
 pub async fn answer(secure: &mut Secure) -> Result<(), PingError> {
     for _ in 0..MAX_ROUND_TRIPS {
-        let said = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
+        let said = frame::read::<Control>(&mut secure.stream, MAX_CONTROL_BYTES);
         let number = match timeout(SILENCE_TIMEOUT, said).await.map_err(|_| PingError::Silent)?? {
             Some(Control::Beat(number)) => number,
             Some(_) => return Err(PingError::OtherMessage),
             None => return Ok(()),
         };
         let echo = Control::Echo(number);
-        let said = frame::write(&mut secure.stream, &echo, LARGEST_CONTROL);
+        let said = frame::write(&mut secure.stream, &echo, MAX_CONTROL_BYTES);
         timeout(SILENCE_TIMEOUT, said).await.map_err(|_| PingError::Silent)??;
     }
     Ok(())
@@ -71,7 +72,7 @@ impl Ping {
     pub async fn open(
         stack: &Arc<Stack>,
         peers: &SessionPeers,
-        peer: usize,
+        peer: PeerIndex,
         addresses: &PeerAddresses,
     ) -> Result<Self, ProbeError> {
         let probe = Probe::open(stack, peers, peer, addresses, Purpose::Ping).await?;
@@ -98,8 +99,8 @@ impl Ping {
         let begun = Instant::now();
         self.beats = self.beats.wrapping_add(1);
         let stream = &mut self.probe.secure.stream;
-        frame::write(stream, &Control::Beat(self.beats), LARGEST_CONTROL).await?;
-        let answer = frame::read::<Control>(stream, LARGEST_CONTROL);
+        frame::write(stream, &Control::Beat(self.beats), MAX_CONTROL_BYTES).await?;
+        let answer = frame::read::<Control>(stream, MAX_CONTROL_BYTES);
         match timeout(SILENCE_TIMEOUT, answer).await.map_err(|_| PingError::Silent)?? {
             Some(Control::Echo(number)) if number == self.beats => Ok(begun.elapsed()),
             Some(_) => Err(PingError::OtherMessage),

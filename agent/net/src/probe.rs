@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
+use mpyc_party_core::agreement::{Entry, EntryError};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::path::Target;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::{Protocol, Secure, frame};
 use tokio::task::JoinSet;
@@ -43,6 +44,12 @@ pub enum ProbeError {
     /// It says nothing.
     #[error("it does not answer")]
     Silent,
+    /// What it would run cannot be read.
+    #[error("its entry cannot be read: {0}")]
+    Entry(EntryError),
+    /// What it shows is somebody else's.
+    #[error("its entry is not its own")]
+    OtherEntry,
     /// It does not keep to the protocol.
     #[error("it answers something else")]
     OtherAnswer,
@@ -61,7 +68,7 @@ impl Probe {
     pub(crate) async fn open(
         stack: &Arc<Stack>,
         peers: &SessionPeers,
-        peer: usize,
+        peer: PeerIndex,
         addresses: &PeerAddresses,
         purpose: Purpose,
     ) -> Result<Self, ProbeError> {
@@ -79,7 +86,7 @@ impl Probe {
         while let Some(attempt) = attempts.join_next().await {
             match attempt {
                 Ok(Ok(mut probe)) => {
-                    frame::write(&mut probe.secure.stream, &purpose, LARGEST_OPENING).await?;
+                    frame::write(&mut probe.secure.stream, &purpose, MAX_OPENING_BYTES).await?;
                     return Ok(probe);
                 }
                 Ok(Err(error)) => last = error,
@@ -112,7 +119,7 @@ impl Probe {
 async fn dial(
     stack: &Stack,
     peers: SessionPeers,
-    peer: usize,
+    peer: PeerIndex,
     target: Target,
 ) -> Result<Probe, DialError> {
     let kind = stack.kind(target.kind.name).ok_or(DialError::Unreadable)?;
@@ -134,15 +141,17 @@ async fn dial(
 pub async fn inquire(
     stack: &Arc<Stack>,
     peers: &SessionPeers,
-    peer: usize,
+    peer: PeerIndex,
     addresses: &PeerAddresses,
 ) -> Result<Entry, ProbeError> {
     let mut secure = Probe::open(stack, peers, peer, addresses, Purpose::Check).await?.secure;
     let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
-    let answer = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL);
+    let answer = frame::read::<Control>(&mut secure.stream, MAX_CONTROL_BYTES);
     match timeout(2 * DIAL_TIMEOUT, answer).await.map_err(|_| ProbeError::Silent)?? {
-        Some(Control::Entry(entry)) if Some(&entry.party) == name.as_ref() && entry.key == key => {
-            Ok(entry)
+        Some(Control::Entry(entry)) => {
+            let entry = entry.decode().map_err(ProbeError::Entry)?;
+            let own = Some(&entry.party) == name.as_ref() && entry.key == key;
+            if own { Ok(entry) } else { Err(ProbeError::OtherEntry) }
         }
         Some(_) => Err(ProbeError::OtherAnswer),
         None => Err(ProbeError::NotReady),

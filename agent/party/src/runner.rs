@@ -1,4 +1,4 @@
-//! Runs a session: prepares Python and sandbox, meets the other parties, lets the program run, and
+//! Runs a session: prepares engine and sandbox, meets the other parties, lets the program run, and
 //! writes down how it ended.
 //!
 //! The order matters. [`prepare`] is synchronous and single-threaded: it makes the sandbox before
@@ -7,14 +7,13 @@
 //!
 //! [run's machine]: mpyc_party_core::run::Run
 
-mod child;
 mod conduct;
+pub mod engine;
 pub mod handover;
 pub mod inspect;
 mod launch;
 mod outages;
 mod output;
-pub mod python;
 mod rehearse;
 pub mod report;
 pub mod seqpacket;
@@ -22,7 +21,6 @@ pub mod stop;
 mod streams;
 pub mod view;
 
-pub use child::Report;
 pub use conduct::{Outcome, conduct};
 pub use launch::{Launch, PrepareError, prepare, start};
 pub use rehearse::rehearse;

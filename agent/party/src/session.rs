@@ -1,5 +1,5 @@
 //! A declared session, made ready to be compared: its definition found (in the configuration, or
-//! imported from a bundle), its files copied, its components hashed.
+//! imported from a bundle), its files copied.
 
 pub mod bundle;
 pub mod consent;
@@ -14,8 +14,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::component::{Component, Components};
+use mpyc_party_core::component::Part;
+use mpyc_party_core::label::Label;
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_core::roster::PeerIndex;
 
 use crate::config::files::FileError;
 use crate::config::{Config, Place, Session};
@@ -99,32 +101,12 @@ pub fn find(
     Err(SessionError::Unknown { name: name.clone(), declared })
 }
 
-/// What of the Python is part of the agreement.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-pub struct Versions {
-    /// As in `CPython`.
-    pub implementation: String,
-    /// As in `3.12.4`.
-    pub python: String,
-    /// 64 or 32.
-    pub pointer_bits: u32,
-    /// MPyC's version.
-    pub mpyc: String,
-    /// numpy's version, if it is there.
-    pub numpy: Option<String>,
-    /// gmpy2's version, if it is there.
-    pub gmpy2: Option<String>,
-    /// The event loop.
-    #[serde(rename = "loop")]
-    pub event_loop: String,
-}
-
 impl Definition {
     /// The roster index of `party`.
     ///
     /// # Errors
     /// Where it is not in the roster.
-    pub fn index_of(&self, party: &PartyName) -> Result<usize, SessionError> {
+    pub fn index_of(&self, party: &PartyName) -> Result<PeerIndex, SessionError> {
         let parties = &self.settings.parties;
         parties.index_of(party).ok_or_else(|| SessionError::NotInRoster {
             name: self.name.clone(),
@@ -142,53 +124,19 @@ impl Definition {
         self.settings.parties.iter().map(pin).collect()
     }
 
-    /// What this session demands and `versions` are not. Where only some parties lack it, the
-    /// agreement says who; this is for when all do.
+    /// What must be the same at every party, whatever computes.
     #[must_use]
-    pub fn unmet(&self, versions: &Versions) -> Option<String> {
-        let demand = self.settings.python.as_ref().filter(|d| !d.met_by(&versions.python))?;
-        let (wanted, found) = (String::from(demand.clone()), &versions.python);
-        Some(format!("the session demands Python {wanted}, and this is Python {found}"))
-    }
-
-    /// Everything that must be the same at every party.
-    #[must_use]
-    pub fn components(&self, copied: &Copied, versions: &Versions) -> Components {
+    pub fn parts(&self, copied: &Copied) -> Vec<Part> {
         let settings = &self.settings;
-        let texts = |list: &[String]| list.iter().map(|text| text.clone().into_bytes()).collect();
-        Components::new(|component| match component {
-            Component::Roster => {
-                let parties = settings.parties.iter().map(PartyName::as_str);
-                let names = [self.name.as_str()].into_iter().chain(parties);
-                names.map(|name| name.as_bytes().to_vec()).collect()
-            }
-            Component::Program => copied.program.clone(),
-            Component::Files => copied.files.concat(),
-            Component::Arguments => texts(&settings.arguments),
-            Component::Options => texts(&settings.options),
-            Component::Threshold => vec![settings.threshold().to_string().into_bytes()],
-            Component::Mpyc => vec![versions.mpyc.clone().into_bytes()],
-            Component::Python => {
-                let demand = settings.python.clone().map(String::from).unwrap_or_default();
-                let bits = versions.pointer_bits.to_string();
-                let met = settings.python.as_ref().is_none_or(|d| d.met_by(&versions.python));
-                let shown = if met { demand.clone() } else { versions.python.clone() };
-                texts(&[versions.implementation.clone(), bits, demand, shown])
-            }
-            Component::Numpy => {
-                let major = |version: &String| version.split('.').next().unwrap_or("").into();
-                versions.numpy.as_ref().map(major).into_iter().collect()
-            }
-        })
-    }
-}
-
-impl std::fmt::Display for Versions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}, MPyC {}", self.implementation, self.python, self.mpyc)?;
-        if let Some(numpy) = &self.numpy {
-            write!(f, ", numpy {numpy}")?;
-        }
-        write!(f, ", {}", self.event_loop)
+        let parties = settings.parties.iter().map(PartyName::as_str);
+        let names = [self.name.as_str()].into_iter().chain(parties);
+        let arguments = settings.arguments.iter();
+        vec![
+            (Label::ROSTER, names.map(|name| name.as_bytes().to_vec()).collect()),
+            (Label::PROGRAM, copied.program.clone()),
+            (Label::FILES, copied.files.concat()),
+            (Label::ARGUMENTS, arguments.map(|text| text.clone().into_bytes()).collect()),
+            (Label::THRESHOLD, vec![settings.threshold().to_string().into_bytes()]),
+        ]
     }
 }

@@ -24,8 +24,8 @@ fn usual() -> Session {
     demo(PROGRAM).file("helper.py", "number = 1\n").deadline(Duration::from_secs(20))
 }
 
-/// Carol declares something else: all three name her, and `component`.
-fn differs(changed: &Session, component: &str) -> Result<()> {
+/// Carol declares something else: all three name her, and `label`.
+fn differs(changed: &Session, label: &str) -> Result<()> {
     let network = three()?;
     network.declare(&usual())?;
     network.party("carol").declare(changed)?;
@@ -34,8 +34,8 @@ fn differs(changed: &Session, component: &str) -> Result<()> {
     for run in &mut runs {
         let outcome = fails(run, due)?;
         ensure!(outcome.who() == ["carol"], "{}", outcome.text);
-        let components = &outcome.failure()["reason"]["differs"];
-        ensure!(components == &serde_json::json!([component]), "{}", outcome.text);
+        let labels = &outcome.failure()["reason"]["differs"];
+        ensure!(labels == &serde_json::json!([label]), "{}", outcome.text);
         ensure!(!run.said().contains("\"started\""), "a program was started: {}", run.said());
     }
     Ok(network.end()?)
@@ -68,12 +68,12 @@ fn the_threshold() -> Result<()> {
 
 #[test]
 fn an_option_of_mpyc() -> Result<()> {
-    differs(&usual().set("options", r#"["--no-numpy", "--no-prss"]"#), "options")
+    differs(&usual().set("options", r#"["--no-numpy", "--no-prss"]"#), "engine-options")
 }
 
 #[test]
 fn a_demanded_python() -> Result<()> {
-    differs(&usual().set("python", "\"3.2\""), "python")
+    differs(&usual().set("python", "\"3.2\""), "runtime")
 }
 
 #[test]

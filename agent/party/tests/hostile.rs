@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use common::{SUM, all_blame, blames, demo, fails};
-use mpyc_party_core::agreement::RunId;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, StreamOpening};
+use mpyc_party_core::agreement::{EncodedEntry, RunId};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, StreamOpening};
 use mpyc_party_core::stream::Epoch;
 use mpyc_party_core::verdict::{Failure, Reason, Stage};
 use mpyc_party_lab::party::{Network, Run, Session};
@@ -82,20 +82,32 @@ async fn an_mpyc_that_claims_another_index_reaches_nobody() -> Result<()> {
     Ok(network.end()?)
 }
 
+/// An entry that is the same for nobody.
+fn another_nonce(rogue: &Rogue, peer: u8) -> Result<EncodedEntry> {
+    rogue.entry([peer; 32])
+}
+
+/// One that is not the same only in what this version does not know.
+fn another_end(rogue: &Rogue, peer: u8) -> Result<EncodedEntry> {
+    let entry = rogue.entry([7; 32])?;
+    Ok([entry.as_bytes(), &[peer]].concat().into())
+}
+
 #[tokio::test]
 async fn two_stories_for_two_parties_are_noticed_by_both() -> Result<()> {
     let network = common::three()?;
-    let (mut runs, rogue, mut links) = among_honest(&network, &session()).await?;
-    for (peer, link) in &mut links {
-        let nonce = [u8::try_from(*peer)?; 32];
-        say(link, &Control::Entry(rogue.entry(nonce)?)).await?;
-    }
-    let due = Instant::now();
-    for run in &mut runs {
-        let outcome = fails(run, due)?;
-        ensure!(outcome.reason() == "inconsistent", "{}", outcome.text);
-        ensure!(outcome.who().contains(&"carol"), "{}", outcome.text);
-        ensure!(!run.said().contains("running"), "{}", run.said());
+    for told in [another_nonce, another_end] {
+        let (mut runs, rogue, mut links) = among_honest(&network, &session()).await?;
+        for (peer, link) in &mut links {
+            say(link, &Control::Entry(told(&rogue, u8::try_from(*peer)?)?)).await?;
+        }
+        let due = Instant::now();
+        for run in &mut runs {
+            let outcome = fails(run, due)?;
+            ensure!(outcome.reason() == "inconsistent", "{}", outcome.text);
+            ensure!(outcome.who().contains(&"carol"), "{}", outcome.text);
+            ensure!(!run.said().contains("running"), "{}", run.said());
+        }
     }
     Ok(network.end()?)
 }
@@ -109,12 +121,14 @@ async fn what_is_said_out_of_turn_is_a_fault() -> Result<()> {
     let changed = rogue.entry([2; 32])?;
     let (list, another_list) = (Control::List(vec![entry.clone()]), Control::List(Vec::new()));
     let another = Rogue::new(network.party("bob"))?.entry([1; 32])?;
-    let wrongs: [&[Control]; 6] = [
+    let cut = entry.as_bytes()[..100].to_vec();
+    let wrongs: [&[Control]; 7] = [
         &[Control::Done],
         &[Control::Dial { cycle: 0, newest: Epoch::default() }],
         &[list, another_list],
         &[Control::Use { instance: 1, epoch: 9 }],
         &[Control::Entry(another)],
+        &[Control::Entry(cut.into())],
         &[Control::Entry(entry), Control::Entry(changed)],
     ];
     for wrong in wrongs {
@@ -292,7 +306,7 @@ async fn a_message_that_is_too_long_ends_its_link_and_nothing_else() -> Result<(
     let rogue = Rogue::new(network.party("carol"))?;
     let runs = vec![network.party("alice").run("demo")?, network.party("bob").run("demo")?];
     let mut link = rogue.link(1, address(&runs[0])?).await?;
-    let length = u32::try_from(LARGEST_CONTROL + 1)?;
+    let length = u32::try_from(MAX_CONTROL_BYTES + 1)?;
     link.stream.write_all(&length.to_be_bytes()).await?;
     link.stream.flush().await?;
     rogue::hung_up(&mut link).await?;

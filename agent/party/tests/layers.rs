@@ -1,6 +1,6 @@
 //! The layers of the design hold, where the compiler does not see to it: which crate may depend on
-//! which, that a module of the party imports only from its left, and that `core` has no sockets,
-//! files, clocks or runtime.
+//! which, that a module of the party imports only from its left, that of the runner only its engines
+//! know what computes, and that `core` has no sockets, files, clocks or runtime.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
@@ -95,6 +95,23 @@ fn modules_import_only_from_their_left() {
             let other = LAYERS.iter().position(|layer| *layer == import).unwrap();
             assert!(other <= own, "{} imports {import}, which is to its right", path.display());
         }
+    }
+}
+
+#[test]
+fn of_the_runner_only_its_engines_know_what_computes() {
+    // The interface has the table of all engines.
+    let engines = ["src/runner/engine.rs", "src/runner/engine/"];
+    let ruled = |path: &Path| {
+        let own = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap();
+        own.starts_with("src/runner") && !engines.iter().any(|engine| own.starts_with(engine))
+    };
+    for (path, code) in rust_files("src").into_iter().filter(|(path, _)| ruled(path)) {
+        let of_the_project = ["mpyc_party", "mpyc-party", "org.mpyc"];
+        let code =
+            of_the_project.iter().fold(code.to_lowercase(), |code, own| code.replace(own, ""));
+        let found = code.lines().find(|line| line.contains("mpyc"));
+        assert!(found.is_none(), "{} names an engine: {found:?}", path.display());
     }
 }
 

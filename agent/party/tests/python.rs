@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use mpyc_party::runner::python::{
+use mpyc_party::runner::engine::mpyc::python::{
     Environment, Error, Mount, Progress, Python, REQUIREMENTS, probe,
 };
 use sha2::{Digest, Sha256};

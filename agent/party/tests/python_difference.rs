@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use common::{LIMIT, SUM, demo, fails, three};
 use mpyc_party::config::Place;
-use mpyc_party::runner::python::Python;
+use mpyc_party::runner::engine::mpyc::python::Python;
 use mpyc_party_lab::party::{Network, Outcome, Party, Run, Session};
 
 /// The session with everything that MPyC uses where it is there.
@@ -81,11 +81,11 @@ fn verdicts(network: &Network, session: &Session) -> Result<Vec<Outcome>> {
 }
 
 /// All name bob, and what of his differs.
-fn bob_differs(network: Network, component: &str) -> Result<()> {
+fn bob_differs(network: Network, label: &str) -> Result<()> {
     for outcome in verdicts(&network, &usual())? {
         ensure!(outcome.who() == ["bob"], "{}", outcome.text);
-        let components = &outcome.failure()["reason"]["differs"];
-        ensure!(components == &serde_json::json!([component]), "{}", outcome.text);
+        let labels = &outcome.failure()["reason"]["differs"];
+        ensure!(labels == &serde_json::json!([label]), "{}", outcome.text);
     }
     Ok(network.end()?)
 }
@@ -99,7 +99,7 @@ fn numpy_is_missing_at_one_party() -> Result<()> {
     for entry in fs::read_dir(mpyc)?.flatten().filter(|entry| entry.path().is_file()) {
         fs::copy(entry.path(), own.join(entry.file_name()))?;
     }
-    bob_differs(network, "numpy")
+    bob_differs(network, "runtime-libraries")
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn numpy_has_another_major_version_at_one_party() -> Result<()> {
     let network = three()?;
     let fake = "import numpy\nnumpy.__version__ = '99.0.0'\n";
     change_packages(network.party("bob"), fake)?;
-    bob_differs(network, "numpy")
+    bob_differs(network, "runtime-libraries")
 }
 
 #[test]
@@ -118,6 +118,24 @@ fn a_minor_version_of_numpy_may_differ() -> Result<()> {
     network.declare(&usual())?;
     run(&network)?.into_iter().try_for_each(common::completes)?;
     Ok(network.end()?)
+}
+
+#[test]
+fn a_launcher_that_writes_another_format_is_named() -> Result<()> {
+    let network = three()?;
+    let fake = "
+import json
+
+def fake(value, dumps=json.dumps, **options):
+    # What the launcher would say if its format had another number.
+    if isinstance(value, dict) and 'message_format' in value:
+        value['message_format'] += 1
+    return dumps(value, **options)
+
+json.dumps = fake
+";
+    change_packages(network.party("bob"), fake)?;
+    bob_differs(network, "message-format")
 }
 
 #[test]
@@ -150,5 +168,5 @@ class Fake(str):
 mpyc.__version__ = Fake('0.11.99+fake')
 ";
     change_packages(network.party("bob"), fake)?;
-    bob_differs(network, "mpyc")
+    bob_differs(network, "engine-version")
 }

@@ -12,23 +12,26 @@ use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::claims::{Fingerprint, PublicKey};
 use mpyc_party_core::component::Components;
 use mpyc_party_core::control::{Control, Purpose, StreamAnswer, StreamOpening};
+use mpyc_party_core::label::Label;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::roster::Roster;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_core::run::{Event, Patience, Run};
 
 /// Bob's run, to which alice is linked and for which everything is ready.
 fn run() -> Option<Run> {
     let names: Result<Vec<PartyName>, _> = ["alice", "bob"].map(str::parse).into_iter().collect();
     let roster = Roster::try_from(names.ok()?).ok()?;
-    let bob = roster.get(1)?.clone();
-    let components = Components::new(|_| Vec::new());
+    let (alice, me) = (PeerIndex::new(0), PeerIndex::new(1));
+    let bob = roster.get(me)?.clone();
+    let components = Components::new([(Label::PROGRAM, Vec::new())]);
     let (key, nonce) = (PublicKey([2; 32]), [2; 32]);
     let digests = components.salted(&nonce);
     let entry = Entry { party: bob, key, nonce, digests, versions: "fuzzed".into() };
+    let own = entry.encode().ok()?;
     let patience = Patience { deadline: Duration::from_secs(60), grace: Duration::from_secs(30) };
-    let mut run = Run::new(1, roster, Fingerprint([0; 32]), patience);
-    run.handle(Duration::ZERO, Event::Prepared(Box::new(components), entry));
-    run.handle(Duration::ZERO, Event::Linked(0, PublicKey([1; 32])));
+    let mut run = Run::new(me, roster, Fingerprint([0; 32]), patience);
+    run.handle(Duration::ZERO, Event::Prepared { components: Box::new(components), own });
+    run.handle(Duration::ZERO, Event::Linked(alice, PublicKey([1; 32])));
     Some(run)
 }
 
@@ -42,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = postcard::from_bytes::<StreamOpening>(frame);
         let _ = postcard::from_bytes::<StreamAnswer>(frame);
         if let Ok(message) = postcard::from_bytes::<Control>(frame) {
-            run.handle(Duration::from_secs(1), Event::Received(0, message));
+            run.handle(Duration::from_secs(1), Event::Received(PeerIndex::new(0), message));
         }
     }
     run.handle(Duration::from_secs(120), Event::Tick);

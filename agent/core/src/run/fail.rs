@@ -1,6 +1,8 @@
 //! Ways to a failure: what happened, and who is named for it.
 
-use super::{Action, Run, SETTLE};
+use super::{Action, EXPLANATION_TIMEOUT, Run};
+use crate::component::Digests;
+use crate::roster::PeerIndex;
 use crate::verdict::{Exit, Failure, Reason, Stage};
 
 impl Run {
@@ -9,21 +11,22 @@ impl Run {
     pub(super) fn exited(&mut self, exit: Exit) {
         let failure = self.failure(vec![self.me], Reason::Ended(exit));
         if self.stage == Stage::Run && self.others().any(|i| self.peers[i].ended > 0) {
-            self.pending.get_or_insert((self.now + SETTLE, failure));
+            self.pending.get_or_insert((self.now + EXPLANATION_TIMEOUT, failure));
         } else {
             self.fail(failure);
         }
     }
 
     /// A peer says that the run has failed. It is believed that far; who saw it is part of the verdict.
-    pub(super) fn aborted(&mut self, peer: usize, mut failure: Failure) {
+    pub(super) fn aborted(&mut self, peer: PeerIndex, mut failure: Failure) {
         let Some(name) = self.roster.get(peer) else { return };
         failure.via = (failure.observer != *name).then(|| name.clone());
         // It goes into this party's record and on to the others: no more than there is to say.
         failure.who.truncate(self.roster.len());
-        if let Reason::Differs(components) = &mut failure.reason {
-            components.sort_unstable();
-            components.dedup();
+        if let Reason::Differs(labels) = &mut failure.reason {
+            labels.sort_unstable();
+            labels.dedup();
+            labels.truncate(Digests::MAX);
         }
         self.peers[peer].parted = true;
         self.note(peer);
@@ -31,7 +34,7 @@ impl Run {
     }
 
     /// The run cannot go on without this peer, which is gone; unless nothing more is expected from it.
-    pub(super) fn gone(&mut self, peer: usize, reason: Reason) {
+    pub(super) fn gone(&mut self, peer: PeerIndex, reason: Reason) {
         let failure = self.failure(vec![peer], reason);
         if self.peers[peer].is_over(self.done) {
             // It goes on.
@@ -49,7 +52,7 @@ impl Run {
         if let Some((_, failure)) = self.pending.take_if(|(at, _)| *at <= self.now) {
             if self.others().any(|i| self.peers[i].ended > 0 && !self.peers[i].linked) {
                 // The one who could explain it is away: it has the grace time to come back.
-                self.pending = Some((self.now + SETTLE, failure));
+                self.pending = Some((self.now + EXPLANATION_TIMEOUT, failure));
             } else {
                 return self.fail(failure);
             }
@@ -75,14 +78,14 @@ impl Run {
     /// The deadline is over: names those that hold the run up, this party where nobody else does.
     fn deadline(&mut self) {
         let agreement = self.agreement.as_ref();
-        let steps: [&dyn Fn(usize) -> bool; 4] = [
+        let steps: [&dyn Fn(PeerIndex) -> bool; 4] = [
             &|i| self.peers[i].linked,
             &|i| agreement.is_none_or(|a| a.has(i)),
             &|i| agreement.is_none_or(|a| a.confirmed(i)),
             &|i| agreement.is_none() || self.peers[i].ready.is_some(),
         ];
         for (at, step) in steps.iter().enumerate() {
-            let who: Vec<usize> = self.others().filter(|&i| !step(i)).collect();
+            let who: Vec<PeerIndex> = self.others().filter(|&i| !step(i)).collect();
             if !who.is_empty() {
                 let reason = if at == 0 { Reason::Missing } else { Reason::Late };
                 return self.blame(who, reason);
@@ -91,13 +94,13 @@ impl Run {
         self.blame(vec![self.me], Reason::Late);
     }
 
-    pub(super) fn failure(&self, who: Vec<usize>, reason: Reason) -> Failure {
+    pub(super) fn failure(&self, who: Vec<PeerIndex>, reason: Reason) -> Failure {
         let who = who.into_iter().filter_map(|i| self.roster.get(i).cloned()).collect();
-        let observer = self.roster.as_slice()[self.me].clone();
+        let observer = self.roster.as_slice()[self.me.get()].clone();
         Failure { who, stage: self.stage, reason, observer, via: None }
     }
 
-    pub(super) fn blame(&mut self, who: Vec<usize>, reason: Reason) {
+    pub(super) fn blame(&mut self, who: Vec<PeerIndex>, reason: Reason) {
         let failure = self.failure(who, reason);
         self.fail(failure);
     }

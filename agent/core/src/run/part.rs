@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::peer::Peer;
 use super::{Action, Event, Run};
 use crate::control::Control;
+use crate::roster::PeerIndex;
 use crate::verdict::{Failure, Stage, Verdict};
 
 /// How long a party that failed stays for peers that are away: as long as a link needs to come back
 /// where it can. Those who hear nothing find that it is silent.
-const FAREWELL: Duration = Duration::from_secs(5);
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Run {
     /// The run failed: tells everybody.
@@ -38,7 +39,7 @@ impl Run {
     pub(super) fn end(&mut self, verdict: Verdict) {
         if self.verdict.is_none() {
             let patience = match verdict {
-                Verdict::Failed(_) => FAREWELL.min(self.patience.grace),
+                Verdict::Failed(_) => FAREWELL_TIMEOUT.min(self.patience.grace),
                 Verdict::Completed | Verdict::Unconfirmed(_) => self.patience.grace,
             };
             self.farewell = self.now + patience;
@@ -84,24 +85,24 @@ impl Run {
     }
 
     /// Whether the peer's entry is known.
-    pub(super) fn met(&self, peer: usize) -> bool {
+    pub(super) fn met(&self, peer: PeerIndex) -> bool {
         self.agreement.as_ref().is_some_and(|agreement| agreement.has(peer))
     }
 
     /// Until when this party waits for the peer to have heard its last word.
-    pub(super) fn owed_until(&self, peer: usize) -> Option<Duration> {
+    pub(super) fn owed_until(&self, peer: PeerIndex) -> Option<Duration> {
         let Peer { parted, key, linked, heard, .. } = &self.peers[peer];
         let there = key.is_some() && (*linked || self.met(peer));
         (there && !parted).then(|| self.farewell.min(*heard + self.patience.grace))
     }
 
     /// Tells the peer that its last word has come.
-    pub(super) fn note(&mut self, peer: usize) {
+    pub(super) fn note(&mut self, peer: PeerIndex) {
         self.send(peer, Control::Noted);
     }
 
     /// Says everything again that the peer may have missed while there was no link to it.
-    pub(super) fn restate(&mut self, peer: usize) {
+    pub(super) fn restate(&mut self, peer: PeerIndex) {
         if let Some(Verdict::Failed(failure)) = self.verdict.clone() {
             return self.send(peer, Control::Abort(Failure { via: None, ..failure }));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::agreement::{Entry, RunId};
+use crate::agreement::{EncodedEntry, RunId};
 use crate::claims::PublicKey;
 use crate::verdict::{Reason, Remark};
 
@@ -20,9 +20,9 @@ pub(super) struct Peer {
     /// When something was last heard from it.
     pub(super) heard: Duration,
     /// Its entry, if it came before this party had one of its own.
-    pub(super) early_entry: Option<Entry>,
+    pub(super) early_entry: Option<EncodedEntry>,
     /// Its list, until this party's own is complete.
-    pub(super) list: Option<Vec<Entry>>,
+    pub(super) list: Option<Vec<EncodedEntry>>,
     /// The run that it is ready for.
     pub(super) ready: Option<RunId>,
     /// Its program ended with success.

@@ -2,17 +2,28 @@
 //! all hold it to be.
 
 use super::peer::Peer;
-use super::{Action, DIFFERENCE_SETTLE, Run};
-use crate::agreement::{Agreement, Entry, Fault};
+use super::{Action, COMPARISON_TIMEOUT, Run};
+use crate::agreement::{Agreement, EncodedEntry, Fault};
 use crate::claims::PublicKey;
 use crate::component::Components;
 use crate::control::Control;
+use crate::roster::PeerIndex;
 use crate::verdict::{Reason, Remark, Stage, Verdict};
 
 impl Run {
-    pub(super) fn prepared(&mut self, components: Components, own: Entry) {
-        let agreement = Agreement::new(self.me, self.roster.clone(), self.root, components, own);
-        (self.agreement, self.compare) = (Some(agreement), true);
+    pub(super) fn prepared(&mut self, components: Components, own: EncodedEntry) {
+        if self.agreement.is_some() {
+            // Said once: a launcher that says it again, maybe by the program's hand, changes nothing.
+            return;
+        }
+        let (me, roster) = (self.me, self.roster.clone());
+        match Agreement::new(me, roster, self.root, components, own) {
+            Ok(agreement) => (self.agreement, self.compare) = (Some(agreement), true),
+            Err(why) => {
+                let text = format!("no peer could read this party's entry: {why}");
+                return self.blame(vec![me], Reason::Local(text.into()));
+            }
+        }
         for peer in self.linked() {
             self.greet(peer);
             if let Some(entry) = self.peers[peer].early_entry.take() {
@@ -22,7 +33,7 @@ impl Run {
     }
 
     /// A link to this peer is up, the first or another.
-    pub(super) fn linked_anew(&mut self, peer: usize, key: PublicKey) {
+    pub(super) fn linked_anew(&mut self, peer: PeerIndex, key: PublicKey) {
         if self.stage == Stage::Find && self.verdict.is_none() {
             self.forget(peer);
         }
@@ -35,7 +46,7 @@ impl Run {
 
     /// The link to this peer has ended. Before this party sent its list, another may come in the
     /// peer's place; from then on the same one has to come back.
-    pub(super) fn unlinked(&mut self, peer: usize, why: Remark) {
+    pub(super) fn unlinked(&mut self, peer: PeerIndex, why: Remark) {
         if self.stage == Stage::Find {
             self.forget(peer);
         } else {
@@ -43,7 +54,7 @@ impl Run {
         }
     }
 
-    pub(super) fn forget(&mut self, peer: usize) {
+    pub(super) fn forget(&mut self, peer: PeerIndex) {
         (self.peers[peer], self.compare) = (Peer::default(), true);
         if let Some(agreement) = &mut self.agreement {
             agreement.forget(peer);
@@ -51,7 +62,7 @@ impl Run {
     }
 
     /// Sends this party's entry, if it has one yet.
-    fn greet(&mut self, peer: usize) {
+    fn greet(&mut self, peer: PeerIndex) {
         let own = self.agreement.as_ref().and_then(|a| a.own().cloned());
         if let Some(entry) = own {
             self.send(peer, Control::Entry(entry));
@@ -59,17 +70,17 @@ impl Run {
     }
 
     /// Whether the peer is the one it was; before its first entry it may be anybody of that name.
-    pub(super) fn recognised(&self, peer: usize) -> bool {
+    pub(super) fn recognised(&self, peer: PeerIndex) -> bool {
         self.peers[peer].introduced || !self.met(peer)
     }
 
     /// The first entry on each link tells whether the peer is the one it was: then it is told what
     /// it may have missed. One that was started anew is of no use to this run, and this run none to it.
-    pub(super) fn on_entry(&mut self, peer: usize, entry: Entry) {
+    pub(super) fn on_entry(&mut self, peer: PeerIndex, entry: EncodedEntry) {
         let Some(key) = self.peers[peer].key else { return };
         let Some(agreement) = &mut self.agreement else { return };
         let first = !std::mem::replace(&mut self.peers[peer].introduced, true);
-        let known = agreement.entry(peer).cloned();
+        let known = agreement.encoded(peer).cloned();
         self.compare = true;
         if first && known.as_ref().is_some_and(|known| *known != entry) {
             self.actions.push(Action::Unlink(peer));
@@ -114,7 +125,7 @@ impl Run {
             }
             return;
         }
-        let due = *self.difference_due.get_or_insert(self.now + DIFFERENCE_SETTLE);
+        let due = *self.difference_due.get_or_insert(self.now + COMPARISON_TIMEOUT);
         if (list.is_some() || self.now >= due)
             && let Some(fault) = agreement.verdict_on(&differences)
         {
@@ -144,7 +155,7 @@ impl Run {
 
     fn start(&mut self) {
         let Some(id) = self.id else { return };
-        let other = |&i: &usize| self.peers[i].ready.is_some_and(|theirs| theirs != id);
+        let other = |&i: &PeerIndex| self.peers[i].ready.is_some_and(|theirs| theirs != id);
         if let Some(peer) = self.others().find(other) {
             return self.blame(vec![peer], Reason::Protocol("is ready for another run".into()));
         }

@@ -1,13 +1,16 @@
 //! Whole sessions in one process, whatever goes wrong in them.
 
+mod labels;
 mod outages;
 mod world;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::component::Component;
-use world::{DEADLINE, GRACE, World, components, entry, key};
+use crate::agreement::Entry;
+use crate::component::Digests;
+use crate::label::Label;
+use world::{DEADLINE, GRACE, World, at, components, entry, fields, key};
 
 #[test]
 fn all_start_the_same_run_and_complete() {
@@ -32,26 +35,11 @@ fn nothing_starts_before_all_are_ready() {
 }
 
 #[test]
-fn each_difference_names_the_odd_one_out() {
-    for component in Component::ALL {
-        let mut world = World::new(3);
-        world.link_all();
-        (0..3).for_each(|i| world.prepare(i, (i == 1).then_some(component)));
-        world.settle();
-        for index in 0..3 {
-            assert_eq!(world.blamed(index), ["p1"], "{component} at {index}");
-            assert_eq!(world.failure(index).reason, Reason::Differs(vec![component]));
-        }
-        assert_eq!(world.started, [None; 3]);
-    }
-}
-
-#[test]
 fn a_difference_does_not_wait_for_the_absent() {
     let mut world = World::new(3);
     world.link(0, 1);
     world.prepare(0, None);
-    world.prepare(1, Some(Component::Program));
+    world.prepare(1, Some(&Label::PROGRAM));
     world.settle();
     world.pass(Duration::from_secs(4));
     assert!(matches!(world.failure(0).reason, Reason::Differs(_)));
@@ -64,8 +52,8 @@ fn telling_two_parties_two_things_is_found() {
     world.prepare(0, None);
     world.prepare(1, None);
     let roster = world.runs[0].roster.clone();
-    world.give(0, Event::Received(2, Control::Entry(entry(&roster, 2, &components(None), 1))));
-    world.give(1, Event::Received(2, Control::Entry(entry(&roster, 2, &components(None), 2))));
+    world.give(0, Event::Received(at(2), Control::Entry(entry(&roster, 2, &components(None), 1))));
+    world.give(1, Event::Received(at(2), Control::Entry(entry(&roster, 2, &components(None), 2))));
     world.settle();
     for index in 0..2 {
         assert!(matches!(world.failure(index).reason, Reason::Inconsistent(_)));
@@ -80,23 +68,10 @@ fn an_entry_in_anothers_name_or_of_another_key_is_refused() {
         let mut world = World::new(3);
         world.link_all();
         world.prepare(0, None);
-        let mut entry = entry(&world.runs[0].roster, 2, &components(None), 1);
+        let mut entry = fields(&world.runs[0].roster, 2, &components(None), 1);
         forge(&mut entry);
-        world.give(0, Event::Received(2, Control::Entry(entry)));
+        world.give(0, Event::Received(at(2), Control::Entry(entry.encode().unwrap())));
         assert_eq!(world.blamed(0), ["p2"]);
-    }
-}
-
-#[test]
-fn an_entry_that_would_make_the_lists_too_long_is_its_senders_fault() {
-    let mut world = World::new(3);
-    world.link_all();
-    (0..2).for_each(|i| world.prepare(i, None));
-    let mut entry = entry(&world.runs[0].roster, 2, &components(None), 1);
-    entry.digests.resize(4000, [0; 32]);
-    for index in 0..2 {
-        world.give(index, Event::Received(2, Control::Entry(entry.clone())));
-        assert_eq!(world.blamed(index), ["p2"]);
     }
 }
 
@@ -104,15 +79,18 @@ fn an_entry_that_would_make_the_lists_too_long_is_its_senders_fault() {
 fn what_a_peer_says_of_a_failure_is_bounded() {
     let mut world = World::running(3);
     let p2: PartyName = "p2".parse().unwrap();
-    let reason = Reason::Differs([Component::Program, Component::Files].repeat(50_000));
+    let many = [Label::PROGRAM, Label::FILES].into_iter().cycle().take(100_000);
+    let reason = Reason::Differs(many.collect());
     let (who, observer) = (vec![p2.clone(); 1000], p2);
     let failure = Failure { who, stage: Stage::Run, reason, observer, via: None };
-    world.give(0, Event::Received(2, Control::Abort(failure)));
-    assert_eq!(
-        world.failure(0).reason,
-        Reason::Differs(vec![Component::Program, Component::Files])
-    );
+    world.give(0, Event::Received(at(2), Control::Abort(failure)));
+    assert_eq!(world.failure(0).reason, Reason::Differs(vec![Label::FILES, Label::PROGRAM]));
     assert_eq!(world.failure(0).who.len(), 3);
+    let invented = (0..1000).map(|i| format!("x{i}").parse().unwrap()).collect();
+    let failure = Failure { reason: Reason::Differs(invented), ..world.failure(0).clone() };
+    world.give(1, Event::Received(at(2), Control::Abort(failure)));
+    let Reason::Differs(labels) = &world.failure(1).reason else { panic!("another reason") };
+    assert_eq!(labels.len(), Digests::MAX);
 }
 
 #[test]
@@ -125,12 +103,21 @@ fn an_entry_may_come_again_but_not_change() {
         }
         let roster = world.runs[0].roster.clone();
         let of = |salt| Control::Entry(entry(&roster, 2, &components(None), salt));
-        world.give(0, Event::Received(2, of(1)));
-        world.give(0, Event::Received(2, of(1)));
+        world.give(0, Event::Received(at(2), of(1)));
+        world.give(0, Event::Received(at(2), of(1)));
         assert_eq!(world.verdicts[0], None);
-        world.give(0, Event::Received(2, of(2)));
+        world.give(0, Event::Received(at(2), of(2)));
         assert_eq!(world.blamed(0), ["p2"]);
     }
+}
+
+#[test]
+fn what_one_would_run_is_said_once() {
+    let mut world = World::running(3);
+    let list = |world: &World| world.runs[0].agreement.as_ref().unwrap().list();
+    let before = list(&world);
+    world.prepare_salted(0, Some(&Label::PROGRAM), 9);
+    assert_eq!((list(&world), &world.verdicts[0]), (before, &None));
 }
 
 #[test]
@@ -143,9 +130,9 @@ fn readiness_for_another_run_is_refused() {
     let of = |i| entry(&roster, i, &components(None), 5);
     let list = vec![world.runs[0].agreement.as_ref().unwrap().own().unwrap().clone(), of(1), of(2)];
     for peer in [1, 2] {
-        world.give(0, Event::Received(peer, Control::Entry(of(peer))));
-        world.give(0, Event::Received(peer, Control::List(list.clone())));
-        world.give(0, Event::Received(peer, Control::Ready(old)));
+        world.give(0, Event::Received(at(peer), Control::Entry(of(peer))));
+        world.give(0, Event::Received(at(peer), Control::List(list.clone())));
+        world.give(0, Event::Received(at(peer), Control::Ready(old)));
     }
     assert!(matches!(world.failure(0).reason, Reason::Protocol(_)));
     assert_eq!(world.started[0], None);
@@ -227,7 +214,7 @@ fn a_failed_program_is_named_with_its_status() {
 #[test]
 fn a_consequence_waits_for_its_cause() {
     let mut world = World::running(3);
-    world.give(0, Event::StreamEnded(1));
+    world.give(0, Event::StreamEnded(at(1)));
     world.give(0, Event::Exited(Exit::Status(1)));
     assert_eq!(world.verdicts[0], None);
     world.give(1, Event::Exited(Exit::Signal(9)));
@@ -238,9 +225,9 @@ fn a_consequence_waits_for_its_cause() {
 #[test]
 fn an_unexplained_failure_does_not_wait_long() {
     let mut world = World::running(2);
-    world.give(0, Event::StreamEnded(1));
+    world.give(0, Event::StreamEnded(at(1)));
     world.give(0, Event::Exited(Exit::Status(1)));
-    world.pass(SETTLE * 2);
+    world.pass(EXPLANATION_TIMEOUT * 2);
     assert_eq!(world.blamed(0), ["p0"]);
 }
 
@@ -263,7 +250,7 @@ fn messages_out_of_turn_are_the_senders_fault() {
     for message in [taken, Control::Done, Control::Noted, asked] {
         let mut world = World::new(2);
         world.link_all();
-        world.give(0, Event::Received(1, message));
+        world.give(0, Event::Received(at(1), message));
         assert_eq!(world.blamed(0), ["p1"]);
     }
 }
@@ -331,7 +318,7 @@ proptest! {
             let mut world = World::new(3);
             world.link_all();
             world.prepare(0, None);
-            world.give(0, Event::Received(2, message));
+            world.give(0, Event::Received(at(2), message));
         }
     }
 }

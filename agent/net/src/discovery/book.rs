@@ -7,6 +7,7 @@ use std::time::Duration;
 use mpyc_party_core::addr::{Address, Vantage, admit};
 use mpyc_party_core::lighthouse::Over;
 use mpyc_party_core::path::Target;
+use mpyc_party_core::roster::PeerIndex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep;
@@ -52,7 +53,7 @@ pub struct AddressBook {
     /// Whether this party is to be found.
     publishes: bool,
     own: watch::Sender<OwnAddresses>,
-    found: BTreeMap<(usize, &'static str), Vec<Target>>,
+    found: BTreeMap<(PeerIndex, &'static str), Vec<Target>>,
     heard: BTreeMap<String, Result<Seen, String>>,
     findings: mpsc::Receiver<(&'static str, Finding)>,
     hub_events: mpsc::Receiver<Event>,
@@ -144,7 +145,7 @@ impl AddressBook {
     }
 
     /// What is new of a peer; replaces what was known of it. Never ends; may be cancelled.
-    pub async fn next(&mut self) -> (usize, PeerAddresses) {
+    pub async fn next(&mut self) -> (PeerIndex, PeerAddresses) {
         loop {
             tokio::select! {
                 Some((name, finding)) = self.findings.recv() => {
@@ -166,7 +167,7 @@ impl AddressBook {
 
     /// All that is known about where `peer` is.
     #[must_use]
-    pub fn addresses(&self, peer: usize) -> PeerAddresses {
+    pub fn addresses(&self, peer: PeerIndex) -> PeerAddresses {
         let mut all = PeerAddresses::default();
         for ((_, name), targets) in
             self.found.range((peer, "")..).take_while(|((p, _), _)| *p == peer)

@@ -13,6 +13,7 @@ use std::time::Duration;
 use mdns_sd::{IfKind, Metrics, Receiver, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use mpyc_party_core::addr::Vantage;
 use mpyc_party_core::alias::Alias;
+use mpyc_party_core::roster::PeerIndex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
@@ -193,7 +194,7 @@ fn take(
     announcements: &mut Announcements,
     kind: &'static str,
     event: &ServiceEvent,
-) -> Option<usize> {
+) -> Option<PeerIndex> {
     match event {
         ServiceEvent::ServiceResolved(service) => {
             let addresses = service.addresses.iter().map(ScopedIp::to_ip_addr);

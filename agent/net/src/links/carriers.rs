@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_transport::{Protocol, Secure};
 use tokio::time::timeout;
 
@@ -33,8 +34,8 @@ impl CarrierDialer {
     ///
     /// # Errors
     /// When that link has been replaced or lost, or its route does not bring the carrier up.
-    pub async fn open(&self, peer: usize, epoch: u64) -> Result<Secure, CarrierError> {
-        let link = self.0.slots()[peer].link.clone();
+    pub async fn open(&self, peer: PeerIndex, epoch: u64) -> Result<Secure, CarrierError> {
+        let link = self.0.slots()[peer.get()].link.clone();
         let link = link.filter(|link| link.path.epoch == epoch);
         let route = link.and_then(|link| link.way.route).ok_or(CarrierError::Outdated)?;
         let opened = route.open(Protocol::Stream, self.0.expect(Some(peer)));
@@ -43,7 +44,7 @@ impl CarrierDialer {
 
     /// Whether the link to `peer` still has this epoch.
     #[must_use]
-    pub fn is_current(&self, peer: usize, epoch: u64) -> bool {
-        self.0.slots()[peer].link.as_ref().is_some_and(|link| link.path.epoch == epoch)
+    pub fn is_current(&self, peer: PeerIndex, epoch: u64) -> bool {
+        self.0.slots()[peer.get()].link.as_ref().is_some_and(|link| link.path.epoch == epoch)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES};
 use mpyc_party_core::path::{ConnectionId, Kind, Target};
 use mpyc_party_core::verdict::Remark;
 use mpyc_party_transport::frame::FrameError;
@@ -120,7 +120,7 @@ async fn read(
     traffic: &Traffic,
 ) -> Remark {
     loop {
-        match frame::read::<Control>(&mut reader, LARGEST_CONTROL).await {
+        match frame::read::<Control>(&mut reader, MAX_CONTROL_BYTES).await {
             Ok(Some(message)) => {
                 if events.send(PeerEvent::Message(id, message)).await.is_err() {
                     return "this runner ends".into();
@@ -143,7 +143,7 @@ async fn write(
     mut writer: impl AsyncWrite + Unpin,
 ) -> Result<(), Remark> {
     while let Some(message) = queue.recv().await {
-        match timeout(WRITE_TIMEOUT, frame::write(&mut writer, &message, LARGEST_CONTROL)).await {
+        match timeout(WRITE_TIMEOUT, frame::write(&mut writer, &message, MAX_CONTROL_BYTES)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string().into()),
             Err(_) => return Err("the peer does not read".into()),

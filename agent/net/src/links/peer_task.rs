@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mpyc_party_core::control::{Control, LARGEST_OPENING, Purpose};
+use mpyc_party_core::control::{Control, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::path::{Action, ConnectionId, Event, Paths, Target};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::verdict::Remark;
 use mpyc_party_transport::{Protocol, Secure, frame};
 use tokio::sync::mpsc;
@@ -45,7 +46,7 @@ pub(super) enum PeerEvent {
 
 struct PeerTask {
     shared: Arc<Shared>,
-    peer: usize,
+    peer: PeerIndex,
     paths: Paths,
     began: Instant,
     events: mpsc::Sender<PeerEvent>,
@@ -65,11 +66,11 @@ struct PeerTask {
 /// Keeps a link to `peer` until the runner drops its commands; then says goodbye.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    peer: usize,
+    peer: PeerIndex,
     mut inbox: mpsc::Receiver<PeerEvent>,
     mut commands: mpsc::UnboundedReceiver<PeerCommand>,
 ) {
-    let events = shared.inboxes[peer].clone();
+    let events = shared.inboxes[peer.get()].clone();
     let paths = Paths::new(shared.peers.controls(peer));
     let mut task = PeerTask {
         shared,
@@ -163,7 +164,7 @@ impl PeerTask {
         }
         let id = self.shared.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let kind = way.kind;
-        let traffic = self.shared.slots()[self.peer].traffic.clone();
+        let traffic = self.shared.slots()[self.peer.get()].traffic.clone();
         let tasks = &mut self.connection_tasks;
         let connection = Connection::start(id, secure, way, self.events.clone(), traffic, tasks);
         self.connections.insert(id, connection);
@@ -217,7 +218,7 @@ impl PeerTask {
             self.tell(event(self.peer)).await;
         }
         self.suspect = suspect;
-        if let Some(link) = &mut self.shared.slots()[self.peer].link {
+        if let Some(link) = &mut self.shared.slots()[self.peer.get()].link {
             link.path.round_trip = self.paths.round_trip().map(|time| time.as_secs_f64());
         }
     }
@@ -244,7 +245,7 @@ impl PeerTask {
             Action::Beat(number) => Box::pin(self.send(Control::Beat(number))).await,
             Action::Lost => {
                 self.link = None;
-                self.shared.slots()[self.peer].link = None;
+                self.shared.slots()[self.peer.get()].link = None;
                 let why = std::mem::replace(&mut self.why, "it was closed".into());
                 self.tell(LinkEvent::Unlinked(self.peer, why)).await;
             }
@@ -265,7 +266,7 @@ impl PeerTask {
         };
         let linked = Linked { key: *key, path: path.clone(), opener: way.route.is_some() };
         let link = Link { way: way.clone(), path };
-        self.shared.slots()[self.peer].link = Some(link);
+        self.shared.slots()[self.peer.get()].link = Some(link);
         (self.link, self.suspect) = (Some(id), false);
         self.tell(LinkEvent::Linked(self.peer, Box::new(linked))).await;
     }
@@ -291,7 +292,7 @@ impl PeerTask {
         let (kind, candidate) = (target.kind.name.to_owned(), target.to_string());
         log::debug!("{} at {candidate}: {outcome}", self.name());
         let slots = &mut self.shared.slots();
-        let attempts = &mut slots[self.peer].attempts;
+        let attempts = &mut slots[self.peer.get()].attempts;
         attempts.retain(|known| known.candidate != candidate);
         attempts.truncate(MAX_CONNECTIONS);
         attempts.insert(0, Attempt { kind, candidate, outcome });
@@ -318,7 +319,7 @@ impl PeerTask {
 /// Tries to reach `peer` at `target`, and says that links up to the epoch `lost` are of no use.
 async fn dial(
     shared: &Shared,
-    peer: usize,
+    peer: PeerIndex,
     target: &Target,
     lost: u64,
 ) -> Result<(Secure, Way), DialError> {
@@ -329,7 +330,7 @@ async fn dial(
         let route = kind.route(target.address.clone(), context, Protocol::Control).await?;
         let mut secure = route.open(Protocol::Control, expect).await?;
         let way = Way::dialled(&secure, target, route);
-        frame::write(&mut secure.stream, &Purpose::Run { lost }, LARGEST_OPENING).await?;
+        frame::write(&mut secure.stream, &Purpose::Run { lost }, MAX_OPENING_BYTES).await?;
         Ok((secure, way))
     };
     timeout(kind.timeout(), attempt).await.map_err(|_| DialError::Timeout)?

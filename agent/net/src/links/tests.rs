@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use mpyc_party_authority::Authority;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_transport::{Identity, Protocol, Secure, connect, frame, now, quic};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,7 +34,7 @@ async fn meeting() -> Meeting {
     let peer = |(me, name): (usize, &PartyName)| {
         let (roster, pins) = (names.clone().try_into().unwrap(), vec![None; 3]);
         let identity = watch::channel(identity(name)).1;
-        SessionPeers::new(identity, &"demo".parse().unwrap(), roster, me, pins)
+        SessionPeers::new(identity, &"demo".parse().unwrap(), roster, PeerIndex::new(me), pins)
     };
     let peers: Vec<SessionPeers> = names.iter().enumerate().map(peer).collect();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -52,19 +53,19 @@ impl Meeting {
     async fn ping(&self, me: usize) -> Option<Secure> {
         let peer = &self.peers[me];
         let (identity, name) = (peer.identity(), peer.tag.server_name());
-        let expect = peer.expect(Some(0), &peer.pins);
+        let expect = peer.expect(Some(PeerIndex::new(0)), &peer.pins);
         let tcp = TcpStream::connect(self.at).await.unwrap();
         let mut secure = connect(tcp, &identity, Protocol::Check, &expect, &name).await.ok()?;
-        frame::write(&mut secure.stream, &Purpose::Ping, LARGEST_OPENING).await.ok()?;
-        frame::write(&mut secure.stream, &Control::Beat(1), LARGEST_CONTROL).await.ok()?;
-        let echo = frame::read::<Control>(&mut secure.stream, LARGEST_CONTROL).await;
+        frame::write(&mut secure.stream, &Purpose::Ping, MAX_OPENING_BYTES).await.ok()?;
+        frame::write(&mut secure.stream, &Control::Beat(1), MAX_CONTROL_BYTES).await.ok()?;
+        let echo = frame::read::<Control>(&mut secure.stream, MAX_CONTROL_BYTES).await;
         echo.ok()?.map(|_| secure)
     }
 
     async fn over_quic(&self, me: usize, from: &quic::Endpoint) -> Option<quic::Connection> {
         let peer = &self.peers[me];
         let (identity, name) = (peer.identity(), peer.tag.server_name());
-        let expect = peer.expect(Some(0), &peer.pins);
+        let expect = peer.expect(Some(PeerIndex::new(0)), &peer.pins);
         from.connect(self.at, &identity, Protocol::Peer, &expect, &name).await.ok()
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose, StreamOpening};
+use mpyc_party_core::control::{
+    Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose, StreamOpening,
+};
 use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::{Protocol, Secure, frame};
 use serde::de::DeserializeOwned;
@@ -84,7 +86,7 @@ async fn welcome(shared: &Shared, mut secure: Secure, origin: Origin) -> Result<
     if secure.protocol == Protocol::Stream {
         let opening = opening::<StreamOpening>(&mut secure).await?;
         // It may have come in before the key was agreed.
-        if shared.keys()[peer].is_some_and(|key| key != secure.peer.key) {
+        if shared.keys()[peer.get()].is_some_and(|key| key != secure.peer.key) {
             return Err(WelcomeError::OtherKey);
         }
         let stream = LinkEvent::Stream(peer, opening, Box::new(secure));
@@ -94,7 +96,7 @@ async fn welcome(shared: &Shared, mut secure: Secure, origin: Origin) -> Result<
         (Protocol::Control, Purpose::Run { lost }) => {
             let way = Way::accepted(&secure, origin);
             let opened = PeerEvent::Opened(Box::new(secure), way, lost);
-            shared.inboxes[peer].send(opened).await.map_err(|_| WelcomeError::Ended)
+            shared.inboxes[peer.get()].send(opened).await.map_err(|_| WelcomeError::Ended)
         }
         (Protocol::Check, Purpose::Check) => show_entry(shared, &mut secure).await,
         (Protocol::Check, Purpose::Ping) => Ok(ping::answer(&mut secure).await?),
@@ -104,7 +106,7 @@ async fn welcome(shared: &Shared, mut secure: Secure, origin: Origin) -> Result<
 
 /// The first message of a peer.
 async fn opening<T: DeserializeOwned>(secure: &mut Secure) -> Result<T, WelcomeError> {
-    let opening = frame::read::<T>(&mut secure.stream, LARGEST_OPENING);
+    let opening = frame::read::<T>(&mut secure.stream, MAX_OPENING_BYTES);
     let opening = timeout(OPENING_TIMEOUT, opening).await.map_err(|_| WelcomeError::Silent)??;
     opening.ok_or(WelcomeError::HungUp)
 }
@@ -117,7 +119,7 @@ async fn show_entry(shared: &Shared, secure: &mut Secure) -> Result<(), WelcomeE
         return Err(WelcomeError::Ended);
     };
     if let Some(entry) = ready {
-        frame::write(&mut secure.stream, &Control::Entry(entry), LARGEST_CONTROL).await?;
+        frame::write(&mut secure.stream, &Control::Entry(entry), MAX_CONTROL_BYTES).await?;
     }
     // That it has hung up already is as good.
     let _ = secure.stream.shutdown().await;

@@ -9,10 +9,10 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use libfuzzer_sys::fuzz_target;
-use mpyc_party::runner::Report;
+use mpyc_party::runner::engine::mpyc::Packet;
 use mpyc_party::runner::handover::{FromAgent, FromRunner};
 use mpyc_party::runner::inspect::Snapshot;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, StreamAnswer};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, StreamAnswer};
 use mpyc_party_core::lighthouse::{self, Answer, Request};
 use mpyc_party_core::relay;
 use mpyc_party_transport::frame;
@@ -39,8 +39,8 @@ fn read<T: DeserializeOwned>(bytes: &[u8], limit: usize) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    read::<Control>(data, LARGEST_CONTROL);
-    read::<StreamAnswer>(data, LARGEST_OPENING);
+    read::<Control>(data, MAX_CONTROL_BYTES);
+    read::<StreamAnswer>(data, MAX_OPENING_BYTES);
     read::<Request>(data, lighthouse::LONGEST);
     read::<Answer>(data, lighthouse::LONGEST);
     read::<relay::Request>(data, relay::LONGEST);
@@ -48,5 +48,5 @@ fuzz_target!(|data: &[u8]| {
     let _ = postcard::from_bytes::<FromRunner>(data);
     let _ = postcard::from_bytes::<FromAgent>(data);
     let _ = serde_json::from_slice::<Snapshot>(data);
-    let _ = serde_json::from_slice::<Report>(data);
+    let _ = serde_json::from_slice::<Packet>(data);
 });

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::control::{LARGEST_OPENING, Purpose};
+use mpyc_party_core::control::{MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_net::peers::SessionPeers;
@@ -129,7 +129,7 @@ enum Guest {
 
 /// Answers a ping. What would be run, only a runner can tell.
 async fn answer(secure: &mut Secure) -> Result<(), PingError> {
-    let purpose = frame::read::<Purpose>(&mut secure.stream, LARGEST_OPENING);
+    let purpose = frame::read::<Purpose>(&mut secure.stream, MAX_OPENING_BYTES);
     match timeout(OPENING, purpose).await.map_err(|_| PingError::Silent)?? {
         Some(Purpose::Ping) => ping::answer(secure).await,
         _ => Ok(()),

@@ -16,7 +16,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use super::{Common, Outcome, python, runtime, stop, terminal};
-use crate::runner::python::Python;
+use crate::runner::engine::mpyc::python::Python;
 use crew::Crew;
 use show::Show;
 use site::Site;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Common, Outcome, output};
-use crate::runner::python::{Progress, Python};
+use crate::runner::engine::mpyc::python::{Environment, Error, Progress, Python};
 
 /// Makes the Python ready and prints its path.
 pub(super) fn run(common: &Common) -> Outcome {
@@ -22,9 +22,7 @@ pub(super) fn run(common: &Common) -> Outcome {
 }
 
 /// Prepares `python` and tells of the steps.
-pub(super) fn prepare(
-    python: &Python,
-) -> Result<crate::runner::python::Environment, crate::runner::python::Error> {
+pub(super) fn prepare(python: &Python) -> Result<Environment, Error> {
     python.prepare(&mut |progress| match progress {
         Progress::LeftOut(_) => output::warn(progress),
         _ => output::step(progress),

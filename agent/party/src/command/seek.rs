@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use mpyc_party_core::claims::ClaimsError;
 use mpyc_party_core::name::PartyName;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::Stack;
 use mpyc_party_net::dial::LocalEnd;
 use mpyc_party_net::discovery::book::PeerAddresses;
@@ -75,7 +76,7 @@ struct Search {
 pub(super) async fn seek(
     circle: &SessionPeers,
     mut book: AddressBook,
-    peers: &[usize],
+    peers: &[PeerIndex],
     wait: Duration,
 ) -> Vec<Result<Ping, Miss>> {
     let end = Instant::now() + wait.min(LONGEST);
@@ -117,7 +118,7 @@ pub(super) async fn seek(
 fn attempt(
     stack: &Arc<Stack>,
     peers: &SessionPeers,
-    (place, peer): (usize, usize),
+    (place, peer): (usize, PeerIndex),
     at: PeerAddresses,
     pause: Duration,
 ) -> impl Future<Output = (usize, PeerAddresses, Result<Ping, ProbeError>)> + use<> {

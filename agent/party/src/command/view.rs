@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::output::Mark;
 use super::terminal::{self, Entry, Render, Stream};
 use super::{logging, output};
+use crate::runner::engine;
 use crate::runner::view::{Channel, Excerpt, Notice, View};
 
 /// Lines for people: steps on standard error, the program's output on standard output.
@@ -55,7 +56,7 @@ fn words(notice: &Notice<'_>) -> String {
         Notice::Agreed(run) => format!("agreed on run {run}"),
         Notice::Running(after) => format!("running after {}", seconds(*after)),
         Notice::Connected(after) => format!("MPyC connected after {}", seconds(*after)),
-        Notice::Ended(verdict) => verdict.to_string(),
+        Notice::Ended(verdict) => verdict.in_words(engine::words).to_string(),
     }
 }
 
@@ -192,7 +193,7 @@ fn event(notice: &Notice<'_>) -> Value {
         Notice::Running(after) => json!({"event": "running", "after_s": after.as_secs_f64()}),
         Notice::Connected(after) => json!({"event": "connected", "after_s": after.as_secs_f64()}),
         Notice::Ended(verdict) => {
-            json!({"event": "ended", "verdict": verdict, "text": verdict.to_string()})
+            json!({"event": "ended", "verdict": verdict, "text": words(notice)})
         }
     }
 }

@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
-use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::agreement::EncodedEntry;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::{Action, Event, Patience, Run};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
 use mpyc_party_net::accept::Entrance;
@@ -24,12 +25,12 @@ use tokio::sync::{mpsc, watch};
 use means::Means;
 use program::RECORD_TIMEOUT;
 
-use super::child::{Launcher, Order};
+use super::engine::{self, Launcher, Order};
 use super::inspect::{Inspector, Snapshot};
 use super::launch::{Launch, abandon};
 use super::outages::Outages;
 use super::output::Recorded;
-use super::streams::{StreamEvent, Streams};
+use super::streams::{StreamEvent, StreamId, Streams};
 use super::view::{Notice, View};
 use crate::session::record::{RunDirectory, timestamp};
 use crate::session::{Copied, Definition};
@@ -48,6 +49,7 @@ pub struct Outcome {
 
 /// Everything of one run in progress.
 struct Conductor<'a> {
+    me: PeerIndex,
     definition: Definition,
     copied: Copied,
     directory: RunDirectory,
@@ -58,7 +60,7 @@ struct Conductor<'a> {
     process: sandbox::Process,
     links: Links,
     streams: Streams,
-    entry: watch::Sender<Option<Entry>>,
+    entry: watch::Sender<Option<EncodedEntry>>,
     nonce: [u8; 32],
     /// Why this party cannot run what all agree on, once that is known.
     unmet: Option<Reason>,
@@ -71,7 +73,7 @@ struct Conductor<'a> {
     left: bool,
     outages: Outages,
     /// Those to whom the way is known to change bytes.
-    tampered: BTreeSet<usize>,
+    tampered: BTreeSet<PeerIndex>,
     view: &'a mut dyn View,
 }
 
@@ -89,8 +91,10 @@ pub async fn conduct(
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
+    let (engine, me) = (engine::of(&definition), circle.me);
+    let program = (sandboxed, engine.converse(&definition, &copied, me));
     let kept = (directory.path.as_path(), definition.settings.output << 20);
-    let means = match Means::take(&circle, (entrance, &mut book), sandboxed, kept, view) {
+    let means = match Means::take(&circle, (entrance, &mut book), program, kept, view) {
         Ok(means) => means,
         Err(error) => {
             let why = Reason::Local(error.to_string().into());
@@ -102,10 +106,11 @@ pub async fn conduct(
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let settings = &definition.settings;
     let patience = Patience { deadline: settings.deadline, grace: settings.grace };
-    let (me, roster) = (circle.me, circle.roster.clone());
-    let streams = Streams::new(me, roster.len(), stream_sender);
+    let roster = circle.roster.clone();
+    let streams = Streams::new(engine, me, roster.len(), stream_sender);
     let outages = Outages::new(roster.len());
     let mut conductor = Conductor {
+        me,
         machine: Run::new(me, roster, circle.root(), patience),
         launcher,
         process,
@@ -234,8 +239,7 @@ impl Conductor<'_> {
     }
 
     async fn begin(&mut self) -> io::Result<()> {
-        let start = Order::start(&self.definition, &self.copied, self.circle.me);
-        self.launcher.send(&start, None).await?;
+        self.launcher.send(Order::Prepare, None).await?;
         self.directory.record.party = Some(self.circle.own_name().clone());
         self.directory.record.enter(Stage::Find, Duration::ZERO);
         Ok(())
@@ -272,11 +276,12 @@ impl Conductor<'_> {
                 return Ok(self.unmet.take().map(Event::Failed));
             }
             Action::Start => {
-                self.launcher.send(&Order::Go, None).await?;
+                self.launcher.send(Order::Go, None).await?;
                 self.view.show(Notice::Running(self.began.elapsed()));
             }
-            Action::Dial(peer, cycle, newest) => {
-                let outcome = self.streams.asked(&self.links, peer, cycle, newest);
+            Action::Dial { peer, cycle, newest } => {
+                let stream = StreamId { peer, cycle };
+                let outcome = self.streams.asked(&self.links, stream, newest);
                 return Ok(outcome.err().map(|reason| Event::Faulty(peer, reason)));
             }
             Action::End(verdict) => self.verdict = Some(verdict),

@@ -9,22 +9,13 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::{Failure, Reason, Stage, Verdict};
 use mpyc_party_sandbox::{self as sandbox, Limits, Mount, Plan, SandboxError, Sandboxed};
 
-use super::python::{self, Python};
+use super::engine::{self, Contents, EngineError};
 use super::stop;
 use super::view::{Notice, View};
 use crate::config::files::{self, FileError};
 use crate::config::{Config, Place};
 use crate::session::record::{BeginError, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, SessionError, copy};
-
-/// The launcher's files, shown in the sandbox as `/launcher`.
-const LAUNCHER: [(&str, &str); 5] = [
-    ("control.py", include_str!("launcher/control.py")),
-    ("exchange.py", include_str!("launcher/exchange.py")),
-    ("launcher.py", include_str!("launcher/launcher.py")),
-    ("network.py", include_str!("launcher/network.py")),
-    ("values.py", include_str!("launcher/values.py")),
-];
 
 /// Why a run could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +29,9 @@ pub enum PrepareError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// There is no Python for it.
+    /// Its engine is not ready.
     #[error(transparent)]
-    Python(#[from] python::Error),
+    Engine(#[from] EngineError),
     /// There is no sandbox for it.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -127,24 +118,20 @@ pub fn start(
     (config, place): (&Config, &Place),
     view: &mut dyn View,
 ) -> Result<Sandboxed, PrepareError> {
-    let mut tell = |progress: python::Progress| match progress {
-        python::Progress::LeftOut(_) => view.show(Notice::Warning(&progress.to_string())),
-        _ => view.show(Notice::Preparing(&progress.to_string())),
-    };
-    let python = Python::new(config.python.interpreter.clone(), &place.cache);
-    let environment = python.prepare(&mut tell)?;
+    let engine = engine::of(definition);
+    let contents = engine.contents((config, place), view)?;
     let launcher = directory.join("launcher");
-    write_launcher(&launcher)?;
-    let sandboxed = sandbox::spawn(&plan(definition, copied, &launcher, environment))?;
+    write_launcher(&launcher, engine.launcher())?;
+    let sandboxed = sandbox::spawn(&plan(definition, copied, &launcher, contents))?;
     for warning in &sandboxed.warnings {
         view.show(Notice::Warning(warning));
     }
     Ok(sandboxed)
 }
 
-fn write_launcher(directory: &Path) -> Result<(), FileError> {
+fn write_launcher(directory: &Path, all: &[(&str, &str)]) -> Result<(), FileError> {
     files::private_dir(directory)?;
-    for (name, text) in LAUNCHER {
+    for (name, text) in all {
         let path = directory.join(name);
         files::at(&path, files::create_private(&path)?.write_all(text.as_bytes()))?;
     }
@@ -152,18 +139,12 @@ fn write_launcher(directory: &Path) -> Result<(), FileError> {
 }
 
 /// Everything the sandboxed process sees.
-fn plan(
-    definition: &Definition,
-    copied: &Copied,
-    launcher: &Path,
-    python: python::Environment,
-) -> Plan {
+fn plan(definition: &Definition, copied: &Copied, launcher: &Path, contents: Contents) -> Plan {
     let settings = &definition.settings;
     let show = |source: &Path, target: &str| Mount { source: source.into(), target: target.into() };
-    let mut mounts: Vec<Mount> =
-        python.mounts.into_iter().map(|mount| Mount::same(mount.path)).collect();
-    mounts.push(show(launcher, "/launcher"));
-    mounts.push(show(&copied.directory, "/session"));
+    let mut mounts = contents.mounts;
+    mounts.push(show(launcher, engine::LAUNCHER));
+    mounts.push(show(&copied.directory, engine::PROGRAM));
     let mut environment: Vec<(OsString, OsString)> =
         [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LANG", "C.UTF-8")]
             .map(|(name, value)| (name.into(), value.into()))
@@ -179,11 +160,11 @@ fn plan(
         limits.memory = memory << 20;
     }
     Plan {
-        interpreter: python.interpreter,
-        arguments: ["-I", "-B", "/launcher/launcher.py"].map(OsString::from).into(),
+        interpreter: contents.interpreter,
+        arguments: contents.arguments,
         mounts,
         environment,
-        working_directory: "/session".into(),
+        working_directory: engine::PROGRAM.into(),
         limits,
         policy: settings.sandbox,
     }

@@ -1,52 +1,61 @@
-//! A run up to the point where the others would be needed: MPyC is imported in its sandbox, says
+//! A run up to the point where the others would be needed: the engine is loaded in its sandbox, says
 //! what it is, and is ended again.
 
 use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
 
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_sandbox::Sandboxed;
 use tokio::time::timeout;
 
-use super::child::{Launcher, Order, Report};
+use super::engine::{self, Launcher, Order, Profile, Report};
 use crate::session::words::printable;
-use crate::session::{Copied, Definition, Versions};
+use crate::session::{Copied, Definition};
 
-/// How long the import may take: a first one on a small machine reads from a slow card.
-const IMPORT: Duration = Duration::from_secs(60);
-/// How much of its last words is looked at, in bytes.
-const LAST_WORDS: u64 = 16 * 1024;
+/// How long loading may take: a first time on a small machine reads from a slow card.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of what it wrote last is looked at.
+const MAX_LOG_BYTES: u64 = 16 * 1024;
 
-/// Imports MPyC in `sandboxed` as the party at roster index `index` would; nothing is left running.
+/// Loads the engine in `sandboxed` as the party `me` would; nothing is left running.
 ///
 /// # Errors
-/// Why it cannot be imported, in words for people.
+/// Why it cannot be loaded, in words for people.
 pub async fn rehearse(
     sandboxed: Sandboxed,
     definition: &Definition,
     copied: &Copied,
-    index: usize,
-) -> Result<Versions, String> {
+    me: PeerIndex,
+) -> Result<Profile, String> {
+    let engine = engine::of(definition);
     let Sandboxed { control, stderr, stdout: _stdout, stdin: _stdin, process, .. } = sandboxed;
     let conversation = async {
-        let launcher = Launcher::new(control)?;
-        launcher.send(&Order::start(definition, copied, index), None).await?;
+        let mut launcher = Launcher::new(control, engine.converse(definition, copied, me))?;
+        launcher.send(Order::Prepare, None).await?;
         launcher.next().await
     };
-    let answer = timeout(IMPORT, conversation).await;
+    let answer = timeout(LOAD_TIMEOUT, conversation).await;
     drop(process);
     match answer {
-        Ok(Ok(Some(Report::Ready(versions)))) => Ok(versions),
-        Ok(Ok(Some(Report::Failed { message }))) => Err(printable(message.as_bytes())),
+        Ok(Ok(Some(Report::Ready(profile)))) => Ok(profile),
+        Ok(Ok(Some(Report::Failed(message)))) => Err(printable(message.as_bytes())),
         Ok(Ok(Some(_))) => Err("the launcher did not say what it is".to_owned()),
         Ok(Ok(None)) => {
             let mut log = Vec::new();
             // The process has ended, so there is an end to what it wrote.
-            let _ = File::from(stderr).take(LAST_WORDS).read_to_end(&mut log);
+            let _ = File::from(stderr).take(MAX_LOG_BYTES).read_to_end(&mut log);
             let last = log.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
-            Err(format!("Python ended: {}", printable(last.unwrap_or(b"without a word"))))
+            Err(format!(
+                "{} ended: {}",
+                engine.name(),
+                printable(last.unwrap_or(b"without a word"))
+            ))
         }
         Ok(Err(error)) => Err(format!("the launcher said something unreadable: {error}")),
-        Err(_) => Err(format!("MPyC was not imported within {} s", IMPORT.as_secs())),
+        Err(_) => {
+            let (name, time) = (engine.name(), LOAD_TIMEOUT.as_secs());
+            Err(format!("{name} was not ready within {time} s"))
+        }
     }
 }

@@ -69,7 +69,8 @@ pub struct Record {
     #[serde(default)]
     pub took_s: Option<f64>,
     /// MPyC's statistics.
-    pub mpyc: Vec<Cycle>,
+    #[serde(rename = "mpyc")]
+    pub cycles: Vec<Cycle>,
     /// The links as they were at the end, and what they carried.
     #[serde(default)]
     pub peers: Vec<PeerReport>,
@@ -102,7 +103,7 @@ impl Record {
             exit: None,
             stages: Vec::new(),
             took_s: None,
-            mpyc: Vec::new(),
+            cycles: Vec::new(),
             peers: Vec::new(),
             versions: None,
             outages: Vec::new(),

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use mpyc_party::identity::Store;
 use mpyc_party::runner::handover::{self, Registration};
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, LARGEST_OPENING, Purpose};
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Network, Session};
 use mpyc_party_transport::{Expect, Protocol, frame};
@@ -183,15 +183,15 @@ fn pings_that_last_leave_the_port_to_others() -> Result<()> {
             let ping =
                 mpyc_party_transport::connect(tcp, &identity, Protocol::Check, &expect, &name);
             let mut ping = ping.await?.stream;
-            frame::write(&mut ping, &Purpose::Ping, LARGEST_OPENING).await?;
+            frame::write(&mut ping, &Purpose::Ping, MAX_OPENING_BYTES).await?;
             pings.push(ping);
         }
         // Nobody says more; the last one finds every place taken.
         let (last, others) = pings.split_last_mut().context("no pings")?;
         tokio::time::timeout(BOUND, last.read_u8()).await?.err().context("it is answered")?;
         let (first, number) = (&mut others[0], Control::Beat(7));
-        frame::write(first, &number, LARGEST_CONTROL).await?;
-        let echo = frame::read::<Control>(first, LARGEST_CONTROL).await?;
+        frame::write(first, &number, MAX_CONTROL_BYTES).await?;
+        let echo = frame::read::<Control>(first, MAX_CONTROL_BYTES).await?;
         ensure!(echo == Some(Control::Echo(7)), "the first one is forgotten: {echo:?}");
         Ok(pings)
     })?;

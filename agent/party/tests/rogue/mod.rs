@@ -8,11 +8,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result, ensure};
 use mpyc_party::config::{Config, Place};
 use mpyc_party::identity::Store;
-use mpyc_party::session::{self, Versions};
-use mpyc_party_core::agreement::{Agreement, Entry, RunId};
+use mpyc_party::runner::engine;
+use mpyc_party::runner::engine::mpyc::Versions;
+use mpyc_party::session;
+use mpyc_party_core::agreement::{Agreement, EncodedEntry, Entry, RunId};
 use mpyc_party_core::component::Components;
-use mpyc_party_core::control::{Control, LARGEST_CONTROL, Purpose, StreamAnswer, StreamOpening};
-use mpyc_party_core::roster::Roster;
+use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, Purpose, StreamAnswer, StreamOpening};
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Party, Run};
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, frame};
@@ -26,7 +28,7 @@ pub(crate) struct Rogue {
     pub(crate) identity: Identity,
     pub(crate) roster: Roster,
     pub(crate) tag: Tag,
-    me: usize,
+    me: PeerIndex,
     components: Components,
 }
 
@@ -53,14 +55,16 @@ impl Rogue {
             mpyc: "0.11".into(),
             numpy: None,
             gmpy2: None,
+            message_format: 1,
             event_loop: "none".into(),
         };
+        let profile = versions.profile(&definition.settings);
         let roster = definition.settings.parties.clone();
         let root = identity.root().fingerprint;
         Ok(Self {
             tag: Tag::new(&root, &definition.name, roster.as_slice()),
             me: roster.index_of(&name).context("in the roster")?,
-            components: definition.components(&copied, &versions),
+            components: engine::components(&definition, &copied, Some(&profile)),
             identity,
             roster,
         })
@@ -73,7 +77,7 @@ impl Rogue {
         at: SocketAddr,
         protocol: Protocol,
     ) -> Result<Secure> {
-        let name = self.roster.get(peer).context("a peer")?.clone();
+        let name = self.roster.get(PeerIndex::new(peer)).context("a peer")?.clone();
         let (expect, tcp) = (Expect::Parties(vec![(name, None)]), TcpStream::connect(at).await?);
         let name = self.tag.server_name();
         Ok(mpyc_party_transport::connect(tcp, &self.identity, protocol, &expect, &name).await?)
@@ -82,21 +86,22 @@ impl Rogue {
     /// A control link that the peer, whose name must sort before this one's, has chosen.
     pub(crate) async fn link(&self, peer: usize, at: SocketAddr) -> Result<Secure> {
         let mut link = self.connect(peer, at, Protocol::Control).await?;
-        frame::write(&mut link.stream, &Purpose::Run { lost: 0 }, LARGEST_CONTROL).await?;
+        frame::write(&mut link.stream, &Purpose::Run { lost: 0 }, MAX_CONTROL_BYTES).await?;
         let chosen = hear(&mut link).await?;
         ensure!(matches!(chosen, Some(Control::Use { .. })), "the link is not chosen: {chosen:?}");
         Ok(link)
     }
 
     /// What this party says that it would run.
-    pub(crate) fn entry(&self, nonce: [u8; 32]) -> Result<Entry> {
-        Ok(Entry {
+    pub(crate) fn entry(&self, nonce: [u8; 32]) -> Result<EncodedEntry> {
+        let entry = Entry {
             party: self.roster.get(self.me).context("a name")?.clone(),
             key: self.identity.claims().key,
             nonce,
             digests: self.components.salted(&nonce),
             versions: "rogue".into(),
-        })
+        };
+        Ok(entry.encode()?)
     }
 
     /// Says its entry on all `links` and hears the others'; the agreement then lacks the lists.
@@ -105,14 +110,14 @@ impl Rogue {
         let own = self.entry(nonce)?;
         let root = self.identity.root().fingerprint;
         let (roster, components) = (self.roster.clone(), self.components.clone());
-        let mut agreement = Agreement::new(self.me, roster, root, components, own.clone());
+        let mut agreement = Agreement::new(self.me, roster, root, components, own.clone())?;
         for (_, link) in &mut *links {
             say(link, &Control::Entry(own.clone())).await?;
         }
         for (peer, link) in links {
             let Control::Entry(entry) = next(link).await? else { anyhow::bail!("no entry") };
-            let key = entry.key;
-            agreement.on_entry(*peer, &key, entry).map_err(|f| anyhow::anyhow!("{f:?}"))?;
+            let (key, peer) = (entry.decode()?.key, PeerIndex::new(*peer));
+            agreement.on_entry(peer, &key, entry).map_err(|f| anyhow::anyhow!("{f:?}"))?;
         }
         Ok(agreement)
     }
@@ -124,7 +129,9 @@ impl Rogue {
         for (peer, link) in links {
             say(link, &Control::List(list.clone())).await?;
             let Control::List(theirs) = next(link).await? else { anyhow::bail!("no list") };
-            agreement.on_list(*peer, &theirs).map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
+            agreement
+                .on_list(PeerIndex::new(*peer), &theirs)
+                .map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
         }
         agreement.run_id().context("an agreement")
     }
@@ -149,7 +156,7 @@ impl Rogue {
         lost: u64,
     ) -> Result<(Secure, u64)> {
         let mut link = self.connect(peer, at, Protocol::Control).await?;
-        frame::write(&mut link.stream, &Purpose::Run { lost }, LARGEST_CONTROL).await?;
+        frame::write(&mut link.stream, &Purpose::Run { lost }, MAX_CONTROL_BYTES).await?;
         match hear(&mut link).await? {
             Some(Control::Use { epoch, .. }) => Ok((link, epoch)),
             other => anyhow::bail!("the link is not chosen: {other:?}"),
@@ -164,7 +171,7 @@ impl Rogue {
         opening: StreamOpening,
     ) -> Result<(Secure, u64)> {
         let mut stream = self.stream(peer, at, opening).await?;
-        let answer = frame::read::<StreamAnswer>(&mut stream.stream, LARGEST_CONTROL);
+        let answer = frame::read::<StreamAnswer>(&mut stream.stream, MAX_CONTROL_BYTES);
         let answer = tokio::time::timeout(LIMIT, answer).await??;
         Ok((stream, answer.context("the carrier is not taken")?.received))
     }
@@ -177,7 +184,7 @@ impl Rogue {
         opening: StreamOpening,
     ) -> Result<Secure> {
         let mut stream = self.connect(peer, at, Protocol::Stream).await?;
-        frame::write(&mut stream.stream, &opening, LARGEST_CONTROL).await?;
+        frame::write(&mut stream.stream, &opening, MAX_CONTROL_BYTES).await?;
         Ok(stream)
     }
 }
@@ -192,12 +199,12 @@ pub(crate) async fn send(stream: &mut Secure, position: u64, bytes: &[u8]) -> Re
 
 /// Sends a message.
 pub(crate) async fn say(link: &mut Secure, message: &Control) -> Result<()> {
-    Ok(frame::write(&mut link.stream, message, LARGEST_CONTROL).await?)
+    Ok(frame::write(&mut link.stream, message, MAX_CONTROL_BYTES).await?)
 }
 
 /// The next message; who says its last word is told that it came.
 async fn hear(link: &mut Secure) -> Result<Option<Control>> {
-    let message = frame::read(&mut link.stream, LARGEST_CONTROL);
+    let message = frame::read(&mut link.stream, MAX_CONTROL_BYTES);
     let message = tokio::time::timeout(LIMIT, message).await??;
     if matches!(message, Some(Control::Abort(_) | Control::Done)) {
         // It may have gone already.

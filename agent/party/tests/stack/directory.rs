@@ -47,8 +47,8 @@ async fn run(search: Search, notes: PathBuf) {
         for peer in search.peers.peers() {
             let note = fs::read(notes.join(search.peers.name(peer).as_str())).unwrap_or_default();
             let found: Vec<Address> = serde_json::from_slice(&note).unwrap_or_default();
-            if !found.is_empty() && found != known[peer] {
-                known[peer].clone_from(&found);
+            if !found.is_empty() && found != known[peer.get()] {
+                known[peer.get()].clone_from(&found);
                 let told = found.into_iter().map(|address| (address, Vantage::SameHost));
                 search.found(Finding { peer, addresses: told.collect() }).await;
             }

@@ -3,8 +3,8 @@
 use std::env;
 use std::time::Duration;
 
-use super::super::{Event, SETTLE};
-use super::world::{DEADLINE, GRACE, World};
+use super::super::{EXPLANATION_TIMEOUT, Event};
+use super::world::{DEADLINE, GRACE, World, at};
 use crate::control::Control;
 use crate::numbers::Numbers;
 use crate::verdict::{Exit, Reason, Stage, Verdict};
@@ -67,8 +67,8 @@ fn a_peer_that_was_started_anew_ends_the_run_of_the_others_and_may_wait_for_the_
 fn another_key_is_not_the_same_peer() {
     let mut world = World::running(2);
     world.unlink(0, 1);
-    let actions = world.runs[0].handle(world.now, Event::Linked(1, super::world::key(7)));
-    assert_eq!(actions, [super::super::Action::Unlink(1)]);
+    let actions = world.runs[0].handle(world.now, Event::Linked(at(1), super::world::key(7)));
+    assert_eq!(actions, [super::super::Action::Unlink(at(1))]);
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn a_lost_last_report_leaves_it_unconfirmed() {
 fn a_peer_that_is_done_owes_what_its_streams_still_hold() {
     for (begun, ended, owes) in [(0, 0, true), (1, 0, true), (2, 1, true), (1, 1, false)] {
         let mut world = World::running(2);
-        (0..ended).for_each(|_| world.give(0, Event::StreamEnded(1)));
-        (0..begun).for_each(|_| world.give(0, Event::StreamBegan(1)));
+        (0..ended).for_each(|_| world.give(0, Event::StreamEnded(at(1))));
+        (0..begun).for_each(|_| world.give(0, Event::StreamBegan(at(1))));
         world.give(1, Event::Exited(Exit::Status(0)));
         world.settle();
         world.unlink(0, 1);
@@ -157,11 +157,11 @@ fn stopped_after_its_success_it_has_not_failed() {
 #[test]
 fn who_could_explain_a_failure_is_waited_for() {
     let mut world = World::running(2);
-    world.give(1, Event::StreamEnded(0));
+    world.give(1, Event::StreamEnded(at(0)));
     world.unlink(0, 1);
     world.give(0, Event::Exited(Exit::Signal(9)));
     world.give(1, Event::Exited(Exit::Status(1)));
-    world.pass(SETTLE * 2);
+    world.pass(EXPLANATION_TIMEOUT * 2);
     assert_eq!(world.verdicts[1], None);
     world.link(0, 1);
     world.settle();
@@ -173,12 +173,12 @@ fn a_different_second_statement_is_a_fault() {
     let old = World::running(2).started[0].unwrap();
     let mut world = World::running(3);
     let list = world.runs[0].agreement.as_ref().unwrap().list().unwrap();
-    world.give(0, Event::Received(1, Control::List(list.clone())));
-    world.give(0, Event::Received(1, Control::Ready(world.started[0].unwrap())));
+    world.give(0, Event::Received(at(1), Control::List(list.clone())));
+    world.give(0, Event::Received(at(1), Control::Ready(world.started[0].unwrap())));
     assert_eq!(world.verdicts[0], None, "what was said before is no news");
     for changed in [Control::List(list[..2].to_vec()), Control::Ready(old)] {
         let mut world = World::running(3);
-        world.give(0, Event::Received(1, changed));
+        world.give(0, Event::Received(at(1), changed));
         assert_eq!(world.blamed(0), ["p1"]);
         assert!(matches!(world.failure(0).reason, Reason::Protocol(_)));
     }

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::super::{Action, Event, Patience, Run};
-use crate::agreement::{Entry, RunId};
+use crate::agreement::{EncodedEntry, Entry, RunId};
 use crate::claims::{Fingerprint, PublicKey};
-use crate::component::{Component, Components};
+use crate::component::Components;
 use crate::control::Control;
+use crate::label::Label;
 use crate::name::PartyName;
-use crate::roster::Roster;
+use crate::roster::{PeerIndex, Roster};
 use crate::verdict::{Failure, Verdict};
 
 pub(super) const GRACE: Duration = Duration::from_secs(30);
@@ -40,14 +41,21 @@ pub(super) fn key(index: usize) -> PublicKey {
     PublicKey([u8::try_from(index).unwrap(); 32])
 }
 
-pub(super) fn components(odd: Option<Component>) -> Components {
-    Components::new(|c| vec![vec![u8::from(odd == Some(c))]])
+/// The party at this position.
+pub(super) fn at(position: usize) -> PeerIndex {
+    PeerIndex::new(position)
 }
 
-pub(super) fn entry(roster: &Roster, index: usize, components: &Components, salt: u8) -> Entry {
+/// All components that this version knows, `odd` with a value of its own.
+pub(super) fn components(odd: Option<&Label>) -> Components {
+    let part = |(label, _): &(Label, _)| (label.clone(), vec![vec![u8::from(odd == Some(label))]]);
+    Components::new(Label::KNOWN.iter().map(part))
+}
+
+pub(super) fn fields(roster: &Roster, index: usize, components: &Components, salt: u8) -> Entry {
     let nonce = [salt.wrapping_add(key(index).0[0]); 32];
     Entry {
-        party: roster.get(index).unwrap().clone(),
+        party: roster.get(at(index)).unwrap().clone(),
         key: key(index),
         nonce,
         digests: components.salted(&nonce),
@@ -55,9 +63,23 @@ pub(super) fn entry(roster: &Roster, index: usize, components: &Components, salt
     }
 }
 
+pub(super) fn entry(
+    roster: &Roster,
+    index: usize,
+    components: &Components,
+    salt: u8,
+) -> EncodedEntry {
+    fields(roster, index, components, salt).encode().unwrap()
+}
+
+/// The entry as a later version might write it, with more behind what this one knows.
+pub(super) fn with_more(entry: &EncodedEntry, more: &[u8]) -> EncodedEntry {
+    [entry.as_bytes(), more].concat().into()
+}
+
 fn run(me: usize, roster: &Roster) -> Run {
     let patience = Patience { deadline: DEADLINE, grace: GRACE };
-    Run::new(me, roster.clone(), Fingerprint([9; 32]), patience)
+    Run::new(at(me), roster.clone(), Fingerprint([9; 32]), patience)
 }
 
 impl World {
@@ -101,33 +123,36 @@ impl World {
         }
     }
 
-    fn act(&mut self, at: usize, action: Action, events: &mut VecDeque<(usize, Event)>) {
+    fn act(&mut self, me: usize, action: Action, events: &mut VecDeque<(usize, Event)>) {
         match action {
-            Action::Send(peer, _) if self.cut.contains(&(at, peer)) => {}
-            Action::Send(peer, message) if self.linked(at, peer) => {
-                self.wires[at][peer].push_back(message);
+            Action::Send(peer, message) => {
+                let peer = peer.get();
+                if self.linked(me, peer) && !self.cut.contains(&(me, peer)) {
+                    self.wires[me][peer].push_back(message);
+                }
             }
-            Action::Send(..) | Action::Dial(..) => {}
-            Action::Agreed(id) => self.agreed[at] = Some(id),
-            Action::Start => self.started[at] = self.agreed[at],
+            Action::Dial { .. } => {}
+            Action::Agreed(id) => self.agreed[me] = Some(id),
+            Action::Start => self.started[me] = self.agreed[me],
             Action::End(verdict) => {
-                assert!(self.verdicts[at].is_none(), "a second verdict");
-                self.verdicts[at] = Some(verdict);
+                assert!(self.verdicts[me].is_none(), "a second verdict");
+                self.verdicts[me] = Some(verdict);
             }
             Action::Unlink(peer) => {
-                self.break_link(at, peer);
-                events.push_back((peer, Event::Unlinked(at, "the peer closed it".into())));
+                let (peer, closed) = (peer.get(), "the peer closed it".into());
+                self.break_link(me, peer);
+                events.push_back((peer, Event::Unlinked(at(me), closed)));
             }
             Action::Leave => {
-                self.left[at] = true;
-                let linked = (0..self.runs.len()).filter(|&peer| self.linked(at, peer));
+                self.left[me] = true;
+                let linked = (0..self.runs.len()).filter(|&peer| self.linked(me, peer));
                 for peer in linked.collect::<Vec<_>>() {
                     // What it said last arrives before its goodbye does.
-                    let last = std::mem::take(&mut self.wires[at][peer]);
-                    events.extend(last.into_iter().map(|m| (peer, Event::Received(at, m))));
-                    events.push_back((peer, Event::Unlinked(at, "the peer closed it".into())));
+                    let last = std::mem::take(&mut self.wires[me][peer]);
+                    events.extend(last.into_iter().map(|m| (peer, Event::Received(at(me), m))));
+                    events.push_back((peer, Event::Unlinked(at(me), "the peer closed it".into())));
                 }
-                self.links.retain(|&(a, b)| a != at && b != at);
+                self.links.retain(|&(a, b)| a != me && b != me);
             }
         }
     }
@@ -147,16 +172,16 @@ impl World {
         if !self.left[a] && !self.left[b] {
             self.break_link(a, b);
             self.links.insert((a.min(b), a.max(b)));
-            self.give(a, Event::Linked(b, key(b)));
-            self.give(b, Event::Linked(a, key(a)));
+            self.give(a, Event::Linked(at(b), key(b)));
+            self.give(b, Event::Linked(at(a), key(a)));
         }
     }
 
     /// A link dies, and what was under way on it is lost.
     pub(super) fn unlink(&mut self, a: usize, b: usize) {
         if self.break_link(a, b) {
-            self.give(a, Event::Unlinked(b, "reset".into()));
-            self.give(b, Event::Unlinked(a, "reset".into()));
+            self.give(a, Event::Unlinked(at(b), "reset".into()));
+            self.give(b, Event::Unlinked(at(a), "reset".into()));
         }
     }
 
@@ -169,14 +194,18 @@ impl World {
         self.pairs().for_each(|(a, b)| self.link(a, b));
     }
 
-    pub(super) fn prepare(&mut self, index: usize, odd: Option<Component>) {
+    pub(super) fn prepare(&mut self, index: usize, odd: Option<&Label>) {
         self.prepare_salted(index, odd, 1);
     }
 
-    pub(super) fn prepare_salted(&mut self, index: usize, odd: Option<Component>, salt: u8) {
+    pub(super) fn prepare_salted(&mut self, index: usize, odd: Option<&Label>, salt: u8) {
         let components = components(odd);
         let own = entry(&self.runs[index].roster, index, &components, salt);
-        self.give(index, Event::Prepared(Box::new(components), own));
+        self.prepare_as(index, components, own);
+    }
+
+    pub(super) fn prepare_as(&mut self, index: usize, components: Components, own: EncodedEntry) {
+        self.give(index, Event::Prepared { components: Box::new(components), own });
     }
 
     pub(super) fn prepare_all(&mut self) {
@@ -187,7 +216,7 @@ impl World {
     pub(super) fn restart(&mut self, index: usize, salt: u8) {
         for peer in (0..self.runs.len()).filter(|&peer| peer != index) {
             if self.break_link(index, peer) {
-                self.give(peer, Event::Unlinked(index, "reset".into()));
+                self.give(peer, Event::Unlinked(at(index), "reset".into()));
             }
         }
         self.runs[index] = run(index, &self.runs[index].roster.clone());
@@ -208,7 +237,7 @@ impl World {
         }
         let (from, to) = waiting[pick % waiting.len()];
         let message = self.wires[from][to].pop_front().unwrap();
-        self.give(to, Event::Received(from, message));
+        self.give(to, Event::Received(at(from), message));
         true
     }
 
@@ -256,7 +285,7 @@ impl World {
         for (a, b) in self.links.clone().into_iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
             let silent = self.frozen.contains(&a) || self.frozen.contains(&b);
             if !silent && !self.cut.contains(&(a, b)) && self.linked(a, b) {
-                self.give(b, Event::Received(a, Control::Beat(0)));
+                self.give(b, Event::Received(at(a), Control::Beat(0)));
             }
         }
     }

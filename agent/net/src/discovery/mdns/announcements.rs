@@ -12,7 +12,7 @@ use mpyc_party_core::addr::{Address, Vantage, admit};
 use mpyc_party_core::alias::Alias;
 use mpyc_party_core::claims::Fingerprint;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::roster::Roster;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_core::sni::Tag;
 
 use crate::peers::SessionPeers;
@@ -33,7 +33,7 @@ struct Instance {
 pub(super) struct Announcements {
     root: Fingerprint,
     tag: Tag,
-    me: usize,
+    me: PeerIndex,
     roster: Roster,
     /// What each party announces, by its index, the oldest first.
     instances: Vec<VecDeque<Instance>>,
@@ -44,7 +44,7 @@ impl Announcements {
         Self::of(peers.root(), peers.tag, peers.roster.clone(), peers.me)
     }
 
-    fn of(root: Fingerprint, tag: Tag, roster: Roster, me: usize) -> Self {
+    fn of(root: Fingerprint, tag: Tag, roster: Roster, me: PeerIndex) -> Self {
         let instances = roster.iter().map(|_| VecDeque::new()).collect();
         Self { root, tag, me, roster, instances }
     }
@@ -55,10 +55,11 @@ impl Announcements {
     }
 
     /// The peer with this alias.
-    fn whose(&self, label: &str) -> Option<usize> {
+    fn whose(&self, label: &str) -> Option<PeerIndex> {
         let alias: Alias = label.to_ascii_lowercase().parse().ok()?;
         let is = |party: &PartyName| alias.is(&self.root, &self.tag, party);
-        self.roster.iter().position(is).filter(|&peer| peer != self.me)
+        let mut others = self.roster.indices().filter(|&peer| peer != self.me);
+        others.find(|&peer| self.roster.get(peer).is_some_and(is))
     }
 
     /// Takes in the announcement called `name` («alias.type.local.») of addresses of one kind; the
@@ -69,13 +70,13 @@ impl Announcements {
         kind: &str,
         (addresses, port): (impl Iterator<Item = IpAddr>, u16),
         networks: &[IpNet],
-    ) -> Option<usize> {
+    ) -> Option<PeerIndex> {
         let peer = self.whose(name.split('.').next()?)?;
         let near = addresses.filter(|ip| networks.iter().any(|network| network.contains(ip)));
         let near: Vec<_> = near.map(|ip| Address::new(kind, SocketAddr::new(ip, port))).collect();
         let mut addresses = admit(&near, Vantage::Elsewhere);
         addresses.sort_unstable();
-        let instances = &mut self.instances[peer];
+        let instances = &mut self.instances[peer.get()];
         if instances.iter().any(|i| i.name == name && i.addresses == addresses) {
             return None;
         }
@@ -88,15 +89,16 @@ impl Announcements {
     }
 
     /// Forgets the announcement called `name`; the peer whose it was.
-    pub(super) fn forget(&mut self, name: &str) -> Option<usize> {
-        let peer = self.instances.iter().position(|all| all.iter().any(|i| i.name == name))?;
-        self.instances[peer].retain(|instance| instance.name != name);
+    pub(super) fn forget(&mut self, name: &str) -> Option<PeerIndex> {
+        let told = |all: &VecDeque<Instance>| all.iter().any(|instance| instance.name == name);
+        let peer = self.roster.indices().find(|peer| told(&self.instances[peer.get()]))?;
+        self.instances[peer.get()].retain(|instance| instance.name != name);
         Some(peer)
     }
 
     /// Where `peer` may be, what was announced last first.
-    pub(super) fn addresses(&self, peer: usize) -> Vec<Address> {
-        let newest = self.instances[peer].iter().rev();
+    pub(super) fn addresses(&self, peer: PeerIndex) -> Vec<Address> {
+        let newest = self.instances[peer.get()].iter().rev();
         let all: Vec<Address> = newest.flat_map(|instance| instance.addresses.clone()).collect();
         admit(&all, Vantage::Elsewhere)
     }
@@ -110,13 +112,14 @@ mod tests {
 
     use super::*;
 
+    const BOB: PeerIndex = PeerIndex::new(1);
     const NEAR: &str = "192.168.7.0/24";
 
     fn announcements(me: usize) -> Announcements {
         let names: Vec<PartyName> = ["alice", "bob"].map(|name| name.parse().unwrap()).into();
         let root = Fingerprint([1; 32]);
         let tag = Tag::new(&root, &"demo".parse().unwrap(), &names);
-        Announcements::of(root, tag, Roster::try_from(names).unwrap(), me)
+        Announcements::of(root, tag, Roster::try_from(names).unwrap(), PeerIndex::new(me))
     }
 
     /// Bob's announcement with this salt.
@@ -133,7 +136,7 @@ mod tests {
         name: &str,
         addresses: &[&str],
         port: u16,
-    ) -> Option<usize> {
+    ) -> Option<PeerIndex> {
         let networks = [NEAR, "fe80::/64", "127.0.0.0/8", "169.254.0.0/16"];
         let networks = networks.map(|network| network.parse().unwrap());
         let addresses = addresses.iter().map(|text| text.parse().unwrap());
@@ -143,19 +146,19 @@ mod tests {
     #[test]
     fn peers_are_recognised_and_nobody_else_is() {
         let mut alice = announcements(0);
-        assert_eq!(hear(&mut alice, &bob(1), &["192.168.7.2"], 4747), Some(1));
-        assert_eq!(alice.addresses(1), [tcp("192.168.7.2:4747")]);
+        assert_eq!(hear(&mut alice, &bob(1), &["192.168.7.2"], 4747), Some(BOB));
+        assert_eq!(alice.addresses(BOB), [tcp("192.168.7.2:4747")]);
         assert_eq!(hear(&mut alice, &bob(1), &["192.168.7.2"], 4747), None, "no news");
         let upper = bob(2).to_uppercase();
-        assert_eq!(hear(&mut alice, &upper, &["192.168.7.3"], 1), Some(1), "names have no case");
+        assert_eq!(hear(&mut alice, &upper, &["192.168.7.3"], 1), Some(BOB), "names have no case");
         let me = format!("{}._mpyc-party._tcp.local.", alice.own_alias([3; 8]).unwrap());
         let stranger = bob(1).replace('-', "-0").replacen("0-0", "-", 1);
         for name in ["", ".", "bob._mpyc-party._tcp.local.", me.as_str(), stranger.as_str()] {
             assert_eq!(hear(&mut alice, name, &["192.168.7.9"], 1), None, "{name}");
         }
-        assert_eq!(alice.forget(&bob(1)), Some(1));
+        assert_eq!(alice.forget(&bob(1)), Some(BOB));
         assert_eq!(alice.forget(&bob(1)), None);
-        assert_eq!(alice.addresses(1), [tcp("192.168.7.3:1")]);
+        assert_eq!(alice.addresses(BOB), [tcp("192.168.7.3:1")]);
     }
 
     #[test]
@@ -173,7 +176,7 @@ mod tests {
         ];
         hear(&mut alice, &bob(1), &astray, 22);
         hear(&mut alice, &bob(2), &["192.168.7.2"], 0);
-        assert_eq!(alice.addresses(1), []);
+        assert_eq!(alice.addresses(BOB), []);
     }
 
     #[test]
@@ -185,7 +188,7 @@ mod tests {
             hear(&mut alice, &bob(salt), &addresses, 1000 + u16::from(salt));
         }
         assert_eq!(alice.instances[1].len(), MAX_INSTANCES);
-        let tried = alice.addresses(1);
+        let tried = alice.addresses(BOB);
         assert_eq!(tried.len(), mpyc_party_core::addr::MAX_ADDRESSES);
         assert!(tried.iter().all(|address| address.socket().unwrap().port() == 1099));
     }
@@ -204,7 +207,7 @@ mod tests {
             let all: Vec<IpAddr> = addresses.into_iter().chain(near).collect();
             prop_assert_eq!(alice.hear(&label, "tcp", (all.iter().copied(), port), &networks), None);
             alice.hear(&bob(1), "quic", (all.into_iter(), port), &networks);
-            for address in alice.addresses(1) {
+            for address in alice.addresses(BOB) {
                 let at = address.socket().unwrap();
                 prop_assert!(networks[0].contains(&at.ip()) && port != 0);
             }

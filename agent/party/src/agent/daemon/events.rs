@@ -12,6 +12,7 @@ use super::super::runners::RunnerEvent;
 use super::super::{declared, notify};
 use super::{Daemon, Ending};
 use crate::config::Start;
+use crate::runner::engine;
 use crate::runner::handover::Progress;
 
 impl Daemon {
@@ -156,7 +157,7 @@ impl Daemon {
         let by_itself = entry.declared.as_ref().map(|d| d.definition.settings.start);
         entry.seat.went(counted || by_itself != Some(Start::OnProposal), Instant::now());
         self.outputs.metrics.counts().ended(&self.place, &session, progress.verdict.as_ref());
-        let verdict = progress.verdict.map(|verdict| verdict.to_string());
+        let verdict = progress.verdict.map(|verdict| verdict.in_words(engine::words).to_string());
         let verdict = verdict.unwrap_or_else(|| "no verdict: its runner was ended".to_owned());
         let run = progress.run.unwrap_or_default();
         log::info!(MPYC_SESSION = session.as_str(), MPYC_RUN = run.as_str();

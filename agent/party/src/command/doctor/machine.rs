@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use mpyc_party_core::name::SessionName;
-use mpyc_party_core::roster::Roster;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_sandbox::Sandboxed;
 use tempfile::TempDir;
 
 use super::findings::Findings;
 use crate::config::{Config, Place, Session};
-use crate::runner::python::Python;
+use crate::runner::engine::mpyc::python::Python;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, PrepareError};
 use crate::session::{self, Copied, Definition};
@@ -134,6 +134,9 @@ impl View for Warnings<'_> {
     }
 }
 
+/// As whom the engine is loaded: it makes no difference.
+const FIRST: PeerIndex = PeerIndex::new(0);
+
 const PYTHON: &str = "Python";
 const SANDBOX: &str = "sandbox";
 
@@ -166,7 +169,7 @@ pub(super) fn rehearse(
     let view = &mut Warnings(findings);
     match runner::start(&definition, &copied, scratch.path(), (config, place), view) {
         Ok(sandboxed) => Ok(Some(Rehearsal { definition, copied, sandboxed, _scratch: scratch })),
-        Err(PrepareError::Python(error)) => {
+        Err(PrepareError::Engine(error)) => {
             findings.broken(PYTHON, error);
             Ok(None)
         }
@@ -180,7 +183,7 @@ pub(super) fn rehearse(
 impl Rehearsal {
     /// Imports MPyC in the sandbox.
     pub(super) async fn finish(self, findings: &mut Findings) {
-        match runner::rehearse(self.sandboxed, &self.definition, &self.copied, 0).await {
+        match runner::rehearse(self.sandboxed, &self.definition, &self.copied, FIRST).await {
             Ok(versions) => {
                 findings.good(SANDBOX, "a program is alone in it, and reaches nothing");
                 findings.good(PYTHON, versions);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::name::PartyName;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::Stack;
 use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
@@ -66,7 +67,7 @@ async fn ask(
     wait: Duration,
 ) -> Vec<Looked> {
     let stack = Arc::clone(book.stack());
-    let others: Vec<usize> = peers.peers().collect();
+    let others: Vec<PeerIndex> = peers.peers().collect();
     let mut looked = Vec::new();
     for (at, found) in others.iter().zip(seek(&peers, book, &others, wait).await) {
         let answer = match found {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::Stack;
 use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
@@ -24,10 +25,11 @@ use super::super::{Common, Outcome, output, runtime, stop};
 use crate::config::files;
 use crate::config::{Config, Place};
 use crate::identity::{Store, keep_fresh};
+use crate::runner::engine::Profile;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, rehearse};
 use crate::session::words::{names, visible};
-use crate::session::{self, Copied, Definition, Versions};
+use crate::session::{self, Copied, Definition};
 use peers::{Answer, Heard, Own};
 
 /// Check everything but the run: what is missing here, who is there, what differs
@@ -168,16 +170,16 @@ impl Inquiry {
     async fn own(
         &self,
         prepared: Option<Prepared>,
-        me: usize,
+        me: PeerIndex,
         findings: &mut Findings,
     ) -> Option<Own> {
         let (copied, started) = prepared?;
-        let versions: Result<Versions, String> = match started {
+        let profile: Result<Profile, String> = match started {
             Ok(sandboxed) => rehearse(sandboxed, &self.definition, &copied, me).await,
             Err(why) => Err(why),
         };
-        let own = Own::new(&self.definition, &copied, versions.as_ref().ok());
-        findings.note("Python in its sandbox", versions.map(|v| visible(&v.to_string())));
+        let own = Own::new(&self.definition, &copied, profile.as_ref().ok());
+        findings.note("Python in its sandbox", profile.map(|found| visible(&found.to_string())));
         Some(own)
     }
 }
@@ -219,7 +221,7 @@ fn note_parties(
     findings: &mut Findings,
 ) -> Vec<Value> {
     let parties = circle.roster.iter().enumerate().zip(answers);
-    let others = parties.filter(|((index, _), _)| *index != circle.me);
+    let others = parties.filter(|((index, _), _)| *index != circle.me.get());
     let note = |((_, name), answer): ((usize, &PartyName), Answer)| {
         let (state, found, differs) = peers::judge(own, &answer);
         findings.note(name.as_str(), found.clone());

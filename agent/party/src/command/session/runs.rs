@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config::Place;
 use crate::config::files::FileError;
+use crate::runner::engine;
 use crate::session::record::{self, Cycle, Record};
 use crate::session::words::visible;
 
@@ -46,7 +47,7 @@ impl Run {
     /// How it ended, for people.
     pub(in crate::command) fn verdict(&self) -> String {
         match &self.record.verdict {
-            Some(verdict) => visible(&verdict.to_string()),
+            Some(verdict) => visible(&verdict.in_words(engine::words).to_string()),
             None if self.running => "running".to_owned(),
             None => "unfinished: its runner was ended".to_owned(),
         }
@@ -60,7 +61,7 @@ impl Run {
 
     /// What is known beside the verdict, a line each.
     pub(super) fn details(&self) -> Vec<String> {
-        let Record { run, exit, mpyc, versions, warnings, .. } = &self.record;
+        let Record { run, exit, cycles, versions, warnings, .. } = &self.record;
         let mut lines = Vec::new();
         if let Some(run) = run {
             lines.push(format!("run {}", visible(run)));
@@ -68,8 +69,8 @@ impl Run {
         if let Some(exit) = exit {
             lines.push(format!("the program {exit}, {} bytes of output", self.record.output_bytes));
         }
-        if !mpyc.is_empty() {
-            lines.push(statistics(mpyc));
+        if !cycles.is_empty() {
+            lines.push(statistics(cycles));
         }
         let times = self.record.times();
         if !times.is_empty() {

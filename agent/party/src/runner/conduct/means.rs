@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::agreement::EncodedEntry;
 use mpyc_party_net::accept::Entrance;
 use mpyc_party_net::dial::{LocalEnd, public_port};
 use mpyc_party_net::discovery::AddressBook;
@@ -14,7 +14,7 @@ use mpyc_party_sandbox::{Process, Sandboxed};
 use mpyc_party_transport::quic;
 use tokio::sync::{mpsc, watch};
 
-use crate::runner::child::Launcher;
+use crate::runner::engine::{Conversation, Launcher};
 use crate::runner::output::{self, Recorded};
 use crate::runner::view::{Notice, View};
 
@@ -25,7 +25,7 @@ pub(super) struct Means {
     pub(super) links: Links,
     pub(super) link_events: mpsc::Receiver<LinkEvent>,
     /// What an inquiring peer is shown.
-    pub(super) entry: watch::Sender<Option<Entry>>,
+    pub(super) entry: watch::Sender<Option<EncodedEntry>>,
     /// What the program writes.
     pub(super) output: mpsc::Receiver<Recorded>,
     pub(super) launcher: Launcher,
@@ -42,7 +42,7 @@ impl Means {
     pub(super) fn take(
         circle: &SessionPeers,
         (entrance, book): (Entrance, &mut AddressBook),
-        sandboxed: Sandboxed,
+        (sandboxed, conversation): (Sandboxed, Box<dyn Conversation>),
         (directory, limit): (&Path, u64),
         view: &mut dyn View,
     ) -> io::Result<Self> {
@@ -60,7 +60,7 @@ impl Means {
             listeners.push(Box::new(calls));
         }
         let output = output::record(directory, (sandboxed.stdout, sandboxed.stderr), limit)?;
-        let launcher = Launcher::new(sandboxed.control)?;
+        let launcher = Launcher::new(sandboxed.control, conversation)?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let (links, link_events) =

@@ -2,12 +2,13 @@
 
 use std::io;
 
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Reason, Stage};
 use mpyc_party_net::discovery::book::PeerAddresses;
 use mpyc_party_net::links::{LinkEvent, Linked};
 
-use super::super::child::Order;
+use super::super::engine::Order;
 use super::super::streams::{Delivery, StreamEvent};
 use super::super::view::Notice;
 use super::{Conductor, Inlets};
@@ -15,7 +16,7 @@ use crate::config::Start;
 
 impl Conductor<'_> {
     /// Something new is known about where a peer is.
-    pub(super) fn found(&mut self, (peer, addresses): (usize, PeerAddresses)) {
+    pub(super) fn found(&mut self, (peer, addresses): (PeerIndex, PeerAddresses)) {
         self.links.targets(peer, addresses.targets().cloned().collect());
     }
 
@@ -46,7 +47,7 @@ impl Conductor<'_> {
         }
     }
 
-    async fn linked(&mut self, peer: usize, linked: &Linked) -> io::Result<()> {
+    async fn linked(&mut self, peer: PeerIndex, linked: &Linked) -> io::Result<()> {
         let before = self.machine.missing();
         self.happen(Event::Linked(peer, linked.key)).await?;
         self.streams.linked(&self.links, peer, linked);
@@ -62,7 +63,7 @@ impl Conductor<'_> {
     }
 
     /// The link to `peer` does not work; before the agreement only one that has ended counts.
-    fn away(&mut self, peer: usize, ended: bool) {
+    fn away(&mut self, peer: PeerIndex, ended: bool) {
         let Some(name) = self.circle.roster.get(peer) else { return };
         if self.verdict.is_some() {
             return;
@@ -77,7 +78,7 @@ impl Conductor<'_> {
     }
 
     /// Warns, once for each peer, where something on the way changes what it carries.
-    fn notice_tampering(&mut self, peer: usize) {
+    fn notice_tampering(&mut self, peer: PeerIndex) {
         let Some(name) = self.circle.roster.get(peer) else { return };
         if self.links.traffic(peer).tampered() == 0 || !self.tampered.insert(peer) {
             return;
@@ -90,7 +91,7 @@ impl Conductor<'_> {
         self.directory.record.warnings.push(text);
     }
 
-    fn back(&mut self, peer: usize, linked: Option<&Linked>) {
+    fn back(&mut self, peer: PeerIndex, linked: Option<&Linked>) {
         if let Some(time) = self.outages.end(peer)
             && let Some(name) = self.circle.roster.get(peer)
         {
@@ -100,24 +101,24 @@ impl Conductor<'_> {
 
     pub(super) async fn stream(&mut self, event: StreamEvent) -> io::Result<()> {
         match event {
-            StreamEvent::Attached(peer, cycle) => {
-                if self.streams.begins(peer, cycle) {
-                    self.happen(Event::StreamBegan(peer)).await?;
+            StreamEvent::Attached(stream) => {
+                if self.streams.begins(stream) {
+                    self.happen(Event::StreamBegan(stream.peer)).await?;
                 }
-                let deliveries = self.streams.attached(peer, cycle);
+                let deliveries = self.streams.attached(stream);
                 self.deliver(deliveries).await
             }
-            StreamEvent::Cut(peer, cycle, epoch) => {
-                self.notice_tampering(peer);
-                self.streams.cut(peer, cycle, epoch);
+            StreamEvent::Cut { stream, epoch } => {
+                self.notice_tampering(stream.peer);
+                self.streams.cut(stream, epoch);
                 Ok(())
             }
-            StreamEvent::Due(peer, cycle, epoch) => {
-                self.streams.due(&self.links, peer, cycle, epoch);
+            StreamEvent::Due { stream, epoch } => {
+                self.streams.due(&self.links, stream, epoch);
                 Ok(())
             }
-            StreamEvent::Finished(peer, cycle) => {
-                self.streams.finished(peer, cycle);
+            StreamEvent::Finished(stream) => {
+                self.streams.finished(stream);
                 Ok(())
             }
             StreamEvent::Ended(peer) => self.happen(Event::StreamEnded(peer)).await,
@@ -125,14 +126,9 @@ impl Conductor<'_> {
         }
     }
 
-    pub(super) async fn listen(&mut self, on: bool) -> io::Result<()> {
-        let deliveries = self.streams.listen(on);
-        self.deliver(deliveries).await
-    }
-
     /// Hands connections to the launcher. With the first one the run counts, if it is of a session
     /// that others may start.
-    async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
+    pub(super) async fn deliver(&mut self, deliveries: Vec<Delivery>) -> io::Result<()> {
         // One that has ended needs none.
         if self.exited || deliveries.is_empty() {
             return Ok(());
@@ -142,11 +138,7 @@ impl Conductor<'_> {
             self.counted = true;
         }
         for Delivery { peer, descriptor } in deliveries {
-            let order = match peer < self.circle.me {
-                true => Order::Accepted { peer },
-                false => Order::Connected { peer },
-            };
-            self.launcher.send(&order, Some(descriptor)).await?;
+            self.launcher.send(Order::Connection(peer), Some(descriptor)).await?;
         }
         Ok(())
     }

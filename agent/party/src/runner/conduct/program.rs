@@ -11,16 +11,15 @@ use mpyc_party_sandbox as sandbox;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::super::child::Report;
+use super::super::engine::{self, Profile, Report};
 use super::super::output::Recorded;
+use super::super::streams::StreamId;
 use super::super::view::Notice;
 use super::Conductor;
-use crate::session::Versions;
-use crate::session::record::Cycle;
 
-/// Starts and stops of MPyC's runtime of which statistics are kept. What the launcher reports may be
+/// Computations of which statistics are kept. What the launcher reports may be
 /// the program's invention, and must not fill memory and record.
-const MOST_CYCLES: usize = 1000;
+const MAX_CYCLES: usize = 1000;
 /// How long the disk may take no output of an ended program before the others hear of its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long it may take none before the runner itself ends.
@@ -71,32 +70,35 @@ impl Conductor<'_> {
     pub(super) async fn report(&mut self, report: io::Result<Option<Report>>) -> io::Result<()> {
         let now = self.began.elapsed();
         match report {
-            Ok(Some(Report::Ready(versions))) => self.ready(&versions).await,
-            Ok(Some(Report::Failed { message })) => {
+            Ok(Some(Report::Ready(profile))) => self.ready(&profile).await,
+            Ok(Some(Report::Failed(message))) => {
                 self.happen(Event::Failed(Reason::Local(message.into()))).await
             }
-            Ok(Some(Report::Dial { peer })) => match self.streams.dial(&self.links, peer) {
-                Ok(()) => Ok(()),
-                Err(reason) => self.happen(Event::Failed(reason)).await,
-            },
-            Ok(Some(Report::Listen)) => self.listen(true).await,
-            Ok(Some(Report::Unlisten)) => self.listen(false).await,
+            Ok(Some(Report::Connect { peer, cycle })) => {
+                match self.streams.connect(&self.links, StreamId { peer, cycle }) {
+                    Ok(()) => Ok(()),
+                    Err(reason) => self.happen(Event::Failed(reason)).await,
+                }
+            }
+            Ok(Some(Report::Accept { cycle })) => {
+                let deliveries = self.streams.accept(cycle);
+                self.deliver(deliveries).await
+            }
             Ok(Some(Report::Refused { peer, what })) => {
                 let reason = Reason::Pickle(what.into());
-                let known = peer.filter(|&p| p < self.circle.roster.len() && p != self.circle.me);
+                let known = peer.filter(|&p| self.circle.roster.get(p).is_some() && p != self.me);
                 let event =
                     known.map_or(Event::Failed(reason.clone()), |p| Event::Faulty(p, reason));
                 self.happen(event).await
             }
-            Ok(Some(Report::Started)) => Ok(()),
             Ok(Some(Report::Connected)) => {
                 self.view.show(Notice::Connected(now));
                 Ok(())
             }
-            Ok(Some(Report::Stopped { elapsed_s, bytes_sent })) => {
-                let cycles = &mut self.directory.record.mpyc;
-                if cycles.len() < MOST_CYCLES {
-                    cycles.push(Cycle { elapsed_s, bytes_sent });
+            Ok(Some(Report::Computed(computed))) => {
+                let cycles = &mut self.directory.record.cycles;
+                if cycles.len() < MAX_CYCLES {
+                    cycles.push(computed);
                 }
                 Ok(())
             }
@@ -112,13 +114,17 @@ impl Conductor<'_> {
         }
     }
 
-    /// MPyC is imported: this party can say what it would run.
-    async fn ready(&mut self, versions: &Versions) -> io::Result<()> {
-        self.unmet = self.definition.unmet(versions).map(|text| Reason::Local(text.into()));
-        let components = self.definition.components(&self.copied, versions);
+    /// The engine is loaded: this party can say what it would run.
+    async fn ready(&mut self, profile: &Profile) -> io::Result<()> {
+        if self.entry.borrow().is_some() {
+            // Said once; the program may say it again in the launcher's name.
+            return Ok(());
+        }
+        self.unmet = profile.unmet.as_ref().map(|text| Reason::Local(text.into()));
+        let components = engine::components(&self.definition, &self.copied, Some(profile));
         let identity = self.circle.identity();
         let party = self.circle.own_name().clone();
-        let shown = format!("mpyc-party {}, {versions}", env!("CARGO_PKG_VERSION"));
+        let shown = format!("mpyc-party {}, {profile}", env!("CARGO_PKG_VERSION"));
         let entry = Entry {
             party,
             key: identity.claims().key,
@@ -127,8 +133,15 @@ impl Conductor<'_> {
             versions: shown.as_str().into(),
         };
         self.directory.record.versions = Some(shown);
-        self.entry.send_replace(Some(entry.clone()));
-        self.happen(Event::Prepared(Box::new(components), entry)).await
+        let own = match entry.encode() {
+            Ok(own) => own,
+            Err(why) => {
+                let text = format!("no peer could read this party's entry: {why}");
+                return self.happen(Event::Failed(Reason::Local(text.into()))).await;
+            }
+        };
+        self.entry.send_replace(Some(own.clone()));
+        self.happen(Event::Prepared { components: Box::new(components), own }).await
     }
 
     /// The program wrote something.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mpyc_party_core::control::{LARGEST_OPENING, StreamAnswer, StreamOpening};
+use mpyc_party_core::control::{MAX_OPENING_BYTES, StreamAnswer, StreamOpening};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_transport::frame::{self, FrameError};
 use mpyc_party_transport::resume::{Declined, Handle};
 use mpyc_party_transport::{Secure, SecureStream};
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 use mpyc_party_net::links::{CarrierDialer, CarrierError};
 
 /// How long the other end may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a carrier is not in use.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,7 @@ pub(super) enum Failed {
 /// Opens a carrier and hands it to the stream.
 pub(super) async fn bring(
     carriers: CarrierDialer,
-    peer: usize,
+    peer: PeerIndex,
     handle: Handle<SecureStream>,
     opening: StreamOpening,
 ) -> Result<(), Failed> {
@@ -44,10 +45,10 @@ pub(super) async fn bring(
     let Secure { mut stream, .. } = carriers.open(peer, epoch.link).await?;
     let opening = StreamOpening { received: handle.fence(epoch).await?, ..opening };
     let conversation = async {
-        frame::write(&mut stream, &opening, LARGEST_OPENING).await?;
-        frame::read::<StreamAnswer>(&mut stream, LARGEST_OPENING).await
+        frame::write(&mut stream, &opening, MAX_OPENING_BYTES).await?;
+        frame::read::<StreamAnswer>(&mut stream, MAX_OPENING_BYTES).await
     };
-    let answer = timeout(PATIENCE, conversation).await.map_err(|_| Failed::Silent)??;
+    let answer = timeout(ANSWER_TIMEOUT, conversation).await.map_err(|_| Failed::Silent)??;
     let StreamAnswer { received } = answer.ok_or(Failed::Refused)?;
     Ok(handle.attach(epoch, received, stream).await?)
 }
@@ -60,7 +61,8 @@ pub(super) async fn take(
 ) -> Result<(), Failed> {
     let (epoch, mut stream) = (opening.epoch, secure.stream);
     let answer = StreamAnswer { received: handle.fence(epoch).await? };
-    let answered = timeout(PATIENCE, frame::write(&mut stream, &answer, LARGEST_OPENING)).await;
+    let answered =
+        timeout(ANSWER_TIMEOUT, frame::write(&mut stream, &answer, MAX_OPENING_BYTES)).await;
     answered.map_err(|_| Failed::Silent)??;
     Ok(handle.attach(epoch, opening.received, stream).await?)
 }

@@ -14,10 +14,10 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use tokio::io::AsyncWrite;
 use tokio::net::unix::pipe;
 
-/// Reads what the local MPyC sends.
+/// Reads what the local process sends.
 pub(super) type Reader = pipe::Receiver;
 
-/// Writes to the local MPyC.
+/// Writes to the local process.
 #[derive(Debug)]
 pub(super) struct Writer {
     socket: OwnedFd,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
-use mpyc_party_core::component::{Component, Components, difference};
+use mpyc_party_core::component::Components;
+use mpyc_party_core::label::{Label, difference};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::Stack;
 use mpyc_party_net::dial::LocalEnd;
 use mpyc_party_net::discovery::book::PeerAddresses;
@@ -14,8 +16,9 @@ use mpyc_party_net::probe::inquire;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::runner::engine::{self, Profile};
 use crate::session::words::visible;
-use crate::session::{Copied, Definition, Versions};
+use crate::session::{Copied, Definition};
 
 /// Pause before a party that could not be asked is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -49,20 +52,20 @@ pub(super) async fn ask(
         tokio::select! {
             () = sleep_until(end) => break,
             (peer, at) = book.next() => {
-                known[peer].clone_from(&at);
+                known[peer.get()].clone_from(&at);
                 if at != PeerAddresses::default() {
                     asked.spawn(inquire_once(stack.clone(), circle.clone(), peer, at, Duration::ZERO));
                 }
             }
             Some(Ok((peer, at, answer))) = asked.join_next() => {
-                if matches!(answers[peer], Some(Ok(_))) {
+                if matches!(answers[peer.get()], Some(Ok(_))) {
                     continue;
                 }
                 // At most one of a peer goes on: the one that asks where it is now.
-                if answer.is_err() && known[peer] == at {
+                if answer.is_err() && known[peer.get()] == at {
                     asked.spawn(inquire_once(stack.clone(), circle.clone(), peer, at, PAUSE));
                 }
-                answers[peer] = Some(answer);
+                answers[peer.get()] = Some(answer);
             }
         }
     }
@@ -80,10 +83,10 @@ pub(super) async fn ask(
 async fn inquire_once(
     stack: Arc<Stack>,
     circle: SessionPeers,
-    peer: usize,
+    peer: PeerIndex,
     at: PeerAddresses,
     pause: Duration,
-) -> (usize, PeerAddresses, Result<Entry, String>) {
+) -> (PeerIndex, PeerAddresses, Result<Entry, String>) {
     sleep(pause).await;
     let answer = inquire(&stack, &circle, peer, &at).await.map_err(|error| error.to_string());
     (peer, at, answer)
@@ -92,21 +95,21 @@ async fn inquire_once(
 /// This party's own components, as far as they are known.
 pub(super) struct Own {
     components: Components,
-    known: fn(&Component) -> bool,
+    /// Whether there are all of them.
+    complete: bool,
 }
 
 impl Own {
-    pub(super) fn new(
-        definition: &Definition,
-        copied: &Copied,
-        versions: Option<&Versions>,
-    ) -> Self {
-        let known: fn(&Component) -> bool = match versions {
-            Some(_) => |_| true,
-            None => |c| !matches!(c, Component::Mpyc | Component::Python | Component::Numpy),
-        };
-        let components = definition.components(copied, versions.unwrap_or(&Versions::default()));
-        Self { components, known }
+    pub(super) fn new(definition: &Definition, copied: &Copied, profile: Option<&Profile>) -> Self {
+        let components = engine::components(definition, copied, profile);
+        Self { components, complete: profile.is_some() }
+    }
+
+    /// In what the sender of `entry` differs, as far as this party knows its own components.
+    fn differences(&self, entry: &Entry) -> Vec<Label> {
+        let mut differs = self.components.differences(&entry.nonce, &entry.digests);
+        differs.retain(|label| self.complete || self.components.labels().any(|own| own == label));
+        differs
     }
 }
 
@@ -114,7 +117,7 @@ impl Own {
 pub(super) fn judge(
     own: Option<&Own>,
     answer: &Answer,
-) -> (&'static str, Result<String, String>, Vec<Component>) {
+) -> (&'static str, Result<String, String>, Vec<Label>) {
     let entry = match answer {
         None => {
             let text = "not waiting in a run of this session (of this name, with these parties in this order)";
@@ -130,12 +133,11 @@ pub(super) fn judge(
     let Some(own) = own else {
         return ("there", Ok(format!("there, not compared ({versions})")), Vec::new());
     };
-    let mut differs = own.components.differences(&entry.nonce, &entry.digests);
-    differs.retain(own.known);
+    let differs = own.differences(entry);
     if differs.is_empty() {
         return ("there", Ok(format!("there, and the same ({versions})")), differs);
     }
-    let what = difference(&differs);
+    let what = difference(&differs, engine::words);
     (
         "differs",
         Err(format!("there, but it would run something else: {what} ({versions})")),

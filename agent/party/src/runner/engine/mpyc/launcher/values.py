@@ -6,8 +6,8 @@ persistent identifier, a tuple of plain data that begins with its kind, and is r
 function for that kind, which checks what it is given. So the reader never holds anything callable,
 nor a class, nor a numpy dtype, and pickle's opcodes that call and modify have nothing to work on.
 
-All parties of a session run this file, so only it needs to read what it writes. A peer that means
-ill can still crash this process (keys nested a million deep), as it can by any wrong share.
+All parties of a session run this file, so only it needs to read what it writes; they compare the
+number of its format before they start. A peer that means ill can still crash this process (keys nested a million deep), as it can by any wrong share.
 """
 
 import datetime
@@ -23,6 +23,9 @@ from mpyc.numpy import np
 
 PLAIN = frozenset((type(None), bool, int, float, str, bytes, bytearray, tuple, list, dict, set, frozenset))
 PROTOCOL = 5
+# Rises with every change after which an older file could not read what this one writes, or would
+# read something else, or the other way round.
+FORMAT = 1
 # A field that is new to this party has its modulus tested; a huge one would keep it busy for long.
 MAX_PRIME_BITS = 4096
 MAX_EXTENSION_BITS = 1024

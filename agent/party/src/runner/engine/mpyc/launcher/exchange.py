@@ -82,7 +82,7 @@ def report_cycles(runtime, control):
     async def reported_shutdown(mpc):
         exchangers = [party.protocol for party in mpc.parties if party.pid != mpc.pid]
         await shutdown(mpc)
-        control.send('stopped', elapsed_s=round(time.time() - mpc.start_time, 3),
+        control.send('stopped', elapsed_s=round(time.time() - mpc.start_time, 6),
                      bytes_sent=sum(exchanger.nbytes_sent for exchanger in exchangers))
 
     runtime.start, runtime.shutdown = reported_start, reported_shutdown

@@ -123,6 +123,7 @@ def describe(mpc):
         mpyc=mpc.version,
         numpy=version('numpy'),
         gmpy2=version('gmpy2'),
+        message_format=own('values').FORMAT,
         loop='uvloop' if type(mpc._loop).__module__.startswith('uvloop') else 'asyncio',
     )
 
