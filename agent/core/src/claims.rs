@@ -19,10 +19,10 @@ pub use crate::key::{Fingerprint, PublicKey};
 pub use crate::root::{Root, RootError};
 
 /// The longest certificate that is looked at, in bytes; real ones are under 1 KiB.
-pub const LONGEST: usize = 8192;
+pub const MAX_CERTIFICATE_BYTES: usize = 8192;
 
 /// The most groups in a certificate.
-pub const MOST_GROUPS: usize = 16;
+pub const MAX_GROUPS: usize = 16;
 
 /// The extension that lists a party's groups: a SEQUENCE OF UTF8String, never critical, because
 /// webpki and openssl reject critical extensions they do not know.
@@ -100,7 +100,7 @@ pub enum ClaimsError {
         uri: String,
     },
     /// Groups unreadable or too many.
-    #[error("its groups are unreadable or more than {MOST_GROUPS}")]
+    #[error("its groups are unreadable or more than {MAX_GROUPS}")]
     Groups,
     /// A validity before 1970 or ending before it begins.
     #[error("its validity makes no sense")]
@@ -143,7 +143,7 @@ pub(crate) fn check_period(now: u64, not_before: u64, not_after: u64) -> Result<
 
 /// The one certificate in `der`, with nothing behind it.
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ClaimsError> {
-    if der.len() > LONGEST {
+    if der.len() > MAX_CERTIFICATE_BYTES {
         return Err(ClaimsError::Encoding);
     }
     match X509Certificate::from_der(der) {
@@ -222,10 +222,10 @@ fn groups(certificate: &X509Certificate<'_>) -> Result<Vec<String>, ClaimsError>
     }
 }
 
-/// Groups are spelled like names, and there are at most [`MOST_GROUPS`] of them.
+/// Groups are spelled like names, and there are at most [`MAX_GROUPS`] of them.
 fn check_groups(groups: Vec<String>) -> Result<Vec<String>, ClaimsError> {
     let fine = groups.iter().all(|group| group.parse::<PartyName>().is_ok());
-    if fine && groups.len() <= MOST_GROUPS { Ok(groups) } else { Err(ClaimsError::Groups) }
+    if fine && groups.len() <= MAX_GROUPS { Ok(groups) } else { Err(ClaimsError::Groups) }
 }
 
 /// The content of the groups extension.
@@ -306,7 +306,7 @@ mod tests {
     fn groups_are_bounded_and_spelled_like_names() {
         assert!(groups_to_der(&["lab".to_owned()]).is_ok());
         assert!(groups_to_der(&["Not a name".to_owned()]).is_err());
-        assert!(groups_to_der(&vec!["lab".to_owned(); MOST_GROUPS + 1]).is_err());
+        assert!(groups_to_der(&vec!["lab".to_owned(); MAX_GROUPS + 1]).is_err());
     }
 
     proptest::proptest! {

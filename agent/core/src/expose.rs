@@ -14,7 +14,7 @@ use crate::claims::Claims;
 use crate::name::{GroupName, PartyName, PortName};
 
 /// The most bytes of one message: the addresses of [`Ask::Meet`] fit.
-pub const LONGEST: usize = 8 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// What the party that wants to connect says, before the bytes of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +171,6 @@ mod tests {
     fn the_longest_message_fits() {
         let address = Address { kind: "k".repeat(16), value: vec![0; MAX_ADDRESSES_BYTES / 32] };
         let longest = Ask::Meet(vec![address; MAX_ADDRESSES]);
-        assert!(postcard::to_stdvec(&longest).unwrap().len() <= LONGEST);
+        assert!(postcard::to_stdvec(&longest).unwrap().len() <= MAX_MESSAGE_BYTES);
     }
 }

@@ -28,7 +28,7 @@ pub use state::Lighthouse;
 /// How often a party speaks to a lighthouse when there is nothing to say (keepalive).
 pub const KEEPALIVE: Duration = Duration::from_secs(10);
 /// The most bytes of one message, in either direction.
-pub const LONGEST: usize = 16 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// One instance of a party, drawn at random by itself: a runner, an agent. When it connects anew,
 /// its older connection is over, whatever the hub has heard of that so far.

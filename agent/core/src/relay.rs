@@ -5,10 +5,10 @@
 //! its presence, and joins. From then on what one pipe brings goes out of the other. The parties do
 //! their handshake with each other inside: the hub forwards ciphertext.
 //!
-//! [`Exchange`] knows who waits for whom and bounds it; [`Turns`] says whose bytes are next.
+//! [`Calls`] knows who waits for whom and bounds it; [`FairQueue`] says whose bytes are next.
 
-mod exchange;
-mod turns;
+mod calls;
+mod fair_queue;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 use crate::name::PartyName;
 use crate::sni::Tag;
 
-pub use exchange::{Exchange, PipeId};
-pub use turns::Turns;
+pub use calls::{Calls, PipeId};
+pub use fair_queue::FairQueue;
 
 /// The most bytes of one request or reply.
-pub const LONGEST: usize = 1024;
+pub const MAX_MESSAGE_BYTES: usize = 1024;
 /// How long a call waits for the called party.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One call: drawn at random by the hub, told to the called party alone, good for joining once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //! there is one.
 //!
 //! Each piece waits for its turn before it is sent on, in the order of start-time fair queueing
-//! ([`Turns`]). One turn is given at a time and then the others get to run, so that under load a
+//! ([`Queue`]). One turn is given at a time and then the others get to run, so that under load a
 //! party gets its share of this machine; with a rate limit (a token bucket), it gets its share of
 //! that.
 
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::relay::Turns;
+use mpyc_party_core::relay::FairQueue as Queue;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
@@ -23,7 +23,7 @@ type Grant = oneshot::Sender<()>;
 
 #[derive(Debug, Default)]
 struct Shared {
-    turns: Mutex<Turns<Grant>>,
+    queue: Mutex<Queue<Grant>>,
     asked: Notify,
 }
 
@@ -41,14 +41,14 @@ impl Drop for PendingGrant<'_> {
     fn drop(&mut self) {
         if !self.turn.is_terminated() {
             self.turn.close();
-            self.shared.turns().retain(|turn| !turn.is_closed());
+            self.shared.queue().retain(|turn| !turn.is_closed());
         }
     }
 }
 
 impl Shared {
-    fn turns(&self) -> MutexGuard<'_, Turns<Grant>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue<Grant>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,7 +56,7 @@ impl FairQueue {
     /// Waits until `bytes` may be sent on the account of `party`.
     pub(crate) async fn acquire(&self, party: &PartyName, bytes: usize) {
         let (sender, turn) = oneshot::channel();
-        self.0.turns().ask(party, sender, bytes);
+        self.0.queue().ask(party, sender, bytes);
         self.0.asked.notify_one();
         let mut waiting = PendingGrant { shared: &self.0, turn };
         // The scheduler outlives everything that is relayed.
@@ -84,7 +84,7 @@ impl FairQueue {
     }
 
     fn next(&self) -> Option<(Grant, usize)> {
-        self.0.turns().take()
+        self.0.queue().take()
     }
 }
 
@@ -137,6 +137,6 @@ mod tests {
         for _ in 0..3 {
             assert!(tokio::time::timeout(none, queue.acquire(&alice, 1)).await.is_err());
         }
-        assert!(queue.0.turns().is_empty());
+        assert!(queue.0.queue().is_empty());
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mpyc_party_core::lighthouse::Member;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{
-    CallId, Exchange, LONGEST, Limits, PATIENCE, PipeId, Refusal, Reply, Request,
+    CallId, Calls, JOIN_TIMEOUT, Limits, MAX_MESSAGE_BYTES, PipeId, Refusal, Reply, Request,
 };
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Secure, frame};
@@ -25,7 +25,7 @@ use crate::membership::Membership;
 
 #[derive(Debug)]
 struct State {
-    exchange: Exchange,
+    calls: Calls,
     /// Those who called and wait for the other's pipe.
     callers: HashMap<PipeId, oneshot::Sender<Pipe>>,
 }
@@ -43,7 +43,7 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub(crate) struct RelayServer(Arc<Shared>);
 
-/// One party's connection; it leaves the exchange when it is dropped.
+/// One party's connection; it leaves the calls when it is dropped.
 #[derive(Debug)]
 struct Pipe {
     secure: Secure,
@@ -51,7 +51,7 @@ struct Pipe {
     slot: Slot,
 }
 
-/// A pipe's place in the exchange.
+/// A pipe's place in the calls.
 #[derive(Debug)]
 struct Slot {
     relay: RelayServer,
@@ -63,7 +63,7 @@ impl Drop for Slot {
         self.relay.with(|state| {
             state.callers.remove(&self.id);
             // Whoever holds one end of a pair holds the other.
-            state.exchange.leave(self.id)
+            state.calls.leave(self.id)
         });
     }
 }
@@ -74,7 +74,7 @@ impl RelayServer {
         lighthouse: LighthouseServer,
         membership: Membership,
     ) -> Self {
-        let state = State { exchange: Exchange::new(limits), callers: HashMap::new() };
+        let state = State { calls: Calls::new(limits), callers: HashMap::new() };
         let (state, queue) = (Mutex::new(state), FairQueue::default());
         Self(Arc::new(Shared { state, queue, lighthouse, membership, begun: Instant::now() }))
     }
@@ -98,14 +98,15 @@ impl RelayServer {
         if let Err(reason) = self.0.membership.check(&secure.peer).await {
             return log::warn!("{party} at {address} was turned away: {reason}");
         }
-        let slot = match self.with(|state| state.exchange.enter(party.clone())) {
+        let slot = match self.with(|state| state.calls.enter(party.clone())) {
             Ok(id) => Slot { relay: self.clone(), id },
             Err(refusal) => {
                 log::warn!("{party} at {address} was turned away: {refusal}");
                 return reply(&mut secure, Reply::Refused(refusal)).await;
             }
         };
-        let request = timeout(PATIENCE, frame::read(&mut secure.stream, LONGEST)).await;
+        let request =
+            timeout(JOIN_TIMEOUT, frame::read(&mut secure.stream, MAX_MESSAGE_BYTES)).await;
         let pipe = Pipe { secure, party, slot };
         match request {
             Ok(Ok(Some(Request::Call { tag, party: to }))) => self.call(pipe, tag, to).await,
@@ -124,7 +125,7 @@ impl RelayServer {
         };
         let called = self.with(|state| {
             let (called, caller) = oneshot::channel();
-            state.exchange.call(pipe.slot.id, to.clone(), id, self.now())?;
+            state.calls.call(pipe.slot.id, to.clone(), id, self.now())?;
             state.callers.insert(pipe.slot.id, called);
             Ok(caller)
         });
@@ -140,7 +141,7 @@ impl RelayServer {
 
     async fn join(&self, pipe: Pipe, call: CallId) {
         let joined = self.with(|state| {
-            let caller = state.exchange.join(pipe.slot.id, call, self.now())?;
+            let caller = state.calls.join(pipe.slot.id, call, self.now())?;
             state.callers.remove(&caller).ok_or(Refusal::NoSuchCall)
         });
         let failed = match joined {
@@ -159,7 +160,7 @@ impl RelayServer {
         let joined = tokio::select! {
             biased;
             joined = other => joined.ok(),
-            () = sleep(PATIENCE) => None,
+            () = sleep(JOIN_TIMEOUT) => None,
             // Nothing may come before the reply; so it has hung up, or keeps to no protocol.
             _ = caller.secure.stream.read(&mut early) => return,
         };
@@ -189,14 +190,14 @@ async fn refuse(mut pipe: Pipe, refusal: Refusal) {
 
 async fn reply(secure: &mut Secure, reply: Reply) {
     let written = async {
-        frame::write(&mut secure.stream, &reply, LONGEST).await?;
+        frame::write(&mut secure.stream, &reply, MAX_MESSAGE_BYTES).await?;
         if matches!(reply, Reply::Refused(_)) {
             secure.stream.shutdown().await?;
         }
         Ok::<(), frame::FrameError>(())
     };
     // Whoever does not take it is not there any more, which shows soon enough.
-    let _ = timeout(PATIENCE, written).await;
+    let _ = timeout(JOIN_TIMEOUT, written).await;
 }
 
 #[cfg(test)]

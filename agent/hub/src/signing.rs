@@ -47,13 +47,13 @@ pub(crate) enum IssueError {
 }
 
 type Job = Box<dyn FnOnce() + Send>;
-type Turns = HashMap<Requester, Weak<AsyncMutex<()>>>;
+type FairQueue = HashMap<Requester, Weak<AsyncMutex<()>>>;
 
 /// Takes what needs a signature. Cloning shares the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct SigningQueue {
     jobs: mpsc::Sender<Job>,
-    turns: Arc<Mutex<Turns>>,
+    turns: Arc<Mutex<FairQueue>>,
 }
 
 /// Works off the queue.

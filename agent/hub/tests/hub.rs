@@ -9,7 +9,7 @@ use fixture::{
     TEST_TIMEOUT, TestNetwork, about_parties, name, presence, start, tag, tcp, udp, until,
 };
 use mpyc_party_core::addr::Vantage;
-use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
+use mpyc_party_core::lighthouse::{Answer, Instance, MAX_MESSAGE_BYTES, Request};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
@@ -130,13 +130,15 @@ async fn a_bystander_hears_nothing() {
     let instance = Instance([1; 16]);
     let (addresses, reflexive, allow) = Default::default();
     let announce = Request::Announce { tag: tag(), instance, addresses, reflexive, allow };
-    frame::write(&mut secure.stream, &announce, LONGEST).await.unwrap();
+    frame::write(&mut secure.stream, &announce, MAX_MESSAGE_BYTES).await.unwrap();
     let watch = Request::Watch { tag: tag(), parties: vec![name("alice"), name("nobody")] };
-    frame::write(&mut secure.stream, &watch, LONGEST).await.unwrap();
-    frame::write(&mut secure.stream, &Request::Ping, LONGEST).await.unwrap();
+    frame::write(&mut secure.stream, &watch, MAX_MESSAGE_BYTES).await.unwrap();
+    frame::write(&mut secure.stream, &Request::Ping, MAX_MESSAGE_BYTES).await.unwrap();
     let mut heard = Vec::new();
     while heard.last() != Some(&Answer::Pong) {
-        heard.push(frame::read::<Answer>(&mut secure.stream, LONGEST).await.unwrap().unwrap());
+        heard.push(
+            frame::read::<Answer>(&mut secure.stream, MAX_MESSAGE_BYTES).await.unwrap().unwrap(),
+        );
     }
     assert!(matches!(heard[..], [Answer::Welcome { .. }, Answer::Pong]), "{heard:?}");
     assert!(at_eve.try_recv().is_err());
@@ -226,7 +228,7 @@ async fn half_open_handshakes_keep_nobody_out() {
 async fn oversized_and_foreign_messages_end_the_connection() {
     let network = TestNetwork::open().await;
     let alice = network.party("alice").await;
-    let long = (u32::try_from(LONGEST + MAX_EXTENSION_BYTES).unwrap() + 1).to_be_bytes();
+    let long = (u32::try_from(MAX_MESSAGE_BYTES + MAX_EXTENSION_BYTES).unwrap() + 1).to_be_bytes();
     for bytes in [&long[..], &[0, 0, 0, 0], &[0, 0, 0, 1, 99], &[0, 0, 0, 3, 2, 0, 0]] {
         let mut secure = network.connect_to_lighthouse(&alice).await.unwrap();
         secure.stream.write_all(bytes).await.unwrap();

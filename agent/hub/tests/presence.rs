@@ -11,7 +11,9 @@ use fixture::{
     TEST_TIMEOUT, TestNetwork, about_parties, name, presence, start, start_udp, tag, tcp, until,
 };
 use mpyc_party_core::addr::{Address, Vantage};
-use mpyc_party_core::lighthouse::{self, Answer, Instance, LONGEST, Over, Reason, Request};
+use mpyc_party_core::lighthouse::{
+    self, Answer, Instance, MAX_MESSAGE_BYTES, Over, Reason, Request,
+};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::Limits;
 use mpyc_party_net::client::lighthouse::Event;
@@ -123,8 +125,8 @@ async fn announced(network: &TestNetwork, identity: &Identity, instance: u8) -> 
     let (tag, instance) = (tag(), Instance([instance; 16]));
     let (addresses, reflexive, allow) = Default::default();
     let announce = Request::Announce { tag, instance, addresses, reflexive, allow };
-    frame::write(&mut secure.stream, &announce, LONGEST).await.unwrap();
-    frame::write(&mut secure.stream, &Request::Ping, LONGEST).await.unwrap();
+    frame::write(&mut secure.stream, &announce, MAX_MESSAGE_BYTES).await.unwrap();
+    frame::write(&mut secure.stream, &Request::Ping, MAX_MESSAGE_BYTES).await.unwrap();
     secure
 }
 
@@ -132,7 +134,8 @@ async fn announced(network: &TestNetwork, identity: &Identity, instance: u8) -> 
 async fn heard(secure: &mut Secure, last: fn(&Answer) -> bool) -> Answer {
     loop {
         let answer =
-            timeout(TEST_TIMEOUT, frame::read::<Answer>(&mut secure.stream, LONGEST)).await;
+            timeout(TEST_TIMEOUT, frame::read::<Answer>(&mut secure.stream, MAX_MESSAGE_BYTES))
+                .await;
         let answer = answer.unwrap().unwrap().unwrap();
         if last(&answer) {
             return answer;
@@ -157,7 +160,7 @@ async fn an_instance_that_connects_anew_ends_its_older_connection() {
     let mut newer = announced(&network, &alice, 1).await;
     assert_eq!(heard(&mut newer, pong_or_goodbye).await, Answer::Pong);
     assert_eq!(heard(&mut older, goodbye).await, Answer::Goodbye(Reason::Replaced));
-    assert!(matches!(frame::read::<Answer>(&mut older.stream, LONGEST).await, Ok(None)));
+    assert!(matches!(frame::read::<Answer>(&mut older.stream, MAX_MESSAGE_BYTES).await, Ok(None)));
 }
 
 #[tokio::test]
@@ -182,7 +185,7 @@ async fn at_a_limit_newcomers_are_told_why_and_the_others_stay() {
     let Event::Disconnected { reason, .. } = refused else { unreachable!() };
     assert!(reason.to_string().contains("from this address"), "{reason}");
     for secure in [&mut one, &mut two] {
-        frame::write(&mut secure.stream, &Request::Ping, LONGEST).await.unwrap();
+        frame::write(&mut secure.stream, &Request::Ping, MAX_MESSAGE_BYTES).await.unwrap();
         assert_eq!(heard(secure, pong_or_goodbye).await, Answer::Pong);
     }
     // Where somebody leaves there is room for somebody else.
@@ -196,8 +199,9 @@ async fn presence_ends_with_the_certificate() {
     let alice = network.ephemeral("alice", 3);
     let mut secure = announced(&network, &alice, 1).await;
     assert_eq!(heard(&mut secure, pong_or_goodbye).await, Answer::Pong);
-    let end =
-        timeout(TEST_TIMEOUT, frame::read::<Answer>(&mut secure.stream, LONGEST)).await.unwrap();
+    let end = timeout(TEST_TIMEOUT, frame::read::<Answer>(&mut secure.stream, MAX_MESSAGE_BYTES))
+        .await
+        .unwrap();
     assert!(!matches!(end, Ok(Some(_))), "{end:?}");
     assert!(mpyc_party_transport::now() >= alice.claims().not_after);
 }

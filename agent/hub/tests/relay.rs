@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use fixture::{TEST_TIMEOUT, TestNetwork, name, presence, start, tag, until};
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::relay::{self as rules, CallId, LONGEST, PATIENCE, Refusal, Reply, Request};
+use mpyc_party_core::relay::{
+    self as rules, CallId, JOIN_TIMEOUT, MAX_MESSAGE_BYTES, Refusal, Reply, Request,
+};
 use mpyc_party_hub::Limits;
 use mpyc_party_net::RequestError;
 use mpyc_party_net::client::lighthouse::{Client, Event};
@@ -173,7 +175,7 @@ async fn a_call_that_nobody_answers_ends() {
     let (hub, begun) = (network.hub.to_string(), Instant::now());
     let outcome = call(&hub, &alice, tag(), &name("bob")).await;
     assert_eq!(refusal(outcome), Some(Refusal::Unanswered));
-    assert!((PATIENCE..PATIENCE + Duration::from_secs(2)).contains(&begun.elapsed()));
+    assert!((JOIN_TIMEOUT..JOIN_TIMEOUT + Duration::from_secs(2)).contains(&begun.elapsed()));
     let (_, late) = bob.called().await;
     assert_eq!(refusal(join(&hub, &bob.identity, late).await), Some(Refusal::NoSuchCall));
 }
@@ -186,7 +188,7 @@ async fn who_hangs_up_does_not_wait_any_longer() {
     let request = Request::Call { tag: tag(), party: name("bob") };
     for impatient in [true, false] {
         let mut secure = network.connect(&alice, Protocol::Relay).await.unwrap();
-        frame::write(&mut secure.stream, &request, LONGEST).await.unwrap();
+        frame::write(&mut secure.stream, &request, MAX_MESSAGE_BYTES).await.unwrap();
         let (_, id) = bob.called().await;
         if impatient {
             // Bytes before the reply keep to no protocol.
@@ -281,12 +283,14 @@ async fn a_pair_ends_with_a_certificate() {
 async fn anything_but_a_request_ends_the_pipe() {
     let network = TestNetwork::open().await;
     let alice = network.party("alice").await;
-    let long = (u32::try_from(LONGEST).unwrap() + 1).to_be_bytes();
+    let long = (u32::try_from(MAX_MESSAGE_BYTES).unwrap() + 1).to_be_bytes();
     for bytes in [&long[..], &[0, 0, 0, 0], &[0, 0, 0, 1, 9], &[0, 0, 0, 2, 1, 0]] {
         let mut secure = network.connect(&alice, Protocol::Relay).await.unwrap();
         secure.stream.write_all(bytes).await.unwrap();
         secure.stream.flush().await.unwrap();
-        let answer = timeout(TEST_TIMEOUT, frame::read::<Reply>(&mut secure.stream, LONGEST)).await;
+        let answer =
+            timeout(TEST_TIMEOUT, frame::read::<Reply>(&mut secure.stream, MAX_MESSAGE_BYTES))
+                .await;
         assert!(!matches!(answer.unwrap(), Ok(Some(_))), "{bytes:?}");
     }
 }

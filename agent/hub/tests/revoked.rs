@@ -4,7 +4,7 @@
 mod fixture;
 
 use fixture::{TEST_TIMEOUT, TestNetwork, name, presence, start, start_udp, tag, until};
-use mpyc_party_core::lighthouse::{Answer, LONGEST, Reason, Request};
+use mpyc_party_core::lighthouse::{Answer, MAX_MESSAGE_BYTES, Reason, Request};
 use mpyc_party_net::RequestError;
 use mpyc_party_net::client::lighthouse::Event;
 use mpyc_party_net::client::relay::{call, join};
@@ -15,7 +15,10 @@ use tokio::time::timeout;
 const ROSTER: [&str; 3] = ["alice", "bob", "carol"];
 
 async fn hear(secure: &mut Secure) -> Option<Answer> {
-    timeout(TEST_TIMEOUT, frame::read(&mut secure.stream, LONGEST)).await.unwrap().unwrap()
+    timeout(TEST_TIMEOUT, frame::read(&mut secure.stream, MAX_MESSAGE_BYTES))
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -32,7 +35,7 @@ async fn they_are_told_to_go_and_others_stay() {
     assert_eq!(hear(&mut at_alice).await, None);
     let mut again = network.connect_to_lighthouse(&alice).await.unwrap();
     assert_eq!(hear(&mut again).await, Some(Answer::Goodbye(Reason::NotMember)));
-    frame::write(&mut at_bob.stream, &Request::Ping, LONGEST).await.unwrap();
+    frame::write(&mut at_bob.stream, &Request::Ping, MAX_MESSAGE_BYTES).await.unwrap();
     assert_eq!(hear(&mut at_bob).await, Some(Answer::Pong));
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::addr::Address;
-use mpyc_party_core::expose::{Answer, Ask, LONGEST, Refusal};
+use mpyc_party_core::expose::{Answer, Ask, MAX_MESSAGE_BYTES, Refusal};
 use mpyc_party_core::path::{Kind, Target};
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_transport::frame::FrameError;
@@ -209,7 +209,7 @@ impl Reached {
     /// Asks the other party to dial, too; false where that cannot be said.
     async fn meet(&mut self, own: Vec<Address>) -> bool {
         let meet = Ask::Meet(own);
-        let said = frame::write(&mut self.secure.stream, &meet, LONGEST);
+        let said = frame::write(&mut self.secure.stream, &meet, MAX_MESSAGE_BYTES);
         matches!(timeout(RETRY_PAUSE, said).await, Ok(Ok(())))
     }
 
@@ -220,8 +220,8 @@ impl Reached {
     pub async fn ask(mut self, port: u16) -> Result<Secure, ConnectError> {
         let stream = &mut self.secure.stream;
         let work = async {
-            frame::write(stream, &Ask::Port(port), LONGEST).await?;
-            frame::read::<Answer>(stream, LONGEST).await
+            frame::write(stream, &Ask::Port(port), MAX_MESSAGE_BYTES).await?;
+            frame::read::<Answer>(stream, MAX_MESSAGE_BYTES).await
         };
         match timeout(ANSWER_TIMEOUT, work).await.map_err(|_| ConnectError::Silent)?? {
             Some(Answer::Connected) => Ok(self.secure),

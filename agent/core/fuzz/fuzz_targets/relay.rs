@@ -9,10 +9,10 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use mpyc_party_core::relay::{CallId, Exchange, Limits, Reply, Request};
+use mpyc_party_core::relay::{CallId, Calls, Limits, Reply, Request};
 
 fuzz_target!(|data: &[u8]| {
-    let mut exchange = Exchange::new(Limits { pipes: 6, per_party: 3 });
+    let mut exchange = Calls::new(Limits { pipes: 6, per_party: 3 });
     let mut pipes = Vec::new();
     let mut now = Duration::ZERO;
     let mut rest = data;

@@ -10,8 +10,8 @@ fn name(text: &str) -> PartyName {
 
 const NOW: Duration = Duration::ZERO;
 
-fn exchange() -> Exchange {
-    Exchange::new(Limits { pipes: 6, per_party: 3 })
+fn exchange() -> Calls {
+    Calls::new(Limits { pipes: 6, per_party: 3 })
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_call_ends_with_its_time_or_its_caller() {
     let [alice, bob] = ["alice", "bob"].map(|party| exchange.enter(name(party)).unwrap());
     let (first, second) = (CallId([1; 16]), CallId([2; 16]));
     exchange.call(alice, name("bob"), first, NOW).unwrap();
-    assert_eq!(exchange.join(bob, first, PATIENCE), Err(Refusal::NoSuchCall));
+    assert_eq!(exchange.join(bob, first, JOIN_TIMEOUT), Err(Refusal::NoSuchCall));
     exchange.leave(alice);
     let alice = exchange.enter(name("alice")).unwrap();
     exchange.call(alice, name("bob"), second, NOW).unwrap();
@@ -94,7 +94,7 @@ proptest! {
                     let (caller, called, at) = made[&call];
                     let waiting = pipes.iter().any(|(pipe, _)| *pipe == caller);
                     let fresh = !pairs.contains_key(&pipe) && !made.values().any(|m| m.0 == pipe);
-                    let due = called == party && waiting && now < at + PATIENCE && fresh;
+                    let due = called == party && waiting && now < at + JOIN_TIMEOUT && fresh;
                     let joined = exchange.join(pipe, call, now);
                     prop_assert_eq!(joined, if due { Ok(caller) } else { Err(Refusal::NoSuchCall) });
                     if due {
@@ -135,7 +135,7 @@ proptest! {
         rounds in 1usize..400,
     ) {
         let names: Vec<_> = (0..pairs.len()).map(|party| name(&format!("p{party}"))).collect();
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for (party, (count, bytes)) in pairs.iter().enumerate() {
             (0..*count).for_each(|_| turns.ask(&names[party], party, *bytes));
         }
@@ -155,7 +155,7 @@ proptest! {
 #[test]
 fn one_that_asks_rarely_waits_for_one_piece_only() {
     let (busy, quiet) = (name("busy"), name("quiet"));
-    let mut turns = Turns::default();
+    let mut turns = FairQueue::default();
     for _ in 0..200 {
         turns.ask(&busy, "busy", 65_536);
     }
@@ -169,7 +169,7 @@ fn one_that_asks_rarely_waits_for_one_piece_only() {
 #[test]
 fn nobody_saves_up_for_later() {
     let (steady, late) = (name("steady"), name("late"));
-    let mut turns = Turns::default();
+    let mut turns = FairQueue::default();
     turns.ask(&steady, "steady", 100);
     for _ in 0..50 {
         turns.ask(&steady, "steady", 100);
@@ -183,7 +183,7 @@ fn nobody_saves_up_for_later() {
 
 #[test]
 fn who_gives_up_does_not_wait_and_nothing_is_kept_for_long() {
-    let mut turns = Turns::default();
+    let mut turns = FairQueue::default();
     turns.ask(&name("alice"), 1, 10);
     turns.ask(&name("alice"), 2, 10);
     turns.ask(&name("bob"), 3, 10);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::lighthouse::{Answer, LONGEST, Member, Over, Reason, Request};
+use mpyc_party_core::lighthouse::{Answer, MAX_MESSAGE_BYTES, Member, Over, Reason, Request};
 use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::rate_limit::MessageRateLimit;
 use mpyc_party_transport::{Secure, frame, now, quic};
@@ -90,7 +90,9 @@ impl Registration<'_> {
     ) -> ConnectionEnd {
         let mut rate = MessageRateLimit::default();
         loop {
-            match timeout(IDLE_TIMEOUT, frame::read::<Request>(&mut reader, LONGEST)).await {
+            match timeout(IDLE_TIMEOUT, frame::read::<Request>(&mut reader, MAX_MESSAGE_BYTES))
+                .await
+            {
                 Ok(Ok(Some(request))) => {
                     self.hear(request, quic.map(quic::Connection::address));
                 }
@@ -108,7 +110,7 @@ async fn write(
     mut writer: impl AsyncWrite + Unpin,
 ) -> ConnectionEnd {
     while let Some(answer) = answers.recv().await {
-        match timeout(IDLE_TIMEOUT, frame::write(&mut writer, &answer, LONGEST)).await {
+        match timeout(IDLE_TIMEOUT, frame::write(&mut writer, &answer, MAX_MESSAGE_BYTES)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.into(),
             Err(_) => return ConnectionEnd::NotReading,
@@ -123,7 +125,7 @@ async fn turn_away(
     writer: &mut (impl AsyncWrite + Unpin),
 ) {
     let goodbye = Answer::Goodbye(reason);
-    let written = timeout(LINGER_TIMEOUT, frame::write(writer, &goodbye, LONGEST)).await;
+    let written = timeout(LINGER_TIMEOUT, frame::write(writer, &goodbye, MAX_MESSAGE_BYTES)).await;
     if matches!(written, Ok(Ok(()))) {
         lingering_close(reader, writer).await;
     }
@@ -172,7 +174,7 @@ mod tests {
         let speak = async {
             for _ in 0..5 {
                 sleep(KEEPALIVE).await;
-                frame::write(&mut far, &Request::Ping, LONGEST).await.unwrap();
+                frame::write(&mut far, &Request::Ping, MAX_MESSAGE_BYTES).await.unwrap();
             }
             std::future::pending::<()>().await;
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use mpyc_party_core::addr::Address;
-use mpyc_party_core::lighthouse::{Answer, Instance, LONGEST, Request};
+use mpyc_party_core::lighthouse::{Answer, Instance, MAX_MESSAGE_BYTES, Request};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Secure, SecureStream, frame, quic};
@@ -66,7 +66,7 @@ impl Client {
     }
 
     async fn say(&self, request: &Request) -> Result<()> {
-        Ok(frame::write(&mut *self.writer.lock().await, request, LONGEST).await?)
+        Ok(frame::write(&mut *self.writer.lock().await, request, MAX_MESSAGE_BYTES).await?)
     }
 
     /// Says that this party is reached at `at` now.
@@ -103,7 +103,7 @@ async fn listen(
     waiting: Waiting,
 ) {
     let mut greeted = Some(greeted);
-    while let Ok(Some(answer)) = frame::read::<Answer>(&mut reader, LONGEST).await {
+    while let Ok(Some(answer)) = frame::read::<Answer>(&mut reader, MAX_MESSAGE_BYTES).await {
         let greeting = match answer {
             Answer::Pong => Ok(()),
             Answer::Goodbye(reason) => Err(reason.to_string()),
@@ -131,7 +131,7 @@ async fn keep_alive(writer: Arc<Mutex<WriteHalf<SecureStream>>>) {
     loop {
         ticks.tick().await;
         let mut writer = writer.lock().await;
-        if frame::write(&mut *writer, &Request::Ping, LONGEST).await.is_err() {
+        if frame::write(&mut *writer, &Request::Ping, MAX_MESSAGE_BYTES).await.is_err() {
             return;
         }
     }

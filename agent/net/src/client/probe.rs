@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::claims::Claims;
-use mpyc_party_core::lighthouse::{Answer, LONGEST, Reason};
+use mpyc_party_core::lighthouse::{Answer, MAX_MESSAGE_BYTES, Reason};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::now;
 use mpyc_party_transport::{Expect, HANDSHAKE_TIMEOUT, Identity, Protocol, Secure, frame, quic};
@@ -96,7 +96,7 @@ async fn over(
 
 /// Hears how the hub sees this party, which it says first of all.
 async fn welcomed(mut secure: Secure, begun: Instant) -> Result<Found, Miss> {
-    let answer = frame::read::<Answer>(&mut secure.stream, LONGEST);
+    let answer = frame::read::<Answer>(&mut secure.stream, MAX_MESSAGE_BYTES);
     let answer =
         timeout(HANDSHAKE_TIMEOUT, answer).await.map_err(|_| Miss::away("it says nothing"))?;
     match answer.map_err(Miss::away)? {

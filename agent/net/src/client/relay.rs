@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::relay::{CallId, LONGEST, PATIENCE, Reply, Request};
+use mpyc_party_core::relay::{CallId, JOIN_TIMEOUT, MAX_MESSAGE_BYTES, Reply, Request};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::frame::{self, FrameError};
 use mpyc_party_transport::{Identity, Protocol, RawStream};
@@ -42,10 +42,12 @@ pub async fn join(hub: &str, identity: &Identity, call: CallId) -> Result<RawStr
 async fn ask(hub: &str, identity: &Identity, request: Request) -> Result<RawStream, RequestError> {
     let mut secure = wire::open(hub, identity, Protocol::Relay).await?;
     let conversation = async {
-        frame::write(&mut secure.stream, &request, LONGEST).await?;
-        frame::read::<Reply>(&mut secure.stream, LONGEST).await?.ok_or(FrameError::Truncated)
+        frame::write(&mut secure.stream, &request, MAX_MESSAGE_BYTES).await?;
+        frame::read::<Reply>(&mut secure.stream, MAX_MESSAGE_BYTES)
+            .await?
+            .ok_or(FrameError::Truncated)
     };
-    match timeout(PATIENCE + REPLY_MARGIN, conversation).await {
+    match timeout(JOIN_TIMEOUT + REPLY_MARGIN, conversation).await {
         Ok(Ok(Reply::Connected)) => Ok(secure.into()),
         Ok(Ok(Reply::Refused(refusal))) => {
             Err(RequestError::Relay { hub: hub.to_owned(), refusal })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mpyc_party_core::addr::Vantage;
 use mpyc_party_core::claims::{Claims, ClaimsError};
-use mpyc_party_core::expose::{Answer, Ask, LONGEST, Refusal, Rule};
+use mpyc_party_core::expose::{Answer, Ask, MAX_MESSAGE_BYTES, Refusal, Rule};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::pipe::carry;
@@ -74,7 +74,8 @@ impl Exposure {
         };
         match self.open(&party, &secure.peer, port).await {
             Ok((rule, service, permit)) => {
-                let answer = frame::write(&mut secure.stream, &Answer::Connected, LONGEST);
+                let answer =
+                    frame::write(&mut secure.stream, &Answer::Connected, MAX_MESSAGE_BYTES);
                 timely(answer).await?;
                 self.connect(secure, &party, &from, (rule, service, permit)).await;
             }
@@ -82,7 +83,7 @@ impl Exposure {
                 log::warn!(MPYC_PEER = party.as_str();
                     "{party}, {from}, is not connected with port {port}: {refusal}");
                 let answer = Answer::Refused(refusal);
-                let answer = frame::write(&mut secure.stream, &answer, LONGEST);
+                let answer = frame::write(&mut secure.stream, &answer, MAX_MESSAGE_BYTES);
                 timely(answer).await?;
                 // Whoever was told has gone, or goes.
                 let _ = timeout(OPENING_TIMEOUT, secure.stream.shutdown()).await;
@@ -142,7 +143,9 @@ impl Exposure {
 }
 
 async fn next(secure: &mut Secure) -> Result<Ask, GuestError> {
-    timely(frame::read::<Ask>(&mut secure.stream, LONGEST)).await?.ok_or(GuestError::HungUp)
+    timely(frame::read::<Ask>(&mut secure.stream, MAX_MESSAGE_BYTES))
+        .await?
+        .ok_or(GuestError::HungUp)
 }
 
 /// What is said, if it is in time.

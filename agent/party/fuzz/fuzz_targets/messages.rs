@@ -41,10 +41,10 @@ fn read<T: DeserializeOwned>(bytes: &[u8], limit: usize) {
 fuzz_target!(|data: &[u8]| {
     read::<Control>(data, MAX_CONTROL_BYTES);
     read::<StreamAnswer>(data, MAX_OPENING_BYTES);
-    read::<Request>(data, lighthouse::LONGEST);
-    read::<Answer>(data, lighthouse::LONGEST);
-    read::<relay::Request>(data, relay::LONGEST);
-    read::<relay::Reply>(data, relay::LONGEST);
+    read::<Request>(data, lighthouse::MAX_MESSAGE_BYTES);
+    read::<Answer>(data, lighthouse::MAX_MESSAGE_BYTES);
+    read::<relay::Request>(data, relay::MAX_MESSAGE_BYTES);
+    read::<relay::Reply>(data, relay::MAX_MESSAGE_BYTES);
     let _ = postcard::from_bytes::<FromRunner>(data);
     let _ = postcard::from_bytes::<FromAgent>(data);
     let _ = serde_json::from_slice::<Snapshot>(data);

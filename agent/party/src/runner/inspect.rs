@@ -27,9 +27,9 @@ use mpyc_party_net::links::report::PeerReport;
 /// The socket's name in the run's directory.
 const NAME: &str = "inspect";
 /// How long either end waits for the other.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Largest snapshot in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_SNAPSHOT_BYTES: u64 = 1 << 20;
 
 /// A run as it is at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,11 +118,11 @@ async fn serve(listener: UnixListener, asked: mpsc::Sender<oneshot::Sender<Snaps
             Ok((stream, _)) => stream,
             Err(error) => {
                 log::debug!("inspect socket: {error}");
-                sleep(PATIENCE).await;
+                sleep(ANSWER_TIMEOUT).await;
                 continue;
             }
         };
-        match timeout(2 * PATIENCE, answer(stream, &asked)).await {
+        match timeout(2 * ANSWER_TIMEOUT, answer(stream, &asked)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::debug!("inspect socket: {error}"),
             Err(_) => log::debug!("inspect socket: whoever asked does not read"),
@@ -152,10 +152,10 @@ pub async fn inspect(directory: &Path) -> Option<Snapshot> {
     let conversation = async {
         let stream = UnixStream::connect(Reach::to(directory)?.path()).await?;
         let mut text = Vec::new();
-        stream.take(LARGEST).read_to_end(&mut text).await?;
+        stream.take(MAX_SNAPSHOT_BYTES).read_to_end(&mut text).await?;
         Ok::<_, io::Error>(serde_json::from_slice(&text)?)
     };
-    match timeout(2 * PATIENCE, conversation).await {
+    match timeout(2 * ANSWER_TIMEOUT, conversation).await {
         Ok(Ok(snapshot)) => Some(snapshot),
         Ok(Err(error)) => {
             log::debug!("{}: {error}", directory.join(NAME).display());

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use mpyc_party::identity::Store;
 use mpyc_party_core::addr::Address;
-use mpyc_party_core::expose::{Answer, Ask, LONGEST, Refusal};
+use mpyc_party_core::expose::{Answer, Ask, MAX_MESSAGE_BYTES, Refusal};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Network, Party};
 use mpyc_party_transport::{Expect, Protocol, Secure, connect, frame};
@@ -38,11 +38,11 @@ async fn enter(party: &Party, at: SocketAddr) -> Result<Secure> {
 }
 
 async fn say(secure: &mut Secure, ask: &Ask) -> Result<()> {
-    Ok(frame::write(&mut secure.stream, ask, LONGEST).await?)
+    Ok(frame::write(&mut secure.stream, ask, MAX_MESSAGE_BYTES).await?)
 }
 
 async fn hear(secure: &mut Secure) -> Result<Answer> {
-    frame::read(&mut secure.stream, LONGEST).await?.context("no answer")
+    frame::read(&mut secure.stream, MAX_MESSAGE_BYTES).await?.context("no answer")
 }
 
 #[tokio::test]

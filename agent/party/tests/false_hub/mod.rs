@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use mpyc_party_authority::Authority;
 use mpyc_party_core::lighthouse::{
-    Action, Answer, ConnectionId, LONGEST, Lighthouse, Limits, Over, Request,
+    Action, Answer, ConnectionId, Lighthouse, Limits, MAX_MESSAGE_BYTES, Over, Request,
 };
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{self, CallId, Refusal, Reply};
@@ -190,13 +190,14 @@ impl Shared {
         let write = async {
             while let Some(answer) = answers.recv().await {
                 for answer in (self.tongue)(&party, answer) {
-                    frame::write(&mut writer, &answer, LONGEST).await?;
+                    frame::write(&mut writer, &answer, MAX_MESSAGE_BYTES).await?;
                 }
             }
             anyhow::Ok(())
         };
         let read = async {
-            while let Some(request) = frame::read::<Request>(&mut reader, LONGEST).await? {
+            while let Some(request) = frame::read::<Request>(&mut reader, MAX_MESSAGE_BYTES).await?
+            {
                 let mut state = self.state();
                 let actions = state.lighthouse.hear(entered, request);
                 state.perform(actions);
@@ -214,7 +215,7 @@ impl Shared {
     /// The relay, with hands of its own.
     async fn relay(&self, mut secure: Secure) -> Result<()> {
         let from = secure.peer.party().cloned().context("a party")?;
-        let request = frame::read(&mut secure.stream, relay::LONGEST).await?;
+        let request = frame::read(&mut secure.stream, relay::MAX_MESSAGE_BYTES).await?;
         let (tag, to) = match request.context("a request")? {
             relay::Request::Join { call } => {
                 // A caller that has gone needs none.
@@ -226,21 +227,21 @@ impl Shared {
         };
         let impostor = self.impostor.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(impostor) = impostor {
-            frame::write(&mut secure.stream, &Reply::Connected, relay::LONGEST).await?;
+            frame::write(&mut secure.stream, &Reply::Connected, relay::MAX_MESSAGE_BYTES).await?;
             let called = self.call(&from, tag, &to).await;
             let answer = self.strangers.answer(secure, &impostor);
             let Ok(mut other) = called else { return answer.await };
-            frame::write(&mut other.stream, &Reply::Connected, relay::LONGEST).await?;
+            frame::write(&mut other.stream, &Reply::Connected, relay::MAX_MESSAGE_BYTES).await?;
             let call = self.strangers.call(*other, &impostor, tag);
             let (answered, called) = tokio::join!(answer, call);
             return answered.and(called);
         }
         let Ok(mut other) = self.call(&from, tag, &to).await else {
             let refused = Reply::Refused(Refusal::Absent);
-            return Ok(frame::write(&mut secure.stream, &refused, relay::LONGEST).await?);
+            return Ok(frame::write(&mut secure.stream, &refused, relay::MAX_MESSAGE_BYTES).await?);
         };
         for end in [&mut secure, &mut other] {
-            frame::write(&mut end.stream, &Reply::Connected, relay::LONGEST).await?;
+            frame::write(&mut end.stream, &Reply::Connected, relay::MAX_MESSAGE_BYTES).await?;
         }
         let (mut from_one, mut to_one) = split(secure.stream);
         let (mut from_other, mut to_other) = split(other.stream);
@@ -253,7 +254,7 @@ impl Shared {
         drop((from_one, to_one, from_other, to_other));
         if let Some(said) = there.take_said() {
             let mut other = self.call(&from, tag, &to).await?;
-            frame::write(&mut other.stream, &Reply::Connected, relay::LONGEST).await?;
+            frame::write(&mut other.stream, &Reply::Connected, relay::MAX_MESSAGE_BYTES).await?;
             other.stream.write_all(&said).await?;
             other.stream.flush().await?;
             let _ = timeout(crate::common::LIMIT, other.stream.read_to_end(&mut Vec::new())).await;
@@ -274,6 +275,6 @@ impl Shared {
             let answer = Answer::Call { from: from.clone(), tag, call };
             state.present.get(&callee).context("it has gone")?.send(answer)?;
         }
-        Ok(timeout(relay::PATIENCE, joined).await??)
+        Ok(timeout(relay::JOIN_TIMEOUT, joined).await??)
     }
 }

@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use mpyc_party_core::addr::{self, Vantage};
-use mpyc_party_core::lighthouse::{Answer, Instance, KEEPALIVE, LONGEST, Over, Reason, Request};
+use mpyc_party_core::lighthouse::{
+    Answer, Instance, KEEPALIVE, MAX_MESSAGE_BYTES, Over, Reason, Request,
+};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::frame::FrameError;
@@ -127,7 +129,7 @@ impl HubTask {
         let mut rate = MessageRateLimit::default();
         let mut up = false;
         loop {
-            let answer = frame::read::<Answer>(&mut reader, LONGEST).await;
+            let answer = frame::read::<Answer>(&mut reader, MAX_MESSAGE_BYTES).await;
             match answer?.ok_or(HubError::HungUp)? {
                 Answer::Welcome { observed, .. } if up => {
                     self.report(Report::Moved(observed, over)).await
@@ -228,7 +230,7 @@ impl HubTask {
 }
 
 async fn say(writer: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<(), HubError> {
-    let written = timeout(ANSWER_TIMEOUT, frame::write(writer, request, LONGEST)).await;
+    let written = timeout(ANSWER_TIMEOUT, frame::write(writer, request, MAX_MESSAGE_BYTES)).await;
     Ok(written.map_err(|_| HubError::Stuck)??)
 }
 
@@ -282,7 +284,7 @@ mod tests {
         let (task, _presence) = hub_task(reports);
         let (mut hub, party) = duplex(1 << 20);
         for answer in said {
-            frame::write(&mut hub, &answer, LONGEST).await.unwrap();
+            frame::write(&mut hub, &answer, MAX_MESSAGE_BYTES).await.unwrap();
         }
         hub.shutdown().await.unwrap();
         let pongs = watch::Sender::new(0);
@@ -370,7 +372,7 @@ mod tests {
         let serve = async {
             // It answers for a while, then is only there.
             for count in 1..=4 {
-                while frame::read::<Request>(&mut hub, LONGEST).await.unwrap()
+                while frame::read::<Request>(&mut hub, MAX_MESSAGE_BYTES).await.unwrap()
                     != Some(Request::Ping)
                 {}
                 pongs.send_replace(count);

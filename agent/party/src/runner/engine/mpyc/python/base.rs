@@ -18,7 +18,7 @@ const OLDEST: (u32, u32) = (3, 10);
 const NAMES: [&str; 6] =
     ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs on any Python 3, since its answer may be that it is too old. Inside a virtual environment
 /// it names the Python that the environment was made from.
@@ -82,7 +82,7 @@ fn candidates(search_path: &OsStr) -> impl Iterator<Item = PathBuf> {
 
 fn ask(path: &Path) -> Result<Base, Error> {
     let does_not_run = |why| Error::DoesNotRun { path: path.to_owned(), why };
-    let finished = run(bare(path).args(["-I", "-c", ASK]), PATIENCE).map_err(|error| {
+    let finished = run(bare(path).args(["-I", "-c", ASK]), ANSWER_TIMEOUT).map_err(|error| {
         Error::stopped(&error).unwrap_or_else(|| does_not_run(error.to_string()))
     })?;
     if !finished.succeeded() {

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::runner::stop;
 
 /// Most that is kept of each output, in bytes; writing more fails for the program.
-const MOST_OUTPUT: u64 = 1 << 20;
+const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 
 /// Lines of output that an error message repeats.
 const LINES_SHOWN: usize = 12;
@@ -76,7 +76,7 @@ pub(super) fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
 
 fn paper() -> io::Result<File> {
     let file = memfd_create("output", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    ftruncate(&file, MOST_OUTPUT)?;
+    ftruncate(&file, MAX_OUTPUT_BYTES)?;
     fcntl_add_seals(&file, SealFlags::GROW)?;
     Ok(file.into())
 }
@@ -136,6 +136,6 @@ mod tests {
     fn output_is_bounded() {
         let finished = shell("yes", Duration::from_secs(10));
         assert!(!finished.succeeded());
-        assert!(finished.stdout.len() as u64 <= MOST_OUTPUT);
+        assert!(finished.stdout.len() as u64 <= MAX_OUTPUT_BYTES);
     }
 }

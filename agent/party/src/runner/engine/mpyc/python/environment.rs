@@ -23,10 +23,10 @@ use super::{Environment, Error, Missing, Progress, probe};
 use crate::runner::stop;
 
 /// Making a virtual environment unpacks pip.
-const PATIENCE: Duration = Duration::from_secs(300);
+const MAKE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Longest wait for another maker; making one takes less, or fails.
-const LONGEST_WAIT: Duration = Duration::from_secs(20 * 60);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
@@ -137,8 +137,8 @@ impl Maker<'_> {
             if stop::is_asked() {
                 return Err(Error::Stopped);
             }
-            if begin.elapsed() > LONGEST_WAIT {
-                let minutes = LONGEST_WAIT.as_secs() / 60;
+            if begin.elapsed() > LOCK_TIMEOUT {
+                let minutes = LOCK_TIMEOUT.as_secs() / 60;
                 return Err(Error::Busy { place: self.place.clone(), minutes });
             }
             if !std::mem::replace(&mut told, true) {
@@ -201,7 +201,7 @@ impl Maker<'_> {
         let mut pip = site.command(&site.place.join("bin/python"))?;
         pip.args(["-I", "-m", "ensurepip", "--default-pip"]);
         for mut command in [venv, pip] {
-            let finished = run(&mut command, PATIENCE).map_err(Error::cache(site.place))?;
+            let finished = run(&mut command, MAKE_TIMEOUT).map_err(Error::cache(site.place))?;
             if finished.succeeded() {
                 continue;
             }

@@ -12,7 +12,7 @@ use super::command::{Finished, bare, run};
 pub(super) const INDISPENSABLE: &str = "mpyc";
 
 /// For slow lines and slow machines; some 20 MB are fetched.
-const PATIENCE: Duration = Duration::from_secs(600);
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What pip may know of the outside: where packages are and how to get there. The rest of its
 /// settings (a target directory, say) would install something else or somewhere else.
@@ -112,7 +112,7 @@ impl Site<'_> {
     fn pip(&self, arguments: &[&str]) -> Result<Finished, Error> {
         let mut command = self.command(&self.place.join("bin/python"))?;
         command.args(["-I", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]);
-        run(command.args(arguments), PATIENCE).map_err(Error::cache(self.place))
+        run(command.args(arguments), INSTALL_TIMEOUT).map_err(Error::cache(self.place))
     }
 
     fn failure(&self, finished: &Finished) -> Failure {

@@ -37,7 +37,7 @@ const NEVER: [&str; 14] = [
 ];
 
 /// Symbolic links followed for one path, as the kernel does it (path_resolution(7)).
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// A file or directory to be shown read-only, or a symbolic link to be made again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -160,7 +160,7 @@ fn follow(path: &Path) -> Option<(Vec<(PathBuf, PathBuf)>, PathBuf)> {
             end = next;
             continue;
         }
-        if links.len() == MOST_LINKS {
+        if links.len() == MAX_LINKS {
             return None;
         }
         let target = fs::read_link(&next).ok()?;

@@ -15,7 +15,7 @@ use super::mounts::{self, Mount};
 pub(super) const SCRIPT: &str = include_str!("probe.py");
 
 /// Importing everything takes 2 s, on a small machine and for the first time some 20.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A Python that can import MPyC, and all that others need to know of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ pub fn probe(interpreter: &Path) -> Result<Environment, Error> {
 pub(super) fn ask(interpreter: &Path) -> Result<Report, Error> {
     let does_not_run = |why| Error::DoesNotRun { path: interpreter.to_owned(), why };
     let finished =
-        run(bare(interpreter).args(["-I", "-c", SCRIPT]), PATIENCE).map_err(|error| {
+        run(bare(interpreter).args(["-I", "-c", SCRIPT]), PROBE_TIMEOUT).map_err(|error| {
             Error::stopped(&error).unwrap_or_else(|| does_not_run(error.to_string()))
         })?;
     if !finished.succeeded() {

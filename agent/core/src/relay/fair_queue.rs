@@ -14,7 +14,7 @@ const MAX_IDLE_ACCOUNTS: usize = 64;
 /// Each piece starts where the one before it of the same party ends, on a scale of bytes, and no
 /// earlier than the piece sent last; the one that starts first is next.
 #[derive(Debug)]
-pub struct Turns<T> {
+pub struct FairQueue<T> {
     /// By start and order of asking.
     waiting: BTreeMap<(u64, u64), (T, usize)>,
     /// Where the latest piece of a party ends.
@@ -24,14 +24,14 @@ pub struct Turns<T> {
     asked: u64,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         let (waiting, ends, now, asked) = Default::default();
         Self { waiting, ends, now, asked }
     }
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     /// `who` wants to send `bytes` on the account of `party`.
     pub fn ask(&mut self, party: &PartyName, who: T, bytes: usize) {
         if self.ends.len() > 2 * self.waiting.len() + MAX_IDLE_ACCOUNTS {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{CallId, Limits, PATIENCE, Refusal};
+use super::{CallId, JOIN_TIMEOUT, Limits, Refusal};
 use crate::name::PartyName;
 
 /// One party's connection to the relay; numbers are never used again.
@@ -33,7 +33,7 @@ struct Call {
 
 /// The calls and pairs of a relay. Time is given as it has passed since any fixed moment.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct Calls {
     limits: Limits,
     pipes: HashMap<PipeId, Pipe>,
     calls: HashMap<CallId, Call>,
@@ -41,7 +41,7 @@ pub struct Exchange {
     next: u64,
 }
 
-impl Exchange {
+impl Calls {
     /// An exchange without calls.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
@@ -68,7 +68,7 @@ impl Exchange {
         Ok(id)
     }
 
-    /// `pipe` calls `called`, who may join `call` until [`PATIENCE`] is over.
+    /// `pipe` calls `called`, who may join `call` until [`JOIN_TIMEOUT`] is over.
     ///
     /// # Errors
     /// When the pipe has had its request, or the id is not a fresh one.
@@ -83,7 +83,7 @@ impl Exchange {
             return Err(Refusal::NoSuchCall);
         }
         self.fresh(pipe)?.state = State::Calling(call);
-        self.calls.insert(call, Call { caller: pipe, called, until: now + PATIENCE });
+        self.calls.insert(call, Call { caller: pipe, called, until: now + JOIN_TIMEOUT });
         Ok(())
     }
 
