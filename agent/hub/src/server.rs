@@ -12,13 +12,13 @@ use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::{lighthouse, relay};
 use mpyc_party_transport::gate::{self, Gate};
+use mpyc_party_transport::task::{Connections, Supervisor};
 use mpyc_party_transport::{
     Expect, Identity, IdentityError, Incoming, PATIENCE, Protocol, Secure, TransportError, now,
     quic,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::beacon::{Beacon, Visitor};
@@ -231,27 +231,33 @@ impl Hub {
 }
 
 /// Serves a hub on `listener` and `endpoint`, which should have the same port, until `shutdown`
-/// completes; then every connection ends.
+/// completes; then every connection ends. Its long-lived tasks are the `supervisor`'s.
 ///
 /// # Errors
-/// When the identity is not a hub's, or the authority beside cannot make one.
+/// When the identity is not a hub's, the authority beside cannot make one, or one of the supervisor's
+/// tasks has failed.
 pub async fn serve(
     listener: TcpListener,
     endpoint: quic::Endpoint,
     config: HubConfig,
     limits: Limits,
+    mut supervisor: Supervisor,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let hub = Arc::new(Hub::new(config, limits)?);
     let endpoint = endpoint.with_room(UNDECIDED);
     let gate = Gate::new(UNDECIDED);
-    // Dropping the set ends its tasks.
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::new("a connection to this hub");
     let relay = hub.relay.clone();
-    connections.spawn(async move { relay.drive(limits.relay_rate).await });
-    let looking = Arc::clone(&hub);
-    connections.spawn(async move {
-        tokio::join!(looking.strain.look(), looking.standing.look());
+    supervisor.spawn("relay scheduler", |mut heartbeat| async move {
+        heartbeat.during(relay.drive(limits.relay_rate)).await;
+    });
+    let (load, revoked) = (Arc::clone(&hub), Arc::clone(&hub));
+    supervisor.spawn("load monitor", |mut heartbeat| async move {
+        heartbeat.during(load.strain.look()).await;
+    });
+    supervisor.spawn("revocation watcher", |mut heartbeat| async move {
+        heartbeat.during(revoked.standing.look()).await;
     });
     let (mut for_tcp, mut for_quic) = (hub.strain.door(), hub.strain.door());
     let mut next_tcp = async || {
@@ -274,7 +280,8 @@ pub async fn serve(
                 let hub = Arc::clone(&hub);
                 connections.spawn(async move { hub.serve_quic(incoming).await });
             }
-            Some(_) = connections.join_next() => {}
+            () = connections.next_ended() => {}
+            failure = supervisor.failure() => return Err(io::Error::other(failure)),
         }
     }
     endpoint.close("the hub stops");

@@ -32,7 +32,6 @@ pub mod peers;
 pub mod ping;
 pub mod probe;
 pub mod stack;
-pub mod task;
 
 pub use client::RequestError;
 pub use stack::Stack;

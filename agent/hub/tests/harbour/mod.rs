@@ -19,6 +19,7 @@ use mpyc_party_net::client::enrolment;
 use mpyc_party_net::client::lighthouse::{Client, Event, Presence};
 use mpyc_party_net::stack::OwnAddresses;
 use mpyc_party_transport::quic::Endpoint;
+use mpyc_party_transport::task::Supervisor;
 use mpyc_party_transport::{
     Expect, Identity, Protocol, Secure, TransportError, connect, generate_key, now,
 };
@@ -89,7 +90,16 @@ impl Harbour {
         let udp = SocketAddr::new(hub.ip(), endpoint.port());
         let config = HubConfig::WithAuthority(Arc::clone(&authority), 1);
         let task = tokio::spawn(async move {
-            serve(listener, endpoint, config, limits, std::future::pending()).await.unwrap();
+            serve(
+                listener,
+                endpoint,
+                config,
+                limits,
+                Supervisor::default(),
+                std::future::pending(),
+            )
+            .await
+            .unwrap();
         });
         Self { authority, hub, udp, task, _dir: dir }
     }
@@ -168,7 +178,9 @@ impl Second {
         let config = HubConfig::Alone(self.identity.clone());
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            serve(listener, endpoint, config, Limits::default(), stopped).await.unwrap();
+            serve(listener, endpoint, config, Limits::default(), Supervisor::default(), stopped)
+                .await
+                .unwrap();
         });
         self.running = Some((stop, task));
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use mpyc_party_core::token::Token;
 use zeroize::Zeroizing;
 
+use super::disk::blocking;
 use super::userdata;
 use crate::config::Agent;
 use crate::config::files::{self, FileError, at};
@@ -72,7 +73,10 @@ pub(super) async fn find(
 ) -> Option<Found> {
     for source in sources {
         let text = match source {
-            Source::File(path) | Source::Credential(path) => read(path),
+            Source::File(path) | Source::Credential(path) => {
+                let path = path.clone();
+                blocking(move || read(&path)).await
+            }
             Source::UserData(address) => userdata::get(address).await.map(Some),
         };
         match text {
