@@ -135,6 +135,7 @@ in
           Restart = "always";
           RestartSec = "3s";
           RestartPreventExitStatus = 2;
+          WatchdogSec = "30s";
         }
         // lib.optionalAttrs (port < 1024) {
           AmbientCapabilities = "CAP_NET_BIND_SERVICE";

@@ -11,7 +11,7 @@ use mpyc_party_transport::{Enrolment, now};
 
 use crate::reply::{read_request, write_reply};
 use crate::signing::{IssueError, Requester, SigningQueue};
-use crate::supervision::blocking;
+use mpyc_party_transport::task::blocking;
 
 /// A newcomer whose token is good.
 pub(crate) struct Newcomer {

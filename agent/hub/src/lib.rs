@@ -13,7 +13,7 @@
 //! authority's signer. Whoever is revoked goes (`membership.rs`).
 //!
 //! Each connection has one task; if it panics, that connection ends and nothing else. The services
-//! behind them end the hub with an error when they fail (`supervision.rs`).
+//! behind them are supervised: the hub ends with an error when one fails.
 
 #![forbid(unsafe_code)]
 
@@ -30,7 +30,6 @@ mod renew;
 mod reply;
 mod server;
 mod signing;
-mod supervision;
 
-pub use error::{HubError, Service};
+pub use error::HubError;
 pub use server::{HubConfig, Limits, serve};

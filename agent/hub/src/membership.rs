@@ -10,7 +10,7 @@ use mpyc_party_core::lighthouse::Reason;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::supervision::blocking;
+use mpyc_party_transport::task::blocking;
 
 /// How often the records are asked who was revoked, as another process revokes.
 const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(2);

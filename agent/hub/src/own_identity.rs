@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::error::HubError;
-use crate::supervision::blocking;
+use mpyc_party_transport::task::blocking;
 
 /// How often it is looked whether a renewal is due: machines sleep, and clocks are set.
 const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -29,6 +29,11 @@ impl OwnIdentity {
     pub(crate) async fn new(authority: Arc<Authority>, role: Role) -> Result<Self, HubError> {
         let (current, _) = watch::channel(make(&authority, &role, now()).await?);
         Ok(Self { authority, role, current })
+    }
+
+    /// Whose it is.
+    pub(crate) fn role(&self) -> &Role {
+        &self.role
     }
 
     /// The identity as it is, and as it will be.

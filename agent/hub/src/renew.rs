@@ -15,7 +15,7 @@ use mpyc_party_transport::{Secure, now};
 
 use crate::reply;
 use crate::signing::{IssueError, Requester, SigningQueue};
-use crate::supervision::blocking;
+use mpyc_party_transport::task::blocking;
 
 /// What a member asks for, if it asks in time.
 pub(crate) async fn read_request(secure: &mut Secure) -> Option<Renewal> {

@@ -10,11 +10,12 @@ use mpyc_party_core::role::Role;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::{lighthouse, relay};
 use mpyc_party_transport::handshake_limiter::{self, HandshakeLimiter};
+use mpyc_party_transport::task::{Connections, Supervisor};
 use mpyc_party_transport::{Identity, quic};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::error::{HubError, Service};
+use crate::error::HubError;
 use crate::handshake::{AuthorityServer, Hub};
 use crate::lighthouse::LighthouseServer;
 use crate::load_shedding::LoadMonitor;
@@ -22,7 +23,6 @@ use crate::membership::Membership;
 use crate::own_identity::OwnIdentity;
 use crate::relay::RelayServer;
 use crate::signing;
-use crate::supervision::{Connections, Panics, Services};
 
 /// What a hub serves with.
 pub enum HubConfig {
@@ -51,7 +51,7 @@ const MAX_HANDSHAKES: handshake_limiter::HandshakeLimits =
     handshake_limiter::HandshakeLimits { max: 1024, max_per_address: 64 };
 
 /// Serves a hub on `listener` and `endpoint`, which should have the same port, until `shutdown`
-/// completes; then every connection ends.
+/// completes; then every connection ends. Its long-lived tasks are the `supervisor`'s.
 ///
 /// # Errors
 /// When the identity is not a hub's, or the authority beside cannot make one; and when a task ends
@@ -61,28 +61,30 @@ pub async fn serve(
     endpoint: quic::Endpoint,
     config: HubConfig,
     limits: Limits,
+    mut supervisor: Supervisor,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), HubError> {
-    let (panics, mut services) = (Panics::default(), Services::default());
-    let mut connections = Connections::new(panics.clone());
+    let mut connections = Connections::new("a connection to this hub");
     let load = Arc::new(LoadMonitor::default());
     let mut shutdown = pin!(shutdown);
     let hub = tokio::select! {
-        hub = start(config, limits, panics, &mut services) => Arc::new(hub?),
+        hub = start(config, limits, &mut supervisor) => Arc::new(hub?),
         // The signer may take its time.
         () = &mut shutdown => return Ok(()),
     };
     let monitor = Arc::clone(&load);
-    services.spawn(Service::LoadMonitor, async move { monitor.run().await });
+    supervisor.spawn("load monitor", |mut heartbeat| async move {
+        heartbeat.during(monitor.run()).await;
+    });
     let endpoint = endpoint.with_room(MAX_HANDSHAKES);
     let ended = tokio::select! {
         ended = accept(&listener, &endpoint, &hub, &load, &mut connections) => Err(ended),
-        failed = services.failed() => Err(failed),
+        failure = supervisor.failure() => Err(failure.into()),
         () = &mut shutdown => Ok(()),
     };
     endpoint.close("the hub stops");
     connections.shutdown().await;
-    drop(services);
+    drop(supervisor);
     endpoint.wait_idle().await;
     ended
 }
@@ -91,8 +93,7 @@ pub async fn serve(
 async fn start(
     config: HubConfig,
     limits: Limits,
-    panics: Panics,
-    services: &mut Services,
+    supervisor: &mut Supervisor,
 ) -> Result<Hub, HubError> {
     let (identity, authority, membership) = match config {
         HubConfig::Alone(identity) => {
@@ -105,24 +106,32 @@ async fn start(
         HubConfig::WithAuthority(authority, number) => {
             let server = OwnIdentity::new(Arc::clone(&authority), Role::Authority).await?;
             let hub = OwnIdentity::new(Arc::clone(&authority), Role::Hub(number)).await?;
-            let (signing, signer) = signing::queue(panics);
-            services.spawn(Service::Signing, signer.run());
+            let (signing, signer) = signing::queue();
+            supervisor.spawn("signing queue", |mut heartbeat| async move {
+                heartbeat.during(signer.run()).await;
+            });
             let membership = Membership::new(Arc::clone(&authority));
             let identity = hub.subscribe();
             let served = AuthorityServer { authority, identity: server.subscribe(), signing };
             for own in [server, hub] {
-                services.spawn(Service::IdentityRenewal, own.keep_fresh());
+                let task = format!("renewal of the identity of {}", own.role());
+                supervisor.spawn(task, |mut heartbeat| async move {
+                    heartbeat.during(own.keep_fresh()).await;
+                });
             }
             (identity, Some(served), membership)
         }
     };
     let watching = membership.clone();
-    services.spawn(Service::RevocationWatch, async move { watching.watch_revocations().await });
+    supervisor.spawn("revocation watcher", |mut heartbeat| async move {
+        heartbeat.during(watching.watch_revocations()).await;
+    });
     let lighthouse = LighthouseServer::new(limits.lighthouse, membership.clone());
     let relay = RelayServer::new(limits.relay, lighthouse.clone(), membership);
     let scheduler = relay.clone();
-    let schedule = async move { scheduler.schedule(limits.relay_rate).await };
-    services.spawn(Service::RelayScheduler, schedule);
+    supervisor.spawn("relay scheduler", |mut heartbeat| async move {
+        heartbeat.during(scheduler.schedule(limits.relay_rate)).await;
+    });
     let name = Tag::hub(&identity.borrow().root().fingerprint).server_name();
     Ok(Hub { name, identity, authority, lighthouse, relay })
 }
@@ -145,7 +154,7 @@ async fn accept(
         tokio::select! {
             (tcp, address) = next_tcp() => {
                 let (hub, limiter) = (Arc::clone(hub), limiter.clone());
-                connections.spawn(address, async move { hub.serve(&limiter, tcp, address).await });
+                connections.spawn(async move { hub.serve(&limiter, tcp, address).await });
             }
             incoming = endpoint.next() => {
                 let Some(incoming) = incoming else { return HubError::Endpoint };
@@ -153,10 +162,10 @@ async fn accept(
                     incoming.ignore();
                     continue;
                 }
-                let (hub, address) = (Arc::clone(hub), incoming.address());
-                connections.spawn(address, async move { hub.serve_quic(incoming).await });
+                let hub = Arc::clone(hub);
+                connections.spawn(async move { hub.serve_quic(incoming).await });
             }
-            () = connections.reap() => {}
+            () = connections.next_ended() => {}
         }
     }
 }

@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use mpyc_party_authority::AuthorityError;
 use mpyc_party_core::claims::PublicKey;
+use mpyc_party_transport::task;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-
-use crate::supervision::Panics;
 
 /// The most signatures under way at once; tokio has 512 threads for work that blocks.
 const MAX_SIGNATURES: usize = 64;
@@ -60,13 +59,12 @@ pub(crate) struct SigningQueue {
 #[derive(Debug)]
 pub(crate) struct SigningService {
     jobs: mpsc::Receiver<Job>,
-    panics: Panics,
 }
 
 /// A queue, and what has to run for it.
-pub(crate) fn queue(panics: Panics) -> (SigningQueue, SigningService) {
+pub(crate) fn queue() -> (SigningQueue, SigningService) {
     let (sender, jobs) = mpsc::channel(1);
-    (SigningQueue { jobs: sender, turns: Arc::default() }, SigningService { jobs, panics })
+    (SigningQueue { jobs: sender, turns: Arc::default() }, SigningService { jobs })
 }
 
 impl SigningQueue {
@@ -113,11 +111,7 @@ impl SigningService {
                 Some(job) = self.jobs.recv(), if running.len() < MAX_SIGNATURES => {
                     running.spawn_blocking(job);
                 }
-                Some(ended) = running.join_next() => {
-                    if let Err(error) = ended {
-                        self.panics.note("a signature", &error);
-                    }
-                }
+                Some(ended) = running.join_next() => task::ended("a signature", ended),
                 else => return,
             }
         }
@@ -130,8 +124,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_panics_costs_its_requester_alone_and_is_counted() {
-        let panics = Panics::default();
-        let (queue, service) = queue(panics.clone());
+        let before = task::panics();
+        let (queue, service) = queue();
         let bug = || -> Result<(), AuthorityError> { panic!("a bug in the signer") };
         let (one, other) = (Requester::Token([1; 16]), Requester::Member(PublicKey([2; 32])));
         let requests = async {
@@ -140,12 +134,11 @@ mod tests {
                 assert_eq!(queue.issue(requester, || Ok(7)).await.unwrap(), 7);
             }
             let counted = async {
-                while panics.count() == 0 {
+                while task::panics() == before {
                     tokio::task::yield_now().await;
                 }
             };
             timeout(SIGNING_WAIT, counted).await.unwrap();
-            assert_eq!(panics.count(), 1);
             drop(queue.turn(one).await);
             assert_eq!(queue.turns.lock().unwrap().len(), 1, "those who have gone are forgotten");
         };

@@ -18,6 +18,7 @@ use mpyc_party_net::RequestError;
 use mpyc_party_net::client::lighthouse::Event;
 use mpyc_party_net::client::{enrolment, renewal};
 use mpyc_party_transport::frame::MAX_EXTENSION_BYTES;
+use mpyc_party_transport::task::Supervisor;
 use mpyc_party_transport::{
     Expect, Identity, Protocol, TransportError, accept, connect, frame, generate_key, now,
 };
@@ -198,7 +199,8 @@ async fn a_party_is_no_hub() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let forever = std::future::pending();
     let (endpoint, config) = (udp(&listener), HubConfig::Alone(identity));
-    let outcome = serve(listener, endpoint, config, Limits::default(), forever).await;
+    let outcome =
+        serve(listener, endpoint, config, Limits::default(), Supervisor::default(), forever).await;
     assert_eq!(outcome.unwrap_err().to_string(), "a hub's identity is needed, not alice's");
 }
 

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use fixture::signer::{Barrier, is_for_a_party, open_with};
 use fixture::{TEST_TIMEOUT, TestNetwork, name, udp};
 use mpyc_party_authority::{Authority, LocalSigner, Signer, SignerError, SigningRequest};
-use mpyc_party_hub::{HubConfig, HubError, Limits, Service, serve};
+use mpyc_party_hub::{HubConfig, HubError, Limits, serve};
 use mpyc_party_net::RequestError;
 use mpyc_party_net::client::{enrolment, renewal};
 use mpyc_party_transport::quic::Endpoint;
+use mpyc_party_transport::task::{Supervisor, TaskFailure};
 use mpyc_party_transport::{Identity, generate_key, now};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -148,7 +149,8 @@ async fn a_signer_that_panics_costs_one_request() {
 async fn served(authority: Authority) -> Result<(), HubError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (endpoint, config) = (udp(&listener), HubConfig::WithAuthority(Arc::new(authority), 1));
-    let serving = serve(listener, endpoint, config, Limits::default(), std::future::pending());
+    let (supervisor, forever) = (Supervisor::default(), std::future::pending());
+    let serving = serve(listener, endpoint, config, Limits::default(), supervisor, forever);
     timeout(TEST_TIMEOUT, serving).await.unwrap()
 }
 
@@ -168,9 +170,9 @@ async fn a_service_that_panics_ends_the_hub_with_an_error() {
         key.sign(request)
     });
     let ended = served(authority).await.unwrap_err();
-    let HubError::Panicked { service, .. } = &ended else { panic!("{ended}") };
-    assert_eq!(*service, Service::IdentityRenewal);
-    assert!(ended.to_string().contains("a bug in the signer"), "{ended}");
+    let HubError::Task(TaskFailure::Panicked { task, message }) = &ended else { panic!("{ended}") };
+    assert!(task.starts_with("renewal of the identity of "), "{task}");
+    assert_eq!(message, "a bug in the signer");
 }
 
 #[tokio::test]
@@ -191,7 +193,8 @@ async fn a_hub_whose_udp_socket_is_closed_ends_with_an_error() {
     let config = HubConfig::WithAuthority(Arc::new(authority), 1);
     let closer = endpoint.clone();
     closer.close("somebody else closes it");
-    let serving = serve(listener, endpoint, config, Limits::default(), std::future::pending());
+    let (supervisor, forever) = (Supervisor::default(), std::future::pending());
+    let serving = serve(listener, endpoint, config, Limits::default(), supervisor, forever);
     let ended = timeout(TEST_TIMEOUT, serving).await.unwrap();
     assert!(matches!(ended, Err(HubError::Endpoint)), "{ended:?}");
 }

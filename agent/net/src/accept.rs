@@ -16,15 +16,14 @@ use std::time::Duration;
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::expose::Refusal;
 use mpyc_party_core::path::Kind;
+use mpyc_party_transport::task::Connections;
 use mpyc_party_transport::{
     Expect, Identity, Incoming, Protocol, RawStream, Secure, TransportError,
 };
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::client::RequestError;
 use crate::route::{BoxFuture, DialError, Route};
-use crate::task::Connections;
 use permits::{ConnectionPermits, Permit};
 
 pub use entrance::{Entrance, bind_exactly};
@@ -215,12 +214,12 @@ pub async fn attend<R: Reception>(
 ) -> Result<(), R::Error> {
     let peer = route.peer().ok_or(AcceptError::NotParty)?;
     let _permit = permit(&**reception, peer)?;
-    let mut connections: JoinSet<()> = JoinSet::new();
+    let mut connections = Connections::new("a connection on a route");
     loop {
         let idle = reception.idle_timeout().filter(|_| connections.is_empty());
         let secure = tokio::select! {
             secure = route.accept() => secure.map_err(AcceptError::Route)?,
-            Some(_) = connections.join_next() => continue,
+            () = connections.next_ended() => continue,
             () = sleep(idle.unwrap_or_default()), if idle.is_some() => return Ok(()),
         };
         if connections.len() >= MAX_CONNECTIONS {

@@ -18,6 +18,7 @@ use mpyc_party_core::expose::{Rule, Rules};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::path::Target;
 use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::task::Connections;
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, TransportError};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -29,7 +30,6 @@ use crate::dial::{BoxFuture, DialContext, DialError, LocalEnd, Route};
 use crate::discovery::publish::{Audience, Publication};
 use crate::monitor::NetworkMonitor;
 use crate::stack::Stack;
-use crate::task::Connections;
 use guest::GuestError;
 
 /// Connections that may be there at once, and of one party.

@@ -33,7 +33,6 @@ pub mod ping;
 pub mod probe;
 pub mod route;
 pub mod stack;
-pub mod task;
 
 pub use client::RequestError;
 pub use stack::Stack;

@@ -8,6 +8,7 @@ mod bus;
 mod clock;
 mod daemon;
 mod declared;
+mod disk;
 mod door;
 mod enrol;
 mod metrics;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use mpyc_party_net::Stack;
 use mpyc_party_transport::Identity;
+use mpyc_party_transport::task::{Supervisor, TaskFailure};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -67,6 +69,9 @@ pub enum AgentError {
     /// The sessions cannot be listed.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A part of the agent has failed. Whoever started it starts it anew; runs go on meanwhile.
+    #[error("the agent ends: {0}")]
+    Task(#[from] TaskFailure),
 }
 
 /// What the agent is started with.
@@ -100,8 +105,16 @@ pub enum Order {
 /// Works until it is told to stop.
 ///
 /// # Errors
-/// Where it cannot do its work at all. What may come right is waited for.
-pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
+/// Where it cannot do its work at all, or a part of it has failed. What may come right is waited for.
+pub async fn run(setup: Setup, orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
+    let worked = work(setup, orders).await;
+    if let Err(error @ AgentError::Task(_)) = &worked {
+        notify::status(&error.to_string());
+    }
+    worked
+}
+
+async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
     let Setup { place, config, token_file, listener, desk, party, stack } = setup;
     notify::status("starting");
     let listener = listen(listener, config.listen.port).await?;
@@ -115,8 +128,9 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
         counts,
         stack: Arc::clone(&stack),
     };
+    let mut supervisor = Supervisor::new(notify::watchdog());
     let mut metrics = metrics::Metrics::new(config.agent.metrics.clone(), page);
-    let lacking = metrics.serve();
+    let lacking = metrics.serve(&mut supervisor);
     status.send_modify(|status| status.metrics = lacking);
     let (sender, mut wishes) = mpsc::channel(16);
     let (news, told) = mpsc::channel(64);
@@ -131,12 +145,14 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
         let (bus, tried) = (config.agent.bus, Some(tried));
         let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
         let place = place.clone();
-        tokio::spawn(bus::Presence { bus, place, status, wishes, news, connection, tried }.keep());
+        let presence = bus::Presence { bus, place, status, wishes, news, connection, tried };
+        supervisor.spawn("D-Bus", |heartbeat| presence.keep(heartbeat));
     }
     let store = Store::new(&place.state);
     let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
     let enrolling = enrol::identity(&store, &sources);
-    let Some(identity) = until_enrolled(enrolling, &mut orders, &mut wishes).await? else {
+    let others = (&mut orders, &mut wishes, &mut supervisor);
+    let Some(identity) = until_enrolled(enrolling, others).await? else {
         notify::stopping();
         return Ok(());
     };
@@ -146,7 +162,8 @@ pub async fn run(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), 
     }
     let inputs = daemon::Inputs { orders, wishes, listener, desk };
     let outputs = daemon::Outputs { status, metrics, news, stack };
-    daemon::Daemon::begin(place, config, identity, starter, outputs)?.work(inputs).await
+    let (files, starts) = ((place, config, identity), (starter, supervisor));
+    daemon::Daemon::begin(files, starts, outputs).await?.work(inputs).await
 }
 
 /// The socket that the service manager holds, else one of one's own on `port`.
@@ -164,8 +181,11 @@ async fn listen(
 /// Waits for the identity; none where the agent is told to stop before.
 async fn until_enrolled(
     enrolling: impl Future<Output = Result<Identity, IdentityError>>,
-    orders: &mut mpsc::Receiver<Order>,
-    wishes: &mut mpsc::Receiver<bus::Wish>,
+    (orders, wishes, supervisor): (
+        &mut mpsc::Receiver<Order>,
+        &mut mpsc::Receiver<bus::Wish>,
+        &mut Supervisor,
+    ),
 ) -> Result<Option<Identity>, AgentError> {
     tokio::pin!(enrolling);
     loop {
@@ -176,6 +196,7 @@ async fn until_enrolled(
                 // Who does not wait for the answer misses nothing.
                 let _ = wish.answer.send(Err("this party is not enrolled yet".to_owned()));
             }
+            failure = supervisor.failure() => return Err(failure.into()),
         }
     }
 }

@@ -12,6 +12,7 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_core::token::{Token, TokenError};
 use mpyc_party_net::RequestError;
 use mpyc_party_net::client::{enrolment, renewal};
+use mpyc_party_transport::task::Heartbeat;
 use mpyc_party_transport::{Identity, KeyError, generate_key, now};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -283,32 +284,49 @@ fn next_look(in_time: Duration) -> Duration {
     in_time.clamp(RENEWAL_PAUSE, LOOK_EVERY)
 }
 
-/// Renews the certificate whenever it is due, for as long as somebody listens; inside a tokio
-/// runtime.
+/// The `identity` as it is renewed, and what renews it: nothing is, unless that is run.
 #[must_use]
 pub fn keep_fresh(
     store: Store,
     hubs: Vec<String>,
     identity: Identity,
-) -> watch::Receiver<Identity> {
-    let (sender, receiver) = watch::channel(identity);
-    tokio::spawn(async move {
+) -> (watch::Receiver<Identity>, Renewal) {
+    let (identity, receiver) = watch::channel(identity);
+    (receiver, Renewal { store, hubs, identity })
+}
+
+/// Renews a certificate whenever that is due.
+#[derive(Debug)]
+pub struct Renewal {
+    store: Store,
+    hubs: Vec<String>,
+    identity: watch::Sender<Identity>,
+}
+
+impl Renewal {
+    /// The name of the task that [runs](Self::run) it.
+    pub const TASK: &str = "certificate renewal";
+
+    /// Renews for as long as somebody listens.
+    pub async fn run(self, mut heartbeat: Heartbeat) {
         loop {
-            let current = sender.borrow().clone();
+            let current = self.identity.borrow().clone();
+            let pause = tokio::time::sleep(next_look(due_in(&current)));
             tokio::select! {
-                () = tokio::time::sleep(next_look(due_in(&current))) => {}
-                () = sender.closed() => return,
+                () = heartbeat.during(pause) => {}
+                () = self.identity.closed() => return,
             }
-            match store.renew_if_due(&hubs, &current).await {
+            // Hubs are asked one after the other, and each may take its time.
+            let renewed = self.store.renew_if_due(&self.hubs, &current);
+            match heartbeat.during(renewed).await {
                 Ok(Some(renewed)) => {
-                    sender.send_replace(renewed);
+                    self.identity.send_replace(renewed);
                 }
                 Ok(None) => {}
                 Err(error) => log::warn!("the certificate could not be renewed: {error}"),
             }
         }
-    });
-    receiver
+    }
 }
 
 #[cfg(test)]

@@ -19,3 +19,5 @@ mod proposals;
 mod service;
 #[path = "agent/stops.rs"]
 mod stops;
+#[path = "agent/supervision.rs"]
+mod supervision;

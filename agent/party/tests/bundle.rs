@@ -323,6 +323,31 @@ fn what_is_shown_commands_no_terminal_and_hides_nothing() {
 }
 
 #[test]
+fn a_script_is_shown_what_it_would_agree_to_and_asked_nothing() {
+    let world = World::new();
+    let (alice, bob) = (&world.alice, &world.bob);
+    bob.write("demo.bundle", world.good.as_bytes());
+    let import = ["session", "import", "demo.bundle", "--json"];
+    let answer = |arguments: &[&str], status| {
+        let output = bob.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(status));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let shown = answer(&import, 1);
+    assert_eq!((&shown["state"], &shown["from"]), (&"proposed".into(), &"alice".into()));
+    let consent = &shown["consent"];
+    assert_eq!(consent["files"][0]["text"]["lines"][0], "print(1)");
+    assert_eq!(consent["key"], alice.identity().claims().key.to_string());
+    assert_eq!(consent["privacy"]["others"], serde_json::json!(["alice", "carol"]));
+    assert!(!bob.path("sessions/demo").exists(), "it is added without a yes");
+    let yes = [&import[..], &["--yes"]].concat();
+    let added = answer(&yes, 0);
+    assert_eq!((&added["state"], &added["consent"]), (&"added".into(), consent));
+    assert!(bob.path("sessions/demo").exists());
+    assert_eq!(answer(&yes, 0)["state"], "unchanged");
+}
+
+#[test]
 fn a_file_called_like_the_definition_does_not_replace_it() {
     let world = World::new();
     let eve = &world.eve;

@@ -112,7 +112,7 @@ fn a_party_that_is_there_and_cannot_be_reached_is_told_from_one_that_is_not() ->
     let known = format!("{python}[peers.carol]\naddress = \"{nobody}\"\n");
     network.party("alice").configure(&format!("network.local-discovery = false\n{known}"))?;
     let findings = finds(network.party("alice"))?;
-    let there = format!("party: doubtful: carol (demo): it should be at {nobody}, but: ");
+    let there = format!("party: doubtful: carol (demo): it should be at tcp {nobody}, but: ");
     says(&findings, &[&there, "look at the firewall on its side"])?;
     drop(bob);
     Ok(network.end()?)

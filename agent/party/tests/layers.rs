@@ -172,6 +172,18 @@ fn one_place_writes_to_the_outputs() {
 }
 
 #[test]
+fn every_task_is_somebodys() {
+    // One that nobody has dies unseen: see transport/src/task.rs.
+    let of_tests = |path: &Path| path.components().any(|part| part.as_os_str() == "tests");
+    let own = |(path, _): &(PathBuf, String)| !of_tests(path) && !path.ends_with("resume/tests.rs");
+    for dir in ["src", "../core/src", "../transport/src", "../net/src", "../hub/src"] {
+        for (path, code) in rust_files(dir).into_iter().filter(own) {
+            assert!(!code.contains("tokio::spawn"), "{} spawns a task of its own", path.display());
+        }
+    }
+}
+
+#[test]
 fn files_read_in_one_sitting() {
     let crates = CRATES.map(|(folder, _)| format!("../{folder}/src"));
     for dir in crates.iter().map(String::as_str).chain(["../lab/src", "tests"]) {

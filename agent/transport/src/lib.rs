@@ -26,6 +26,7 @@ pub mod rate_limit;
 mod raw;
 pub mod resume;
 mod secure;
+pub mod task;
 mod traffic;
 mod verify;
 

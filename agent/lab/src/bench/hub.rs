@@ -9,6 +9,7 @@ use clap::Args;
 use mpyc_party_authority::Authority;
 use mpyc_party_hub::{HubConfig, Limits, serve};
 use mpyc_party_transport::quic::Endpoint;
+use mpyc_party_transport::task::Supervisor;
 use tokio::net::TcpListener;
 
 use super::traffic::say;
@@ -29,6 +30,14 @@ pub(crate) fn run(wanted: &Hub) -> Result<()> {
         let listener = TcpListener::bind(wanted.at).await?;
         let endpoint = Endpoint::bind(wanted.at.port())?;
         say(&"listening")?;
-        Ok(serve(listener, endpoint, config, Limits::default(), std::future::pending()).await?)
+        Ok(serve(
+            listener,
+            endpoint,
+            config,
+            Limits::default(),
+            Supervisor::default(),
+            std::future::pending(),
+        )
+        .await?)
     })
 }

@@ -16,6 +16,7 @@ use mpyc_party_core::lighthouse::Over;
 use mpyc_party_core::name::{GroupName, PartyName};
 use mpyc_party_core::relay::CallId;
 use mpyc_party_core::sni::Tag;
+use mpyc_party_transport::task::Supervisor;
 use mpyc_party_transport::{Identity, quic};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -91,8 +92,9 @@ pub enum Event {
 /// A party's presence at its hubs; dropping it ends the presence.
 #[derive(Debug)]
 pub struct Client {
+    /// Goes first: no task is to see that nobody wants the presence any more.
+    _task: JoinSet<()>,
     presence: watch::Sender<Presence>,
-    _tasks: JoinSet<()>,
 }
 
 impl Client {
@@ -109,9 +111,9 @@ impl Client {
         let (presence, desired) = watch::channel(presence);
         let (reports, inbox) = mpsc::channel(64);
         let (events, outbox) = mpsc::channel(64);
-        let (mut tasks, instance) = (JoinSet::new(), Arc::default());
+        let (mut at_hubs, instance) = (Supervisor::default(), Arc::default());
         for hub in hubs {
-            let visit = HubTask {
+            let task = HubTask {
                 hub: hub.clone(),
                 instance: Arc::clone(&instance),
                 identity: identity.clone(),
@@ -119,11 +121,17 @@ impl Client {
                 quic: quic.clone(),
                 reports: reports.clone(),
             };
-            tasks.spawn(visit.run());
+            at_hubs.spawn(format!("presence at hub {hub}"), |_| task.run());
         }
-        // The merger keeps a sender as well, so that it goes on without any hub.
-        tasks.spawn(merge::merge(inbox, reports, events));
-        (Self { presence, _tasks: tasks }, outbox)
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            tokio::select! {
+                // The merger keeps a sender as well, so that it goes on without any hub.
+                () = merge::merge(inbox, reports, events) => {}
+                failure = at_hubs.failure() => log::error!("{failure}"),
+            }
+        });
+        (Self { _task: task, presence }, outbox)
     }
 
     /// Replaces what is made known; the tag stays, another session is another client. Does what

@@ -9,6 +9,7 @@ use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES};
 use mpyc_party_core::path::{ConnectionId, Kind, Target};
 use mpyc_party_core::verdict::Remark;
 use mpyc_party_transport::frame::FrameError;
+use mpyc_party_transport::task::{AbortOnDrop, Connections};
 use mpyc_party_transport::{Secure, Traffic, frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -18,7 +19,6 @@ use super::GOODBYE_TIMEOUT;
 use super::peer_task::PeerEvent;
 use crate::accept::{Origin, shown};
 use crate::dial::Route;
-use crate::task::{AbortOnDrop, Connections};
 
 /// How long a message may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);

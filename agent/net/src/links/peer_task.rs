@@ -9,6 +9,7 @@ use mpyc_party_core::control::{Control, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::path::{Action, ConnectionId, Event, Paths, Target};
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::verdict::Remark;
+use mpyc_party_transport::task::Connections;
 use mpyc_party_transport::{Protocol, Secure, frame};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -17,7 +18,6 @@ use super::connection::{Connection, Way};
 use super::report::{Attempt, PathReport};
 use super::{GOODBYE_TIMEOUT, Link, LinkEvent, Linked, Shared};
 use crate::dial::DialError;
-use crate::task::Connections;
 
 /// Connections that may be up at once beside the link.
 const MAX_CONNECTIONS: usize = 32;

@@ -3,10 +3,14 @@
 mod client;
 mod interface;
 
+use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_transport::task::Heartbeat;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use zbus::Connection;
 use zbus::object_server::InterfaceRef;
 
@@ -20,6 +24,10 @@ pub use client::{PartyProxy, connect};
 const PATH: &str = "/org/mpyc/Party1";
 /// The agent's name on the bus.
 const NAME: &str = "org.mpyc.Party1";
+/// How long a bus may take to let the agent in.
+const ENTER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to be told something.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before a bus that is not there, or not any more, is tried again.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -72,10 +80,13 @@ pub(super) struct Presence {
 
 impl Presence {
     /// Is on the bus for ever; comes back to one that comes back.
-    pub(super) async fn keep(mut self) {
+    pub(super) async fn keep(mut self, mut heartbeat: Heartbeat) {
         let mut last = String::new();
         loop {
-            let entered = self.enter().await;
+            let entered = match timeout(ENTER_TIMEOUT, self.enter()).await {
+                Ok(entered) => entered,
+                Err(_) => Err(zbus::Error::InputOutput(Arc::new(ErrorKind::TimedOut.into()))),
+            };
             if let Ok((connection, _)) = &entered {
                 log::info!("answering on D-Bus as {NAME}");
                 self.connection.send_replace(Some(connection.clone()));
@@ -86,7 +97,7 @@ impl Presence {
             }
             match entered {
                 Ok((connection, object)) => {
-                    self.serve(&connection, &object).await;
+                    self.serve(&connection, &object, &mut heartbeat).await;
                     self.connection.send_replace(None);
                     log::warn!("the connection to D-Bus was lost");
                 }
@@ -101,7 +112,11 @@ impl Presence {
             let pause = tokio::time::sleep(PAUSE);
             tokio::pin!(pause);
             // News for nobody must not pile up meanwhile.
-            while tokio::select! { () = &mut pause => false, Some(_) = self.news.recv() => true } {}
+            while tokio::select! {
+                () = &mut pause => false,
+                Some(_) = self.news.recv() => true,
+                () = heartbeat.tick() => true,
+            } {}
         }
     }
 
@@ -118,24 +133,36 @@ impl Presence {
         Ok((connection, object))
     }
 
-    async fn serve(&mut self, connection: &Connection, object: &InterfaceRef<Party>) {
+    async fn serve(
+        &mut self,
+        connection: &Connection,
+        object: &InterfaceRef<Party>,
+        heartbeat: &mut Heartbeat,
+    ) {
         let mut before = self.status.borrow_and_update().clone();
         loop {
             let told = tokio::select! {
                 () = connection.closed() => return,
+                () = heartbeat.tick() => continue,
                 changed = self.status.changed() => {
                     if changed.is_err() {
                         return;
                     }
                     let now = self.status.borrow_and_update().clone();
-                    let told = interface::tell_changes(object, &before, &now).await;
+                    let told = interface::tell_changes(object, &before, &now);
+                    let told = timeout(TELL_TIMEOUT, told).await;
                     before = now;
                     told
                 }
-                Some(news) = self.news.recv() => interface::tell(object, news).await,
+                Some(news) = self.news.recv() => {
+                    timeout(TELL_TIMEOUT, interface::tell(object, news)).await
+                }
             };
-            if let Err(error) = told {
-                log::debug!("D-Bus: {error}");
+            match told {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log::debug!("D-Bus: {error}"),
+                // A bus that takes nothing is as good as none.
+                Err(_) => return,
             }
         }
     }

@@ -12,25 +12,26 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_net::Stack;
 use mpyc_party_transport::Identity;
+use mpyc_party_transport::task::{Connections, Supervisor};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
 use super::bus::{News, Wish};
 use super::declared::{self, Declared, Ear, Hearsay};
 use super::door::{Circles, Door, Knock};
 use super::metrics::Metrics;
-use super::notify::{self, Heartbeat};
+use super::notify;
 use super::proposal::{Activity, Seat};
 use super::runners::{self, Desk, Runners};
 use super::start::Starter;
 use super::status::Status;
 use super::{AgentError, Order};
 use crate::config::{Config, Place};
-use crate::identity::{Store, keep_fresh};
+use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::Progress;
 use crate::runner::seqpacket::PacketListener;
 use crate::session::tally::Tally;
+use mpyc_party_transport::task::blocking;
 
 /// What is asked of the agent.
 pub(super) struct Inputs {
@@ -64,8 +65,21 @@ struct Entry {
     unreadable: Option<String>,
 }
 
-/// How a start ended: which session, which of its starts, and in what words.
-type Ending = (SessionName, u64, Result<String, String>);
+impl Entry {
+    /// Whether others are there to run it, and nothing of it goes on here.
+    fn is_proposed(&self, now: Instant) -> bool {
+        self.seat.activity() == Activity::Idle && !self.seat.here(now).is_empty()
+    }
+}
+
+/// How a start of a session ended.
+struct Ending {
+    session: SessionName,
+    /// Which of its starts it was.
+    start: u64,
+    /// Why no run came of it, where none did.
+    why: String,
+}
 
 /// The agent at work.
 pub(super) struct Daemon {
@@ -78,7 +92,13 @@ pub(super) struct Daemon {
     circles: watch::Sender<Circles>,
     runners: Runners,
     starter: Starter,
-    starting: JoinSet<Ending>,
+    /// Starts that go on. One that panics is a start that failed, of its session alone: were it the end
+    /// of the agent, a proposal that leads to it would be so again and again.
+    starting: Connections,
+    endings: (mpsc::UnboundedSender<Ending>, mpsc::UnboundedReceiver<Ending>),
+    /// Requests on the bus that take a while.
+    requests: Connections,
+    supervisor: Supervisor,
     hearsay: (mpsc::Sender<Hearsay>, mpsc::Receiver<Hearsay>),
     _home: Ear,
     outputs: Outputs,
@@ -92,21 +112,20 @@ impl Daemon {
     ///
     /// # Errors
     /// Where the identity or the sessions cannot be used.
-    pub(super) fn begin(
-        place: Place,
-        config: Config,
-        identity: Identity,
-        starter: Starter,
+    pub(super) async fn begin(
+        (place, config, identity): (Place, Config, Identity),
+        (starter, mut supervisor): (Starter, Supervisor),
         outputs: Outputs,
     ) -> Result<Self, AgentError> {
         let store = Store::new(&place.state);
         let party = store.party()?;
         let hubs = config.hubs(store.hubs()?);
-        let identity = keep_fresh(store, hubs.clone(), identity);
+        let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
+        supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
         let hearsay = mpsc::channel(64);
-        let home = home(&party, &hubs, &identity, hearsay.0.clone());
+        let home = home(&party, (&hubs, &identity), hearsay.0.clone(), &mut supervisor);
         let (sessions, circles) = (BTreeMap::new(), watch::Sender::new(Circles::default()));
-        let (runners, starting) = (Runners::default(), JoinSet::new());
+        let (runners, starting) = (Runners::default(), Connections::new("a start of a session"));
         let mut daemon = Self {
             place,
             config,
@@ -118,19 +137,24 @@ impl Daemon {
             runners,
             starter,
             starting,
+            endings: mpsc::unbounded_channel(),
+            requests: Connections::new("a request"),
+            supervisor,
             hearsay,
             _home: home,
             outputs,
             ready: false,
             told: String::new(),
         };
-        daemon.declare()?;
+        daemon.declare().await?;
         Ok(daemon)
     }
 
     /// Takes in what is declared now.
-    fn declare(&mut self) -> Result<(), AgentError> {
-        let all = declared::all(&self.config, &self.place, &self.party, &self.identity)?;
+    async fn declare(&mut self) -> Result<(), AgentError> {
+        let (config, place) = (self.config.clone(), self.place.clone());
+        let (party, identity) = (self.party.clone(), self.identity.clone());
+        let all = blocking(move || declared::all(&config, &place, &party, &identity)).await?;
         let watched = declared::watched(&all);
         self.sessions.values_mut().for_each(|entry| entry.declared = None);
         let mut circles = BTreeMap::new();
@@ -140,8 +164,8 @@ impl Daemon {
                 // Who was heard of under another tag is of another roster.
                 entry.seat.forget();
                 entry.ear = watched.contains(&name).then(|| {
-                    let hearsay = self.hearsay.0.clone();
-                    Ear::of(&name, &declared, &self.hubs, &self.identity, hearsay)
+                    let (hubs, hearsay) = ((&*self.hubs, &self.identity), self.hearsay.0.clone());
+                    Ear::of(&name, &declared, hubs, hearsay, &mut self.supervisor)
                 });
             }
             circles.insert(declared.circle.tag, (name, declared.circle.clone()));
@@ -157,33 +181,36 @@ impl Daemon {
     pub(super) async fn work(mut self, inputs: Inputs) -> Result<(), AgentError> {
         let Inputs { mut orders, mut wishes, listener, desk: socket } = inputs;
         let port = self.outputs.status.borrow().port;
-        let (runner_sender, mut runner_events) = mpsc::channel(64);
+        // Each runner keeps room to tell that it has gone.
+        let (runner_sender, mut runner_events) = mpsc::channel(runners::MOST + 64);
         let (knocks, mut knocking) = mpsc::channel(16);
         let (runners, identity) = (self.runners.clone(), self.identity.clone());
         let desk = Desk { runners: runners.clone(), identity, port, events: runner_sender };
-        tokio::spawn(runners::serve(socket, desk));
+        self.supervisor
+            .spawn("runner registry", |heartbeat| runners::serve(socket, desk, heartbeat));
         let door = Door::new(runners, self.circles.subscribe(), knocks);
-        tokio::spawn(door.serve(listener));
-        let mut heartbeat = Heartbeat::begin();
+        self.supervisor.spawn("acceptor", |heartbeat| door.serve(listener, heartbeat));
         let mut identity = self.identity.clone();
         log::info!("this is {}, on port {port}", self.party);
         loop {
-            let wake = self.settle();
+            let wake = self.settle().await;
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Reload) => drop(self.reload()),
+                    Some(Order::Reload) => drop(self.reload().await),
                     Some(Order::Stop) | None => break,
                 },
-                Some(wish) = wishes.recv() => self.wish(wish),
-                Some(event) = runner_events.recv() => self.runner(event),
+                Some(wish) = wishes.recv() => self.wish(wish).await,
+                Some(event) = runner_events.recv() => self.runner(event).await,
                 Some(Knock { session, party }) = knocking.recv() => {
                     self.entry(&session).seat.knock(party, Instant::now());
                 }
                 Some((session, event)) = self.hearsay.1.recv() => self.hear(session, event),
-                Some(Ok(ending)) = self.starting.join_next() => self.started(ending),
+                Some(ending) = self.endings.1.recv() => self.started(ending),
+                () = self.starting.next_ended() => {}
+                () = self.requests.next_ended() => {}
                 Ok(()) = identity.changed() => log::info!("the certificate was renewed"),
-                () = heartbeat.beat() => {}
                 () = until(wake) => {}
+                failure = self.supervisor.failure() => return Err(failure.into()),
             }
         }
         notify::stopping();
@@ -198,13 +225,13 @@ impl Daemon {
 /// This party's place at the hubs, whatever its sessions: under a tag that nobody else has.
 fn home(
     party: &PartyName,
-    hubs: &[String],
-    identity: &watch::Receiver<Identity>,
+    (hubs, identity): (&[String], &watch::Receiver<Identity>),
     hearsay: mpsc::Sender<Hearsay>,
+    supervisor: &mut Supervisor,
 ) -> Ear {
     let root = identity.borrow().root().fingerprint;
     let tag = Tag::agent(&root, party);
-    Ear::new(None, (tag, Vec::new()), hubs, identity, hearsay)
+    Ear::new(None, (tag, Vec::new()), (hubs, identity), hearsay, supervisor)
 }
 
 async fn until(wake: Option<Instant>) {

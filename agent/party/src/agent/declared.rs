@@ -9,8 +9,8 @@ use mpyc_party_net::Stack;
 use mpyc_party_net::client::lighthouse::{Client, Event, Presence};
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_transport::Identity;
+use mpyc_party_transport::task::{AbortOnDrop, Supervisor};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
 use crate::config::{Config, Place, Start};
 use crate::session::{self, Definition, SessionError};
@@ -85,7 +85,7 @@ pub(super) type Hearsay = (Option<SessionName>, Event);
 pub(super) struct Ear {
     /// What is listened for.
     pub(super) tag: Tag,
-    _task: JoinSet<()>,
+    _task: AbortOnDrop,
 }
 
 impl Ear {
@@ -94,17 +94,26 @@ impl Ear {
     pub(super) fn new(
         session: Option<SessionName>,
         (tag, others): (Tag, Vec<PartyName>),
-        hubs: &[String],
-        identity: &watch::Receiver<Identity>,
+        (hubs, identity): (&[String], &watch::Receiver<Identity>),
         hearsay: mpsc::Sender<Hearsay>,
+        supervisor: &mut Supervisor,
     ) -> Self {
         let (own, allow, groups) = Default::default();
         let presence = Presence { tag, own, allow, groups, watch: others };
         let (client, mut events) = Client::start(hubs, identity, presence, None);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
+        let name = match &session {
+            Some(session) => format!("hub watcher of session {session}"),
+            None => "hub watcher".to_owned(),
+        };
+        let task = supervisor.spawn_abortable(name, |mut heartbeat| async move {
             let _client = client;
-            while let Some(event) = events.recv().await {
+            loop {
+                let event = tokio::select! {
+                    event = events.recv() => event,
+                    () = heartbeat.tick() => continue,
+                };
+                // Without events, what listens at the hubs has failed, and said so.
+                let Some(event) = event else { return };
                 if hearsay.send((session.clone(), event)).await.is_err() {
                     return;
                 }
@@ -117,14 +126,14 @@ impl Ear {
     pub(super) fn of(
         name: &SessionName,
         declared: &Declared,
-        hubs: &[String],
-        identity: &watch::Receiver<Identity>,
+        hubs: (&[String], &watch::Receiver<Identity>),
         hearsay: mpsc::Sender<Hearsay>,
+        supervisor: &mut Supervisor,
     ) -> Self {
         let circle = &declared.circle;
         let me = circle.own_name();
         let others = circle.roster.iter().filter(|party| *party != me).cloned().collect();
-        Self::new(Some(name.clone()), (circle.tag, others), hubs, identity, hearsay)
+        Self::new(Some(name.clone()), (circle.tag, others), hubs, hearsay, supervisor)
     }
 }
 

@@ -11,10 +11,10 @@ use mpyc_party_core::sni::Tag;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_net::ping::{self, PingError};
 use mpyc_party_transport::handshake_limiter::{self, HandshakeLimiter, HandshakeLimits};
+use mpyc_party_transport::task::{Connections, Heartbeat};
 use mpyc_party_transport::{Incoming, Protocol, Secure, TransportError, frame, peek};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::runners::Runners;
@@ -60,12 +60,15 @@ impl Door {
     }
 
     /// Accepts on `listener` for ever.
-    pub(super) async fn serve(self, listener: TcpListener) {
-        let (limiter, mut guests) =
-            (HandshakeLimiter::new(HandshakeLimits::default()), JoinSet::new());
+    pub(super) async fn serve(self, listener: TcpListener, mut heartbeat: Heartbeat) {
+        let limiter = HandshakeLimiter::new(HandshakeLimits::default());
+        let mut guests = Connections::new("a connection at the public port");
         loop {
-            let (tcp, from) = handshake_limiter::accept_next(&listener).await;
-            while guests.try_join_next().is_some() {}
+            let (tcp, from) = tokio::select! {
+                next = handshake_limiter::accept_next(&listener) => next,
+                () = guests.next_ended() => continue,
+                () = heartbeat.tick() => continue,
+            };
             if guests.len() >= MOST_GUESTS {
                 log::warn!("too many connections at once: the one from {from} is closed");
                 continue;

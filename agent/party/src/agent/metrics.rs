@@ -11,6 +11,8 @@ use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::Verdict;
 use mpyc_party_net::Stack;
 use mpyc_party_net::links::report::PeerReport;
+use mpyc_party_transport::ByteStream;
+use mpyc_party_transport::task::{self, Connections, Heartbeat, Supervisor};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,10 +20,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::running;
@@ -29,6 +30,8 @@ use super::status::Status;
 use crate::config::Place;
 use crate::session::record;
 
+/// Requests that are answered at once; more wait.
+const MAX_REQUESTS: usize = 16;
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after a failure.
@@ -54,8 +57,8 @@ fn label(name: &str, value: impl ToString) -> Labels {
 }
 
 impl Counts {
-    /// A run of `session` has ended with this verdict; its record says what was carried.
-    pub(super) fn ended(&self, place: &Place, session: &SessionName, verdict: Option<&Verdict>) {
+    /// A run has ended with this verdict, and has sent and received so many bytes.
+    pub(super) fn ended(&self, verdict: Option<&Verdict>, (sent, received): (u64, u64)) {
         let verdict = match verdict {
             Some(Verdict::Completed) => "completed",
             Some(Verdict::Unconfirmed(_)) => "unconfirmed",
@@ -63,9 +66,6 @@ impl Counts {
             None => "none",
         };
         self.runs.get_or_create(&label("verdict", verdict)).inc();
-        // A run without a readable record carried nothing that is known.
-        let newest = record::of(place, session).ok().and_then(|mut runs| runs.pop());
-        let (sent, received) = newest.map(|(_, record)| carried(&record.peers)).unwrap_or_default();
         self.sent.inc_by(sent);
         self.received.inc_by(received);
     }
@@ -79,6 +79,13 @@ impl Counts {
     ) -> Result<String, std::fmt::Error> {
         let (mut registry, runs) = (Registry::with_prefix("mpyc_party"), self.runs.clone());
         registry.register("runs", "Runs that ended, by verdict", runs);
+        let panics: Counter = Counter::default();
+        panics.inc_by(task::panics());
+        registry.register(
+            "task_panics",
+            "Tasks that panicked, each a mistake in this program",
+            panics,
+        );
         let total = |ended: &Bytes, running: u64| {
             let total = Bytes::default();
             total.inc_by(ended.get() + running);
@@ -114,6 +121,13 @@ impl Counts {
     }
 }
 
+/// Bytes that the newest run of `session` has sent and received, as its record says. One without a
+/// readable record carried nothing that is known. Waits for files.
+pub(super) fn carried_last(place: &Place, session: &SessionName) -> (u64, u64) {
+    let newest = record::of(place, session).ok().and_then(|mut runs| runs.pop());
+    newest.map(|(_, record)| carried(&record.peers)).unwrap_or_default()
+}
+
 /// Bytes sent to and received from all of these.
 fn carried(peers: &[PeerReport]) -> (u64, u64) {
     (peers.iter().map(|peer| peer.sent).sum(), peers.iter().map(|peer| peer.received).sum())
@@ -124,14 +138,14 @@ fn carried(peers: &[PeerReport]) -> (u64, u64) {
 pub(super) struct Metrics {
     at: Option<String>,
     page: Page,
-    /// Answers whoever asks, while there is a place for it.
-    serving: JoinSet<()>,
+    /// Whether whoever asks is answered.
+    served: bool,
 }
 
 impl Metrics {
     /// Metrics that are to be served `at` this place; see [`Metrics::serve`].
     pub(super) fn new(at: Option<String>, page: Page) -> Self {
-        Self { at, page, serving: JoinSet::new() }
+        Self { at, page, served: false }
     }
 
     /// What is counted.
@@ -140,12 +154,14 @@ impl Metrics {
     }
 
     /// Serves them, where they are wanted and not served yet; else says why not.
-    pub(super) fn serve(&mut self) -> Option<String> {
-        let at = self.at.as_ref().filter(|_| self.serving.is_empty())?;
+    pub(super) fn serve(&mut self, supervisor: &mut Supervisor) -> Option<String> {
+        let at = self.at.as_ref().filter(|_| !self.served)?;
         match Inlet::open(at) {
             Ok(inlet) => {
                 log::info!("metrics are served at {at}");
-                drop(self.serving.spawn(serve(inlet, self.page.clone())));
+                let page = self.page.clone();
+                supervisor.spawn("metrics", |heartbeat| serve(inlet, page, heartbeat));
+                self.served = true;
                 None
             }
             Err(error) => {
@@ -176,6 +192,14 @@ impl Inlet {
             std::fs::remove_file(place)?;
         }
         UnixListener::bind(place).map(Self::Socket)
+    }
+
+    /// The next one who asks. May be cancelled.
+    async fn accept(&self) -> io::Result<Box<dyn ByteStream>> {
+        Ok(match self {
+            Self::Port(listener) => Box::new(listener.accept().await?.0),
+            Self::Socket(listener) => Box::new(listener.accept().await?.0),
+        })
     }
 }
 
@@ -208,28 +232,34 @@ impl Page {
     }
 }
 
-/// Answers whoever asks at `inlet`, one after the other, for ever.
-async fn serve(inlet: Inlet, page: Page) {
+/// Answers whoever asks at `inlet`, for ever.
+async fn serve(inlet: Inlet, page: Page, mut heartbeat: Heartbeat) {
+    let mut requests = Connections::new("a request for metrics");
     loop {
-        let answered = match &inlet {
-            Inlet::Port(listener) => match listener.accept().await {
-                Ok((stream, _)) => timeout(PATIENCE, answer(stream, &page)).await,
-                Err(error) => Ok(Err(error)),
-            },
-            Inlet::Socket(listener) => match listener.accept().await {
-                Ok((stream, _)) => timeout(PATIENCE, answer(stream, &page)).await,
-                Err(error) => Ok(Err(error)),
-            },
+        let accepted = tokio::select! {
+            accepted = inlet.accept(), if requests.len() < MAX_REQUESTS => accepted,
+            () = requests.next_ended() => continue,
+            () = heartbeat.tick() => continue,
         };
-        if let Ok(Err(error)) = answered {
-            log::debug!("metrics: {error}");
-            sleep(PAUSE).await;
+        match accepted {
+            Ok(stream) => {
+                let page = page.clone();
+                requests.spawn(async move {
+                    if let Ok(Err(error)) = timeout(PATIENCE, answer(stream, &page)).await {
+                        log::debug!("metrics: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                log::debug!("metrics: {error}");
+                sleep(PAUSE).await;
+            }
         }
     }
 }
 
 /// One request and its answer (HTTP/1.0, RFC 1945): whatever is asked, it is the metrics.
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, page: &Page) -> io::Result<()> {
+async fn answer(mut stream: impl ByteStream, page: &Page) -> io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 1024];

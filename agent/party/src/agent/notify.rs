@@ -1,8 +1,8 @@
 //! What a service manager is told: whether the agent or a hub is ready, what it waits for, that it
 //! lives.
 
+use mpyc_party_transport::task::Watchdog;
 use sd_notify::NotifyState;
-use tokio::time::{Interval, interval};
 
 /// Tells the service manager; without one, nobody.
 fn tell(states: &[NotifyState<'_>]) {
@@ -39,24 +39,8 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// What a service manager that watches is told, for as long as the event loop goes round in which
-/// this is awaited.
-pub(crate) struct Heartbeat(Option<Interval>);
-
-impl Heartbeat {
-    /// Twice as often as the service manager demands; never where it does not watch. Inside a tokio
-    /// runtime.
-    pub(crate) fn begin() -> Self {
-        let beat = sd_notify::watchdog_enabled().map(|patience| patience / 2);
-        Self(beat.filter(|beat| !beat.is_zero()).map(interval))
-    }
-
-    /// Tells it when that is due. May be cancelled.
-    pub(crate) async fn beat(&mut self) {
-        match &mut self.0 {
-            Some(interval) => drop(interval.tick().await),
-            None => std::future::pending().await,
-        }
-        tell(&[NotifyState::Watchdog]);
-    }
+/// The watchdog of the service manager (`WatchdogSec=`); none where it does not watch.
+pub(crate) fn watchdog() -> Option<Watchdog> {
+    let timeout = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())?;
+    Some(Watchdog { timeout, feed: || tell(&[NotifyState::Watchdog]) })
 }

@@ -13,6 +13,7 @@ use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::Identity;
+use mpyc_party_transport::task::{Connections, Heartbeat};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Pause after a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many runners there may be.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 /// Orders that may wait for a runner to take them.
 const QUEUE: usize = 64;
 
@@ -77,7 +78,6 @@ impl fmt::Display for Purpose {
 #[derive(Debug, Default)]
 struct Registry {
     last: u64,
-    connections: usize,
     runners: HashMap<Tag, Runner>,
 }
 
@@ -122,43 +122,27 @@ impl Runners {
     }
 }
 
-/// Takes a runner out of the registry, however its task ends.
-struct Leave<'a> {
+/// A registration: however its task ends, also by a panic, the runner is taken out of the registry, and
+/// that it has gone is told.
+struct Registered<'a> {
     runners: &'a Runners,
     tag: Tag,
     number: u64,
+    /// Which session's runner it is, and room to tell that it has gone.
+    went: Option<(SessionName, mpsc::OwnedPermit<RunnerEvent>)>,
 }
 
-impl Leave<'_> {
-    /// Takes it out; false where another of the same tag has come meanwhile.
-    fn take_out(&self) -> bool {
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
         let mut registry = self.runners.registry();
+        // Another of the same tag may have come meanwhile: then nobody has gone.
         let current = registry.runners.get(&self.tag).is_some_and(|r| r.number == self.number);
-        current && registry.runners.remove(&self.tag).is_some()
-    }
-}
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        self.take_out();
-    }
-}
-
-/// Counts a connection for as long as it lives.
-struct Guest(Runners);
-
-impl Guest {
-    fn new(runners: &Runners) -> Option<Self> {
-        let mut registry = runners.registry();
-        let free = registry.connections < MOST;
-        registry.connections += usize::from(free);
-        free.then(|| Self(runners.clone()))
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.0.registry().connections -= 1;
+        if current {
+            registry.runners.remove(&self.tag);
+            if let Some((session, room)) = self.went.take() {
+                room.send(RunnerEvent::Went(session));
+            }
+        }
     }
 }
 
@@ -198,21 +182,26 @@ pub(super) fn listen(
 }
 
 /// Registers whoever may, for ever.
-pub(super) async fn serve(listener: PacketListener, desk: Desk) {
+pub(super) async fn serve(listener: PacketListener, desk: Desk, mut heartbeat: Heartbeat) {
+    let mut connections = Connections::new("a runner's connection");
     loop {
-        match listener.accept().await {
-            Ok(packets) => match Guest::new(&desk.runners) {
-                Some(guest) => {
-                    let desk = desk.clone();
-                    tokio::spawn(async move {
-                        let _guest = guest;
-                        if let Err(error) = desk.attend(&packets).await {
-                            log::debug!("a runner's connection ended: {error}");
-                        }
-                    });
-                }
-                None => log::warn!("too many runners: one is turned away"),
-            },
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = connections.next_ended() => continue,
+            () = heartbeat.tick() => continue,
+        };
+        match accepted {
+            Ok(_) if connections.len() >= MOST => {
+                log::warn!("too many runners: one is turned away");
+            }
+            Ok(packets) => {
+                let desk = desk.clone();
+                connections.spawn(async move {
+                    if let Err(error) = desk.attend(&packets).await {
+                        log::debug!("a runner's connection ended: {error}");
+                    }
+                });
+            }
             Err(error) => {
                 log::warn!("a runner cannot be accepted: {error}");
                 sleep(PAUSE).await;
@@ -234,17 +223,16 @@ impl Desk {
             return packets.send(&FromAgent::Refused(why), None).await;
         }
         let (number, errands) = self.runners.enter(tag, purpose.clone());
-        let leave = Leave { runners: &self.runners, tag, number };
+        let mut registered = Registered { runners: &self.runners, tag, number, went: None };
         packets.send(&FromAgent::Registered(self.port), None).await?;
         let Purpose::Run(session) = purpose else {
             return self.converse(packets, None, errands).await;
         };
+        // Nobody listens any more only when the agent ends.
+        let room = self.events.clone().reserve_owned().await.map_err(io::Error::other)?;
+        registered.went = Some((session.clone(), room));
         self.tell(RunnerEvent::Came(session.clone())).await;
-        let end = self.converse(packets, Some(&session), errands).await;
-        if leave.take_out() {
-            self.tell(RunnerEvent::Went(session)).await;
-        }
-        end
+        self.converse(packets, Some(&session), errands).await
     }
 
     /// Whether the process at the other end is one of this party's own.

@@ -3,23 +3,33 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mpyc_party_transport::task;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Place;
 use crate::runner::inspect::{Snapshot, inspect};
 use crate::session::record;
+use mpyc_party_transport::task::blocking;
 
 /// How long a runner may take to answer: whoever asks the agent waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All runs as they are now. One whose runner does not answer in time is left out.
 pub(super) async fn all(place: &Place) -> Vec<Snapshot> {
+    let place = place.clone();
     // Without the directory there are none.
-    let directories = record::running(place).unwrap_or_default();
+    let directories = blocking(move || record::running(&place).unwrap_or_default()).await;
     let ask = |directory: PathBuf| async move {
         timeout(PATIENCE, inspect(&directory)).await.ok().flatten()
     };
-    let asked: JoinSet<_> = directories.into_iter().map(ask).collect();
-    asked.join_all().await.into_iter().flatten().collect()
+    let mut asked: JoinSet<_> = directories.into_iter().map(ask).collect();
+    let mut all = Vec::new();
+    while let Some(answered) = asked.join_next().await {
+        match answered {
+            Ok(snapshot) => all.extend(snapshot),
+            Err(error) => task::ended::<()>("a question to a runner", Err(error)),
+        }
+    }
+    all
 }

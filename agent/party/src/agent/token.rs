@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::userdata;
 use crate::config::Agent;
 use crate::config::files::{self, FileError, at};
+use mpyc_party_transport::task::blocking;
 
 /// Largest file that is searched for a token, in bytes.
 const LARGEST: u64 = 64 * 1024;
@@ -72,7 +73,10 @@ pub(super) async fn find(
 ) -> Option<Found> {
     for source in sources {
         let text = match source {
-            Source::File(path) | Source::Credential(path) => read(path),
+            Source::File(path) | Source::Credential(path) => {
+                let path = path.clone();
+                blocking(move || read(&path)).await
+            }
             Source::UserData(address) => userdata::get(address).await.map(Some),
         };
         match text {

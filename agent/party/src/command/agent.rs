@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use listenfd::ListenFd;
+use mpyc_party_transport::task::alongside;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -54,12 +55,13 @@ impl Agent {
         let party = arguments(&place);
         let (token_file, stack) = (self.token_file, common.stack.clone());
         let setup = Setup { place, config, token_file, listener, desk, party, stack };
-        runtime.block_on(async {
-            let (sender, orders) = mpsc::channel(4);
-            tokio::spawn(pass_on(reloads, sender));
-            agent::run(setup, orders).await?;
-            Ok(ExitCode::SUCCESS)
-        })
+        let (sender, orders) = mpsc::channel(4);
+        let worked = alongside(agent::run(setup, orders), pass_on(reloads, sender));
+        let worked = runtime.block_on(worked);
+        // A thread may still wait for a disk; it ends with the process.
+        runtime.shutdown_background();
+        worked?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

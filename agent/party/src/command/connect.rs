@@ -16,6 +16,7 @@ use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::links::report::Attempt;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_transport::pipe::carry;
+use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Secure, Traffic, quic};
 
 use super::seek::{Present, problems};
@@ -69,7 +70,7 @@ impl Connect {
     }
 
     async fn connect(self, common: &Common, mut config: Config, store: Store) -> Outcome {
-        let Present { me, identity, hubs } = Present::of(&config, store).await?;
+        let Present { me, identity, hubs, renewal } = Present::of(&config, store).await?;
         let pin = config.peers.get(&self.party).and_then(|peer| peer.key);
         let circle = SessionPeers::exposed(identity, me, self.party.clone(), pin)?;
         // Who exposes ports does not show itself in the local network.
@@ -95,7 +96,7 @@ impl Connect {
             self.carry(secure).await
         };
         let outcome = tokio::select! {
-            outcome = carried => outcome,
+            outcome = alongside(carried, renewal.run(Heartbeat::default())) => outcome,
             // SSH says so when it has ended.
             () = stop::asked() => Ok(ExitCode::FAILURE),
         };

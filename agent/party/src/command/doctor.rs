@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use mpyc_party_core::claims::about;
 use mpyc_party_core::name::SessionName;
+use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Identity, now};
 
 use super::{Common, Outcome, output, runtime, stop};
@@ -103,9 +104,10 @@ impl Doctor {
         let certificates = seen.certificates.iter().chain([identity.claims()]);
         clock::look(now(), certificates, &seen.clocks, findings);
         if identity.claims().check_validity(now()).is_ok() {
-            let identity = keep_fresh(store, hubs.clone(), identity);
+            let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
             let network = (&common.stack, config, hubs.as_slice());
-            parties::look(sessions, &me, network, &identity, self.wait, findings).await;
+            let look = parties::look(sessions, &me, network, &identity, self.wait, findings);
+            alongside(look, renewal.run(Heartbeat::default())).await;
         }
         Ok(())
     }

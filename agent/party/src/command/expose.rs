@@ -5,22 +5,24 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_net::Stack;
 use mpyc_party_net::accept::Entrance;
 use mpyc_party_net::dial::{LocalEnd, public_port};
 use mpyc_party_net::discovery::publish::Publication;
 use mpyc_party_net::expose::{Allowed, serve};
+use mpyc_party_transport::task::Supervisor;
 use mpyc_party_transport::{Identity, quic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::stop::{self, Wish};
 use super::{Common, Outcome, logging, runtime, terminal};
-use crate::agent::notify::{self, Heartbeat};
+use crate::agent::notify;
 use crate::config::runtime::find_agent;
 use crate::config::{Config, ConfigError, Place, rules};
-use crate::identity::{Store, keep_fresh};
+use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::{self, Attendant};
 
 /// Let some other parties connect to ports of this machine
@@ -85,8 +87,10 @@ async fn expose(
     };
     let tag = Tag::exposed(&identity.root().fingerprint, &party);
     let key = identity.claims().key;
-    let identity = keep_fresh(store, hubs.clone(), identity);
-    let (entrance, _attendant) = enter(agent, config, key, tag).await?;
+    let mut supervisor = Supervisor::new(notify::watchdog());
+    let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
+    supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
+    let (entrance, _attendant) = enter(agent, config, (key, tag), &mut supervisor).await?;
     // The public UDP port is left to runners: behind a NAT, which is what this is for, any will do.
     let quic = quic::Endpoint::bind(0)?;
     let allowed = watch::Sender::new(allowed(config));
@@ -99,14 +103,13 @@ async fn expose(
     let (stack, changes) = (Arc::clone(stack), allowed.subscribe());
     let serving = serve((identity, tag), stack, local, changes, listeners, publication);
     let mut serving = std::pin::pin!(serving);
-    let mut heartbeat = Heartbeat::begin();
     tell(&allowed.borrow());
     loop {
         tokio::select! {
             error = &mut serving => return Err(error.into()),
             () = &mut stop => break,
             Some(()) = reloads.recv() => reload(place, &allowed),
-            () = heartbeat.beat() => {}
+            failure = supervisor.failure() => return Err(failure.into()),
         }
     }
     notify::stopping();
@@ -128,11 +131,11 @@ async fn fresh(store: &Store, hubs: &[String]) -> anyhow::Result<Identity> {
 async fn enter(
     agent: Option<&Path>,
     config: &Config,
-    key: mpyc_party_core::claims::PublicKey,
-    tag: Tag,
+    (key, tag): (PublicKey, Tag),
+    supervisor: &mut Supervisor,
 ) -> anyhow::Result<(Entrance, Option<Attendant>)> {
     if let Some(path) = agent {
-        match handover::register_exposed(path, key, tag).await {
+        match handover::register_exposed(path, key, tag, supervisor).await {
             Ok((entrance, attendant)) => return Ok((entrance, Some(attendant))),
             Err(error) => log::info!("this process listens by itself: {error}"),
         }

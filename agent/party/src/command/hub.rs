@@ -12,6 +12,7 @@ use mpyc_party_authority::Authority;
 use mpyc_party_core::relay;
 use mpyc_party_hub::{HubConfig, Limits, serve};
 use mpyc_party_transport::quic::Endpoint;
+use mpyc_party_transport::task::Supervisor;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -20,7 +21,7 @@ use super::stop::{self, Wish};
 use super::{Common, Outcome, no_dumps, output, terminal};
 use crate::agent::notify;
 use crate::config::files;
-use crate::identity::{Store, keep_fresh};
+use crate::identity::{Renewal, Store, keep_fresh};
 
 /// Serve as a hub
 #[derive(Debug, Args)]
@@ -51,6 +52,7 @@ impl Hub {
         let address = self.listen.unwrap_or(config.hub.listen);
         // Handshakes and relayed bytes are work for every processor.
         Runtime::new()?.block_on(async {
+            let mut supervisor = Supervisor::new(notify::watchdog());
             let served = if authority.is_dir() {
                 HubConfig::WithAuthority(Arc::new(Authority::open(&authority)?), 1)
             } else {
@@ -62,7 +64,9 @@ impl Hub {
                         authority.display()
                     )
                 })?;
-                HubConfig::Alone(keep_fresh(store, hubs, identity))
+                let (identity, renewal) = keep_fresh(store, hubs, identity);
+                supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
+                HubConfig::Alone(identity)
             };
             let (listener, endpoint) = bind(address)
                 .await
@@ -85,7 +89,7 @@ impl Hub {
                 stop::heard().await;
                 notify::stopping();
             };
-            serve(listener, endpoint, served, limits, stop).await?;
+            serve(listener, endpoint, served, limits, supervisor, stop).await?;
             output::step("the hub has stopped");
             Ok(ExitCode::SUCCESS)
         })

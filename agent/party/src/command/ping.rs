@@ -10,7 +10,10 @@ use mpyc_party_net::Stack;
 use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_net::ping::{self, MAX_ROUND_TRIPS};
+use mpyc_party_transport::Identity;
+use mpyc_party_transport::task::{Heartbeat, alongside};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -63,7 +66,19 @@ impl Ping {
         store: Store,
         shared: Vec<Definition>,
     ) -> Outcome {
-        let Present { me, identity, hubs } = Present::of(config, store).await?;
+        let Present { me, identity, hubs, renewal } = Present::of(config, store).await?;
+        let found = self.search(common, config, (me, identity, hubs), shared);
+        alongside(found, renewal.run(Heartbeat::default())).await
+    }
+
+    /// Looks for the party in all the `shared` sessions at once.
+    async fn search(
+        &self,
+        common: &Common,
+        config: &Config,
+        (me, identity, hubs): (PartyName, watch::Receiver<Identity>, Vec<String>),
+        shared: Vec<Definition>,
+    ) -> Outcome {
         let mut searches = JoinSet::new();
         for definition in shared {
             let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));

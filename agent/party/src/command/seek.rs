@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::why;
 use crate::config::Config;
-use crate::identity::{Store, keep_fresh};
+use crate::identity::{Renewal, Store, keep_fresh};
 
 /// Pause before a party that was not reached is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -36,6 +36,8 @@ pub(super) struct Present {
     pub(super) identity: watch::Receiver<Identity>,
     /// Where it is present.
     pub(super) hubs: Vec<String>,
+    /// What renews it, to be run beside.
+    pub(super) renewal: Renewal,
 }
 
 impl Present {
@@ -49,8 +51,8 @@ impl Present {
             identity = renewed.unwrap_or(identity);
         }
         identity.claims().check_validity(now())?;
-        let identity = keep_fresh(store, hubs.clone(), identity);
-        Ok(Self { me, identity, hubs })
+        let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
+        Ok(Self { me, identity, hubs, renewal })
     }
 }
 

@@ -6,6 +6,7 @@
 //! registers again as soon as there is an agent. The process that exposes ports does the same, but
 //! has no run to tell of.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -16,10 +17,10 @@ use mpyc_party_core::name::SessionName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_core::verdict::Verdict;
 use mpyc_party_net::accept::Entrance;
+use mpyc_party_transport::task::{Heartbeat, Supervisor};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::seqpacket::Packets;
@@ -116,18 +117,21 @@ pub enum HandoverError {
 pub struct Attendant {
     progress: watch::Sender<Progress>,
     stops: Option<mpsc::Receiver<()>>,
-    keeper: JoinSet<()>,
+    /// Completes when the agent has been told everything.
+    told: oneshot::Receiver<Infallible>,
 }
 
-/// Registers with the agent whose socket is at `path`: from then on connections come in there.
+/// Registers with the agent whose socket is at `path`: from then on connections come in there, as
+/// long as the task lives that `supervisor` is given.
 ///
 /// # Errors
 /// Where nobody answers there, or the agent refuses.
 pub async fn register(
     path: &Path,
     own: Registration,
+    supervisor: &mut Supervisor,
 ) -> Result<(Entrance, Attendant), HandoverError> {
-    begin(path, FromRunner::Register(own)).await
+    begin(path, FromRunner::Register(own), supervisor).await
 }
 
 /// Registers the process that exposes ports of this party, reached by `tag`; the attendant only
@@ -139,20 +143,26 @@ pub async fn register_exposed(
     path: &Path,
     key: PublicKey,
     tag: Tag,
+    supervisor: &mut Supervisor,
 ) -> Result<(Entrance, Attendant), HandoverError> {
-    begin(path, FromRunner::Expose { key, tag }).await
+    begin(path, FromRunner::Expose { key, tag }, supervisor).await
 }
 
-async fn begin(path: &Path, own: FromRunner) -> Result<(Entrance, Attendant), HandoverError> {
+async fn begin(
+    path: &Path,
+    own: FromRunner,
+    supervisor: &mut Supervisor,
+) -> Result<(Entrance, Attendant), HandoverError> {
     let (packets, port) = enter(path, &own).await?;
     let (sockets, handed) = mpsc::channel(QUEUE);
     let (wish, stops) = mpsc::channel(1);
     let progress = watch::Sender::new(Progress::default());
     let news = progress.subscribe();
-    let task = Keeper { path: path.to_owned(), own, port, sockets, wish, progress: news };
-    let mut keeper = JoinSet::new();
-    keeper.spawn(task.keep(packets));
-    let attendant = Attendant { progress, stops: Some(stops), keeper };
+    let (end, told) = oneshot::channel();
+    let path = path.to_owned();
+    let keeper = Keeper { path, own, port, sockets, wish, progress: news, end };
+    supervisor.spawn("registration", |heartbeat| keeper.keep(packets, heartbeat));
+    let attendant = Attendant { progress, stops: Some(stops), told };
     Ok((Entrance::Agent { port, handed }, attendant))
 }
 
@@ -171,10 +181,10 @@ impl Attendant {
     /// Waits, for a bounded time, until the agent has been told everything. All other holders of
     /// [`Attendant::progress`] have to be gone.
     pub async fn leave(self) {
-        let Self { progress, mut keeper, .. } = self;
+        let Self { progress, told, .. } = self;
         drop(progress);
         // An agent that is not there is not told.
-        let _ = timeout(FAREWELL, keeper.join_next()).await;
+        let _ = timeout(FAREWELL, told).await;
     }
 }
 
@@ -207,16 +217,19 @@ struct Keeper {
     sockets: mpsc::Sender<TcpStream>,
     wish: mpsc::Sender<()>,
     progress: watch::Receiver<Progress>,
+    /// Dropped when there is nothing more to tell.
+    end: oneshot::Sender<Infallible>,
 }
 
 impl Keeper {
-    async fn keep(mut self, mut packets: Packets) {
-        while self.serve(&packets).await {
+    /// Stays registered for ever; with nothing more to tell, it only lives.
+    async fn keep(mut self, mut packets: Packets, mut heartbeat: Heartbeat) {
+        while self.serve(&packets, &mut heartbeat).await {
             log::info!("the agent has gone: this goes on, and new connections wait for it");
             let mut pause = PAUSES[0];
             packets = loop {
-                sleep(pause).await;
-                match enter(&self.path, &self.own).await {
+                heartbeat.during(sleep(pause)).await;
+                match heartbeat.during(enter(&self.path, &self.own)).await {
                     Ok((packets, port)) => {
                         if port != self.port {
                             log::warn!(
@@ -232,14 +245,17 @@ impl Keeper {
             };
             log::info!("registered with the agent again");
         }
+        drop((self.end, packets));
+        heartbeat.during(std::future::pending()).await
     }
 
     /// One registration, until it ends. False where there is nothing more to tell.
-    async fn serve(&mut self, packets: &Packets) -> bool {
+    async fn serve(&mut self, packets: &Packets, heartbeat: &mut Heartbeat) -> bool {
         self.progress.mark_changed();
         loop {
             let message = tokio::select! {
                 message = packets.next::<FromAgent>() => message,
+                () = heartbeat.tick() => continue,
                 changed = self.progress.changed() => {
                     if changed.is_err() {
                         return false;

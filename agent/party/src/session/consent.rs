@@ -1,296 +1,229 @@
-//! What somebody reads before a session from somebody else is added: what would run, with whom,
-//! and who could learn what. Plain words, nothing hidden, nothing that commands a terminal.
+//! What somebody agrees to before a session from somebody else is added: what would run, with whom,
+//! and who could learn what.
+//!
+//! A [`Consent`] is a value, so that a terminal, a page or a script can show it. It holds everything
+//! that a person needs, and nothing in it that others wrote hides or commands a terminal: it was made
+//! [visible] before. [`text`] says it in plain words.
+//!
+//! [visible]: super::words::visible
 
-use std::fmt::Write;
-use std::path::Path;
+pub mod text;
 
-use mpyc_party_core::name::PartyName;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::bundle::{Opened, hash, minute};
-use super::proposal::Proposal;
-use super::words::{self, visible};
+use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::{NetworkName, PartyName, SessionName};
+use mpyc_party_sandbox::Policy;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
-/// How many lines of a file are shown.
-const MOST_LINES: usize = 200;
-/// How many characters of a line are shown.
-const MOST_CHARACTERS: usize = 200;
+use super::bundle::{Opened, hash};
+use super::words::visible;
+use crate::config::{Session, Start};
 
-/// The text that asks `me` for consent to the session of `opened`, with its own `input`.
-#[must_use]
-pub fn text(opened: &Opened, me: &PartyName, input: Option<&Path>) -> String {
-    let bundle = &opened.bundle;
-    let mut text = format!(
-        "Session «{}» of the network «{}», proposed by {}\nsigned {} with the key {}\n",
-        bundle.session,
-        bundle.network,
-        bundle.from,
-        minute(bundle.signed),
-        opened.key
-    );
-    for name in opened.names() {
-        if let Some((_, content)) = opened.files.iter().find(|(n, _)| n == name) {
-            text += &file(name, content, name == bundle.proposal.program);
+/// What somebody agrees to, or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Consent {
+    /// The session.
+    pub session: SessionName,
+    /// Its network.
+    pub network: NetworkName,
+    /// Who proposes it.
+    pub from: PartyName,
+    /// When that was signed, as the proposer says.
+    #[serde(with = "time::serde::rfc3339")]
+    pub signed: OffsetDateTime,
+    /// The key by which it was signed.
+    pub key: PublicKey,
+    /// What would run.
+    pub program: Program,
+    /// The program's file, and the others that it reads.
+    pub files: Vec<File>,
+    /// Who takes part, in order: the position is the MPyC party index.
+    pub roster: Vec<Member>,
+    /// Who could learn what.
+    pub privacy: Privacy,
+    /// This party's own file that the program would read.
+    pub input: Option<PathBuf>,
+    /// Who may start it here.
+    pub start: Start,
+    /// How many runs may start here without anybody being asked.
+    pub runs_without_asking: u32,
+    /// What becomes of a run that cannot be confined in full.
+    pub sandbox: Policy,
+    /// Whom the program reaches. There is nothing else that it does: no other file, no network.
+    pub reaches: Vec<PartyName>,
+    /// What it may use, and how long it waits.
+    pub limits: Limits,
+}
+
+/// What would run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The name of its file.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Options of MPyC itself.
+    pub options: Vec<String>,
+    /// The Python version that all parties must have.
+    pub python: Option<String>,
+}
+
+/// A file that travels with the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Its name.
+    pub name: String,
+    /// Whether it is the program.
+    pub is_program: bool,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+    /// What it says; nothing where it is no text.
+    pub text: Option<Text>,
+}
+
+/// The content of a text file, in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    /// Its lines, without their ends.
+    pub lines: Vec<String>,
+    /// The numbers, from 1, of lines with characters that do not show as they are: those stand as
+    /// `⟨U+…⟩`.
+    pub with_hidden: Vec<usize>,
+}
+
+/// One party of the roster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name.
+    pub party: PartyName,
+    /// The key that it must have; whoever the authority calls so where there is none.
+    pub key: Option<PublicKey>,
+    /// Whether it is this party.
+    pub is_me: bool,
+    /// Whether it proposes the session.
+    pub proposes: bool,
+}
+
+/// Who could learn what, among parties that follow the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Privacy {
+    /// So many parties may pool what they saw, and learn nothing but the result.
+    pub threshold: usize,
+    /// How many take part.
+    pub parties: usize,
+    /// So many together could learn every input: one more than the threshold.
+    pub coalition: usize,
+    /// Of these, as many as the coalition would need to work together to learn this party's input.
+    pub others: Vec<PartyName>,
+}
+
+/// What a run may use, and how long it waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Most memory in MiB; half of this machine's where none is given.
+    pub memory_mib: Option<u64>,
+    /// Most output in MiB.
+    pub output_mib: u64,
+    /// How long a run waits for all parties.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// How long an outage may last.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+impl Consent {
+    /// What `me` is asked to agree to by the session of `opened`, with its own `input`.
+    #[must_use]
+    pub fn of(opened: &Opened, me: &PartyName, input: Option<&Path>) -> Self {
+        let (bundle, proposal) = (&opened.bundle, &opened.bundle.proposal);
+        let names = opened.names();
+        // As it would be declared here.
+        let settings = proposal.session(Path::new(""), &names, None);
+        let content = |name: &&str| opened.files.iter().find(|(n, _)| n == name);
+        let files = names.iter().filter_map(content);
+        let others: Vec<_> = proposal.parties.iter().filter(|name| *name != me).cloned().collect();
+        Self {
+            session: bundle.session.clone(),
+            network: bundle.network.clone(),
+            from: bundle.from.clone(),
+            signed: bundle.signed,
+            key: opened.key,
+            program: Program {
+                name: visible(&proposal.program),
+                arguments: proposal.arguments.iter().map(|text| visible(text)).collect(),
+                options: proposal.options.iter().map(|text| visible(text)).collect(),
+                python: proposal.python.clone().map(String::from),
+            },
+            files: files
+                .map(|(name, content)| File::of(name, content, *name == proposal.program))
+                .collect(),
+            roster: roster(opened, me),
+            privacy: Privacy {
+                threshold: proposal.threshold,
+                parties: proposal.parties.len(),
+                coalition: proposal.threshold + 1,
+                others: others.clone(),
+            },
+            input: input.map(|path| visible(&path.display().to_string()).into()),
+            start: settings.start,
+            runs_without_asking: runs_without_asking(&settings),
+            sandbox: settings.sandbox,
+            reaches: others,
+            limits: Limits {
+                memory_mib: settings.memory,
+                output_mib: settings.output,
+                deadline: settings.deadline,
+                grace: settings.grace,
+            },
         }
     }
-    text += &what(&bundle.proposal);
-    text += &who(opened, me);
-    text += &secrecy(&bundle.proposal, me);
-    text += &input_and_limits(&bundle.proposal, input);
-    text
 }
 
-/// A file in full up to a bound, and its hash always.
-fn file(name: &str, content: &[u8], program: bool) -> String {
-    let kind = if program { "The program" } else { "A file that it reads" };
-    let mut text = format!(
-        "\n{kind}: {}, {} bytes\nSHA-256 {}\n",
-        visible(name),
-        content.len(),
-        hash(content)
-    );
-    let readable = std::str::from_utf8(content).ok().filter(|text| !text.contains('\0'));
-    let Some(readable) = readable else { return text + "  (not text: it cannot be shown)\n" };
-    let (mut hidden, mut lines) = (false, readable.lines());
-    for line in lines.by_ref().take(MOST_LINES) {
-        let shown = visible(line);
-        hidden |= shown != line;
-        let _ = writeln!(text, "  | {}", bounded(&shown));
-    }
-    let more = lines.count();
-    if more > 0 {
-        let _ = writeln!(text, "  … {more} more lines");
-    }
-    if hidden {
-        text += "  Careful: characters that do not show as they are stand as ⟨U+…⟩ above.\n";
-    }
-    text
-}
-
-fn bounded(line: &str) -> String {
-    match line.char_indices().nth(MOST_CHARACTERS) {
-        None => line.to_owned(),
-        Some((at, _)) => {
-            format!("{} … {} more characters", &line[..at], line[at..].chars().count())
-        }
+fn runs_without_asking(settings: &Session) -> u32 {
+    match settings.start {
+        Start::Manual => 0,
+        Start::OnProposal => settings.max_runs,
     }
 }
 
-fn quoted(texts: &[String]) -> String {
-    let quoted = texts.iter().map(|text| format!("«{}»", visible(text)));
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-fn what(proposal: &Proposal) -> String {
-    let mut text = format!(
-        "\nWhat would run\n  {}, as every party runs it, on the own machine of each.\n",
-        visible(&proposal.program)
-    );
-    match &proposal.arguments[..] {
-        [] => text += "  It gets no arguments.\n",
-        arguments => {
-            let _ = writeln!(text, "  Its arguments: {}", quoted(arguments));
-        }
-    }
-    if !proposal.options.is_empty() {
-        let _ = writeln!(text, "  Options of MPyC itself: {}", quoted(&proposal.options));
-    }
-    if let Some(python) = &proposal.python {
-        let _ = writeln!(text, "  All parties must have Python {}.", String::from(python.clone()));
-    }
-    text
-}
-
-fn who(opened: &Opened, me: &PartyName) -> String {
-    let proposal = &opened.bundle.proposal;
-    let mut text = String::from("\nWho takes part\n");
-    for (index, name) in proposal.parties.iter().enumerate() {
-        let key = match proposal.keys.get(name) {
-            Some(key) => key.to_string(),
-            None if *name == opened.bundle.from => opened.key.to_string(),
-            None => format!("no key is pinned: whoever the authority calls {name}"),
-        };
-        let role = match (name == me, *name == opened.bundle.from) {
-            (true, _) => " (this party)",
-            (false, true) => " (proposes it)",
-            (false, false) => "",
-        };
-        let _ = writeln!(text, "  {index}  {name}{role}: {key}");
-    }
-    text
-}
-
-fn secrecy(proposal: &Proposal, me: &PartyName) -> String {
-    let (t, m) = (proposal.threshold, proposal.parties.len());
-    let others: Vec<PartyName> = proposal.parties.iter().filter(|n| *n != me).cloned().collect();
-    let yours = match t {
-        0 => format!("Each of these alone could learn your input: {}.", words::names(&others)),
-        _ if t + 1 == others.len() => {
-            format!(
-                "To learn your input, all of these would have to work together: {}.",
-                words::names(&others)
-            )
-        }
-        _ => format!(
-            "To learn your input, {} of these would have to work together: {}.",
-            t + 1,
-            words::names(&others)
-        ),
+fn roster(opened: &Opened, me: &PartyName) -> Vec<Member> {
+    let (proposal, from) = (&opened.bundle.proposal, &opened.bundle.from);
+    let member = |name: &PartyName| {
+        let proposes = name == from;
+        let key = proposal.keys.get(name).copied().or(proposes.then_some(opened.key));
+        Member { party: name.clone(), key, is_me: name == me, proposes }
     };
-    format!(
-        "\nWho could learn what\n  Threshold {t}: {}.\n  {yours}\n\
-         \x20 This holds among parties that follow the protocol. MPyC does not protect against parties\n\
-         \x20 that cheat in it.\n\
-         \x20 What is revealed, and to whom, is up to the program above: it reads your input. Accept it\n\
-         \x20 only if you understand it, or trust somebody who does.\n",
-        words::threshold(t, m)
-    )
+    proposal.parties.iter().map(member).collect()
 }
 
-fn input_and_limits(proposal: &Proposal, input: Option<&Path>) -> String {
-    let input = match input {
-        Some(path) => format!(
-            "The program would read {}, which it finds in $MPYC_PARTY_INPUT.",
-            visible(&path.display().to_string())
-        ),
-        None => "No file is given: the program gets none (name one with --input PATH). It may ask\n  when you run it.".to_owned(),
-    };
-    let memory = match proposal.memory {
-        Some(mib) => format!("{mib} MiB of memory"),
-        None => "half of this machine's memory".to_owned(),
-    };
-    format!(
-        "\nYour input\n  {input}\n\nWhat it may do here\n\
-         \x20 It runs only when somebody starts it here. Runs that may start without asking: none.\n\
-         \x20 It runs in a sandbox that reaches the other parties of this session and nothing else: no\n\
-         \x20 other file, no network. It may use {memory} and write {} MiB of output.\n\
-         \x20 A run waits {} for all parties, and outlasts outages of {}.\n",
-        proposal.output,
-        words::duration(proposal.deadline),
-        words::duration(proposal.grace),
-    )
+impl File {
+    fn of(name: &str, content: &[u8], is_program: bool) -> Self {
+        let text = std::str::from_utf8(content).ok().filter(|text| !text.contains('\0'));
+        Self {
+            name: visible(name),
+            is_program,
+            bytes: content.len() as u64,
+            sha256: hash(content),
+            text: text.map(Text::of),
+        }
+    }
+}
+
+impl Text {
+    fn of(text: &str) -> Self {
+        let lines: Vec<String> = text.lines().map(visible).collect();
+        let hides = |(line, shown): (&str, &String)| line != shown;
+        let hidden = text.lines().zip(&lines).enumerate().filter(|(_, pair)| hides(*pair));
+        let with_hidden = hidden.map(|(index, _)| index + 1).collect();
+        Self { lines, with_hidden }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use mpyc_party_core::claims::{Fingerprint, PublicKey};
-    use time::OffsetDateTime;
-
-    use super::super::bundle::Bundle;
-    use super::*;
-    use crate::config::Session;
-
-    fn name(text: &str) -> PartyName {
-        text.parse().unwrap()
-    }
-
-    fn opened(parties: &[&str], change: impl FnOnce(&mut Proposal), program: &str) -> Opened {
-        let roster: Vec<PartyName> = parties.iter().map(|p| name(p)).collect();
-        let session = Session::new("/srv/p.py".into(), roster.try_into().unwrap());
-        let keys = BTreeMap::from([(name("bob"), PublicKey([2; 32]))]);
-        let mut proposal = Proposal::of(&session, keys);
-        change(&mut proposal);
-        let bundle = Bundle {
-            bundle: 1,
-            network: "example".parse().unwrap(),
-            root: Fingerprint([9; 32]),
-            from: name("alice"),
-            signed: OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap(),
-            session: "demo".parse().unwrap(),
-            proposal,
-            files: Vec::new(),
-        };
-        let files = vec![
-            ("helper.bin".to_owned(), vec![0, 1, 2]),
-            ("p.py".to_owned(), program.as_bytes().to_vec()),
-        ];
-        Opened { bundle, key: PublicKey([1; 32]), files }
-    }
-
-    fn says(text: &str, expected: &[&str]) {
-        for expected in expected {
-            assert!(text.contains(expected), "does not say «{expected}»:\n{text}");
-        }
-    }
-
-    #[test]
-    fn it_says_what_and_who_and_who_could_learn_what() {
-        let three = &["alice", "bob", "carol"];
-        let arguments = |p: &mut Proposal| p.arguments = vec!["3".into(), "a b".into()];
-        let text = text(&opened(three, arguments, "print(1)\n"), &name("bob"), None);
-        says(
-            &text,
-            &[
-                "Session «demo» of the network «example», proposed by alice\nsigned 2023-11-14 22:13 UTC",
-                &PublicKey([1; 32]).to_string(),
-                "The program: p.py, 9 bytes\nSHA-256 cc42155088fca5730758db72b2a5bca33112a941dfaa2d43098ec422ce4ea213",
-                "  | print(1)\n",
-                "A file that it reads: helper.bin, 3 bytes",
-                "Its arguments: «3» «a b»",
-                "0  alice (proposes it): ed25519:",
-                "1  bob (this party): ed25519:AgIC",
-                "2  carol: no key is pinned: whoever the authority calls carol",
-                "any 2 of the 3 together could learn every input; one alone learns nothing but the result",
-                "all of these would have to work together: alice, carol",
-                "among parties that follow the protocol",
-                "up to the program",
-                "Runs that may start without asking: none",
-                "waits 10m for all parties",
-                "outages of 30s",
-            ],
-        );
-    }
-
-    #[test]
-    fn more_parties_need_fewer_than_all() {
-        let five = &["alice", "bob", "carol", "dave", "erin"];
-        let asked = opened(five, |p| p.threshold = 1, "");
-        let text = text(&asked, &name("bob"), Some(Path::new("/home/bob/wealth")));
-        says(
-            &text,
-            &[
-                "2 of these would have to work together: alice, carol, dave, erin",
-                "would read /home/bob/wealth, which it finds in $MPYC_PARTY_INPUT",
-            ],
-        );
-    }
-
-    #[test]
-    fn no_privacy_is_said_aloud() {
-        let asked = opened(&["alice", "bob"], |p| p.allow_no_privacy = true, "");
-        let text = text(&asked, &name("bob"), None);
-        says(
-            &text,
-            &[
-                "every other party can learn your input",
-                "Each of these alone could learn your input: alice",
-            ],
-        );
-    }
-
-    #[test]
-    fn nothing_is_hidden_and_nothing_commands_the_terminal() {
-        let program = "x = 1\n\u{1b}[2J\u{202e}evil\r\u{200b}\n";
-        let arguments = |p: &mut Proposal| {
-            p.arguments = vec!["\u{1b}]0;t\u{7}".into()];
-            p.options = vec!["\u{2066}".into()];
-        };
-        let text =
-            text(&opened(&["alice", "bob", "carol"], arguments, program), &name("bob"), None);
-        let bad = |c: char| (c != '\n' && c.is_control()) || "\u{202e}\u{200b}\u{2066}".contains(c);
-        assert!(!text.contains(bad), "{text:?}");
-        says(
-            &text,
-            &["⟨U+001B⟩[2J⟨U+202E⟩evil", "Careful", "«⟨U+001B⟩]0;t⟨U+0007⟩»", "«⟨U+2066⟩»"],
-        );
-    }
-
-    #[test]
-    fn what_is_too_long_is_counted() {
-        let long = format!("{}\n{}", "y".repeat(250), "line\n".repeat(300));
-        let text = text(&opened(&["alice", "bob", "carol"], |_| {}, &long), &name("bob"), None);
-        says(&text, &["y … 50 more characters", "… 101 more lines"]);
-        assert!(!text.contains(&"y".repeat(201)));
-    }
-}
+mod tests;

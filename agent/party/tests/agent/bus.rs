@@ -16,14 +16,14 @@ use crate::common::{LIMIT, SUM, completes, demo, three};
 use crate::machine::{Machine, free_port, head};
 
 /// A bus of its own; ends with the test.
-struct Bus {
+pub(crate) struct Bus {
     daemon: Child,
-    address: String,
+    pub(crate) address: String,
     runtime: Runtime,
 }
 
 impl Bus {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let mut command = Command::new("dbus-daemon");
         command.args(["--session", "--nofork", "--nopidfile", "--print-address"]);
         let mut daemon = command.stdout(Stdio::piped()).spawn().context("dbus-daemon")?;

@@ -64,6 +64,15 @@ impl Machine {
     /// Starts the agent of `party` with sockets that outlive it, as a service manager would: the
     /// public port, and where runners register.
     pub(crate) fn start_on(party: &Party, port: &TcpListener, desk: &OwnedFd) -> Result<Self> {
+        Self::start_on_with(party, (port, desk), |_| {})
+    }
+
+    /// The same; `change` completes its environment.
+    pub(crate) fn start_on_with(
+        party: &Party,
+        (port, desk): (&TcpListener, &OwnedFd),
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         let plain = party.command();
         let mut command = Command::new("sh");
         let script = r#"LISTEN_FDS=2 LISTEN_PID=$$ exec "$@" 3<&0 4<&1 0</dev/null 1>/dev/null"#;
@@ -71,6 +80,7 @@ impl Machine {
         for (name, value) in plain.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
+        change(&mut command);
         command.args(["agent", "-vv"]).stdin(OwnedFd::from(port.try_clone()?));
         Self::spawn(party, command.stdout(desk.try_clone()?))
     }
@@ -153,7 +163,7 @@ impl Machine {
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(mut self) -> Result<ExitStatus> {
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait()?)
     }
 }

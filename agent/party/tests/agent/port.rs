@@ -17,6 +17,7 @@ use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Network, Session};
+use mpyc_party_transport::task::Supervisor;
 use mpyc_party_transport::{Expect, Protocol, frame};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::AsyncReadExt;
@@ -64,7 +65,7 @@ fn two_sessions_at_once_share_one_port() -> Result<()> {
 }
 
 /// A socket at which runners register, in this directory.
-fn desk(directory: &Path) -> Result<OwnedFd> {
+pub(crate) fn desk(directory: &Path) -> Result<OwnedFd> {
     fs::create_dir_all(directory)?;
     let flags = SocketFlags::CLOEXEC;
     let kind = SocketType::SEQPACKET;
@@ -241,7 +242,10 @@ fn register(socket: &Path, key: PublicKey) -> Result<String> {
     let tag = Tag::hub(&mpyc_party_core::claims::Fingerprint([7; 32]));
     let own = Registration { key, session: "demo".parse()?, tag };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let refused = runtime.block_on(handover::register(socket, own)).err();
+    let refused = runtime.block_on(async {
+        let mut supervisor = Supervisor::default();
+        handover::register(socket, own, &mut supervisor).await.err()
+    });
     Ok(refused.map(|error| error.to_string()).unwrap_or_default())
 }
 

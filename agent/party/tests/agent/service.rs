@@ -36,7 +36,7 @@ fn it_is_ready_only_when_a_hub_knows_it() -> Result<()> {
 fn it_feeds_the_watchdog_and_says_when_it_ends() -> Result<()> {
     let network = three()?;
     network.party("bob").configure(&head(0, ""))?;
-    let machine = Machine::start_with(network.party("bob"), |command| {
+    let mut machine = Machine::start_with(network.party("bob"), |command| {
         command.arg("agent").env("WATCHDOG_USEC", "200000");
     })?
     .ready()?;
@@ -78,7 +78,7 @@ fn a_second_agent_on_the_same_port_says_so_and_ends() -> Result<()> {
         network.party(name).configure(&head(port, ""))?;
     }
     let first = Machine::start(network.party("alice"))?.ready()?;
-    let second = Machine::start(network.party("bob"))?;
+    let mut second = Machine::start(network.party("bob"))?;
     second.tells(&format!("the agent cannot listen on port {port}"))?;
     ensure!(!second.wait()?.success());
     drop(first);
@@ -86,7 +86,7 @@ fn a_second_agent_on_the_same_port_says_so_and_ends() -> Result<()> {
 }
 
 /// What whoever is connected by `stream` answers to a request for metrics.
-fn metrics(mut stream: impl Read + Write) -> Result<String> {
+pub(crate) fn metrics(mut stream: impl Read + Write) -> Result<String> {
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;

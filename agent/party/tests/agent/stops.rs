@@ -122,7 +122,7 @@ fn an_agent_that_waits_for_a_token_says_that_it_ends() -> Result<()> {
     let network = Network::on_loopback(&[])?;
     let party = network.newcomer("dave")?;
     party.configure(&head(0, ""))?;
-    let machine = Machine::start(&party)?;
+    let mut machine = Machine::start(&party)?;
     machine.tells("waiting for an enrolment token")?;
     machine.signal(Signal::TERM)?;
     machine.tells("notify: STOPPING=1")?;

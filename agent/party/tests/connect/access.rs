@@ -141,7 +141,7 @@ fn what_is_exposed_no_longer_ends_and_the_rest_goes_on() -> Result<()> {
     let network = Network::on_loopback(&["bob", "alice", "carol"])?;
     let (port, bob) = (echo()?, network.party("bob"));
     bob.configure(&exposing(port, "parties = [\"alice\", \"carol\"]"))?;
-    let machine = expose(bob)?;
+    let mut machine = expose(bob)?;
     let [alice, mut carol] = [
         opened(network.party("alice"), "bob", port)?,
         opened(network.party("carol"), "bob", port)?,

@@ -4,26 +4,54 @@ use std::time::Instant;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_net::client::lighthouse::Event;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::super::bus::{Ask, News, Wish};
 use super::super::proposal::{Activity, Seat};
 use super::super::runners::RunnerEvent;
-use super::super::{declared, notify};
+use super::super::{declared, metrics, notify};
 use super::{Daemon, Ending};
-use crate::config::Start;
+use crate::config;
 use crate::runner::engine;
 use crate::runner::handover::Progress;
+use crate::session::tally::{self, Tally};
+use mpyc_party_transport::task::blocking;
+
+/// A start of a session: however its task ends, also by a panic, that is told.
+struct Start {
+    ending: Ending,
+    endings: mpsc::UnboundedSender<Ending>,
+}
+
+impl Start {
+    fn new(session: SessionName, start: u64, endings: mpsc::UnboundedSender<Ending>) -> Self {
+        let why = "the task that started it panicked".to_owned();
+        Self { ending: Ending { session, start, why }, endings }
+    }
+
+    fn ended(mut self, why: String) {
+        self.ending.why = why;
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        let Ending { session, start, why } = &mut self.ending;
+        let (session, why) = (session.clone(), std::mem::take(why));
+        // Nobody listens any more only when the agent ends.
+        let _ = self.endings.send(Ending { session, start: *start, why });
+    }
+}
 
 impl Daemon {
     /// Reads the configuration again; a bad one changes nothing.
-    pub(super) fn reload(&mut self) -> Result<(), String> {
+    pub(super) async fn reload(&mut self) -> Result<(), String> {
         if self.ready {
             notify::reloading();
         }
-        let lacking = self.outputs.metrics.serve();
+        let lacking = self.outputs.metrics.serve(&mut self.supervisor);
         self.outputs.status.send_modify(|status| status.metrics = lacking);
-        let outcome = self.read_again();
+        let outcome = self.read_again().await;
         let text = match &outcome {
             Ok(()) => {
                 log::info!("the configuration was read again");
@@ -43,20 +71,21 @@ impl Daemon {
         outcome
     }
 
-    fn read_again(&mut self) -> Result<(), String> {
-        let read = self.place.load().map_err(|error| error.to_string())?;
+    async fn read_again(&mut self) -> Result<(), String> {
+        let place = self.place.clone();
+        let read = blocking(move || place.load()).await.map_err(|error| error.to_string())?;
         let old = self.config.clone();
         (self.config.sessions, self.config.peers) = (read.sessions, read.peers);
-        self.declare().map_err(|error| {
+        self.declare().await.map_err(|error| {
             self.config = old;
             error.to_string()
         })
     }
 
-    pub(super) fn wish(&mut self, Wish { ask, answer }: Wish) {
+    pub(super) async fn wish(&mut self, Wish { ask, answer }: Wish) {
         let now = Instant::now();
         let outcome = match ask {
-            Ask::Reload => self.reload(),
+            Ask::Reload => self.reload().await,
             Ask::Start(session) => match self.sessions.get(&session) {
                 Some(entry) if entry.declared.is_some() => match entry.seat.activity() {
                     Activity::Idle => return self.start(session, Some(answer)),
@@ -67,7 +96,10 @@ impl Daemon {
             Ask::Stop(session) => {
                 if !self.runners.stop(&session) {
                     let starter = self.starter.clone();
-                    tokio::spawn(async move { answer.send(starter.stop(&session).await) });
+                    self.requests.spawn(async move {
+                        // Who does not wait for the answer misses nothing.
+                        let _ = answer.send(starter.stop(&session).await);
+                    });
                     return;
                 }
                 Ok(())
@@ -98,33 +130,33 @@ impl Daemon {
         entry.seat.starting();
         entry.starts += 1;
         let (number, starter) = (entry.starts, self.starter.clone());
+        let start = Start::new(session, number, self.endings.0.clone());
         self.starting.spawn(async move {
+            let session = start.ending.session.clone();
             let started = starter.start(&session).await;
             if let Some(answer) = answer {
                 // Who does not wait for the answer misses nothing.
                 let _ = answer.send(started.as_ref().map(drop).map_err(Clone::clone));
             }
-            let ending = match started {
-                Ok(started) => Ok(starter.watch(&session, started).await),
-                Err(why) => Err(why),
-            };
-            (session, number, ending)
+            start.ended(match started {
+                Ok(started) => starter.watch(&session, started).await,
+                Err(why) => why,
+            });
         });
     }
 
     /// What was started has ended. A runner that registered has told by itself how.
-    pub(super) fn started(&mut self, (session, number, ending): Ending) {
+    pub(super) fn started(&mut self, Ending { session, start: number, why }: Ending) {
         let entry = self.entry(&session);
         if entry.starts != number || entry.seat.activity() != Activity::Starting {
             return;
         }
         entry.seat.went(false, Instant::now());
-        let why = ending.unwrap_or_else(|why| why);
         log::error!(MPYC_SESSION = session.as_str();
             "session {session} was not run: {why}");
     }
 
-    pub(super) fn runner(&mut self, event: RunnerEvent) {
+    pub(super) async fn runner(&mut self, event: RunnerEvent) {
         match event {
             RunnerEvent::Came(session) => {
                 log::info!(MPYC_SESSION = session.as_str(); "the runner of session {session} is here");
@@ -133,7 +165,7 @@ impl Daemon {
                 entry.progress = None;
             }
             RunnerEvent::Progress(session, progress) => self.progress(session, progress),
-            RunnerEvent::Went(session) => self.went(session),
+            RunnerEvent::Went(session) => self.went(session).await,
         }
     }
 
@@ -148,15 +180,20 @@ impl Daemon {
         self.entry(&session).progress = Some(progress);
     }
 
-    fn went(&mut self, session: SessionName) {
-        let tally = self.tally(&session);
+    async fn went(&mut self, session: SessionName) {
+        let (place, name) = (self.place.clone(), session.clone());
+        let read = move || {
+            (Tally::read(&tally::path(&place, &name)), metrics::carried_last(&place, &name))
+        };
+        let (tally, carried) = blocking(read).await;
+        let tally = self.readable(&session, tally);
         let entry = self.entry(&session);
         let progress = entry.progress.take().unwrap_or_default();
         let counted = entry.tally.runs < tally.runs;
         entry.tally = tally;
         let by_itself = entry.declared.as_ref().map(|d| d.definition.settings.start);
-        entry.seat.went(counted || by_itself != Some(Start::OnProposal), Instant::now());
-        self.outputs.metrics.counts().ended(&self.place, &session, progress.verdict.as_ref());
+        entry.seat.went(counted || by_itself != Some(config::Start::OnProposal), Instant::now());
+        self.outputs.metrics.counts().ended(progress.verdict.as_ref(), carried);
         let verdict = progress.verdict.map(|verdict| verdict.in_words(engine::words).to_string());
         let verdict = verdict.unwrap_or_else(|| "no verdict: its runner was ended".to_owned());
         let run = progress.run.unwrap_or_default();

@@ -1,34 +1,44 @@
 //! What is to be done now, and how things stand: decided and shown after everything that happens.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_transport::now;
 
 use super::super::bus::News;
+use super::super::disk::OnDisk;
 use super::super::notify;
 use super::super::proposal::{Activity, Decision};
 use super::super::status::{SessionStatus, Status};
 use super::Daemon;
 use crate::config::Start;
-use crate::session::record;
-use crate::session::tally::{self, Allowance, Tally};
+use crate::config::files::FileError;
+use crate::session::tally::{Allowance, Tally};
 
 /// How soon a runner that has not registered is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Does what is to be done now, and shows how things stand; says when to look again.
-    pub(super) fn settle(&mut self) -> Option<Instant> {
+    pub(super) async fn settle(&mut self) -> Option<Instant> {
         let names: Vec<SessionName> = self.sessions.keys().cloned().collect();
-        let wake = names.iter().filter_map(|name| self.decide(name)).min();
+        let instant = Instant::now();
+        let proposed = self.sessions.values().any(|entry| entry.is_proposed(instant));
+        let OnDisk { tallies, running } = OnDisk::read(&self.place, names, proposed).await;
+        let decide = |(name, tally)| self.decide(&name, tally, running.contains(&name));
+        let wake = tallies.into_iter().filter_map(decide).min();
         self.show();
         wake
     }
 
-    fn decide(&mut self, session: &SessionName) -> Option<Instant> {
-        let tally = self.tally(session);
+    /// Decides about a session with this `tally`, of which a runner is at work here or not.
+    fn decide(
+        &mut self,
+        session: &SessionName,
+        tally: Result<Tally, FileError>,
+        runs_here: bool,
+    ) -> Option<Instant> {
+        let tally = self.readable(session, tally);
         let instant = Instant::now();
         let entry = self.entry(session);
         let settings = &entry.declared.as_ref()?.definition.settings;
@@ -40,8 +50,7 @@ impl Daemon {
         if entry.seat.activity() == Activity::Idle {
             entry.tally = tally;
         }
-        let idle = entry.seat.activity() == Activity::Idle;
-        if idle && !entry.seat.here(instant).is_empty() && self.runs_here(session) {
+        if runs_here && entry.is_proposed(instant) {
             // Its runner has not registered with this agent yet, or does not want to.
             return Some(instant + LOOK_AGAIN);
         }
@@ -74,17 +83,13 @@ impl Daemon {
         }
     }
 
-    /// Whether a runner of `session` is at work, as its run directory shows.
-    fn runs_here(&self, session: &SessionName) -> bool {
-        let running = record::running(&self.place).unwrap_or_default();
-        let of = |directory: &PathBuf| record::read(directory).ok().map(|record| record.session);
-        running.iter().any(|directory| of(directory).as_ref() == Some(session))
-    }
-
-    /// The tally of `session` as it is on disk. One that cannot be read allows nothing, which is
+    /// The tally of `session` that was `read` from disk. One that cannot be read allows nothing, which is
     /// told once.
-    pub(super) fn tally(&mut self, session: &SessionName) -> Tally {
-        let read = Tally::read(&tally::path(&self.place, session));
+    pub(super) fn readable(
+        &mut self,
+        session: &SessionName,
+        read: Result<Tally, FileError>,
+    ) -> Tally {
         let unreadable = read.as_ref().err().map(ToString::to_string);
         let known = &mut self.entry(session).unreadable;
         if let Some(why) = unreadable.as_ref().filter(|_| *known != unreadable) {

@@ -9,6 +9,7 @@ use mpyc_party_authority::Authority;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::now;
+use mpyc_party_transport::task::Connections;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -33,13 +34,16 @@ pub(super) struct Crew {
     hub: Option<Child>,
     hub_address: String,
     parties: Vec<Child>,
+    /// Read what each party reports.
+    readers: Connections,
 }
 
 impl Crew {
     /// Nobody yet; the Python environment is that of `place`.
     pub(super) fn new(place: &Place) -> Self {
         let cache = place.cache.clone();
-        Self { cache, hub: None, hub_address: String::new(), parties: Vec::new() }
+        let readers = Connections::new("what a party reports");
+        Self { cache, hub: None, hub_address: String::new(), parties: Vec::new(), readers }
     }
 
     fn command(&self, site: &Site, name: &str) -> anyhow::Result<Command> {
@@ -105,7 +109,7 @@ impl Crew {
         command.args(["session", "run", site.session().as_str()]);
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let output = process.stdout.take().context("no pipe from a party")?;
-        tokio::spawn(read_events(output, party.clone(), events));
+        self.readers.spawn(read_events(output, party.clone(), events));
         self.parties.push(process);
         Ok(())
     }

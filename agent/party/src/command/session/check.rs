@@ -16,6 +16,7 @@ use mpyc_party_net::Stack;
 use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox::Sandboxed;
+use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Identity, now};
 use serde_json::{Value, json};
 
@@ -156,12 +157,13 @@ impl Inquiry {
         let own = self.own(prepared, me, findings).await;
         let hubs = config.hubs(store.hubs()?);
         let identity = certificate(&store, &hubs, identity, findings).await;
-        let identity = keep_fresh(store, hubs.clone(), identity);
+        let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
         let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
         let circle = SessionPeers::new(identity, &definition.name, roster, me, pins);
         let book =
             AddressBook::new(self.stack.clone(), config.sources(hubs.clone()), circle.clone());
-        let (answers, heard) = peers::ask(&circle, book, &hubs, self.wait).await;
+        let asked = peers::ask(&circle, book, &hubs, self.wait);
+        let (answers, heard) = alongside(asked, renewal.run(Heartbeat::default())).await;
         note_hubs(&heard, findings);
         Ok(note_parties(&circle, own.as_ref(), answers, findings))
     }

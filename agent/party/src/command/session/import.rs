@@ -9,22 +9,27 @@ use anyhow::{Context, bail};
 use clap::Args;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_transport::{Identity, now};
+use serde::Serialize;
 use serde_json::json;
 
 use super::super::{Common, Outcome, output};
 use crate::config::{Config, Place};
 use crate::identity::Store;
 use crate::session::bundle::{self, Opened};
-use crate::session::{consent, imported};
+use crate::session::consent::{Consent, text};
+use crate::session::imported;
 
 /// Look at a session from another party, and add it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Shows what the session would run, with whom, and who could learn what; adds it only if you agree.
+With --json nothing is asked: all of that is shown as a value, and the session is added only with
+--yes.
 
 Examples:
   mpyc-party session import demo.bundle
-  mpyc-party session import vote.bundle --input my-vote.txt")]
+  mpyc-party session import vote.bundle --input my-vote.txt
+  mpyc-party session import demo.bundle --json")]
 pub(in crate::command) struct Import {
     /// The bundle, or - for standard input
     file: PathBuf,
@@ -39,6 +44,18 @@ pub(in crate::command) struct Import {
     replace: bool,
 }
 
+/// What became of the session of a bundle.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    /// It was shown, and nothing was added.
+    Proposed,
+    /// It was added.
+    Added,
+    /// It was here already.
+    Unchanged,
+}
+
 /// How the session of a bundle relates to what is there already.
 enum Before {
     Nothing,
@@ -50,17 +67,18 @@ impl Import {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (place, config) = common.load()?;
         let (identity, me) = Store::new(&place.state).load_party()?;
-        let text = self.read()?;
-        let opened = bundle::open(&text, identity.root(), now())?;
+        let bundle = self.read()?;
+        let opened = bundle::open(&bundle, identity.root(), now())?;
         let pinned = |name: &PartyName| config.peers.get(name).and_then(|peer| peer.key);
         opened.check_for(&me, identity.claims().key, pinned)?;
         let name = &opened.bundle.session;
         if let Some(input) = &self.input {
             File::open(input).with_context(|| input.display().to_string())?;
         }
+        let consent = Consent::of(&opened, &me, self.input.as_deref());
         match before(&config, &place, &identity, &opened)? {
             Before::Same if self.input.is_none() => {
-                self.tell(common, &opened, "unchanged")?;
+                self.tell(common, &consent, State::Unchanged)?;
                 return Ok(ExitCode::SUCCESS);
             }
             Before::Nothing | Before::Same => {}
@@ -76,15 +94,20 @@ impl Import {
                 ));
             }
         }
-        if !common.json {
-            output::line(consent::text(&opened, &me, self.input.as_deref()));
+        if common.json && !self.yes {
+            self.tell(common, &consent, State::Proposed)?;
+            output::bad("nothing was added: repeat with --yes to add it");
+            return Ok(ExitCode::FAILURE);
         }
-        if !self.yes && !self.agreed(&opened)? {
+        if !common.json {
+            output::line(text::render(&consent));
+        }
+        if !self.yes && !self.agreed(&consent)? {
             output::bad("nothing was added");
             return Ok(ExitCode::FAILURE);
         }
-        imported::store(&place, &opened, &text, self.input.as_deref())?;
-        self.tell(common, &opened, "added")?;
+        imported::store(&place, &opened, &bundle, self.input.as_deref())?;
+        self.tell(common, &consent, State::Added)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -105,7 +128,7 @@ impl Import {
     }
 
     /// Asks the person at the terminal; no answer is a no.
-    fn agreed(&self, opened: &Opened) -> anyhow::Result<bool> {
+    fn agreed(&self, consent: &Consent) -> anyhow::Result<bool> {
         let refused =
             "nothing was added: there is no terminal to ask on. Look at it, then repeat with --yes";
         let mut answers: Box<dyn BufRead> = if self.reads_stdin() {
@@ -115,24 +138,32 @@ impl Import {
         } else {
             bail!(refused);
         };
-        let bundle = &opened.bundle;
-        output::ask(format!("Add the session «{}» from {}? [y/N] ", bundle.session, bundle.from));
+        let Consent { session, from, .. } = consent;
+        output::ask(format!("Add the session «{session}» from {from}? [y/N] "));
         let mut answer = String::new();
         answers.by_ref().take(64).read_line(&mut answer)?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
-    fn tell(&self, common: &Common, opened: &Opened, what: &str) -> anyhow::Result<()> {
-        let name = &opened.bundle.session;
+    fn tell(&self, common: &Common, consent: &Consent, state: State) -> anyhow::Result<()> {
+        let name = &consent.session;
         if common.json {
             output::json(&json!({
-                "session": name, "from": opened.bundle.from, "key": opened.key, "state": what,
-                "input": self.input,
+                "session": name, "from": consent.from, "key": consent.key, "state": state,
+                "input": self.input, "consent": consent,
             }))?;
-        } else if what == "added" {
-            output::good(format!("session {name} is added: mpyc-party session run {name}"));
-        } else {
-            output::good(format!("session {name} is here already, and the same: nothing to do"));
+            return Ok(());
+        }
+        match state {
+            State::Added => {
+                output::good(format!("session {name} is added: mpyc-party session run {name}"));
+            }
+            State::Unchanged => {
+                output::good(format!(
+                    "session {name} is here already, and the same: nothing to do"
+                ));
+            }
+            State::Proposed => {}
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use mpyc_party_net::Stack;
 use mpyc_party_net::accept::Entrance;
 use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
+use mpyc_party_transport::task::{Supervisor, alongside};
 use tokio::sync::mpsc;
 
 use super::super::stop::{self, Wish};
@@ -18,7 +19,7 @@ use super::super::view::{Events, Journal, Lines};
 use super::super::{Common, Outcome, logging, runtime, terminal};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
-use crate::identity::{Store, keep_fresh};
+use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::{self, Attendant, Registration};
 use crate::runner::report::Telling;
 use crate::runner::view::{Notice, View};
@@ -80,10 +81,13 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     crate::command::no_dumps()?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
+        let mut supervisor = Supervisor::default();
         let appeared = async {
-            let (circle, book) =
+            let (circle, book, renewal) =
                 appear(&launch.definition, (&common.stack, &config), store, view.as_mut()).await?;
-            let (entrance, attendant) = enter(agent, &config, &circle, name).await?;
+            supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
+            let (entrance, attendant) =
+                enter(agent, &config, &circle, name, &mut supervisor).await?;
             anyhow::Ok((circle, book, entrance, attendant))
         };
         let appeared = tokio::select! {
@@ -92,7 +96,8 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
         };
         match appeared {
             Ok(Some((circle, book, entrance, attendant))) => {
-                meet(launch, (circle, book), entrance, attendant, view.as_mut()).await
+                let meet = meet(launch, (circle, book), entrance, attendant, view.as_mut());
+                alongside(meet, complain(supervisor)).await
             }
             Ok(None) => Ok(stopped(&launch.abandon(&party, Reason::Stopped)?, view.as_mut())),
             Err(error) => {
@@ -118,7 +123,7 @@ async fn appear(
     (stack, config): (&Arc<Stack>, &Config),
     store: Store,
     view: &mut dyn View,
-) -> anyhow::Result<(SessionPeers, AddressBook)> {
+) -> anyhow::Result<(SessionPeers, AddressBook, Renewal)> {
     let (identity, party) = store.load_party()?;
     let hubs = config.hubs(store.hubs()?);
     let (identity, failed) = store.freshest(&hubs, identity).await;
@@ -127,12 +132,12 @@ async fn appear(
     }
     identity.claims().check_validity(mpyc_party_transport::now())?;
     let me = definition.index_of(&party)?;
-    let identity = keep_fresh(store, hubs.clone(), identity);
+    let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
     let roster = definition.settings.parties.clone();
     let pins = definition.pins(config);
     let circle = SessionPeers::new(identity, &definition.name, roster, me, pins);
     let book = AddressBook::new(Arc::clone(stack), config.sources(hubs), circle.clone());
-    Ok((circle, book))
+    Ok((circle, book, renewal))
 }
 
 /// Where peers come in: by the agent's port where there is an agent, else by one of its own.
@@ -141,16 +146,26 @@ async fn enter(
     config: &Config,
     circle: &SessionPeers,
     name: &SessionName,
+    supervisor: &mut Supervisor,
 ) -> anyhow::Result<(Entrance, Option<Attendant>)> {
     if let Some(path) = agent {
         let key = circle.identity().claims().key;
         let own = Registration { key, session: name.clone(), tag: circle.tag };
-        match handover::register(path, own).await {
+        match handover::register(path, own, supervisor).await {
             Ok((entrance, attendant)) => return Ok((entrance, Some(attendant))),
             Err(error) => log::info!("this runner listens by itself: {error}"),
         }
     }
     Ok((Entrance::own(agent, config.listen.port).await?, None))
+}
+
+/// Says what has failed of the tasks beside a run. It is no reason to end the run: that goes on as long
+/// as its links do.
+async fn complain(mut supervisor: Supervisor) {
+    loop {
+        let failure = supervisor.failure().await;
+        log::error!("{failure}; the run goes on without it");
+    }
 }
 
 /// Meets the other parties and runs what was prepared.
@@ -163,22 +178,27 @@ async fn meet(
 ) -> Outcome {
     let (wish, stop) = mpsc::channel(1);
     let mut told = attendant.as_mut().and_then(Attendant::stops);
-    tokio::spawn(async move {
+    let stopped = async move {
         tokio::select! {
             () = stop::heard() => {}
             Some(()) = async { told.as_mut()?.recv().await } => {}
         }
+        // The run may have ended.
         let _ = wish.send(()).await;
-    });
+    };
     let outcome = match attendant {
         Some(attendant) => {
             let mut view = Telling { view, progress: attendant.progress() };
-            let outcome = runner::conduct(launch, circle, entrance, book, stop, &mut view).await;
+            let conducted = runner::conduct(launch, circle, entrance, book, stop, &mut view);
+            let outcome = alongside(conducted, stopped).await;
             drop(view);
             attendant.leave().await;
             outcome?
         }
-        None => runner::conduct(launch, circle, entrance, book, stop, view).await?,
+        None => {
+            let conducted = runner::conduct(launch, circle, entrance, book, stop, view);
+            alongside(conducted, stopped).await?
+        }
     };
     Ok(match outcome.verdict {
         Verdict::Completed => ExitCode::SUCCESS,

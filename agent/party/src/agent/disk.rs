@@ -1,0 +1,46 @@
+//! What the files of this party say. They are read on a thread for that: the event loop waits for no
+//! disk, however slow it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mpyc_party_core::name::SessionName;
+use mpyc_party_transport::task::blocking;
+
+use crate::config::Place;
+use crate::config::files::FileError;
+use crate::session::record;
+use crate::session::tally::{self, Tally};
+
+/// What is on disk about some sessions.
+#[derive(Debug)]
+pub(super) struct OnDisk {
+    /// How often each has run.
+    pub(super) tallies: BTreeMap<SessionName, Result<Tally, FileError>>,
+    /// Of which a runner is at work, where that was asked for.
+    pub(super) running: BTreeSet<SessionName>,
+}
+
+impl OnDisk {
+    /// Reads it; the runs that go on as well where `running` says so.
+    pub(super) async fn read(place: &Place, sessions: Vec<SessionName>, running: bool) -> Self {
+        let place = place.clone();
+        let read = move || Self {
+            running: if running { self::running(&place) } else { BTreeSet::new() },
+            tallies: sessions
+                .into_iter()
+                .map(|name| {
+                    let tally = Tally::read(&tally::path(&place, &name));
+                    (name, tally)
+                })
+                .collect(),
+        };
+        blocking(read).await
+    }
+}
+
+/// The sessions of which a runner is at work, as the run directories show.
+fn running(place: &Place) -> BTreeSet<SessionName> {
+    let directories = record::running(place).unwrap_or_default();
+    let records = directories.iter().filter_map(|directory| record::read(directory).ok());
+    records.map(|record| record.session).collect()
+}

@@ -1,0 +1,156 @@
+use std::collections::BTreeMap;
+
+use mpyc_party_core::claims::Fingerprint;
+
+use super::*;
+use crate::config::Session;
+use crate::session::bundle::Bundle;
+use crate::session::proposal::Proposal;
+
+fn name(text: &str) -> PartyName {
+    text.parse().unwrap()
+}
+
+fn opened(parties: &[&str], change: impl FnOnce(&mut Proposal), program: &str) -> Opened {
+    let roster: Vec<PartyName> = parties.iter().map(|p| name(p)).collect();
+    let session = Session::new("/srv/p.py".into(), roster.try_into().unwrap());
+    let keys = BTreeMap::from([(name("bob"), PublicKey([2; 32]))]);
+    let mut proposal = Proposal::of(&session, keys);
+    change(&mut proposal);
+    let bundle = Bundle {
+        bundle: 1,
+        network: "example".parse().unwrap(),
+        root: Fingerprint([9; 32]),
+        from: name("alice"),
+        signed: OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap(),
+        session: "demo".parse().unwrap(),
+        proposal,
+        files: Vec::new(),
+    };
+    let files = vec![
+        ("helper.bin".to_owned(), vec![0, 1, 2]),
+        ("p.py".to_owned(), program.as_bytes().to_vec()),
+    ];
+    Opened { bundle, key: PublicKey([1; 32]), files }
+}
+
+/// What the consent says in words: from the value alone, also once it has travelled.
+fn text(opened: &Opened, me: &str, input: Option<&str>) -> String {
+    let consent = Consent::of(opened, &name(me), input.map(Path::new));
+    let text = text::render(&consent);
+    let travelled = serde_json::from_str(&serde_json::to_string(&consent).unwrap()).unwrap();
+    assert_eq!(text::render(&travelled), text, "the value in JSON holds less than the text says");
+    text
+}
+
+fn says(text: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(text.contains(expected), "does not say «{expected}»:\n{text}");
+    }
+}
+
+#[test]
+fn it_says_what_and_who_and_who_could_learn_what() {
+    let three = &["alice", "bob", "carol"];
+    let arguments = |p: &mut Proposal| p.arguments = vec!["3".into(), "a b".into()];
+    let text = text(&opened(three, arguments, "print(1)\n"), "bob", None);
+    says(
+        &text,
+        &[
+            "Session «demo» of the network «example», proposed by alice\nsigned 2023-11-14 22:13 UTC",
+            &PublicKey([1; 32]).to_string(),
+            "The program: p.py, 9 bytes\nSHA-256 cc42155088fca5730758db72b2a5bca33112a941dfaa2d43098ec422ce4ea213",
+            "  | print(1)\n",
+            "A file that it reads: helper.bin, 3 bytes",
+            "Its arguments: «3» «a b»",
+            "0  alice (proposes it): ed25519:",
+            "1  bob (this party): ed25519:AgIC",
+            "2  carol: no key is pinned: whoever the authority calls carol",
+            "any 2 of the 3 together could learn every input; one alone learns nothing but the result",
+            "all of these would have to work together: alice, carol",
+            "among parties that follow the protocol",
+            "up to the program",
+            "Runs that may start without asking: none",
+            "waits 10m for all parties",
+            "outages of 30s",
+        ],
+    );
+}
+
+#[test]
+fn more_parties_need_fewer_than_all() {
+    let five = &["alice", "bob", "carol", "dave", "erin"];
+    let asked = opened(five, |p| p.threshold = 1, "");
+    let text = text(&asked, "bob", Some("/home/bob/wealth"));
+    says(
+        &text,
+        &[
+            "2 of these would have to work together: alice, carol, dave, erin",
+            "would read /home/bob/wealth, which it finds in $MPYC_PARTY_INPUT",
+        ],
+    );
+}
+
+#[test]
+fn no_privacy_is_said_aloud() {
+    let asked = opened(&["alice", "bob"], |p| p.allow_no_privacy = true, "");
+    let text = text(&asked, "bob", None);
+    says(
+        &text,
+        &[
+            "every other party can learn your input",
+            "Each of these alone could learn your input: alice",
+        ],
+    );
+}
+
+#[test]
+fn nothing_is_hidden_and_nothing_commands_the_terminal() {
+    let program = "x = 1\n\u{1b}[2J\u{202e}evil\r\u{200b}\n";
+    let arguments = |p: &mut Proposal| {
+        p.arguments = vec!["\u{1b}]0;t\u{7}".into()];
+        p.options = vec!["\u{2066}".into()];
+    };
+    let text = text(&opened(&["alice", "bob", "carol"], arguments, program), "bob", None);
+    let bad = |c: char| (c != '\n' && c.is_control()) || "\u{202e}\u{200b}\u{2066}".contains(c);
+    assert!(!text.contains(bad), "{text:?}");
+    says(&text, &["⟨U+001B⟩[2J⟨U+202E⟩evil", "Careful", "«⟨U+001B⟩]0;t⟨U+0007⟩»", "«⟨U+2066⟩»"]);
+}
+
+#[test]
+fn what_is_too_long_is_counted() {
+    let long = format!("{}\n{}", "y".repeat(250), "line\n".repeat(300));
+    let text = text(&opened(&["alice", "bob", "carol"], |_| {}, &long), "bob", None);
+    says(&text, &["y … 50 more characters", "… 101 more lines"]);
+    assert!(!text.contains(&"y".repeat(201)));
+}
+
+#[test]
+fn a_page_finds_in_the_value_what_a_person_decides_by() {
+    let program = "x = 1\n\u{202e}evil\nprint(x)\n";
+    let asked = opened(&["alice", "bob", "carol"], |p| p.memory = Some(512), program);
+    let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None)).unwrap();
+    assert_eq!(value["program"]["name"], "p.py");
+    let file = &value["files"][0];
+    assert_eq!((&file["name"], &file["is_program"]), (&"p.py".into(), &true.into()));
+    assert_eq!(
+        (&file["bytes"], &file["sha256"]),
+        (&program.len().into(), &hash(program.as_bytes()).into())
+    );
+    assert_eq!(file["text"]["lines"][1], "⟨U+202E⟩evil");
+    assert_eq!(file["text"]["with_hidden"], serde_json::json!([2]));
+    assert!(value["files"][1]["text"].is_null(), "it is no text");
+    let bob = &value["roster"][1];
+    assert_eq!((&bob["party"], &bob["is_me"]), (&"bob".into(), &true.into()));
+    assert_eq!(bob["key"], PublicKey([2; 32]).to_string());
+    assert!(value["roster"][2]["key"].is_null(), "no key is pinned");
+    let privacy = &value["privacy"];
+    assert_eq!((&privacy["threshold"], &privacy["coalition"]), (&1.into(), &2.into()));
+    assert_eq!(privacy["others"], serde_json::json!(["alice", "carol"]));
+    assert_eq!((&value["start"], &value["runs_without_asking"]), (&"manual".into(), &0.into()));
+    assert_eq!(
+        (&value["limits"]["memory_mib"], &value["limits"]["deadline"]),
+        (&512.into(), &"10m".into())
+    );
+    assert_eq!(value["sandbox"], "required");
+}
