@@ -3,8 +3,8 @@
 //!
 //! An [`Authority`] lives in a directory: root certificate, the root's private key and the records.
 //! A [token](mpyc_party_core::token) makes somebody a member once; from then on certificates are
-//! made from the records alone. What comes in are bytes and the time, what goes out is DER and keys:
-//! there is no socket, clock or runtime here. Every method may block.
+//! made from the records alone. Bytes and the time come in, DER and keys go out: there is no socket,
+//! clock or runtime here. Every method may block.
 //!
 //! A certificate comes about in four steps (`authority/issue.rs`):
 //!
@@ -14,14 +14,14 @@
 //! 2. **To-be-signed bytes** (`tbs.rs`, `profile.rs`): the `TBSCertificate` of RFC 5280 in DER. It
 //!    is recorded, and with it serial number, address and token are taken: the *reservation*.
 //! 3. The **signer** ([`Signer`]) signs these bytes, knowing what they say and what for. It may take
-//!    seconds and it may fail, so no lock and no transaction is held meanwhile. The one that is
-//!    there ([`LocalSigner`]) has the key in this process.
+//!    seconds and it may fail, so no lock and no transaction is held meanwhile. The one signer
+//!    that there is ([`LocalSigner`]) has the key in this process.
 //! 4. **Record** (`records.rs`): what was signed is read again and compared with what was decided.
 //!    If the member is not revoked meanwhile, the reservation is *confirmed*, and only then the
 //!    certificate is handed out.
 //!
-//! A crash between the steps gives nothing twice. What was reserved stays reserved, for all to see
-//! in the records, and the same request leads on from there.
+//! A crash between the steps gives nothing twice. What was reserved stays reserved and visible in the
+//! records, and the same request leads on from there.
 //!
 //! Signing code lives in this crate only.
 

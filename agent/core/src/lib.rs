@@ -10,17 +10,17 @@
 //!
 //! A *session* is a named, declared computation among an ordered [`roster`] of parties. Its
 //! [tag](sni::Tag) stands for it in public: the [`lighthouse`] of a hub lets the parties of a
-//! session find each other by it, and tells nobody else. Of the [addresses](addr) that a
-//! party announces, those that could make others probe addresses of its choice are dropped. Parties
-//! that cannot reach each other meet at the [`relay`]. A local network needs no hub: there a party
-//! shows itself under an [alias] that only its session can read.
+//! session find each other by it, and tells nobody else. An [address](addr) names its kind of path,
+//! and what only that kind reads; those that would make others probe machines of the announcer's choice
+//! are dropped. Parties that cannot reach each other meet at the [`relay`]. A local network needs no
+//! hub: there a party shows itself under an [alias] that only its session can read.
 //!
 //! Of all the [paths](path) to a peer the best that opens becomes the link, and another when that
 //! dies. Over their links the parties exchange [`control`] messages. Each says what it would run,
-//! cut into [`component`]s with a [`label`] each; the [`agreement`] holds only if all were told the same by all. Then, and
-//! only then, the [`run`] starts: one execution of the session, with an id that is never reused. Each
-//! connection of its MPyC processes is a [`stream`], which outlives the link that carries it. The
-//! run ends in a [`verdict`]: completed, or failed with who, where and why.
+//! cut into [`component`]s with a [`label`] each; the [`agreement`] holds only if all parties have told
+//! all others the same. Then, and only then, the [`run`] starts: one execution of the session, with an
+//! id that is never reused. Each connection of its MPyC processes is a [`stream`], which outlives the
+//! link that carries it. The run ends in a [`verdict`]: completed, or failed with who, where and why.
 //!
 //! Beside sessions, a party may [`expose`] ports of its machine to some others, so that those who
 //! administer it reach it wherever it is.

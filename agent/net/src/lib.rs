@@ -5,17 +5,16 @@
 //!
 //! What a process can reach by and find by is its [`Stack`]: a table of kinds of path ([`dial`]) and a
 //! table of discoveries ([`discovery`]). An [address book](discovery::AddressBook) asks all discoveries
-//! where the [peers](peers) of a session are, and tells what each kind of path may try. The
-//! [`links`] dial that, let in who dials this party ([`accept`]), and keep one link to each peer over
-//! the best path there is; carriers of streams go over the route of the link. When this machine's
-//! addresses change, the [`monitor`] notices.
+//! where the [peers](peers) of a session are, and says what each kind of path may try. The
+//! [`links`] dial that, let in the peers that dial this party ([`accept`]), and keep one link to each
+//! peer over the best path there is. What a kind of path finds is a [`route`]; carriers of streams go
+//! over the route of the link. When this machine's addresses change, the [`monitor`] notices.
 //!
-//! Beside runs, a peer can be [asked](probe) what it would run or [pinged](ping), and ports can be
-//! [exposed](expose) to other parties and [connected](connect) with. Hubs and authorities are spoken
-//! to by their [clients](client).
+//! Beside runs, a party can [ask](probe) a peer what it would run, [ping] it, [expose] ports to other
+//! parties and [connect] with theirs. The [clients](client) speak to hubs and authorities.
 //!
 //! A new kind of path, or a new discovery, is one file and one row: see [`dial::standard`] and
-//! [`discovery::standard`]. Who cannot add a row there, adds it to a [`Stack`].
+//! [`discovery::standard`]. A program outside of this crate adds its row to a [`Stack`].
 
 #![forbid(unsafe_code)]
 

@@ -1,10 +1,11 @@
 //! What mpyc-party carries: authenticated, encrypted connections between members of a network, and
 //! messages on them.
 //!
-//! An [`Identity`] and an [`Expect`] go in, a [`Secure`] connection comes out, and whoever is at
-//! its other end has been checked inside the handshake. TLS 1.3 only, no resumption, no tickets, no
-//! early data, one ALPN per [`Protocol`]. What MPyC says goes over a succession of them, as [`resume`]
-//! carries it; what else two parties connect goes over one, as [`pipe`] does.
+//! An [`Identity`] and an [`Expect`] go in, and a [`Secure`] connection comes out, over TCP, [`quic`] or
+//! any other stream of bytes. The handshake (mutual TLS) has checked who is at its other end. TLS 1.3
+//! only, no resumption, no tickets, no early data, one ALPN per [`Protocol`]. Messages are [frames](frame)
+//! that can carry extensions. A stream of MPyC goes over a succession of connections ([`resume`]); an
+//! exposed port goes over a single one ([`pipe`]).
 
 #![forbid(unsafe_code)]
 
