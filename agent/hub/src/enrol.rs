@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use mpyc_party_authority::Authority;
 use mpyc_party_core::membership;
+use mpyc_party_transport::task::blocking;
 use mpyc_party_transport::{Enrolment, now};
 
 use crate::reply::{read_request, write_reply};
 use crate::signing::{IssueError, Requester, SigningQueue};
-use mpyc_party_transport::task::blocking;
 
 /// A newcomer whose token is good.
 pub(crate) struct Newcomer {

@@ -7,10 +7,9 @@ use std::time::Duration;
 use mpyc_party_authority::{Authority, AuthorityError};
 use mpyc_party_core::claims::{Claims, PublicKey};
 use mpyc_party_core::lighthouse::Reason;
+use mpyc_party_transport::task::blocking;
 use tokio::sync::watch;
 use tokio::time::sleep;
-
-use mpyc_party_transport::task::blocking;
 
 /// How often the records are asked who was revoked, as another process revokes.
 const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(2);

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use mpyc_party_authority::Authority;
 use mpyc_party_core::role::Role;
+use mpyc_party_transport::task::blocking;
 use mpyc_party_transport::{Identity, now};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::error::HubError;
-use mpyc_party_transport::task::blocking;
 
 /// How often it is looked whether a renewal is due: machines sleep, and clocks are set.
 const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(60);

@@ -11,11 +11,11 @@ use mpyc_party_authority::{Authority, AuthorityError};
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::membership::{MAX_DIRECTORY_NAMES, Renewal, Renewed};
 use mpyc_party_core::name::PartyName;
+use mpyc_party_transport::task::blocking;
 use mpyc_party_transport::{Secure, now};
 
 use crate::reply;
 use crate::signing::{IssueError, Requester, SigningQueue};
-use mpyc_party_transport::task::blocking;
 
 /// What a member asks for, if it asks in time.
 pub(crate) async fn read_request(secure: &mut Secure) -> Option<Renewal> {

@@ -39,10 +39,11 @@ use crate::config::files::FileError;
 use crate::config::{Bus, Config, Place, runtime};
 use crate::identity::{IdentityError, Store};
 use crate::session::SessionError;
+use bus::CommandError;
 
 pub use bus::{PartyProxy, connect};
 pub use token::pick as token_in;
-pub use userdata::content as user_data_in;
+pub use userdata::{UserDataError, content as user_data_in};
 
 /// How long a bus may take to let the agent in before it begins without.
 const BUS_PATIENCE: Duration = Duration::from_secs(2);
@@ -151,8 +152,8 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let store = Store::new(&place.state);
     let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
     let enrolling = enrol::identity(&store, &sources);
-    let others = (&mut orders, &mut wishes, &mut supervisor);
-    let Some(identity) = until_enrolled(enrolling, others).await? else {
+    let waiting = Waiting { orders: &mut orders, wishes: &mut wishes, supervisor: &mut supervisor };
+    let Some(identity) = waiting.until(enrolling).await? else {
         notify::stopping();
         return Ok(());
     };
@@ -162,8 +163,8 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     }
     let inputs = daemon::Inputs { orders, wishes, listener, desk };
     let outputs = daemon::Outputs { status, metrics, news, stack };
-    let (files, starts) = ((place, config, identity), (starter, supervisor));
-    daemon::Daemon::begin(files, starts, outputs).await?.work(inputs).await
+    let parts = daemon::Parts { place, config, identity, starter, supervisor, outputs };
+    daemon::Daemon::begin(parts).await?.work(inputs).await
 }
 
 /// The socket that the service manager holds, else one of one's own on `port`.
@@ -178,25 +179,34 @@ async fn listen(
     listener.map_err(|source| AgentError::Listen { port, source })
 }
 
-/// Waits for the identity; none where the agent is told to stop before.
-async fn until_enrolled(
-    enrolling: impl Future<Output = Result<Identity, IdentityError>>,
-    (orders, wishes, supervisor): (
-        &mut mpsc::Receiver<Order>,
-        &mut mpsc::Receiver<bus::Wish>,
-        &mut Supervisor,
-    ),
-) -> Result<Option<Identity>, AgentError> {
-    tokio::pin!(enrolling);
-    loop {
-        tokio::select! {
-            identity = &mut enrolling => return Ok(Some(identity?)),
-            order = orders.recv() => if order != Some(Order::Reload) { return Ok(None) },
-            Some(wish) = wishes.recv() => {
-                // Who does not wait for the answer misses nothing.
-                let _ = wish.answer.send(Err("this party is not enrolled yet".to_owned()));
+/// What goes on while the agent waits for its identity.
+struct Waiting<'a> {
+    orders: &'a mut mpsc::Receiver<Order>,
+    wishes: &'a mut mpsc::Receiver<bus::Wish>,
+    supervisor: &'a mut Supervisor,
+}
+
+impl Waiting<'_> {
+    /// Waits for the identity; none where the agent is told to stop before.
+    async fn until(
+        self,
+        enrolling: impl Future<Output = Result<Identity, IdentityError>>,
+    ) -> Result<Option<Identity>, AgentError> {
+        tokio::pin!(enrolling);
+        loop {
+            tokio::select! {
+                identity = &mut enrolling => return Ok(Some(identity?)),
+                order = self.orders.recv() => {
+                    if order != Some(Order::Reload) {
+                        return Ok(None);
+                    }
+                }
+                Some(wish) = self.wishes.recv() => {
+                    // Who does not wait for the answer misses nothing.
+                    let _ = wish.answer.send(Err(CommandError::NotEnrolled));
+                }
+                failure = self.supervisor.failure() => return Err(failure.into()),
             }
-            failure = supervisor.failure() => return Err(failure.into()),
         }
     }
 }

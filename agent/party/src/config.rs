@@ -17,10 +17,10 @@ use mpyc_party_core::relay;
 use mpyc_party_net::discovery::Sources;
 use serde::{Deserialize, Serialize};
 
-pub use agent::{Agent, Bus};
-pub use expose::{Expose, rules};
+pub use agent::{Agent, AgentSettingsError, Bus};
+pub use expose::{Expose, ExposeError, rules};
 pub use place::Place;
-pub use session::{Demand, Session, Start};
+pub use session::{Demand, PythonVersionError, Session, SettingsError, Start};
 
 /// The port of hubs and parties where none is configured.
 pub const DEFAULT_PORT: u16 = 4747;
@@ -133,38 +133,38 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// It is not TOML, or not this configuration.
-    #[error("the configuration {} has an error: {message}", path.display())]
+    #[error("the configuration {} has an error: {source}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
         /// Line, column and what is wrong there.
-        message: String,
+        source: toml::de::Error,
     },
     /// A session's values do not go together.
-    #[error("session {session}: {message}")]
+    #[error("session {session}: {source}")]
     Session {
         /// The session.
         session: SessionName,
         /// What is wrong, and what to do.
-        message: String,
+        source: SettingsError,
     },
     /// The agent's values cannot be used.
-    #[error("[agent] in {}: {message}", path.display())]
+    #[error("[agent] in {}: {source}", path.display())]
     Agent {
         /// The file.
         path: PathBuf,
         /// What is wrong, and what to do.
-        message: String,
+        source: AgentSettingsError,
     },
     /// A port cannot be exposed like that.
-    #[error("[expose.{name}] in {}: {message}", path.display())]
+    #[error("[expose.{name}] in {}: {source}", path.display())]
     Expose {
         /// The file.
         path: PathBuf,
         /// The port's name.
         name: PortName,
         /// What is wrong, and what to do.
-        message: String,
+        source: ExposeError,
     },
     /// There is nothing to expose.
     #[error("nothing is exposed: the configuration has no section [expose.NAME]")]
@@ -173,8 +173,13 @@ pub enum ConfigError {
     #[error("there is no configuration to check: name a file. Without one, every default holds")]
     Nothing,
     /// No directory for state or cache can be found.
-    #[error("no {0} directory: set {1}, or give --state DIR")]
-    NoPlace(&'static str, &'static str),
+    #[error("no {what} directory: set {variable}, or give --state DIR")]
+    NoDirectory {
+        /// What it would hold.
+        what: &'static str,
+        /// The environment variable that would lead to it.
+        variable: &'static str,
+    },
 }
 
 impl Config {
@@ -185,32 +190,25 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let mut config = Self::parse(&text)
-            .map_err(|message| ConfigError::Parse { path: path.into(), message })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.into(), source })?;
         let base = path.parent().unwrap_or(Path::new("."));
         if let Some(interpreter) = &mut config.python.interpreter {
             *interpreter = base.join(&interpreter);
         }
-        config
-            .agent
-            .check()
-            .map_err(|message| ConfigError::Agent { path: path.into(), message })?;
-        expose::check_all(&config.expose).map_err(|(name, message)| ConfigError::Expose {
+        config.agent.check().map_err(|source| ConfigError::Agent { path: path.into(), source })?;
+        expose::check_all(&config.expose).map_err(|(name, source)| ConfigError::Expose {
             path: path.into(),
             name,
-            message,
+            source,
         })?;
         for (name, session) in &mut config.sessions {
             session.resolve(base);
             session
                 .check()
-                .map_err(|message| ConfigError::Session { session: name.clone(), message })?;
+                .map_err(|source| ConfigError::Session { session: name.clone(), source })?;
         }
         Ok(config)
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
     }
 
     /// The hubs to ask: those configured, else `enrolled`, those of the enrolment token.

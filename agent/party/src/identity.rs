@@ -7,8 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mpyc_party_core::claims::Claims;
+use mpyc_party_core::claims::{Claims, ClaimsError};
 use mpyc_party_core::name::PartyName;
+use mpyc_party_core::role::Role;
 use mpyc_party_core::token::{Token, TokenError};
 use mpyc_party_net::RequestError;
 use mpyc_party_net::client::{enrolment, renewal};
@@ -21,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::config::files::{self, FileError, at};
 
 /// Largest file of an identity in bytes.
-const LARGEST: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Shortest time between two attempts to renew.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 /// Longest time until it is looked again whether the certificate is due: timers stand still while the
@@ -42,25 +43,25 @@ pub enum IdentityError {
     },
     /// There is one already.
     #[error(
-        "this machine is enrolled already as {name}, in {}. To enrol anew, choose another state directory or move this one away",
+        "this machine is enrolled already as {role}, in {}. To enrol anew, choose another state directory or move this one away",
         dir.display()
     )]
     Already {
         /// Where it is.
         dir: PathBuf,
         /// As whom.
-        name: String,
+        role: Role,
     },
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
     /// A file holds something else.
-    #[error("{}: {message}. Restore it, or move the directory away and enrol anew", path.display())]
+    #[error("{}: {damage}. Restore it, or move the directory away and enrol anew", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        message: String,
+        damage: Damage,
     },
     /// The token is no token.
     #[error(transparent)]
@@ -75,8 +76,36 @@ pub enum IdentityError {
     #[error(
         "this is the identity of {0}, not of a party: run this command with a party's state directory"
     )]
-    NotAParty(String),
+    NotAParty(Role),
 }
+
+/// What is wrong with a file of an identity.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// It does not belong to the others.
+    #[error(transparent)]
+    Identity(#[from] mpyc_party_transport::IdentityError),
+    /// The certificate claims nothing of use.
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
+    /// It is not what was written there.
+    #[error(transparent)]
+    Text(#[from] toml::de::Error),
+    /// What belongs there cannot be written.
+    #[error(transparent)]
+    Write(#[from] toml::ser::Error),
+    /// The private key is no secret.
+    #[error("others can read this private key: chmod 600 it, and enrol anew if they may have")]
+    Readable,
+    /// It is in another form (PEM, RFC 7468).
+    #[error("holds no {}", .0.to_lowercase())]
+    Label(&'static str),
+}
+
+/// A certificate that is due could not be renewed; it may be valid still.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate could not be renewed: {0}")]
+pub struct NotRenewed(#[from] IdentityError);
 
 /// What a party knows of its network beside its certificate.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -121,7 +150,7 @@ impl Store {
         let certificate = self.read("certificate.pem", "CERTIFICATE")?;
         let root = self.read("root.pem", "CERTIFICATE")?;
         Identity::new(certificate.to_vec(), key, root.to_vec())
-            .map_err(|error| self.damaged("certificate.pem", error.to_string()))
+            .map_err(|error| self.damaged("certificate.pem", error))
     }
 
     /// Loads the identity of a party, and its name.
@@ -132,7 +161,7 @@ impl Store {
         let identity = self.load()?;
         match identity.claims().party().cloned() {
             Some(name) => Ok((identity, name)),
-            None => Err(IdentityError::NotAParty(identity.claims().role.to_string())),
+            None => Err(IdentityError::NotAParty(identity.claims().role.clone())),
         }
     }
 
@@ -142,7 +171,7 @@ impl Store {
     /// Where there is no identity, its certificate is damaged, or it is not a party's.
     pub fn party(&self) -> Result<PartyName, IdentityError> {
         let claims = self.claims()?;
-        claims.party().cloned().ok_or_else(|| IdentityError::NotAParty(claims.role.to_string()))
+        claims.party().cloned().ok_or_else(|| IdentityError::NotAParty(claims.role.clone()))
     }
 
     /// What the certificate claims; the key is not read.
@@ -152,8 +181,7 @@ impl Store {
     pub fn claims(&self) -> Result<Claims, IdentityError> {
         self.demand()?;
         let certificate = self.read("certificate.pem", "CERTIFICATE")?;
-        Claims::from_der(&certificate)
-            .map_err(|error| self.damaged("certificate.pem", error.to_string()))
+        Claims::from_der(&certificate).map_err(|error| self.damaged("certificate.pem", error))
     }
 
     /// The hubs of the token with which this party enrolled.
@@ -162,15 +190,13 @@ impl Store {
     /// Where the file is damaged.
     pub fn hubs(&self) -> Result<Vec<String>, IdentityError> {
         let path = self.dir.join("network.toml");
-        let bytes = match files::read(&path, LARGEST) {
+        let bytes = match files::read(&path, MAX_FILE_BYTES) {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read?,
         };
         let text = String::from_utf8_lossy(&bytes);
         let known: Result<Known, _> = toml::from_str(&text);
-        known
-            .map(|known| known.hubs)
-            .map_err(|error| self.damaged("network.toml", error.to_string()))
+        known.map(|known| known.hubs).map_err(|error| self.damaged("network.toml", error))
     }
 
     /// Enrols with the token in `text`: makes the key, asks, stores the answer.
@@ -179,15 +205,14 @@ impl Store {
     /// Where this party is enrolled already, the token is none, or the authority refuses.
     pub async fn enrol(&self, text: &str) -> Result<Identity, IdentityError> {
         if self.is_there() {
-            let name = self.load()?.claims().role.to_string();
-            return Err(IdentityError::Already { dir: self.dir.clone(), name });
+            let role = self.load()?.claims().role.clone();
+            return Err(IdentityError::Already { dir: self.dir.clone(), role });
         }
         let token = Token::from_text(text)?;
         let key = self.key()?;
         let enrolled = enrolment::request(&token, &key).await?;
         let known = Known { hubs: token.hubs.clone() };
-        let known = toml::to_string(&known)
-            .map_err(|error| self.damaged("network.toml", error.to_string()))?;
+        let known = toml::to_string(&known).map_err(|error| self.damaged("network.toml", error))?;
         files::replace_private(&self.dir.join("network.toml"), known.as_bytes())?;
         self.write("root.pem", "CERTIFICATE", &enrolled.root)?;
         // Last, for with it the identity is there.
@@ -218,18 +243,16 @@ impl Store {
         self.load().map(Some)
     }
 
-    /// The `identity`, renewed where that is due; one that cannot be renewed as it is, with why, for
-    /// people: it may be valid for hours still.
+    /// The `identity`, renewed where that is due; one that cannot be renewed as it is, with why: it may
+    /// be valid for hours still.
     pub async fn freshest(
         &self,
         hubs: &[String],
         identity: Identity,
-    ) -> (Identity, Option<String>) {
+    ) -> (Identity, Option<NotRenewed>) {
         match self.renew_if_due(hubs, &identity).await {
             Ok(renewed) => (renewed.unwrap_or(identity), None),
-            Err(error) => {
-                (identity, Some(format!("the certificate could not be renewed: {error}")))
-            }
+            Err(error) => (identity, Some(error.into())),
         }
     }
 
@@ -244,28 +267,26 @@ impl Store {
         self.read("key.pem", "PRIVATE KEY")
     }
 
-    fn write(&self, name: &str, label: &str, der: &[u8]) -> Result<(), FileError> {
+    fn write(&self, name: &str, label: &'static str, der: &[u8]) -> Result<(), FileError> {
         files::replace_private(&self.dir.join(name), encode(label, der).as_bytes())
     }
 
-    fn read(&self, name: &str, label: &str) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+    fn read(&self, name: &str, label: &'static str) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         let path = self.dir.join(name);
-        let bytes = Zeroizing::new(files::read(&path, LARGEST)?);
+        let bytes = Zeroizing::new(files::read(&path, MAX_FILE_BYTES)?);
         let mode =
             std::os::unix::fs::PermissionsExt::mode(&at(&path, path.metadata())?.permissions());
         if label == "PRIVATE KEY" && mode & 0o077 != 0 {
-            let text =
-                "others can read this private key: chmod 600 it, and enrol anew if they may have";
-            return Err(self.damaged(name, text.to_owned()));
+            return Err(self.damaged(name, Damage::Readable));
         }
         match pem::parse(&*bytes) {
             Ok(pem) if pem.tag() == label => Ok(Zeroizing::new(pem.into_contents())),
-            _ => Err(self.damaged(name, format!("holds no {}", label.to_lowercase()))),
+            _ => Err(self.damaged(name, Damage::Label(label))),
         }
     }
 
-    fn damaged(&self, name: &str, message: String) -> IdentityError {
-        IdentityError::Damaged { path: self.dir.join(name), message }
+    fn damaged(&self, name: &str, damage: impl Into<Damage>) -> IdentityError {
+        IdentityError::Damaged { path: self.dir.join(name), damage: damage.into() }
     }
 }
 
@@ -323,7 +344,7 @@ impl Renewal {
                     self.identity.send_replace(renewed);
                 }
                 Ok(None) => {}
-                Err(error) => log::warn!("the certificate could not be renewed: {error}"),
+                Err(error) => log::warn!("{}", NotRenewed(error)),
             }
         }
     }

@@ -17,10 +17,10 @@ use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::component::Part;
 use mpyc_party_core::label::Label;
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_core::roster::PeerIndex;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 
 use crate::config::files::FileError;
-use crate::config::{Config, Place, Session};
+use crate::config::{Config, Place, Session, SettingsError};
 
 pub use copy::{Copied, LARGEST, copy};
 
@@ -29,35 +29,50 @@ pub use copy::{Copied, LARGEST, copy};
 pub enum SessionError {
     /// Nothing of that name is declared.
     #[error(
-        "there is no session «{name}» here. Declared: {declared}. Add one with mpyc-party session import FILE, or as [sessions.{name}] in the configuration"
+        "there is no session «{name}» here. Declared: {}. Add one with mpyc-party session import FILE, or as [sessions.{name}] in the configuration",
+        words::names_or_none(declared)
     )]
     Unknown {
         /// What was asked for.
         name: SessionName,
         /// What there is.
-        declared: String,
+        declared: Vec<SessionName>,
     },
     /// This party is not in the roster.
-    #[error("this party is «{party}», who is not among the parties of session «{name}»: {roster}")]
+    #[error(
+        "this party is «{party}», who is not among the parties of session «{name}»: {}",
+        words::names(roster.as_slice())
+    )]
     NotInRoster {
         /// The session.
         name: SessionName,
         /// This party.
         party: PartyName,
         /// Who is.
-        roster: String,
+        roster: Roster,
     },
     /// The imported definition is damaged.
-    #[error("{}: {message}. Import the session again", path.display())]
+    #[error("{}: {source}. Import the session again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        message: String,
+        source: DefinitionError,
     },
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+/// Why a definition that was stored cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// It is none.
+    #[error(transparent)]
+    Text(#[from] toml::de::Error),
+    /// Its values do not go together.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }
 
 /// A declared session with its name.
@@ -96,8 +111,7 @@ pub fn find(
         let settings = imported::load(place, name)?;
         return Ok(Definition { name: name.clone(), settings, imported: true });
     }
-    let names: Vec<String> = names(config, place)?.iter().map(SessionName::to_string).collect();
-    let declared = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let declared = names(config, place)?.into_iter().collect();
     Err(SessionError::Unknown { name: name.clone(), declared })
 }
 
@@ -111,7 +125,7 @@ impl Definition {
         parties.index_of(party).ok_or_else(|| SessionError::NotInRoster {
             name: self.name.clone(),
             party: party.clone(),
-            roster: parties.iter().map(PartyName::as_str).collect::<Vec<_>>().join(", "),
+            roster: parties.clone(),
         })
     }
 

@@ -5,7 +5,7 @@ mod network;
 
 use std::sync::OnceLock;
 
-use mpyc_party::session::bundle::{self, BundleError, LARGEST, Opened};
+use mpyc_party::session::bundle::{self, BundleError, MAX_BYTES, Opened};
 use mpyc_party_transport::{Identity, RENEWAL_GRACE, now};
 use network::{Network, Party, says};
 use proptest::prelude::*;
@@ -248,12 +248,12 @@ fn only_what_belongs_to_a_session_is_taken() {
 
 #[test]
 fn size_is_bounded() {
-    let large = "x".repeat(usize::try_from(LARGEST).unwrap());
+    let large = "x".repeat(usize::try_from(MAX_BYTES).unwrap());
     let error = open_at(changed("print(1)", &large).as_bytes(), now()).unwrap_err();
     assert!(matches!(error, BundleError::TooLarge), "{error}");
     let world = World::new();
     let World { alice, bob, .. } = &world;
-    bob.write("large", &vec![b'x'; usize::try_from(LARGEST).unwrap() + 10]);
+    bob.write("large", &vec![b'x'; usize::try_from(MAX_BYTES).unwrap() + 10]);
     says(&bob.fails(&["session", "import", "large", "--yes"]), &["larger than 16 MiB"]);
     says(&bob.fails(&["session", "import", "/dev/zero", "--yes"]), &["larger than 16 MiB"]);
     alice.write("large.py", large.as_bytes());

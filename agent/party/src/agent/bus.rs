@@ -14,8 +14,10 @@ use tokio::time::timeout;
 use zbus::Connection;
 use zbus::object_server::InterfaceRef;
 
+use super::start::{StartError, StopError};
 use super::status::Status;
-use crate::config::{Bus, Place};
+use crate::config::{Bus, ConfigError, Place};
+use crate::session::SessionError;
 use interface::Party;
 
 pub use client::{PartyProxy, connect};
@@ -50,18 +52,74 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) struct Wish {
     pub(super) ask: Ask,
-    pub(super) answer: oneshot::Sender<Result<(), String>>,
+    pub(super) answer: oneshot::Sender<Result<(), CommandError>>,
+}
+
+/// Why a command is not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommandError {
+    /// There is no party yet.
+    #[error("this party is not enrolled yet")]
+    NotEnrolled,
+    /// Nothing of that name is declared.
+    #[error("there is no session «{0}» here")]
+    Unknown(SessionName),
+    /// One run of a session at a time.
+    #[error("session {0} runs already")]
+    Running(SessionName),
+    /// There is nothing to say yes or no to.
+    #[error("nobody proposes session «{0}» now")]
+    NotProposed(SessionName),
+    /// Its runner cannot be started.
+    #[error(transparent)]
+    Start(#[from] Arc<StartError>),
+    /// Its runner cannot be stopped.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
+}
+
+/// Why the old configuration stays.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReloadError {
+    /// The new one has an error.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The sessions cannot be listed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 /// What everybody on the bus is told.
 #[derive(Clone, Debug)]
 pub(super) enum News {
-    /// A party proposes a session; the last says whether a person has to approve it.
-    Proposal(SessionName, PartyName, bool),
-    /// All parties hold the same agreement for this run.
-    Started(SessionName, String),
-    /// A run ended with this verdict.
-    Ended(SessionName, String, String),
+    /// A party proposes a session.
+    Proposal {
+        /// The session.
+        session: SessionName,
+        /// Who.
+        party: PartyName,
+        /// Whether a person has to approve it.
+        waits: bool,
+    },
+    /// All parties hold the same agreement.
+    Started {
+        /// The session.
+        session: SessionName,
+        /// The run's id.
+        run: String,
+    },
+    /// A run ended.
+    Ended {
+        /// The session.
+        session: SessionName,
+        /// The run's id; empty where there was no agreement.
+        run: String,
+        /// Its verdict in words.
+        verdict: String,
+    },
 }
 
 /// The agent's side of the bus.

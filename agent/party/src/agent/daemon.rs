@@ -12,7 +12,7 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_net::Stack;
 use mpyc_party_transport::Identity;
-use mpyc_party_transport::task::{Connections, Supervisor};
+use mpyc_party_transport::task::{Connections, Supervisor, blocking};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -23,15 +23,15 @@ use super::metrics::Metrics;
 use super::notify;
 use super::proposal::{Activity, Seat};
 use super::runners::{self, Desk, Runners};
-use super::start::Starter;
+use super::start::{NoRun, Starter};
 use super::status::Status;
 use super::{AgentError, Order};
 use crate::config::{Config, Place};
 use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::Progress;
 use crate::runner::seqpacket::PacketListener;
+use crate::session::SessionError;
 use crate::session::tally::Tally;
-use mpyc_party_transport::task::blocking;
 
 /// What is asked of the agent.
 pub(super) struct Inputs {
@@ -39,6 +39,16 @@ pub(super) struct Inputs {
     pub(super) wishes: mpsc::Receiver<Wish>,
     pub(super) listener: TcpListener,
     pub(super) desk: PacketListener,
+}
+
+/// What the agent is made of.
+pub(super) struct Parts {
+    pub(super) place: Place,
+    pub(super) config: Config,
+    pub(super) identity: Identity,
+    pub(super) starter: Starter,
+    pub(super) supervisor: Supervisor,
+    pub(super) outputs: Outputs,
 }
 
 /// Where the agent shows what it does.
@@ -78,7 +88,7 @@ struct Ending {
     /// Which of its starts it was.
     start: u64,
     /// Why no run came of it, where none did.
-    why: String,
+    why: NoRun,
 }
 
 /// The agent at work.
@@ -112,11 +122,8 @@ impl Daemon {
     ///
     /// # Errors
     /// Where the identity or the sessions cannot be used.
-    pub(super) async fn begin(
-        (place, config, identity): (Place, Config, Identity),
-        (starter, mut supervisor): (Starter, Supervisor),
-        outputs: Outputs,
-    ) -> Result<Self, AgentError> {
+    pub(super) async fn begin(parts: Parts) -> Result<Self, AgentError> {
+        let Parts { place, config, identity, starter, mut supervisor, outputs } = parts;
         let store = Store::new(&place.state);
         let party = store.party()?;
         let hubs = config.hubs(store.hubs()?);
@@ -151,7 +158,7 @@ impl Daemon {
     }
 
     /// Takes in what is declared now.
-    async fn declare(&mut self) -> Result<(), AgentError> {
+    async fn declare(&mut self) -> Result<(), SessionError> {
         let (config, place) = (self.config.clone(), self.place.clone());
         let (party, identity) = (self.party.clone(), self.identity.clone());
         let all = blocking(move || declared::all(&config, &place, &party, &identity)).await?;

@@ -7,7 +7,7 @@ use mpyc_party_core::token::Token;
 use mpyc_party_transport::{Identity, now};
 use tokio::time::sleep;
 
-use super::token::{self, Source};
+use super::token::{self, Source, SourceError};
 use super::{clock, notify};
 use crate::identity::{IdentityError, Store};
 
@@ -53,8 +53,8 @@ async fn attempt(
     sources: &[Source],
     told: &mut HashMap<String, String>,
 ) -> Result<Option<()>, IdentityError> {
-    let complain = |source: &Source, why: String| {
-        let source = source.to_string();
+    let complain = |source: &Source, why: SourceError| {
+        let (source, why) = (source.to_string(), why.to_string());
         if told.get(&source) != Some(&why) {
             log::warn!("no token from {source}: {why}");
             told.insert(source, why);

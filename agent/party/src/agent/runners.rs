@@ -16,11 +16,12 @@ use mpyc_party_transport::Identity;
 use mpyc_party_transport::task::{Connections, Heartbeat};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 use crate::config::files::{self, FileError, at};
 use crate::runner::handover::{FromAgent, FromRunner, Progress};
-use crate::runner::seqpacket::{PacketListener, Packets};
+use crate::runner::seqpacket::{PacketError, PacketListener, Packets};
 
 /// How long a runner may take to say what it wants, and to take what it is sent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -146,6 +147,40 @@ impl Drop for Registered<'_> {
     }
 }
 
+/// Why the connection of a runner has ended.
+#[derive(Debug, thiserror::Error)]
+enum RegistrationError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// A descriptor cannot be handed over.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It takes too long.
+    #[error("it takes too long")]
+    Timeout(#[from] Elapsed),
+    /// Whoever is there says something else first.
+    #[error("it does not register")]
+    Unregistered,
+    /// Nobody is told any more who is there.
+    #[error("the agent ends")]
+    Ending,
+}
+
+/// Why a process may not register.
+#[derive(Debug, thiserror::Error)]
+enum Stranger {
+    /// Nobody knows whose it is.
+    #[error(transparent)]
+    Peer(#[from] io::Error),
+    /// Of another user.
+    #[error("user {0} is not the user of this agent")]
+    User(u32),
+    /// Of another party.
+    #[error("it is of another party than this agent")]
+    Party,
+}
+
 /// What every registration is compared with, and answered by.
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
@@ -211,16 +246,16 @@ pub(super) async fn serve(listener: PacketListener, desk: Desk, mut heartbeat: H
 }
 
 impl Desk {
-    async fn attend(&self, packets: &Packets) -> io::Result<()> {
+    async fn attend(&self, packets: &Packets) -> Result<(), RegistrationError> {
         let first = timeout(PATIENCE, packets.next::<FromRunner>()).await??;
         let (key, tag, purpose) = match first {
             Some((FromRunner::Register(own), _)) => (own.key, own.tag, Purpose::Run(own.session)),
             Some((FromRunner::Expose { key, tag }, _)) => (key, tag, Purpose::Expose),
-            _ => return Err(io::Error::other("it does not register")),
+            _ => return Err(RegistrationError::Unregistered),
         };
         if let Err(why) = self.check(packets, &key) {
             log::warn!("{purpose} is not registered: {why}");
-            return packets.send(&FromAgent::Refused(why), None).await;
+            return Ok(packets.send(&FromAgent::Refused(why.to_string()), None).await?);
         }
         let (number, errands) = self.runners.enter(tag, purpose.clone());
         let mut registered = Registered { runners: &self.runners, tag, number, went: None };
@@ -228,21 +263,21 @@ impl Desk {
         let Purpose::Run(session) = purpose else {
             return self.converse(packets, None, errands).await;
         };
-        // Nobody listens any more only when the agent ends.
-        let room = self.events.clone().reserve_owned().await.map_err(io::Error::other)?;
+        let room = self.events.clone().reserve_owned().await;
+        let room = room.map_err(|_| RegistrationError::Ending)?;
         registered.went = Some((session.clone(), room));
         self.tell(RunnerEvent::Came(session.clone())).await;
         self.converse(packets, Some(&session), errands).await
     }
 
     /// Whether the process at the other end is one of this party's own.
-    fn check(&self, packets: &Packets, key: &PublicKey) -> Result<(), String> {
-        let uid = packets.peer().map_err(|error| error.to_string())?.uid;
+    fn check(&self, packets: &Packets, key: &PublicKey) -> Result<(), Stranger> {
+        let uid = packets.peer()?.uid;
         if !uid.is_root() && uid != rustix::process::geteuid() {
-            return Err(format!("user {} is not the user of this agent", uid.as_raw()));
+            return Err(Stranger::User(uid.as_raw()));
         }
         if *key != self.identity.borrow().claims().key {
-            return Err("it is of another party than this agent".to_owned());
+            return Err(Stranger::Party);
         }
         Ok(())
     }
@@ -257,7 +292,7 @@ impl Desk {
         packets: &Packets,
         session: Option<&SessionName>,
         mut errands: mpsc::Receiver<Errand>,
-    ) -> io::Result<()> {
+    ) -> Result<(), RegistrationError> {
         loop {
             tokio::select! {
                 message = packets.next::<FromRunner>() => match message? {
@@ -279,7 +314,7 @@ impl Desk {
     }
 }
 
-async fn pass(packets: &Packets, errand: Errand) -> io::Result<()> {
+async fn pass(packets: &Packets, errand: Errand) -> Result<(), PacketError> {
     match errand {
         Errand::Stop => packets.send(&FromAgent::Stop, None).await,
         Errand::Connection(tcp) => {

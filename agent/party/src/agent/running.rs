@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mpyc_party_transport::task;
+use mpyc_party_transport::task::{self, blocking};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Place;
 use crate::runner::inspect::{Snapshot, inspect};
 use crate::session::record;
-use mpyc_party_transport::task::blocking;
 
 /// How long a runner may take to answer: whoever asks the agent waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mpyc_party_core::name::SessionName;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -60,6 +62,65 @@ pub(super) struct Starter {
     pub(super) children: Arc<Mutex<HashMap<SessionName, Pid>>>,
 }
 
+/// Why a runner cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// As a unit.
+    #[error("systemd does not start {name}: {source}")]
+    Unit {
+        /// The unit.
+        name: String,
+        /// What is said on the bus.
+        source: zbus::Error,
+    },
+    /// This program is not found.
+    #[error(transparent)]
+    Program(io::Error),
+    /// As a child.
+    #[error("no runner: {0}")]
+    Child(io::Error),
+}
+
+/// Why a runner cannot be stopped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StopError {
+    /// It takes no signal.
+    #[error(transparent)]
+    Signal(#[from] Errno),
+    /// Its unit does not stop.
+    #[error(transparent)]
+    Unit(#[from] zbus::Error),
+    /// There is none.
+    #[error("session {0} does not run here")]
+    NotRunning(SessionName),
+}
+
+/// Why no run came of a start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoRun {
+    /// Nothing was started.
+    #[error(transparent)]
+    Start(Arc<StartError>),
+    /// The unit has ended.
+    #[error("see systemctl status {name}")]
+    Unit {
+        /// The unit.
+        name: String,
+    },
+    /// Nobody knows any more what the unit does.
+    #[error("systemd does not answer: {0}")]
+    Unanswered(zbus::Error),
+    /// The child has ended.
+    #[error("its process ended with {0}")]
+    Exited(ExitStatus),
+    /// Nobody knows how the child ended.
+    #[error(transparent)]
+    Lost(io::Error),
+    /// By a mistake in this program.
+    #[error("the task that started it panicked")]
+    Panicked,
+}
+
 /// A runner that was started.
 pub(super) enum Started {
     /// As a unit.
@@ -84,26 +145,26 @@ impl Starter {
     /// Starts the runner of `session`.
     ///
     /// # Errors
-    /// Why it cannot be started, for people.
-    pub(super) async fn start(&self, session: &SessionName) -> Result<Started, String> {
+    /// Why it cannot be started.
+    pub(super) async fn start(&self, session: &SessionName) -> Result<Started, StartError> {
         let Some((connection, manager)) = self.manager().await else { return self.spawn(session) };
         let name = unit(session);
-        let explain = |error: zbus::Error| format!("systemd does not start {name}: {error}");
+        let explain = |source| StartError::Unit { name: name.clone(), source };
         manager.start_unit(&name, "fail").await.map_err(explain)?;
         let path = manager.load_unit(&name).await.map_err(explain)?;
         UnitProxy::new(&connection, path).await.map(Started::Unit).map_err(explain)
     }
 
     /// A child that outlives the agent: a run is not disturbed by its restart.
-    fn spawn(&self, session: &SessionName) -> Result<Started, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    fn spawn(&self, session: &SessionName) -> Result<Started, StartError> {
+        let program = std::env::current_exe().map_err(StartError::Program)?;
         let mut command = Command::new(program);
         command.args(&self.party).args(["session", "run", session.as_str(), "--agent"]);
         command.arg(&self.agent).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
         for variable in OWN_VARIABLES {
             command.env_remove(variable);
         }
-        let child = command.spawn().map_err(|error| format!("no runner: {error}"))?;
+        let child = command.spawn().map_err(StartError::Child)?;
         if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             self.children().insert(session.clone(), pid);
         }
@@ -115,24 +176,24 @@ impl Starter {
     }
 
     /// Waits until what was started has ended; says how.
-    pub(super) async fn watch(&self, session: &SessionName, started: Started) -> String {
+    pub(super) async fn watch(&self, session: &SessionName, started: Started) -> NoRun {
         match started {
             Started::Unit(proxy) => loop {
                 tokio::time::sleep(LOOK_EVERY).await;
-                match proxy.active_state().await.as_deref() {
-                    Ok("inactive" | "failed") => {
-                        return format!("see systemctl status {}", unit(session));
+                match proxy.active_state().await {
+                    Ok(state) if matches!(state.as_str(), "inactive" | "failed") => {
+                        return NoRun::Unit { name: unit(session) };
                     }
                     Ok(_) => {}
-                    Err(error) => return format!("systemd does not answer: {error}"),
+                    Err(error) => return NoRun::Unanswered(error),
                 }
             },
             Started::Child(mut child) => {
                 let ended = child.wait().await;
                 self.children().remove(session);
                 match ended {
-                    Ok(status) => format!("its process ended with {status}"),
-                    Err(error) => error.to_string(),
+                    Ok(status) => NoRun::Exited(status),
+                    Err(error) => NoRun::Lost(error),
                 }
             }
         }
@@ -141,18 +202,16 @@ impl Starter {
     /// Ends a runner that was started and has not registered yet.
     ///
     /// # Errors
-    /// Why not, for people.
-    pub(super) async fn stop(&self, session: &SessionName) -> Result<(), String> {
+    /// Why not.
+    pub(super) async fn stop(&self, session: &SessionName) -> Result<(), StopError> {
         if let Some(pid) = self.children().get(session) {
-            return kill_process(*pid, Signal::TERM).map_err(|error| error.to_string());
+            return Ok(kill_process(*pid, Signal::TERM)?);
         }
-        match self.manager().await {
-            Some((_, manager)) => {
-                let stopped = manager.stop_unit(&unit(session), "replace").await;
-                stopped.map(drop).map_err(|error| error.to_string())
-            }
-            None => Err(format!("session {session} does not run here")),
-        }
+        let Some((_, manager)) = self.manager().await else {
+            return Err(StopError::NotRunning(session.clone()));
+        };
+        manager.stop_unit(&unit(session), "replace").await?;
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use mpyc_party_core::name::{PartyName, SessionName};
+use mpyc_party_net::client::lighthouse::HubError;
 
 use super::proposal::Activity;
 use crate::config::Start;
@@ -51,7 +52,7 @@ pub(super) struct Status {
     /// The public port.
     pub(super) port: u16,
     /// The hubs, and why one is not reached.
-    pub(super) hubs: BTreeMap<String, Result<(), String>>,
+    pub(super) hubs: BTreeMap<String, Result<(), HubError>>,
     /// Why metrics are not served, where they should be.
     pub(super) metrics: Option<String>,
     /// The declared sessions.

@@ -7,15 +7,15 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mpyc_party_core::token::Token;
+use mpyc_party_transport::task::blocking;
 use zeroize::Zeroizing;
 
-use super::userdata;
+use super::userdata::{self, UserDataError};
 use crate::config::Agent;
 use crate::config::files::{self, FileError, at};
-use mpyc_party_transport::task::blocking;
 
 /// Largest file that is searched for a token, in bytes.
-const LARGEST: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Where the kernel tells who made this machine.
 const VENDOR: &str = "/sys/class/dmi/id/sys_vendor";
 /// The vendor whose metadata is asked.
@@ -44,6 +44,36 @@ impl fmt::Display for Source {
     }
 }
 
+/// Why a place cannot be searched for a token, or has none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The user data cannot be had.
+    #[error(transparent)]
+    UserData(#[from] UserDataError),
+    /// There is something else.
+    #[error("it holds no enrolment token")]
+    NoToken,
+}
+
+/// Why a token that was used is still where it was.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TokenStays {
+    /// The file cannot be removed.
+    #[error("{0}. It cannot be used again; remove it as somebody who may")]
+    File(#[from] FileError),
+    /// It is the service manager's.
+    #[error(
+        "a credential cannot be removed from within: it cannot be used again, and its source can be removed"
+    )]
+    Credential,
+    /// It is the cloud's.
+    #[error("user data cannot be removed from within: it cannot be used again")]
+    UserData,
+}
+
 /// A token, and where it was found.
 pub(super) struct Found {
     /// Where.
@@ -69,7 +99,7 @@ pub(super) fn sources(told: Option<&Path>, state: &Path, config: &Agent) -> Vec<
 /// The first token in `sources`. One that cannot be looked at is told to `complain`, with why.
 pub(super) async fn find(
     sources: &[Source],
-    mut complain: impl FnMut(&Source, String),
+    mut complain: impl FnMut(&Source, SourceError),
 ) -> Option<Found> {
     for source in sources {
         let text = match source {
@@ -77,7 +107,9 @@ pub(super) async fn find(
                 let path = path.clone();
                 blocking(move || read(&path)).await
             }
-            Source::UserData(address) => userdata::get(address).await.map(Some),
+            Source::UserData(address) => {
+                userdata::get(address).await.map(Some).map_err(SourceError::from)
+            }
         };
         match text {
             Ok(None) => {}
@@ -85,7 +117,7 @@ pub(super) async fn find(
                 Some(token) => return Some(Found { source: source.clone(), text: token }),
                 // User data is for many purposes; a file that was left here is for one.
                 None if matches!(source, Source::UserData(_)) => {}
-                None => complain(source, "it holds no enrolment token".to_owned()),
+                None => complain(source, SourceError::NoToken),
             },
             Err(why) => complain(source, why),
         }
@@ -94,14 +126,14 @@ pub(super) async fn find(
 }
 
 /// The text of a file that may hold a token; none where there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
-    match files::read(path, LARGEST) {
+pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SourceError> {
+    match files::read(path, MAX_FILE_BYTES) {
         Ok(bytes) => {
             let bytes = Zeroizing::new(bytes);
             Ok(Some(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned())))
         }
         Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.source.to_string()),
+        Err(error) => Err(error.source.into()),
     }
 }
 
@@ -118,18 +150,12 @@ impl Source {
     /// Takes the used token away, as far as that can be done from here; else says what to do.
     ///
     /// # Errors
-    /// What remains to be done, for people.
-    pub(super) fn clear(&self) -> Result<(), String> {
+    /// What remains to be done.
+    pub(super) fn clear(&self) -> Result<(), TokenStays> {
         match self {
-            Self::File(path) => wipe(path).map_err(|error| {
-                format!("{error}. It cannot be used again; remove it as somebody who may")
-            }),
-            Self::Credential(_) => Err(
-                "a credential cannot be removed from within: it cannot be used again, and its source can be removed".to_owned(),
-            ),
-            Self::UserData(_) => Err(
-                "user data cannot be removed from within: it cannot be used again".to_owned(),
-            ),
+            Self::File(path) => Ok(wipe(path)?),
+            Self::Credential(_) => Err(TokenStays::Credential),
+            Self::UserData(_) => Err(TokenStays::UserData),
         }
     }
 }
@@ -159,7 +185,7 @@ const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 /// # Errors
 /// Where the file cannot be written; the token is then still where it was.
 pub(super) async fn take(sources: &[Source], target: &Path) -> Result<Option<Source>, FileError> {
-    let mut complain = |source: &Source, why: String| log::warn!("{source}: {why}");
+    let mut complain = |source: &Source, why: SourceError| log::warn!("{source}: {why}");
     let Some(Found { source, text }) = find(sources, &mut complain).await else { return Ok(None) };
     let directory = target.parent().filter(|dir| !dir.as_os_str().is_empty());
     let owner = at(target, directory.unwrap_or(Path::new(".")).metadata())?;
@@ -210,7 +236,8 @@ mod tests {
         fs::write(dir.path().join("good"), &*token()).unwrap();
         let mut told = Vec::new();
         let all = [file("none"), file("bad"), file("good")];
-        let found = find(&all, |source, why| told.push((source.clone(), why))).await.unwrap();
+        let found =
+            find(&all, |source, why| told.push((source.clone(), why.to_string()))).await.unwrap();
         assert_eq!((found.source, found.text), (file("good"), token()));
         assert_eq!(told, [(file("bad"), "it holds no enrolment token".to_owned())]);
     }

@@ -18,29 +18,49 @@ const LARGEST: u64 = 128 * 1024;
 /// The port of HTTP.
 const PORT: u16 = 80;
 
+/// Why user data cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum UserDataError {
+    /// Another protocol.
+    #[error("the address does not begin with http://")]
+    Address,
+    /// It takes too long.
+    #[error("it does not answer")]
+    Timeout,
+    /// What the system says.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Another protocol at the other end.
+    #[error("it speaks no HTTP")]
+    NotHttp,
+    /// The server does not give it; its status line, made visible.
+    #[error("it answers «{0}»")]
+    Status(String),
+}
+
 /// The text at `url`, «http://host[:port]/path»; empty where there is none.
 ///
 /// # Errors
-/// Why it cannot be had, for people.
-pub(super) async fn get(url: &str) -> Result<Zeroizing<String>, String> {
-    let rest = url.strip_prefix("http://").ok_or("the address does not begin with http://")?;
+/// Why it cannot be had.
+pub(super) async fn get(url: &str) -> Result<Zeroizing<String>, UserDataError> {
+    let rest = url.strip_prefix("http://").ok_or(UserDataError::Address)?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let ported = if host.contains(':') { host.to_owned() } else { format!("{host}:{PORT}") };
     let answer = timeout(PATIENCE, ask(&ported, host, path)).await;
-    let answer = answer.map_err(|_| "it does not answer")?.map_err(|error| error.to_string())?;
+    let answer = answer.map_err(|_| UserDataError::Timeout)??;
     content(&String::from_utf8_lossy(&answer))
 }
 
 /// What the `answer` of a server holds; nothing where it has nothing.
 ///
 /// # Errors
-/// What it says instead, for people.
-pub fn content(answer: &str) -> Result<Zeroizing<String>, String> {
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("it speaks no HTTP")?;
+/// What it says instead.
+pub fn content(answer: &str) -> Result<Zeroizing<String>, UserDataError> {
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(UserDataError::NotHttp)?;
     match head.split(' ').nth(1) {
         Some("200") => Ok(Zeroizing::new(body.to_owned())),
         Some("404") => Ok(Zeroizing::default()),
-        _ => Err(format!("it answers «{}»", visible(head.lines().next().unwrap_or_default()))),
+        _ => Err(UserDataError::Status(visible(head.lines().next().unwrap_or_default()))),
     }
 }
 

@@ -70,7 +70,7 @@ impl Connect {
     }
 
     async fn connect(self, common: &Common, mut config: Config, store: Store) -> Outcome {
-        let Present { me, identity, hubs, renewal } = Present::of(&config, store).await?;
+        let (Present { me, identity, hubs }, renewal) = Present::of(&config, store).await?;
         let pin = config.peers.get(&self.party).and_then(|peer| peer.key);
         let circle = SessionPeers::exposed(identity, me, self.party.clone(), pin)?;
         // Who exposes ports does not show itself in the local network.

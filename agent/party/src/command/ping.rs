@@ -10,10 +10,8 @@ use mpyc_party_net::Stack;
 use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_net::ping::{self, MAX_ROUND_TRIPS};
-use mpyc_party_transport::Identity;
 use mpyc_party_transport::task::{Heartbeat, alongside};
 use serde_json::json;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -66,8 +64,8 @@ impl Ping {
         store: Store,
         shared: Vec<Definition>,
     ) -> Outcome {
-        let Present { me, identity, hubs, renewal } = Present::of(config, store).await?;
-        let found = self.search(common, config, (me, identity, hubs), shared);
+        let (present, renewal) = Present::of(config, store).await?;
+        let found = self.search(common, config, present, shared);
         alongside(found, renewal.run(Heartbeat::default())).await
     }
 
@@ -76,7 +74,7 @@ impl Ping {
         &self,
         common: &Common,
         config: &Config,
-        (me, identity, hubs): (PartyName, watch::Receiver<Identity>, Vec<String>),
+        Present { me, identity, hubs }: Present,
         shared: Vec<Definition>,
     ) -> Outcome {
         let mut searches = JoinSet::new();

@@ -36,13 +36,12 @@ pub(super) struct Present {
     pub(super) identity: watch::Receiver<Identity>,
     /// Where it is present.
     pub(super) hubs: Vec<String>,
-    /// What renews it, to be run beside.
-    pub(super) renewal: Renewal,
 }
 
 impl Present {
     /// Loads the key, and renews the certificate first where nobody would accept it any more.
-    pub(super) async fn of(config: &Config, store: Store) -> anyhow::Result<Self> {
+    /// What comes along renews it while it is run.
+    pub(super) async fn of(config: &Config, store: Store) -> anyhow::Result<(Self, Renewal)> {
         let (mut identity, me) = store.load_party()?;
         let hubs = config.hubs(store.hubs()?);
         if let Err(ClaimsError::Expired { .. }) = identity.claims().check_validity(now()) {
@@ -52,7 +51,7 @@ impl Present {
         }
         identity.claims().check_validity(now())?;
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
-        Ok(Self { me, identity, hubs, renewal })
+        Ok((Self { me, identity, hubs }, renewal))
     }
 }
 

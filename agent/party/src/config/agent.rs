@@ -7,6 +7,19 @@ use serde::{Deserialize, Serialize};
 /// Where a Raspberry Pi's card is written on another machine.
 const FIRMWARE_TOKEN: &str = "/boot/firmware/mpyc-party.token";
 
+/// Why the settings of an agent cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AgentSettingsError {
+    /// Metrics would be served to others.
+    #[error(
+        "metrics are for this machine alone: «{0}» is neither a loopback address with a port, as in 127.0.0.1:9747, nor the path of a socket"
+    )]
+    Metrics(String),
+    /// User data cannot be had like that.
+    #[error("metadata: «{0}» does not begin with http://")]
+    Metadata(String),
+}
+
 /// What the agent of this machine does beside sessions.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -49,20 +62,18 @@ impl Agent {
     ///
     /// # Errors
     /// Says what cannot, and what to do.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), AgentSettingsError> {
         if let Some(metrics) = &self.metrics
             && !metrics.starts_with('/')
             && !metrics
                 .parse()
                 .is_ok_and(|address: std::net::SocketAddr| address.ip().is_loopback())
         {
-            return Err(format!(
-                "metrics are for this machine alone: «{metrics}» is neither a loopback address with a port, as in 127.0.0.1:9747, nor the path of a socket"
-            ));
+            return Err(AgentSettingsError::Metrics(metrics.clone()));
         }
         match &self.metadata {
             Some(url) if !url.starts_with("http://") => {
-                Err(format!("metadata: «{url}» does not begin with http://"))
+                Err(AgentSettingsError::Metadata(url.clone()))
             }
             _ => Ok(()),
         }

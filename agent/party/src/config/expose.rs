@@ -3,11 +3,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use mpyc_party_core::addr::{Vantage, check_socket};
+use mpyc_party_core::addr::{Refusal, Vantage, check_socket};
 use mpyc_party_core::expose::{Rule, Rules};
 use mpyc_party_core::lighthouse::Limits;
 use mpyc_party_core::name::{GroupName, PartyName, PortName};
 use serde::{Deserialize, Serialize};
+
+/// Why a port cannot be exposed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExposeError {
+    /// Nobody is to be led to this address.
+    #[error("{to} cannot be exposed: {why}")]
+    Address {
+        /// Where it would lead.
+        to: SocketAddr,
+        /// Why not there.
+        why: Refusal,
+    },
+    /// It does not say to whom.
+    #[error("say who may connect: list parties, groups, or both")]
+    Nobody,
+    /// Two have the same port.
+    #[error("port {port} is exposed as «{other}» already: list all there")]
+    Taken {
+        /// The port.
+        port: u16,
+        /// The name of the other one.
+        other: PortName,
+    },
+    /// Hubs take no more.
+    #[error("more than {max} parties or groups in all: make a group of them")]
+    TooMany {
+        /// How many they take.
+        max: usize,
+    },
+}
 
 /// One port, and who may connect to it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -35,12 +65,13 @@ impl Expose {
         SocketAddr::new(self.address, self.port)
     }
 
-    fn check(&self) -> Result<(), String> {
-        if let Err(why) = check_socket(self.to(), Vantage::SameHost) {
-            return Err(format!("{} cannot be exposed: {why}", self.to()));
+    fn check(&self) -> Result<(), ExposeError> {
+        let to = self.to();
+        if let Err(why) = check_socket(to, Vantage::SameHost) {
+            return Err(ExposeError::Address { to, why });
         }
         if self.groups.is_empty() && self.parties.is_empty() {
-            return Err("say who may connect: list parties, groups, or both".to_owned());
+            return Err(ExposeError::Nobody);
         }
         Ok(())
     }
@@ -50,22 +81,21 @@ impl Expose {
 ///
 /// # Errors
 /// Says which cannot, and what to do.
-pub(super) fn check_all(exposed: &BTreeMap<PortName, Expose>) -> Result<(), (PortName, String)> {
+pub(super) fn check_all(
+    exposed: &BTreeMap<PortName, Expose>,
+) -> Result<(), (PortName, ExposeError)> {
     let mut ports: BTreeMap<u16, &PortName> = BTreeMap::new();
     for (name, expose) in exposed {
-        let wrong = |message| Err((name.clone(), message));
-        if let Err(message) = expose.check() {
-            return wrong(message);
+        let wrong = |why| Err((name.clone(), why));
+        if let Err(why) = expose.check() {
+            return wrong(why);
         }
         if let Some(other) = ports.insert(expose.port, name) {
-            let port = expose.port;
-            return wrong(format!("port {port} is exposed as «{other}» already: list all there"));
+            return wrong(ExposeError::Taken { port: expose.port, other: other.clone() });
         }
-        let (rules, most) = (rules(exposed), Limits::default().parties);
-        if rules.parties().len() > most || rules.groups().len() > most {
-            return wrong(format!(
-                "more than {most} parties or groups in all: make a group of them"
-            ));
+        let (rules, max) = (rules(exposed), Limits::default().parties);
+        if rules.parties().len() > max || rules.groups().len() > max {
+            return wrong(ExposeError::TooMany { max });
         }
     }
     Ok(())

@@ -35,7 +35,7 @@ impl Place {
         let state = state
             .or_else(|| first_of("STATE_DIRECTORY"))
             .or_else(|| xdg("XDG_STATE_HOME", ".local/state"))
-            .ok_or(ConfigError::NoPlace("state", "HOME"))?;
+            .ok_or(ConfigError::NoDirectory { what: "state", variable: "HOME" })?;
         let cache = first_of("CACHE_DIRECTORY")
             .or_else(|| xdg("XDG_CACHE_HOME", ".cache"))
             .unwrap_or_else(|| state.join("cache"));

@@ -10,6 +10,59 @@ use mpyc_party_core::roster::Roster;
 use mpyc_party_sandbox::Policy;
 use serde::{Deserialize, Serialize};
 
+/// The shortest grace time: a new link needs about this long.
+const MIN_GRACE: Duration = Duration::from_secs(1);
+
+/// Why the settings of a session cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// MPyC needs an honest majority.
+    #[error(
+        "threshold {threshold} is too large for {parties} parties: MPyC needs an honest majority, so at most {max}"
+    )]
+    Threshold {
+        /// What was given.
+        threshold: usize,
+        /// How many parties there are.
+        parties: usize,
+        /// The largest threshold for so many.
+        max: usize,
+    },
+    /// Threshold 0, and nothing says that this is meant.
+    #[error(
+        "with threshold 0 every party can learn every input{}. If that is meant, set allow-no-privacy = true",
+        if *parties == 2 { ", and 2 parties allow no other threshold" } else { "" }
+    )]
+    NoPrivacy {
+        /// How many parties there are.
+        parties: usize,
+    },
+    /// Times that are too short.
+    #[error("deadline must be positive, and grace at least 1s")]
+    Times,
+    /// Sizes that are none.
+    #[error("output and memory are sizes in MiB, at least 1")]
+    Sizes,
+    /// A file without a name in text.
+    #[error("«{}» is not a file with a readable name", path.display())]
+    FileName {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two files with one name.
+    #[error("two files are called «{name}»: rename one")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// A key of somebody else.
+    #[error("keys names «{party}», who is not in parties")]
+    Key {
+        /// Whose key it is.
+        party: PartyName,
+    },
+}
+
 /// A declared computation.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -101,13 +154,18 @@ impl Demand {
     }
 }
 
+/// Not a Python version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("«{0}» is not a Python version: write it as \"3.12\"")]
+pub struct PythonVersionError(String);
+
 impl TryFrom<String> for Demand {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
+    type Error = PythonVersionError;
+    fn try_from(text: String) -> Result<Self, PythonVersionError> {
         let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         match text.split('.').collect::<Vec<_>>()[..] {
             [major, minor] if number(major) && number(minor) => Ok(Self(text)),
-            _ => Err(format!("«{text}» is not a Python version: write it as \"3.12\"")),
+            _ => Err(PythonVersionError(text)),
         }
     }
 }
@@ -179,25 +237,20 @@ impl Session {
     ///
     /// # Errors
     /// Says what does not, and what to do.
-    pub fn check(&self) -> Result<(), String> {
-        let (t, m) = (self.threshold(), self.parties.len());
-        if 2 * t >= m {
-            return Err(format!(
-                "threshold {t} is too large for {m} parties: MPyC needs an honest majority, so at most {}",
-                self.parties.default_threshold()
-            ));
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let (threshold, parties) = (self.threshold(), self.parties.len());
+        if 2 * threshold >= parties {
+            let max = self.parties.default_threshold();
+            return Err(SettingsError::Threshold { threshold, parties, max });
         }
-        if t == 0 && !self.allow_no_privacy {
-            return Err(format!(
-                "with threshold 0 every party can learn every input{}. If that is meant, set allow-no-privacy = true",
-                if m == 2 { ", and 2 parties allow no other threshold" } else { "" }
-            ));
+        if threshold == 0 && !self.allow_no_privacy {
+            return Err(SettingsError::NoPrivacy { parties });
         }
-        if self.deadline.is_zero() || self.grace < Duration::from_secs(1) {
-            return Err("deadline must be positive, and grace at least 1s".into());
+        if self.deadline.is_zero() || self.grace < MIN_GRACE {
+            return Err(SettingsError::Times);
         }
         if self.output == 0 || self.memory == Some(0) {
-            return Err("output and memory are sizes in MiB, at least 1".into());
+            return Err(SettingsError::Sizes);
         }
         self.check_names()
     }
@@ -207,26 +260,25 @@ impl Session {
     ///
     /// # Errors
     /// Where it has no name that can be written down.
-    pub fn name_of(&self, path: &Path) -> Result<String, String> {
+    pub fn name_of(&self, path: &Path) -> Result<String, SettingsError> {
         let below = |base| path.strip_prefix(base).ok().filter(|name| is_plain(name));
         let name = self.program.parent().and_then(below).or(path.file_name().map(Path::new));
-        name.and_then(Path::to_str)
-            .map(str::to_owned)
-            .ok_or_else(|| format!("«{}» is not a file with a readable name", path.display()))
+        let unreadable = || SettingsError::FileName { path: path.to_owned() };
+        name.and_then(Path::to_str).map(str::to_owned).ok_or_else(unreadable)
     }
 
     /// Names must differ: all files lie in one place in the sandbox.
-    fn check_names(&self) -> Result<(), String> {
+    fn check_names(&self) -> Result<(), SettingsError> {
         let mut names = std::collections::BTreeSet::new();
         for path in [&self.program].into_iter().chain(&self.files) {
             let name = self.name_of(path)?;
             if names.contains(&name) {
-                return Err(format!("two files are called «{name}»: rename one"));
+                return Err(SettingsError::SameName { name });
             }
             names.insert(name);
         }
         match self.keys.keys().find(|name| self.parties.index_of(name).is_none()) {
-            Some(name) => Err(format!("keys names «{name}», who is not in parties")),
+            Some(name) => Err(SettingsError::Key { party: name.clone() }),
             None => Ok(()),
         }
     }

@@ -7,7 +7,6 @@
 //! has no run to tell of.
 
 use std::convert::Infallible;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::seqpacket::Packets;
+use super::seqpacket::{PacketError, Packets};
 
 /// How long an agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -92,7 +91,19 @@ pub enum HandoverError {
         /// The agent's socket.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        source: PacketError,
+    },
+    /// It takes too long.
+    #[error("the agent at {} does not answer", path.display())]
+    Silent {
+        /// The agent's socket.
+        path: PathBuf,
+    },
+    /// It ended the connection without a word.
+    #[error("the agent at {} hung up", path.display())]
+    HungUp {
+        /// The agent's socket.
+        path: PathBuf,
     },
     /// It belongs to somebody else.
     #[error("what listens at {} is run by another user (uid {uid})", path.display())]
@@ -189,23 +200,23 @@ impl Attendant {
 }
 
 async fn enter(path: &Path, own: &FromRunner) -> Result<(Packets, u16), HandoverError> {
-    let unreachable = |source| HandoverError::Unreachable { path: path.to_owned(), source };
-    let refused = |why: &str| HandoverError::Refused { path: path.to_owned(), why: why.to_owned() };
-    let packets = Packets::connect(path).map_err(unreachable)?;
-    let uid = packets.peer().map_err(unreachable)?.uid;
+    let path = || path.to_owned();
+    let unreachable = |source| HandoverError::Unreachable { path: path(), source };
+    let packets = Packets::connect(&path()).map_err(|error| unreachable(error.into()))?;
+    let uid = packets.peer().map_err(|error| unreachable(error.into()))?.uid;
     if !uid.is_root() && uid != rustix::process::geteuid() {
-        return Err(HandoverError::Foreign { path: path.to_owned(), uid: uid.as_raw() });
+        return Err(HandoverError::Foreign { path: path(), uid: uid.as_raw() });
     }
     let conversation = async {
         packets.send(own, None).await?;
         packets.next::<FromAgent>().await
     };
-    let answer =
-        timeout(PATIENCE, conversation).await.map_err(|_| refused("it does not answer"))?;
+    let answer = timeout(PATIENCE, conversation).await;
+    let answer = answer.map_err(|_| HandoverError::Silent { path: path() })?;
     match answer.map_err(unreachable)? {
         Some((FromAgent::Registered(port), _)) => Ok((packets, port)),
-        Some((FromAgent::Refused(why), _)) => Err(refused(&why)),
-        _ => Err(refused("it hung up")),
+        Some((FromAgent::Refused(why), _)) => Err(HandoverError::Refused { path: path(), why }),
+        _ => Err(HandoverError::HungUp { path: path() }),
     }
 }
 
@@ -279,11 +290,15 @@ impl Keeper {
 
     fn take(&self, socket: OwnedFd) {
         let tcp = std::net::TcpStream::from(socket);
-        let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
-        let taken = tcp.map_err(|error| error.to_string());
-        let taken = taken.and_then(|tcp| self.sockets.try_send(tcp).map_err(|e| e.to_string()));
-        if let Err(error) = taken {
-            log::warn!("a connection that the agent handed over is dropped: {error}");
+        let taken = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
+        match taken.map(|tcp| self.sockets.try_send(tcp)) {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                log::warn!("a connection that the agent handed over is dropped: too many wait");
+            }
+            Err(error) => {
+                log::warn!("a connection that the agent handed over is dropped: {error}");
+            }
         }
     }
 }

@@ -19,9 +19,23 @@ use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixListener};
 
 /// Largest packet in bytes.
-const LARGEST: usize = 16 * 1024;
+const MAX_PACKET_BYTES: usize = 16 * 1024;
 /// How many runners may wait to be accepted.
-const BACKLOG: i32 = 64;
+const ACCEPT_BACKLOG: i32 = 64;
+
+/// Why a packet is not sent, or not understood.
+#[derive(Debug, thiserror::Error)]
+pub enum PacketError {
+    /// What the system says.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// More than [`MAX_PACKET_BYTES`].
+    #[error("a message is larger than {MAX_PACKET_BYTES} bytes")]
+    TooLarge,
+    /// It cannot be written as a packet, or is none.
+    #[error("a message is unreadable: {0}")]
+    Format(#[from] postcard::Error),
+}
 
 fn socket() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -85,12 +99,12 @@ impl Packets {
         &self,
         message: &impl Serialize,
         given: Option<BorrowedFd<'_>>,
-    ) -> io::Result<()> {
-        let packet = postcard::to_stdvec(message).map_err(io::Error::other)?;
-        if packet.len() > LARGEST {
-            return Err(io::Error::other("a message that is too large"));
+    ) -> Result<(), PacketError> {
+        let packet = postcard::to_stdvec(message)?;
+        if packet.len() > MAX_PACKET_BYTES {
+            return Err(PacketError::TooLarge);
         }
-        self.0.async_io(Interest::WRITABLE, || put(self.0.as_fd(), &packet, given)).await
+        Ok(self.0.async_io(Interest::WRITABLE, || put(self.0.as_fd(), &packet, given)).await?)
     }
 
     /// The next message, and the descriptor that came with it; none when the other end has closed.
@@ -98,8 +112,10 @@ impl Packets {
     ///
     /// # Errors
     /// Where the connection fails, or something unreadable comes.
-    pub async fn next<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
-        let mut packet = vec![0; LARGEST];
+    pub async fn next<T: DeserializeOwned>(
+        &self,
+    ) -> Result<Option<(T, Option<OwnedFd>)>, PacketError> {
+        let mut packet = vec![0; MAX_PACKET_BYTES];
         let take = || take(self.0.as_fd(), &mut packet);
         let (length, given) = match self.0.async_io(Interest::READABLE, take).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
@@ -108,7 +124,7 @@ impl Packets {
         if length == 0 {
             return Ok(None);
         }
-        let message = postcard::from_bytes(&packet[..length]).map_err(io::Error::other)?;
+        let message = postcard::from_bytes(&packet[..length])?;
         Ok(Some((message, given)))
     }
 }
@@ -153,7 +169,7 @@ impl PacketListener {
         }
         let socket = socket()?;
         rustix::net::bind(&socket, &Way::to(path)?.address()?)?;
-        rustix::net::listen(&socket, BACKLOG)?;
+        rustix::net::listen(&socket, ACCEPT_BACKLOG)?;
         UnixListener::from_std(socket.into()).map(Self)
     }
 

@@ -16,6 +16,8 @@
 //! has a party's former key could propose a session in its name. To take part in a run they would
 //! need a certificate that is valid then, for the key that the bundle pins.
 
+mod error;
+
 use std::fmt::Write;
 
 use mpyc_party_core::claims::{Claims, ClaimsError, Fingerprint, PublicKey, Root};
@@ -26,11 +28,12 @@ use sha2::{Digest, Sha256};
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::proposal::{Enclosed, Proposal, ProposalError};
-use super::words::visible;
+use super::proposal::{Enclosed, Proposal};
+
+pub use error::{BundleError, ContentError, SignerFault};
 
 /// The largest bundle in bytes.
-pub const LARGEST: u64 = 16 << 20;
+pub const MAX_BYTES: u64 = 16 << 20;
 /// The version of the format.
 const VERSION: u32 = 1;
 /// Set before the content where it is signed: no other signature of the same key says the same.
@@ -73,89 +76,6 @@ pub struct Opened {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// Why a bundle cannot be made or accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum BundleError {
-    /// More than [`LARGEST`].
-    #[error(
-        "the bundle is larger than {} MiB: hand large files over another way, and declare the session in each configuration",
-        LARGEST >> 20
-    )]
-    TooLarge,
-    /// No signature at its end.
-    #[error(
-        "this is no whole bundle: it does not end with a certificate and a signature. It may have been cut off or changed on its way: ask for it again"
-    )]
-    Torn,
-    /// The signature belongs to other bytes.
-    #[error(
-        "the signature does not fit: the bundle was changed after it was signed, or damaged on its way. Ask for it again"
-    )]
-    Signature,
-    /// Another format.
-    #[error(
-        "this is a bundle of version {0}, and this mpyc-party knows version {VERSION}: use the same version everywhere"
-    )]
-    Version(u32),
-    /// The content is not what a bundle holds.
-    #[error("the bundle cannot be read: {0}")]
-    Content(String),
-    /// From another network.
-    #[error(
-        "this bundle is of the network {network} ({root}), and this party is in {own_network} ({own_root})"
-    )]
-    OtherNetwork {
-        /// The bundle's network.
-        network: NetworkName,
-        /// The bundle's root.
-        root: Fingerprint,
-        /// This party's network.
-        own_network: NetworkName,
-        /// This party's root.
-        own_root: Fingerprint,
-    },
-    /// The signer is not a party of this network.
-    #[error("the bundle was not signed by a party of this network: {0}")]
-    Signer(PeerError),
-    /// Signed by another party than it says, or by none of the roster.
-    #[error("the bundle is signed by {signer}, {why}")]
-    OtherSigner {
-        /// Who signed.
-        signer: String,
-        /// What is wrong with that.
-        why: &'static str,
-    },
-    /// Signed at a time that cannot be.
-    #[error("the bundle says that it was signed at {0}, which is still to come: check the clocks")]
-    Future(String),
-    /// Signed too long ago.
-    #[error("the bundle was signed too long ago: {0}. Ask for a new one")]
-    Old(ClaimsError),
-    /// What it proposes cannot be.
-    #[error("what the bundle proposes is not acceptable: {0}")]
-    Proposal(#[from] ProposalError),
-    /// This party is not asked.
-    #[error("the session is for {roster}, and this party is {party}")]
-    NotForThisParty {
-        /// The parties.
-        roster: String,
-        /// This party.
-        party: String,
-    },
-    /// Another key of this party, or of one that is pinned here.
-    #[error(
-        "the bundle says that the key of {party} is {found}, but {known} is known here. Ask {party} by another channel which one is right"
-    )]
-    Key {
-        /// Whose key.
-        party: PartyName,
-        /// The key in the bundle.
-        found: PublicKey,
-        /// The key known here.
-        known: PublicKey,
-    },
-}
-
 fn message(content: &str) -> Vec<u8> {
     [LABEL, content.as_bytes()].concat()
 }
@@ -181,11 +101,10 @@ pub fn seal(
     files: &[(String, Vec<u8>)],
     now: u64,
 ) -> Result<String, BundleError> {
-    let unreadable = |error: &dyn std::fmt::Display| BundleError::Content(error.to_string());
     let claims = identity.claims();
     let Some(from) = claims.party().cloned() else {
-        let (signer, why) = (claims.role.to_string(), "who is not a party");
-        return Err(BundleError::OtherSigner { signer, why });
+        let (signer, fault) = (claims.role.clone(), SignerFault::NotAParty);
+        return Err(BundleError::OtherSigner { signer, fault });
     };
     let root = identity.root();
     let bundle = Bundle {
@@ -194,7 +113,7 @@ pub fn seal(
         root: root.fingerprint,
         from,
         signed: OffsetDateTime::from_unix_timestamp(i64::try_from(now).unwrap_or(i64::MAX))
-            .map_err(|error| unreadable(&error))?,
+            .map_err(ContentError::from)?,
         session,
         proposal,
         files: files.iter().map(|(name, content)| Enclosed::new(name, content)).collect(),
@@ -203,13 +122,13 @@ pub fn seal(
         "# A session of mpyc-party. Look at it with: mpyc-party session import FILE\n\n",
     );
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{}", toml::to_string_pretty(&bundle).map_err(|e| unreadable(&e))?);
+    let _ = writeln!(text, "{}", toml::to_string_pretty(&bundle).map_err(ContentError::from)?);
     let signature = identity.sign(&message(&text));
     text.push_str(&trailer(identity.certificate(), &signature));
     // What is sent is what was meant, and the others will accept it.
     let opened = open(text.as_bytes(), root, now)?;
     if opened.files != files {
-        return Err(BundleError::Content("the files do not come back as they were".to_owned()));
+        return Err(ContentError::Files.into());
     }
     Ok(text)
 }
@@ -220,7 +139,7 @@ pub fn seal(
 /// # Errors
 /// Says what is wrong; nothing of a bundle is used before its signature was checked.
 pub fn open(bytes: &[u8], root: &Root, now: u64) -> Result<Opened, BundleError> {
-    if bytes.len() as u64 > LARGEST {
+    if bytes.len() as u64 > MAX_BYTES {
         return Err(BundleError::TooLarge);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| BundleError::Torn)?;
@@ -267,9 +186,8 @@ fn read(content: &str) -> Result<Bundle, BundleError> {
     struct Head {
         bundle: u32,
     }
-    let unreadable = |error: toml::de::Error| BundleError::Content(visible(error.message()));
-    match toml::from_str::<Head>(content).map_err(unreadable)?.bundle {
-        VERSION => toml::from_str(content).map_err(unreadable),
+    match toml::from_str::<Head>(content).map_err(ContentError::from)?.bundle {
+        VERSION => Ok(toml::from_str(content).map_err(ContentError::from)?),
         other => Err(BundleError::Version(other)),
     }
 }
@@ -283,7 +201,7 @@ fn signer(
 ) -> Result<Claims, BundleError> {
     let signed = u64::try_from(bundle.signed.unix_timestamp()).unwrap_or(0);
     if signed > now + SKEW {
-        return Err(BundleError::Future(minute(bundle.signed)));
+        return Err(BundleError::Future(bundle.signed));
     }
     let claims = certified(certificate, root, signed).map_err(BundleError::Signer)?;
     root.check_validity(now).map_err(|error| BundleError::Signer(error.into()))?;
@@ -291,12 +209,12 @@ fn signer(
     if late > RENEWAL_GRACE {
         return Err(BundleError::Old(ClaimsError::Expired { seconds: late }));
     }
-    let other = |why| BundleError::OtherSigner { signer: claims.role.to_string(), why };
+    let other = |fault| BundleError::OtherSigner { signer: claims.role.clone(), fault };
     if claims.party() != Some(&bundle.from) {
-        return Err(other("and says that it is from somebody else"));
+        return Err(other(SignerFault::SomebodyElse));
     }
     if bundle.proposal.parties.index_of(&bundle.from).is_none() {
-        return Err(other("who is not among the session's parties"));
+        return Err(other(SignerFault::NotInRoster));
     }
     Ok(claims)
 }
@@ -324,8 +242,8 @@ impl Opened {
         let parties = &self.bundle.proposal.parties;
         if parties.index_of(party).is_none() {
             return Err(BundleError::NotForThisParty {
-                roster: super::words::names(parties.as_slice()),
-                party: party.to_string(),
+                roster: parties.clone(),
+                party: party.clone(),
             });
         }
         for name in parties {

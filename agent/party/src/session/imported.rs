@@ -16,8 +16,8 @@ use mpyc_party_core::name::SessionName;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
-use super::SessionError;
 use super::bundle::{self, BundleError, Opened};
+use super::{DefinitionError, SessionError};
 use crate::config::files::{self, FileError, at};
 use crate::config::{Place, Session};
 
@@ -52,11 +52,14 @@ pub fn load(place: &Place, name: &SessionName) -> Result<Session, SessionError> 
     let directory = directory(place, name);
     let path = directory.join("session.toml");
     let bytes = files::read(&path, LARGEST)?;
-    let damaged = |message: String| SessionError::Damaged { path: path.clone(), message };
     let text = String::from_utf8_lossy(&bytes);
-    let mut settings: Session = toml::from_str(&text).map_err(|e| damaged(e.to_string()))?;
-    settings.resolve(&directory);
-    settings.check().map_err(damaged)?;
+    definition(&text, &directory).map_err(|source| SessionError::Damaged { path, source })
+}
+
+fn definition(text: &str, directory: &Path) -> Result<Session, DefinitionError> {
+    let mut settings: Session = toml::from_str(text)?;
+    settings.resolve(directory);
+    settings.check()?;
     Ok(settings)
 }
 
@@ -66,7 +69,7 @@ pub fn load(place: &Place, name: &SessionName) -> Result<Session, SessionError> 
 /// Where it is not there, or was changed since.
 pub fn origin(place: &Place, name: &SessionName, root: &Root) -> Result<Opened, OriginError> {
     let path = directory(place, name).join("bundle");
-    let bytes = files::read(&path, bundle::LARGEST)?;
+    let bytes = files::read(&path, bundle::MAX_BYTES)?;
     let day = at(&path, path.metadata().and_then(|data| data.modified()))?;
     let day = day.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(bundle::open(&bytes, root, day)?)

@@ -14,16 +14,16 @@ use mpyc_party_core::roster::Roster;
 use serde::{Deserialize, Serialize};
 
 use super::words::visible;
-use crate::config::{Demand, Session};
+use crate::config::{Demand, Session, SettingsError};
 
 /// The most files, the program among them.
-const MOST_FILES: usize = 128;
+const MAX_FILES: usize = 128;
 /// The most directories on the way to a file, itself included.
-const MOST_PARTS: usize = 8;
+const MAX_DEPTH: usize = 8;
 /// The longest file name in bytes: what file systems take.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 /// The most bytes of all arguments and options: what fits the launcher's first packet.
-const MOST_ARGUMENTS: usize = 32 * 1024;
+const MAX_ARGUMENT_BYTES: usize = 32 * 1024;
 
 /// The definition of a session as its parties share it; values as in the configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -72,8 +72,49 @@ pub struct Enclosed {
 
 /// Why a proposal is not acceptable.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ProposalError(String);
+pub enum ProposalError {
+    /// A file cannot be called like that.
+    #[error(
+        "«{name}» cannot be the name of a file: plain names are wanted, without hidden characters, and no way upwards"
+    )]
+    FileName {
+        /// What it would be called, as far as that can be shown.
+        name: String,
+    },
+    /// Neither text nor base64, or both.
+    #[error("the content of «{name}» is unreadable")]
+    Content {
+        /// The file.
+        name: String,
+    },
+    /// More than [`MAX_FILES`].
+    #[error("{0} files are too many: at most {MAX_FILES}")]
+    TooManyFiles(usize),
+    /// Two files have one name.
+    #[error("two files have the same name")]
+    SameName,
+    /// One file lies below another.
+    #[error("«{name}» is a file and a directory")]
+    FileAndDirectory {
+        /// The one that is both.
+        name: String,
+    },
+    /// Other files lie below the program's directory.
+    #[error("the program lies in a directory: others lie below it")]
+    ProgramBelow,
+    /// Nothing can be run.
+    #[error("the program is not among the files")]
+    NoProgram,
+    /// More than [`MAX_ARGUMENT_BYTES`].
+    #[error("arguments and options are longer than {MAX_ARGUMENT_BYTES} bytes")]
+    TooLong,
+    /// Sizes that no machine has.
+    #[error("memory and output are sizes in MiB")]
+    Sizes,
+    /// The values do not go together.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
 
 impl Enclosed {
     /// The file `name` with these bytes.
@@ -96,7 +137,7 @@ impl Enclosed {
             (None, Some(base64)) => BASE64.decode(base64.replace('\n', "").as_bytes()).ok(),
             _ => None,
         };
-        let damaged = || ProposalError(format!("the content of «{}» is unreadable", self.name));
+        let damaged = || ProposalError::Content { name: self.name.clone() };
         Ok((&self.name, content.ok_or_else(damaged)?))
     }
 }
@@ -111,18 +152,16 @@ fn wrapped(base64: &str) -> String {
 /// downwards, and nothing else.
 fn check_name(name: &str) -> Result<(), ProposalError> {
     let parts: Vec<&str> = name.split('/').collect();
-    if parts.len() <= MOST_PARTS && parts.into_iter().all(is_plain) {
+    if parts.len() <= MAX_DEPTH && parts.into_iter().all(is_plain) {
         return Ok(());
     }
-    let shown: String = visible(name).chars().take(LONGEST_NAME).collect();
-    Err(ProposalError(format!(
-        "«{shown}» cannot be the name of a file: plain names are wanted, without hidden characters, and no way upwards"
-    )))
+    let name = visible(name).chars().take(MAX_NAME_BYTES).collect();
+    Err(ProposalError::FileName { name })
 }
 
 fn is_plain(part: &str) -> bool {
     let shown = visible(part) == part && !part.contains(['\\', '\t']);
-    shown && !part.is_empty() && part.len() <= LONGEST_NAME && part != "." && part != ".."
+    shown && !part.is_empty() && part.len() <= MAX_NAME_BYTES && part != "." && part != ".."
 }
 
 impl Proposal {
@@ -172,32 +211,31 @@ impl Proposal {
     /// # Errors
     /// Says what does not.
     pub fn check(&self, files: &[&str]) -> Result<(), ProposalError> {
-        let refuse = |text: String| Err(ProposalError(text));
-        if files.len() > MOST_FILES {
-            return refuse(format!("{} files are too many: at most {MOST_FILES}", files.len()));
+        if files.len() > MAX_FILES {
+            return Err(ProposalError::TooManyFiles(files.len()));
         }
         let distinct: BTreeSet<&str> = files.iter().copied().collect();
         if distinct.len() != files.len() {
-            return refuse("two files have the same name".to_owned());
+            return Err(ProposalError::SameName);
         }
         let is_above = |name: &&&str| files.iter().any(|f| f.starts_with(&format!("{name}/")));
         if let Some(name) = files.iter().find(is_above) {
-            return refuse(format!("«{name}» is a file and a directory"));
+            return Err(ProposalError::FileAndDirectory { name: (*name).to_owned() });
         }
         if self.program.contains('/') {
-            return refuse("the program lies in a directory: others lie below it".to_owned());
+            return Err(ProposalError::ProgramBelow);
         }
         if !files.contains(&self.program.as_str()) {
-            return refuse("the program is not among the files".to_owned());
+            return Err(ProposalError::NoProgram);
         }
         let texts = self.arguments.iter().chain(&self.options);
-        if texts.map(|text| text.len() + 4).sum::<usize>() > MOST_ARGUMENTS {
-            return refuse(format!("arguments and options are longer than {MOST_ARGUMENTS} bytes"));
+        if texts.map(|text| text.len() + 4).sum::<usize>() > MAX_ARGUMENT_BYTES {
+            return Err(ProposalError::TooLong);
         }
         if self.memory.is_some_and(|mib| mib > u64::MAX >> 20) || self.output > u64::MAX >> 20 {
-            return refuse("memory and output are sizes in MiB".to_owned());
+            return Err(ProposalError::Sizes);
         }
-        self.session(Path::new(""), files, None).check().map_err(ProposalError)
+        Ok(self.session(Path::new(""), files, None).check()?)
     }
 
     /// In what `other` differs, each as a person would say it.

@@ -138,8 +138,16 @@ impl Record {
 #[derive(Debug, thiserror::Error)]
 pub enum BeginError {
     /// One run of a session at a time.
-    #[error("session «{0}» is running here already{1}: wait for its end, or stop it")]
-    Running(SessionName, String),
+    #[error(
+        "session «{session}» is running here already{}: wait for its end, or stop it",
+        process.map(|id| format!(" (process {id})")).unwrap_or_default()
+    )]
+    Running {
+        /// The session.
+        session: SessionName,
+        /// Its runner, where that is known.
+        process: Option<u32>,
+    },
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -227,9 +235,8 @@ fn lock(place: &Place, session: &SessionName) -> Result<File, BeginError> {
     let path = dir.join(session.as_str());
     let file = at(&path, File::options().create(true).truncate(false).write(true).open(&path))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let holder = std::fs::read_to_string(&path).unwrap_or_default();
-        let holder = if holder.is_empty() { holder } else { format!(" (process {holder})") };
-        return Err(BeginError::Running(session.clone(), holder));
+        let process = std::fs::read_to_string(&path).ok().and_then(|holder| holder.parse().ok());
+        return Err(BeginError::Running { session: session.clone(), process });
     }
     at(&path, file.set_len(0))?;
     at(&path, std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes()))?;

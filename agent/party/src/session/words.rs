@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use mpyc_party_core::name::PartyName;
-
 /// Text without escape sequences and control characters (ECMA-48), tabs apart: a line that a
 /// program wrote.
 #[must_use]
@@ -48,8 +46,14 @@ fn is_hidden(c: char) -> bool {
 
 /// Names in a row.
 #[must_use]
-pub fn names(parties: &[PartyName]) -> String {
-    parties.iter().map(PartyName::as_str).collect::<Vec<_>>().join(", ")
+pub fn names<T: ToString>(names: &[T]) -> String {
+    names.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The same; «none» where there are none.
+#[must_use]
+pub fn names_or_none<T: ToString>(all: &[T]) -> String {
+    if all.is_empty() { "none".to_owned() } else { names(all) }
 }
 
 /// Who could learn an input together, where `threshold` of `parties` may pool what they saw.

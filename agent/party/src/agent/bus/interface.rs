@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use mpyc_party_net::client::lighthouse::HubError;
 use mpyc_party_net::links::report::PeerReport;
 use tokio::sync::{mpsc, oneshot, watch};
 use zbus::object_server::{InterfaceRef, SignalEmitter};
@@ -29,7 +30,7 @@ impl Party {
         let ended = || fdo::Error::Failed("the agent is ending".to_owned());
         let (answer, told) = oneshot::channel();
         self.wishes.send(Wish { ask, answer }).await.map_err(|_| ended())?;
-        told.await.map_err(|_| ended())?.map_err(fdo::Error::Failed)
+        told.await.map_err(|_| ended())?.map_err(|why| fdo::Error::Failed(why.to_string()))
     }
 }
 
@@ -95,7 +96,10 @@ impl Party {
 
     #[zbus(property)]
     fn hubs(&self) -> HashMap<String, String> {
-        let shown = |state: Result<(), String>| state.err().unwrap_or_else(|| "up".to_owned());
+        let shown = |state: Result<(), HubError>| match state {
+            Ok(()) => "up".to_owned(),
+            Err(why) => why.to_string(),
+        };
         self.status().hubs.into_iter().map(|(hub, state)| (hub, shown(state))).collect()
     }
 
@@ -159,11 +163,11 @@ impl Party {
 pub(super) async fn tell(object: &InterfaceRef<Party>, news: News) -> zbus::Result<()> {
     let emitter = object.signal_emitter();
     match news {
-        News::Proposal(session, party, waits) => {
+        News::Proposal { session, party, waits } => {
             Party::proposal_received(emitter, session.as_str(), party.as_str(), waits).await
         }
-        News::Started(session, run) => Party::run_started(emitter, session.as_str(), &run).await,
-        News::Ended(session, run, verdict) => {
+        News::Started { session, run } => Party::run_started(emitter, session.as_str(), &run).await,
+        News::Ended { session, run, verdict } => {
             Party::run_ended(emitter, session.as_str(), &run, &verdict).await
         }
     }

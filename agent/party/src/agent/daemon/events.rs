@@ -1,51 +1,63 @@
 //! What happens is taken in: wishes, runners that come and go, what is heard at the hubs.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_net::client::lighthouse::Event;
+use mpyc_party_transport::task::blocking;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::bus::{Ask, News, Wish};
+use super::super::bus::{Ask, CommandError, News, ReloadError, Wish};
 use super::super::proposal::{Activity, Seat};
 use super::super::runners::RunnerEvent;
+use super::super::start::{NoRun, Starter};
 use super::super::{declared, metrics, notify};
 use super::{Daemon, Ending};
 use crate::config;
 use crate::runner::engine;
 use crate::runner::handover::Progress;
 use crate::session::tally::{self, Tally};
-use mpyc_party_transport::task::blocking;
+
+/// Where it is told whether a command was carried out.
+type Answer = oneshot::Sender<Result<(), CommandError>>;
 
 /// A start of a session: however its task ends, also by a panic, that is told.
 struct Start {
-    ending: Ending,
+    session: SessionName,
+    number: u64,
+    why: Option<NoRun>,
     endings: mpsc::UnboundedSender<Ending>,
-}
-
-impl Start {
-    fn new(session: SessionName, start: u64, endings: mpsc::UnboundedSender<Ending>) -> Self {
-        let why = "the task that started it panicked".to_owned();
-        Self { ending: Ending { session, start, why }, endings }
-    }
-
-    fn ended(mut self, why: String) {
-        self.ending.why = why;
-    }
 }
 
 impl Drop for Start {
     fn drop(&mut self) {
-        let Ending { session, start, why } = &mut self.ending;
-        let (session, why) = (session.clone(), std::mem::take(why));
+        let why = self.why.take().unwrap_or(NoRun::Panicked);
+        let ending = Ending { session: self.session.clone(), start: self.number, why };
         // Nobody listens any more only when the agent ends.
-        let _ = self.endings.send(Ending { session, start: *start, why });
+        let _ = self.endings.send(ending);
+    }
+}
+
+impl Start {
+    /// Starts the runner, tells `answer` whether that went well, and waits for its end.
+    async fn run(mut self, starter: Starter, answer: Option<Answer>) {
+        let started = starter.start(&self.session).await.map_err(Arc::new);
+        if let Some(answer) = answer {
+            let outcome = started.as_ref().map(drop);
+            // Who does not wait for the answer misses nothing.
+            let _ = answer.send(outcome.map_err(|error| Arc::clone(error).into()));
+        }
+        self.why = Some(match started {
+            Ok(started) => starter.watch(&self.session, started).await,
+            Err(error) => NoRun::Start(error),
+        });
     }
 }
 
 impl Daemon {
     /// Reads the configuration again; a bad one changes nothing.
-    pub(super) async fn reload(&mut self) -> Result<(), String> {
+    pub(super) async fn reload(&mut self) -> Result<(), ReloadError> {
         if self.ready {
             notify::reloading();
         }
@@ -71,34 +83,34 @@ impl Daemon {
         outcome
     }
 
-    async fn read_again(&mut self) -> Result<(), String> {
+    async fn read_again(&mut self) -> Result<(), ReloadError> {
         let place = self.place.clone();
-        let read = blocking(move || place.load()).await.map_err(|error| error.to_string())?;
+        let read = blocking(move || place.load()).await?;
         let old = self.config.clone();
         (self.config.sessions, self.config.peers) = (read.sessions, read.peers);
         self.declare().await.map_err(|error| {
             self.config = old;
-            error.to_string()
+            error.into()
         })
     }
 
     pub(super) async fn wish(&mut self, Wish { ask, answer }: Wish) {
         let now = Instant::now();
         let outcome = match ask {
-            Ask::Reload => self.reload().await,
+            Ask::Reload => self.reload().await.map_err(CommandError::from),
             Ask::Start(session) => match self.sessions.get(&session) {
                 Some(entry) if entry.declared.is_some() => match entry.seat.activity() {
                     Activity::Idle => return self.start(session, Some(answer)),
-                    _ => Err(format!("session {session} runs already")),
+                    _ => Err(CommandError::Running(session)),
                 },
-                _ => Err(format!("there is no session «{session}» here")),
+                _ => Err(CommandError::Unknown(session)),
             },
             Ask::Stop(session) => {
                 if !self.runners.stop(&session) {
                     let starter = self.starter.clone();
                     self.requests.spawn(async move {
                         // Who does not wait for the answer misses nothing.
-                        let _ = answer.send(starter.stop(&session).await);
+                        let _ = answer.send(starter.stop(&session).await.map_err(Into::into));
                     });
                     return;
                 }
@@ -115,34 +127,19 @@ impl Daemon {
         &mut self,
         session: &SessionName,
         answer: impl FnOnce(&mut Seat) -> bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), CommandError> {
         let answered = self.sessions.get_mut(session).is_some_and(|entry| answer(&mut entry.seat));
-        if answered { Ok(()) } else { Err(format!("nobody proposes session «{session}» now")) }
+        if answered { Ok(()) } else { Err(CommandError::NotProposed(session.clone())) }
     }
 
     /// Starts the runner of a declared session.
-    pub(super) fn start(
-        &mut self,
-        session: SessionName,
-        answer: Option<oneshot::Sender<Result<(), String>>>,
-    ) {
+    pub(super) fn start(&mut self, session: SessionName, answer: Option<Answer>) {
         let entry = self.entry(&session);
         entry.seat.starting();
         entry.starts += 1;
-        let (number, starter) = (entry.starts, self.starter.clone());
-        let start = Start::new(session, number, self.endings.0.clone());
-        self.starting.spawn(async move {
-            let session = start.ending.session.clone();
-            let started = starter.start(&session).await;
-            if let Some(answer) = answer {
-                // Who does not wait for the answer misses nothing.
-                let _ = answer.send(started.as_ref().map(drop).map_err(Clone::clone));
-            }
-            start.ended(match started {
-                Ok(started) => starter.watch(&session, started).await,
-                Err(why) => why,
-            });
-        });
+        let (number, endings) = (entry.starts, self.endings.0.clone());
+        let start = Start { session, number, why: None, endings };
+        self.starting.spawn(start.run(self.starter.clone(), answer));
     }
 
     /// What was started has ended. A runner that registered has told by itself how.
@@ -175,7 +172,7 @@ impl Daemon {
         if let (Some(before), Some(run)) = (before, &progress.run)
             && before.run.is_none()
         {
-            self.tell(News::Started(session.clone(), run.clone()));
+            self.tell(News::Started { session: session.clone(), run: run.clone() });
         }
         self.entry(&session).progress = Some(progress);
     }
@@ -199,7 +196,7 @@ impl Daemon {
         let run = progress.run.unwrap_or_default();
         log::info!(MPYC_SESSION = session.as_str(), MPYC_RUN = run.as_str();
             "session {session}: {verdict}");
-        self.tell(News::Ended(session, run, verdict));
+        self.tell(News::Ended { session, run, verdict });
     }
 
     pub(super) fn tell(&self, news: News) {
@@ -216,7 +213,6 @@ impl Daemon {
                 });
             }
             (None, Event::Disconnected { hub, reason }) => {
-                let reason = reason.to_string();
                 let known =
                     self.outputs.status.borrow().hubs.get(&hub) == Some(&Err(reason.clone()));
                 if !known {

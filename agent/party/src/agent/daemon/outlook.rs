@@ -59,7 +59,7 @@ impl Daemon {
             Decision::Start(party) => {
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}: it is started");
-                self.tell(News::Proposal(session.clone(), party, false));
+                self.tell(News::Proposal { session: session.clone(), party, waits: false });
                 self.start(session.clone(), None);
                 None
             }
@@ -76,7 +76,7 @@ impl Daemon {
                 };
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}, which waits for somebody to approve: {why}");
-                self.tell(News::Proposal(session.clone(), party, true));
+                self.tell(News::Proposal { session: session.clone(), party, waits: true });
                 // Asked: what is left is to see when it is none any more.
                 Some(instant)
             }

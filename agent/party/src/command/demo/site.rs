@@ -82,7 +82,7 @@ impl Site {
         }
         session
             .check()
-            .map_err(|message| ConfigError::Session { session: self.session.clone(), message })?;
+            .map_err(|source| ConfigError::Session { session: self.session.clone(), source })?;
         let mut own = Config { listen: Listen { port: 0 }, ..Config::default() };
         own.python.clone_from(&config.python);
         // All are on this machine, which nobody else needs to know.

@@ -96,10 +96,10 @@ fn enclosed(definition: &Definition) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let settings = &definition.settings;
     let (mut all, mut size) = (Vec::new(), 0);
     for path in [&settings.program].into_iter().chain(&settings.files) {
-        let name = settings.name_of(path).map_err(anyhow::Error::msg)?;
+        let name = settings.name_of(path)?;
         let content = files::read(path, session::LARGEST)?;
         size += content.len() as u64;
-        if size > bundle::LARGEST {
+        if size > bundle::MAX_BYTES {
             return Err(BundleError::TooLarge.into());
         }
         all.push((name, content));

@@ -112,7 +112,7 @@ impl Import {
     }
 
     fn read(&self) -> anyhow::Result<Vec<u8>> {
-        let most = bundle::LARGEST + 1;
+        let most = bundle::MAX_BYTES + 1;
         let mut text = Vec::new();
         let read = if self.reads_stdin() {
             std::io::stdin().take(most).read_to_end(&mut text)

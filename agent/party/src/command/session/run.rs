@@ -83,9 +83,14 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     let outcome = runtime.block_on(async {
         let mut supervisor = Supervisor::default();
         let appeared = async {
-            let (circle, book, renewal) =
-                appear(&launch.definition, (&common.stack, &config), store, view.as_mut()).await?;
-            supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
+            let (circle, book) = appear(
+                &launch.definition,
+                (&common.stack, &config),
+                store,
+                view.as_mut(),
+                &mut supervisor,
+            )
+            .await?;
             let (entrance, attendant) =
                 enter(agent, &config, &circle, name, &mut supervisor).await?;
             anyhow::Ok((circle, book, entrance, attendant))
@@ -123,21 +128,23 @@ async fn appear(
     (stack, config): (&Arc<Stack>, &Config),
     store: Store,
     view: &mut dyn View,
-) -> anyhow::Result<(SessionPeers, AddressBook, Renewal)> {
+    supervisor: &mut Supervisor,
+) -> anyhow::Result<(SessionPeers, AddressBook)> {
     let (identity, party) = store.load_party()?;
     let hubs = config.hubs(store.hubs()?);
     let (identity, failed) = store.freshest(&hubs, identity).await;
     if let Some(why) = failed {
-        view.show(Notice::Warning(&why));
+        view.show(Notice::Warning(&why.to_string()));
     }
     identity.claims().check_validity(mpyc_party_transport::now())?;
     let me = definition.index_of(&party)?;
     let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
+    supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
     let roster = definition.settings.parties.clone();
     let pins = definition.pins(config);
     let circle = SessionPeers::new(identity, &definition.name, roster, me, pins);
     let book = AddressBook::new(Arc::clone(stack), config.sources(hubs), circle.clone());
-    Ok((circle, book, renewal))
+    Ok((circle, book))
 }
 
 /// Where peers come in: by the agent's port where there is an agent, else by one of its own.
