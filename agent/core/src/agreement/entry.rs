@@ -27,7 +27,7 @@ pub struct Entry {
     pub nonce: Nonce,
     /// The components' digests.
     pub digests: Digests,
-    /// Versions for people to read, as in «mpyc-party 0.1.0, CPython 3.12.4»; may differ.
+    /// Versions for people to read, as in «mpyc-party 0.2.0, CPython 3.12.4»; may differ.
     pub versions: Remark,
 }
 

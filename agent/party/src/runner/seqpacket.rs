@@ -1,5 +1,6 @@
 //! Packets between processes of this machine: a Unix socket that keeps their boundaries and takes
-//! one descriptor along with each.
+//! one descriptor along with each. A packet is the body of a [`frame`], so it has room for extensions:
+//! an agent that was upgraded speaks with the runners of before.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use mpyc_party_transport::frame::{self, FrameError, MAX_EXTENSION_BYTES};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -18,8 +20,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixListener};
 
-/// Largest packet in bytes.
-const MAX_PACKET_BYTES: usize = 16 * 1024;
+/// The most bytes of a message, without its extensions.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 /// How many runners may wait to be accepted.
 const ACCEPT_BACKLOG: i32 = 64;
 
@@ -29,12 +31,9 @@ pub enum PacketError {
     /// What the system says.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// More than [`MAX_PACKET_BYTES`].
-    #[error("a message is larger than {MAX_PACKET_BYTES} bytes")]
-    TooLarge,
-    /// It cannot be written as a packet, or is none.
-    #[error("a message is unreadable: {0}")]
-    Format(#[from] postcard::Error),
+    /// It is too large, or no such message.
+    #[error("a message cannot be passed on: {0}")]
+    Frame(#[from] FrameError),
 }
 
 fn socket() -> io::Result<OwnedFd> {
@@ -100,10 +99,7 @@ impl Packets {
         message: &impl Serialize,
         given: Option<BorrowedFd<'_>>,
     ) -> Result<(), PacketError> {
-        let packet = postcard::to_stdvec(message)?;
-        if packet.len() > MAX_PACKET_BYTES {
-            return Err(PacketError::TooLarge);
-        }
+        let packet = frame::encode(Vec::new(), message, MAX_MESSAGE_BYTES)?;
         Ok(self.0.async_io(Interest::WRITABLE, || put(self.0.as_fd(), &packet, given)).await?)
     }
 
@@ -115,7 +111,7 @@ impl Packets {
     pub async fn next<T: DeserializeOwned>(
         &self,
     ) -> Result<Option<(T, Option<OwnedFd>)>, PacketError> {
-        let mut packet = vec![0; MAX_PACKET_BYTES];
+        let mut packet = vec![0; MAX_MESSAGE_BYTES + MAX_EXTENSION_BYTES];
         let take = || take(self.0.as_fd(), &mut packet);
         let (length, given) = match self.0.async_io(Interest::READABLE, take).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
@@ -124,7 +120,7 @@ impl Packets {
         if length == 0 {
             return Ok(None);
         }
-        let message = postcard::from_bytes(&packet[..length])?;
+        let message = frame::decode(&packet[..length], MAX_MESSAGE_BYTES)?;
         Ok(Some((message, given)))
     }
 }
@@ -197,5 +193,38 @@ impl PacketListener {
     pub async fn accept(&self) -> io::Result<Packets> {
         let (accepted, _) = self.0.accept().await?;
         Packets::new(accepted.into_std()?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::socketpair;
+
+    fn pair() -> (Packets, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        (Packets::new(ours).unwrap(), theirs)
+    }
+
+    #[tokio::test]
+    async fn extensions_of_a_later_version_are_skipped() {
+        let (packets, later) = pair();
+        let message = postcard::to_stdvec("reload").unwrap();
+        let extensions = postcard::to_stdvec(&[(7u32, b"unheard of".as_slice())].to_vec()).unwrap();
+        put(later.as_fd(), &[message, extensions].concat(), None).unwrap();
+        put(later.as_fd(), b"\xff\xff", None).unwrap();
+        let (text, given) = packets.next::<String>().await.unwrap().unwrap();
+        assert!(text == "reload" && given.is_none());
+        let unreadable = packets.next::<String>().await;
+        assert!(matches!(unreadable, Err(PacketError::Frame(FrameError::Malformed))));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_too_large_is_not_sent() {
+        let (packets, _) = pair();
+        let refused = packets.send(&"x".repeat(MAX_MESSAGE_BYTES), None).await;
+        assert!(matches!(refused, Err(PacketError::Frame(FrameError::TooLong { .. }))));
     }
 }
