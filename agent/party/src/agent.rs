@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::config::files::FileError;
-use crate::config::{Bus, Config, Place, runtime};
+use crate::config::{Bus, Config, Directories, runtime};
 use crate::identity::{IdentityError, Store};
 use crate::session::SessionError;
 use bus::CommandError;
@@ -79,7 +79,7 @@ pub enum AgentError {
 #[derive(Debug)]
 pub struct Setup {
     /// Its files.
-    pub place: Place,
+    pub dirs: Directories,
     /// Its configuration.
     pub config: Config,
     /// Where a token may be, beside the usual places.
@@ -116,7 +116,7 @@ pub async fn run(setup: Setup, orders: mpsc::Receiver<Order>) -> Result<(), Agen
 }
 
 async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
-    let Setup { place, config, token_file, listener, desk, party, stack } = setup;
+    let Setup { dirs, config, token_file, listener, desk, party, stack } = setup;
     notify::status("starting");
     let listener = listen(listener, config.listen.port).await?;
     let port =
@@ -124,7 +124,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let status = watch::Sender::new(status::Status { port, ..Default::default() });
     let counts = metrics::Counts::default();
     let page = metrics::Page {
-        place: place.clone(),
+        dirs: dirs.clone(),
         status: status.subscribe(),
         counts,
         stack: Arc::clone(&stack),
@@ -136,7 +136,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let (sender, mut wishes) = mpsc::channel(16);
     let (news, told) = mpsc::channel(64);
     let connection = watch::Sender::new(None);
-    let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&place))?;
+    let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&dirs))?;
     let starter =
         start::Starter { bus: connection.subscribe(), party, agent, children: Default::default() };
     let mut on_bus = None;
@@ -145,12 +145,12 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
         on_bus = Some(first);
         let (bus, tried) = (config.agent.bus, Some(tried));
         let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
-        let place = place.clone();
-        let presence = bus::Presence { bus, place, status, wishes, news, connection, tried };
+        let dirs = dirs.clone();
+        let presence = bus::Presence { bus, dirs, status, wishes, news, connection, tried };
         supervisor.spawn("D-Bus", |heartbeat| presence.keep(heartbeat));
     }
-    let store = Store::new(&place.state);
-    let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
+    let store = Store::new(&dirs.state);
+    let sources = token::sources(token_file.as_deref(), &dirs.state, &config.agent);
     let enrolling = enrol::identity(&store, &sources);
     let waiting = Waiting { orders: &mut orders, wishes: &mut wishes, supervisor: &mut supervisor };
     let Some(identity) = waiting.until(enrolling).await? else {
@@ -163,7 +163,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     }
     let inputs = daemon::Inputs { orders, wishes, listener, desk };
     let outputs = daemon::Outputs { status, metrics, news, stack };
-    let parts = daemon::Parts { place, config, identity, starter, supervisor, outputs };
+    let parts = daemon::Parts { dirs, config, identity, starter, supervisor, outputs };
     daemon::Daemon::begin(parts).await?.work(inputs).await
 }
 
@@ -217,11 +217,11 @@ impl Waiting<'_> {
 /// # Errors
 /// Where the file cannot be written.
 pub async fn take_token(
-    place: &Place,
+    dirs: &Directories,
     config: &Config,
     target: &Path,
 ) -> Result<Option<String>, FileError> {
-    if Store::new(&place.state).is_there() || target.exists() {
+    if Store::new(&dirs.state).is_there() || target.exists() {
         return Ok(None);
     }
     let files: Vec<_> = config.agent.token_files.iter().cloned().map(token::Source::File).collect();

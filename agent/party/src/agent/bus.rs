@@ -16,7 +16,7 @@ use zbus::object_server::InterfaceRef;
 
 use super::start::{StartError, StopError};
 use super::status::Status;
-use crate::config::{Bus, ConfigError, Place};
+use crate::config::{Bus, ConfigError, Directories};
 use crate::session::SessionError;
 use interface::Party;
 
@@ -126,7 +126,7 @@ pub(super) enum News {
 pub(super) struct Presence {
     pub(super) bus: Bus,
     /// Where the runs are.
-    pub(super) place: Place,
+    pub(super) dirs: Directories,
     pub(super) status: watch::Receiver<Status>,
     pub(super) wishes: mpsc::Sender<Wish>,
     pub(super) news: mpsc::Receiver<News>,
@@ -184,8 +184,8 @@ impl Presence {
             Bus::Session => zbus::connection::Builder::session(),
             Bus::None => std::future::pending().await,
         };
-        let (place, status) = (self.place.clone(), self.status.clone());
-        let party = Party { place, status, wishes: self.wishes.clone() };
+        let (dirs, status) = (self.dirs.clone(), self.status.clone());
+        let party = Party { dirs, status, wishes: self.wishes.clone() };
         let connection = builder.name(NAME).serve_at(PATH, party).build().await?;
         let object = connection.object_server().interface(PATH).await?;
         Ok((connection, object))

@@ -27,7 +27,7 @@ use super::runners::{self, Desk, Runners};
 use super::start::{NoRun, Starter};
 use super::status::Status;
 use super::{AgentError, Order};
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::Progress;
 use crate::runner::seqpacket::PacketListener;
@@ -44,7 +44,7 @@ pub(super) struct Inputs {
 
 /// What the agent is made of.
 pub(super) struct Parts {
-    pub(super) place: Place,
+    pub(super) dirs: Directories,
     pub(super) config: Config,
     pub(super) identity: Identity,
     pub(super) starter: Starter,
@@ -94,7 +94,7 @@ struct Ending {
 
 /// The agent at work.
 pub(super) struct Daemon {
-    place: Place,
+    dirs: Directories,
     config: Config,
     party: PartyName,
     identity: watch::Receiver<Identity>,
@@ -124,8 +124,8 @@ impl Daemon {
     /// # Errors
     /// Where the identity or the sessions cannot be used.
     pub(super) async fn begin(parts: Parts) -> Result<Self, AgentError> {
-        let Parts { place, config, identity, starter, mut supervisor, outputs } = parts;
-        let store = Store::new(&place.state);
+        let Parts { dirs, config, identity, starter, mut supervisor, outputs } = parts;
+        let store = Store::new(&dirs.state);
         let party = store.party()?;
         let hubs = config.hubs(store.hubs()?);
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
@@ -135,7 +135,7 @@ impl Daemon {
         let (sessions, circles) = (BTreeMap::new(), watch::Sender::new(Circles::default()));
         let (runners, starting) = (Runners::default(), Connections::new("a start of a session"));
         let mut daemon = Self {
-            place,
+            dirs,
             config,
             party,
             identity,
@@ -160,9 +160,9 @@ impl Daemon {
 
     /// Takes in what is declared now.
     async fn declare(&mut self) -> Result<(), SessionError> {
-        let (config, place) = (self.config.clone(), self.place.clone());
+        let (config, dirs) = (self.config.clone(), self.dirs.clone());
         let (party, identity) = (self.party.clone(), self.identity.clone());
-        let all = blocking(move || declared::all(&config, &place, &party, &identity)).await?;
+        let all = blocking(move || declared::all(&config, &dirs, &party, &identity)).await?;
         let watched = declared::watched(&all);
         self.sessions.values_mut().for_each(|entry| entry.declared = None);
         let mut circles = BTreeMap::new();

@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
 
 use super::running;
 use super::status::Status;
-use crate::config::Place;
+use crate::config::Directories;
 use crate::session::record;
 
 /// Requests that are answered at once; more wait.
@@ -123,8 +123,8 @@ impl Counts {
 
 /// Bytes that the newest run of `session` has sent and received, as its record says. One without a
 /// readable record carried nothing that is known. Waits for files.
-pub(super) fn carried_last(place: &Place, session: &SessionName) -> (u64, u64) {
-    let newest = record::of(place, session).ok().and_then(|mut runs| runs.pop());
+pub(super) fn carried_last(dirs: &Directories, session: &SessionName) -> (u64, u64) {
+    let newest = record::of(dirs, session).ok().and_then(|mut runs| runs.pop());
     newest.map(|(_, record)| carried(&record.peers)).unwrap_or_default()
 }
 
@@ -182,16 +182,16 @@ enum Inlet {
 
 impl Inlet {
     /// Opens the address or path that the configuration names; inside a tokio runtime.
-    fn open(place: &str) -> io::Result<Self> {
-        if !place.starts_with('/') {
-            let listener = std::net::TcpListener::bind(place)?;
+    fn open(address: &str) -> io::Result<Self> {
+        if !address.starts_with('/') {
+            let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             return TcpListener::from_std(listener).map(Self::Port);
         }
-        if is_left_over(Path::new(place)) {
-            std::fs::remove_file(place)?;
+        if is_left_over(Path::new(address)) {
+            std::fs::remove_file(address)?;
         }
-        UnixListener::bind(place).map(Self::Socket)
+        UnixListener::bind(address).map(Self::Socket)
     }
 
     /// The next one who asks. May be cancelled.
@@ -217,7 +217,7 @@ fn is_left_over(path: &Path) -> bool {
 /// What is shown.
 #[derive(Clone)]
 pub(super) struct Page {
-    pub(super) place: Place,
+    pub(super) dirs: Directories,
     pub(super) status: watch::Receiver<Status>,
     pub(super) counts: Counts,
     pub(super) stack: Arc<Stack>,
@@ -225,7 +225,7 @@ pub(super) struct Page {
 
 impl Page {
     async fn text(&self) -> String {
-        let running = running::all(&self.place).await;
+        let running = running::all(&self.dirs).await;
         let peers: Vec<PeerReport> = running.into_iter().flat_map(|now| now.peers).collect();
         let status = self.status.borrow().clone();
         self.counts.text(&self.stack, &status, &peers).unwrap_or_default()

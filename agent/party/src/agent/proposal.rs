@@ -53,8 +53,8 @@ struct Seen {
     from: Option<Instant>,
     /// Until when; a knock does not last.
     until: Option<Instant>,
-    /// Where it is: another place is another runner.
-    place: String,
+    /// Where it is reached: another address is another runner.
+    address: String,
 }
 
 impl Seen {
@@ -103,12 +103,13 @@ impl Seat {
         self.seen.iter().filter(|(_, s)| s.lasts(now)).map(|(party, _)| party.clone()).collect()
     }
 
-    /// A hub says that a runner of `party` is at `place`.
-    pub(super) fn present(&mut self, party: PartyName, place: String, now: Instant) {
-        let known = self.seen.get(&party).is_some_and(|s| s.until.is_none() && s.place == place);
+    /// A hub says that a runner of `party` is at `address`.
+    pub(super) fn present(&mut self, party: PartyName, address: String, now: Instant) {
+        let known =
+            self.seen.get(&party).is_some_and(|s| s.until.is_none() && s.address == address);
         if !known {
             let from = self.quiet.map_or(now, |quiet| quiet.max(now));
-            self.seen.insert(party, Seen { from: Some(from), until: None, place });
+            self.seen.insert(party, Seen { from: Some(from), until: None, address });
         }
     }
 
@@ -123,7 +124,7 @@ impl Seat {
             // Who has not heard yet that the run is over; a proposal knocks again.
             return;
         }
-        let fresh = Seen { from: Some(now), until: None, place: String::new() };
+        let fresh = Seen { from: Some(now), until: None, address: String::new() };
         let seen =
             self.seen.entry(party).or_insert_with(|| Seen { until: Some(now), ..fresh.clone() });
         if seen.until.is_some_and(|until| until + KNOCK < now) {

@@ -205,8 +205,8 @@ pub(super) fn listen(
 ) -> Result<(PacketListener, PathBuf), FileError> {
     if let Some(held) = held {
         let listener = at(path, PacketListener::from_held(held))?;
-        let place = at(path, listener.path())?;
-        return Ok((listener, place.unwrap_or_else(|| path.to_owned())));
+        let bound = at(path, listener.path())?;
+        return Ok((listener, bound.unwrap_or_else(|| path.to_owned())));
     }
     if let Some(directory) = path.parent() {
         files::private_dir(directory)?;

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::disk::blocking;
-use crate::config::Place;
+use crate::config::Directories;
 use crate::runner::inspect::{Snapshot, inspect};
 use crate::session::record;
 
@@ -16,10 +16,10 @@ use crate::session::record;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All runs as they are now. One whose runner does not answer in time is left out.
-pub(super) async fn all(place: &Place) -> Vec<Snapshot> {
-    let place = place.clone();
+pub(super) async fn all(dirs: &Directories) -> Vec<Snapshot> {
+    let dirs = dirs.clone();
     // Without the directory there are none.
-    let directories = blocking(move || record::running(&place).unwrap_or_default()).await;
+    let directories = blocking(move || record::running(&dirs).unwrap_or_default()).await;
     let ask = |directory: PathBuf| async move {
         timeout(PATIENCE, inspect(&directory)).await.ok().flatten()
     };

@@ -13,7 +13,7 @@ use super::python::{self, Python};
 use super::stop;
 use super::view::{Notice, View};
 use crate::config::files::{self, FileError};
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::session::record::{BeginError, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, SessionError, copy};
 
@@ -95,14 +95,14 @@ pub(super) fn abandon(
 /// Says what is missing and what to do; nothing is left running.
 pub fn prepare(
     definition: Definition,
-    (config, place): (&Config, &Place),
+    (config, dirs): (&Config, &Directories),
     party: &PartyName,
     view: &mut dyn View,
 ) -> Result<Launch, PrepareError> {
-    let run = RunDirectory::begin(place, &definition.name)?;
+    let run = RunDirectory::begin(dirs, &definition.name)?;
     let made = copy(&definition, &run.path.join("program")).map_err(PrepareError::from);
     let made = made.and_then(|copied| {
-        let sandboxed = start(&definition, &copied, &run.path, (config, place), view)?;
+        let sandboxed = start(&definition, &copied, &run.path, (config, dirs), view)?;
         Ok((copied, sandboxed))
     });
     match made {
@@ -124,14 +124,14 @@ pub fn start(
     definition: &Definition,
     copied: &Copied,
     directory: &Path,
-    (config, place): (&Config, &Place),
+    (config, dirs): (&Config, &Directories),
     view: &mut dyn View,
 ) -> Result<Sandboxed, PrepareError> {
     let mut tell = |progress: python::Progress| match progress {
         python::Progress::LeftOut(_) => view.show(Notice::Warning(&progress.to_string())),
         _ => view.show(Notice::Preparing(&progress.to_string())),
     };
-    let python = Python::new(config.python.interpreter.clone(), &place.cache);
+    let python = Python::new(config.python.interpreter.clone(), &dirs.cache);
     let environment = python.prepare(&mut tell)?;
     let launcher = directory.join("launcher");
     write_launcher(&launcher)?;

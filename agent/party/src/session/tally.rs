@@ -11,7 +11,7 @@ use mpyc_party_core::name::SessionName;
 use serde::{Deserialize, Serialize};
 
 use crate::config::files::{self, FileError, at};
-use crate::config::{Place, Session};
+use crate::config::{Directories, Session};
 
 /// Largest tally in bytes.
 const LARGEST: u64 = 4096;
@@ -39,8 +39,8 @@ pub enum Allowance {
 
 /// Where the tally of `session` is.
 #[must_use]
-pub fn path(place: &Place, session: &SessionName) -> PathBuf {
-    place.state.join("tallies").join(format!("{session}.json"))
+pub fn path(dirs: &Directories, session: &SessionName) -> PathBuf {
+    dirs.state.join("tallies").join(format!("{session}.json"))
 }
 
 impl Tally {

@@ -11,12 +11,12 @@ use zbus::{fdo, interface};
 use super::{Ask, News, Wish};
 use crate::agent::running;
 use crate::agent::status::Status;
-use crate::config::Place;
+use crate::config::Directories;
 use crate::runner::inspect::Snapshot;
 
 /// `/org/mpyc/Party1`.
 pub(super) struct Party {
-    pub(super) place: Place,
+    pub(super) dirs: Directories,
     pub(super) status: watch::Receiver<Status>,
     pub(super) wishes: mpsc::Sender<Wish>,
 }
@@ -135,7 +135,7 @@ impl Party {
 
     /// No property: the runners are asked, and one that does not answer holds up nothing else.
     async fn tampered(&self) -> Vec<(String, String, u64)> {
-        tampered(&running::all(&self.place).await)
+        tampered(&running::all(&self.dirs).await)
     }
 
     #[zbus(signal)]

@@ -83,8 +83,8 @@ impl Daemon {
     }
 
     async fn read_again(&mut self) -> Result<(), ReloadError> {
-        let place = self.place.clone();
-        let read = blocking(move || place.load()).await?;
+        let dirs = self.dirs.clone();
+        let read = blocking(move || dirs.load()).await?;
         let old = self.config.clone();
         (self.config.sessions, self.config.peers) = (read.sessions, read.peers);
         self.declare().await.map_err(|error| {
@@ -177,10 +177,9 @@ impl Daemon {
     }
 
     async fn went(&mut self, session: SessionName) {
-        let (place, name) = (self.place.clone(), session.clone());
-        let read = move || {
-            (Tally::read(&tally::path(&place, &name)), metrics::carried_last(&place, &name))
-        };
+        let (dirs, name) = (self.dirs.clone(), session.clone());
+        let read =
+            move || (Tally::read(&tally::path(&dirs, &name)), metrics::carried_last(&dirs, &name));
         let (tally, carried) = blocking(read).await;
         let tally = self.readable(&session, tally);
         let entry = self.entry(&session);
@@ -223,8 +222,8 @@ impl Daemon {
             }
             // Agents tell nobody that they are there: whoever is seen is a runner.
             (Some(session), Event::Present { party, addresses, .. }) => {
-                let place = declared::place(&self.outputs.stack, &addresses);
-                self.entry(&session).seat.present(party, place, now);
+                let address = declared::steady_address(&self.outputs.stack, &addresses);
+                self.entry(&session).seat.present(party, address, now);
             }
             (Some(session), Event::Gone { party }) => self.entry(&session).seat.gone(&party),
             _ => {}

@@ -24,7 +24,7 @@ impl Daemon {
         let names: Vec<SessionName> = self.sessions.keys().cloned().collect();
         let instant = Instant::now();
         let proposed = self.sessions.values().any(|entry| entry.is_proposed(instant));
-        let OnDisk { tallies, running } = OnDisk::read(&self.place, names, proposed).await;
+        let OnDisk { tallies, running } = OnDisk::read(&self.dirs, names, proposed).await;
         let decide = |(name, tally)| self.decide(&name, tally, running.contains(&name));
         let wake = tallies.into_iter().filter_map(decide).min();
         self.show();

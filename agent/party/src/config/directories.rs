@@ -12,7 +12,7 @@ const NAME: &str = "mpyc-party";
 
 /// The files and directories of one party on this machine.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Directories {
     /// The configuration file, where one was named or found.
     pub config: Option<PathBuf>,
     /// Identity, imported sessions and run records.
@@ -21,8 +21,8 @@ pub struct Place {
     pub cache: PathBuf,
 }
 
-impl Place {
-    /// Finds the places: what the command line names, else what systemd gives, else what the XDG
+impl Directories {
+    /// Finds them: what the command line names, else what systemd gives, else what the XDG
     /// base directory specification says.
     ///
     /// # Errors
