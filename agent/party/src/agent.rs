@@ -46,7 +46,7 @@ pub use token::pick as token_in;
 pub use userdata::{UserDataError, content as user_data_in};
 
 /// How long a bus may take to let the agent in before it begins without.
-const BUS_PATIENCE: Duration = Duration::from_secs(2);
+const BUS_ENTRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the agent cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +159,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     };
     if let Some(first) = on_bus {
         // Who was told that the agent is ready finds it on the bus; it works without one, too.
-        let _ = timeout(BUS_PATIENCE, first).await;
+        let _ = timeout(BUS_ENTRY_TIMEOUT, first).await;
     }
     let inputs = daemon::Inputs { orders, wishes, listener, desk };
     let outputs = daemon::Outputs { status, metrics, news, stack };

@@ -21,7 +21,7 @@ use mpyc_party_core::roster::Roster;
 use crate::config::files::FileError;
 use crate::config::{Config, Directories, Session, SettingsError};
 
-pub use copy::{Copied, LARGEST, copy};
+pub use copy::{Copied, MAX_FILE_BYTES, copy};
 
 /// Why a session cannot be made ready.
 #[derive(Debug, thiserror::Error)]

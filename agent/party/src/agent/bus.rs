@@ -23,15 +23,15 @@ use interface::Party;
 pub use client::{PartyProxy, connect};
 
 /// The agent's object.
-const PATH: &str = "/org/mpyc/Party1";
+const OBJECT_PATH: &str = "/org/mpyc/Party1";
 /// The agent's name on the bus.
-const NAME: &str = "org.mpyc.Party1";
+const BUS_NAME: &str = "org.mpyc.Party1";
 /// How long a bus may take to let the agent in.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to be told something.
-const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+const EMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before a bus that is not there, or not any more, is tried again.
-const PAUSE: Duration = Duration::from_secs(10);
+const RECONNECT_DELAY: Duration = Duration::from_secs(10);
 
 /// What somebody on the bus wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Presence {
                 Err(_) => Err(zbus::Error::InputOutput(Arc::new(ErrorKind::TimedOut.into()))),
             };
             if let Ok((connection, _)) = &entered {
-                log::info!("answering on D-Bus as {NAME}");
+                log::info!("answering on D-Bus as {BUS_NAME}");
                 self.connection.send_replace(Some(connection.clone()));
             }
             if let Some(tried) = self.tried.take() {
@@ -167,7 +167,7 @@ impl Presence {
                     last = error;
                 }
             }
-            let pause = tokio::time::sleep(PAUSE);
+            let pause = tokio::time::sleep(RECONNECT_DELAY);
             tokio::pin!(pause);
             // News for nobody must not pile up meanwhile.
             while tokio::select! {
@@ -186,8 +186,8 @@ impl Presence {
         };
         let (dirs, status) = (self.dirs.clone(), self.status.clone());
         let party = Party { dirs, status, wishes: self.wishes.clone() };
-        let connection = builder.name(NAME).serve_at(PATH, party).build().await?;
-        let object = connection.object_server().interface(PATH).await?;
+        let connection = builder.name(BUS_NAME).serve_at(OBJECT_PATH, party).build().await?;
+        let object = connection.object_server().interface(OBJECT_PATH).await?;
         Ok((connection, object))
     }
 
@@ -208,12 +208,12 @@ impl Presence {
                     }
                     let now = self.status.borrow_and_update().clone();
                     let told = interface::tell_changes(object, &before, &now);
-                    let told = timeout(TELL_TIMEOUT, told).await;
+                    let told = timeout(EMIT_TIMEOUT, told).await;
                     before = now;
                     told
                 }
                 Some(news) = self.news.recv() => {
-                    timeout(TELL_TIMEOUT, interface::tell(object, news)).await
+                    timeout(EMIT_TIMEOUT, interface::tell(object, news)).await
                 }
             };
             match told {

@@ -190,7 +190,7 @@ impl Daemon {
         let Inputs { mut orders, mut wishes, listener, desk: socket } = inputs;
         let port = self.outputs.status.borrow().port;
         // Each runner keeps room to tell that it has gone.
-        let (runner_sender, mut runner_events) = mpsc::channel(runners::MOST + 64);
+        let (runner_sender, mut runner_events) = mpsc::channel(runners::MAX_RUNNERS + 64);
         let (knocks, mut knocking) = mpsc::channel(16);
         let (runners, identity) = (self.runners.clone(), self.identity.clone());
         let desk = Desk { runners: runners.clone(), identity, port, events: runner_sender };

@@ -17,7 +17,7 @@ use crate::session::{self, Definition, SessionError};
 
 /// How many sessions are watched at the hubs: a hub gives a party 16 connections, and runners need
 /// some, too.
-const MOST_WATCHED: usize = 10;
+const MAX_WATCHED: usize = 10;
 
 /// A session, and who meets in it.
 #[derive(Clone, Debug)]
@@ -60,11 +60,11 @@ pub(super) fn watched(all: &BTreeMap<SessionName, Declared>) -> Vec<SessionName>
     let (first, then): (Vec<_>, Vec<_>) = all.iter().partition(|(_, declared)| by_itself(declared));
     let mut names: Vec<SessionName> =
         first.into_iter().chain(then).map(|(name, _)| name.clone()).collect();
-    for left_out in names.iter().skip(MOST_WATCHED) {
+    for left_out in names.iter().skip(MAX_WATCHED) {
         log::warn!(MPYC_SESSION = left_out.as_str();
-            "session {left_out} is not watched at the hubs: {MOST_WATCHED} sessions are");
+            "session {left_out} is not watched at the hubs: {MAX_WATCHED} sessions are");
     }
-    names.truncate(MOST_WATCHED);
+    names.truncate(MAX_WATCHED);
     names
 }
 

@@ -33,13 +33,13 @@ use crate::session::record;
 /// Requests that are answered at once; more wait.
 const MAX_REQUESTS: usize = 16;
 /// How long a request may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failure.
-const PAUSE: Duration = Duration::from_millis(10);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
 /// Largest request in bytes.
-const LARGEST: usize = 8 * 1024;
+const MAX_REQUEST_BYTES: usize = 8 * 1024;
 /// What the answer is (OpenMetrics 1.0).
-const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels = Vec<(String, String)>;
 type Bytes = Counter<u64, AtomicU64>;
@@ -245,14 +245,14 @@ async fn serve(inlet: Inlet, page: Page, mut heartbeat: Heartbeat) {
             Ok(stream) => {
                 let page = page.clone();
                 requests.spawn(async move {
-                    if let Ok(Err(error)) = timeout(PATIENCE, answer(stream, &page)).await {
+                    if let Ok(Err(error)) = timeout(REQUEST_TIMEOUT, answer(stream, &page)).await {
                         log::debug!("metrics: {error}");
                     }
                 });
             }
             Err(error) => {
                 log::debug!("metrics: {error}");
-                sleep(PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -264,7 +264,7 @@ async fn answer(mut stream: impl ByteStream, page: &Page) -> io::Result<()> {
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 1024];
         match stream.read(&mut piece).await? {
-            length if length > 0 && request.len() < LARGEST => {
+            length if length > 0 && request.len() < MAX_REQUEST_BYTES => {
                 request.extend_from_slice(&piece[..length]);
             }
             _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -272,7 +272,7 @@ async fn answer(mut stream: impl ByteStream, page: &Page) -> io::Result<()> {
     }
     let text = page.text().await;
     let head = format!(
-        "HTTP/1.0 200 OK\r\nContent-Type: {TYPE}\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {}\r\n\r\n",
         text.len()
     );
     stream.write_all(head.as_bytes()).await?;

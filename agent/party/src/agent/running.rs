@@ -13,7 +13,7 @@ use crate::runner::inspect::{Snapshot, inspect};
 use crate::session::record;
 
 /// How long a runner may take to answer: whoever asks the agent waits for it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All runs as they are now. One whose runner does not answer in time is left out.
 pub(super) async fn all(dirs: &Directories) -> Vec<Snapshot> {
@@ -21,7 +21,7 @@ pub(super) async fn all(dirs: &Directories) -> Vec<Snapshot> {
     // Without the directory there are none.
     let directories = blocking(move || record::running(&dirs).unwrap_or_default()).await;
     let ask = |directory: PathBuf| async move {
-        timeout(PATIENCE, inspect(&directory)).await.ok().flatten()
+        timeout(ANSWER_TIMEOUT, inspect(&directory)).await.ok().flatten()
     };
     let mut asked: JoinSet<_> = directories.into_iter().map(ask).collect();
     let mut all = Vec::new();

@@ -22,7 +22,7 @@ use crate::config::files::{self, FileError, at};
 use crate::config::{Directories, Session};
 
 /// Largest definition in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_DEFINITION_BYTES: u64 = 1 << 20;
 
 fn parent(dirs: &Directories) -> PathBuf {
     dirs.state.join("sessions")
@@ -51,7 +51,7 @@ pub fn names(dirs: &Directories) -> Result<Vec<SessionName>, FileError> {
 pub fn load(dirs: &Directories, name: &SessionName) -> Result<Session, SessionError> {
     let directory = directory(dirs, name);
     let path = directory.join("session.toml");
-    let bytes = files::read(&path, LARGEST)?;
+    let bytes = files::read(&path, MAX_DEFINITION_BYTES)?;
     let text = String::from_utf8_lossy(&bytes);
     definition(&text, &directory).map_err(|source| SessionError::Damaged { path, source })
 }

@@ -22,9 +22,9 @@ use crate::config::Directories;
 use crate::config::files::{self, FileError, at};
 
 /// Largest record in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// The file of a run directory that its runner keeps locked.
-const ALIVE: &str = "alive";
+const LOCK_NAME: &str = "alive";
 
 /// One start and shutdown of the MPyC runtime, as MPyC itself reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -188,7 +188,7 @@ impl RunDirectory {
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&runs);
         let path = at(&runs, dir)?.keep();
-        let alive = files::create_private(&path.join(ALIVE))?;
+        let alive = files::create_private(&path.join(LOCK_NAME))?;
         at(&path, flock(&alive, FlockOperation::NonBlockingLockExclusive).map_err(Into::into))?;
         let record = Record::new(session.clone());
         let tally = tally::path(dirs, session);
@@ -245,7 +245,7 @@ fn lock(dirs: &Directories, session: &SessionName) -> Result<File, BeginError> {
 /// Whether the runner of the run directory `path` is there. Takes no lock that a new run needs.
 #[must_use]
 pub fn is_running(path: &Path) -> bool {
-    let file = File::open(path.join(ALIVE));
+    let file = File::open(path.join(LOCK_NAME));
     file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
@@ -265,7 +265,7 @@ pub fn running(dirs: &Directories) -> Result<Vec<PathBuf>, FileError> {
 /// Where it cannot be read.
 pub fn read(path: &Path) -> Result<Record, FileError> {
     let path = path.join("record.json");
-    let bytes = files::read(&path, LARGEST)?;
+    let bytes = files::read(&path, MAX_RECORD_BYTES)?;
     at(&path, serde_json::from_slice(&bytes).map_err(std::io::Error::from))
 }
 

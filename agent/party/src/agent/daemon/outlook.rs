@@ -16,7 +16,7 @@ use crate::config::files::FileError;
 use crate::session::tally::{Allowance, Tally};
 
 /// How soon a runner that has not registered is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const RECHECK_DELAY: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Does what is to be done now, and shows how things stand; says when to look again.
@@ -52,7 +52,7 @@ impl Daemon {
         }
         if runs_here && entry.is_proposed(instant) {
             // Its runner has not registered with this agent yet, or does not want to.
-            return Some(instant + LOOK_AGAIN);
+            return Some(instant + RECHECK_DELAY);
         }
         match self.entry(session).seat.decide(instant, start, allowance) {
             Decision::Nothing(again) => again,

@@ -97,7 +97,7 @@ fn enclosed(definition: &Definition) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let (mut all, mut size) = (Vec::new(), 0);
     for path in [&settings.program].into_iter().chain(&settings.files) {
         let name = settings.name_of(path)?;
-        let content = files::read(path, session::LARGEST)?;
+        let content = files::read(path, session::MAX_FILE_BYTES)?;
         size += content.len() as u64;
         if size > bundle::MAX_BYTES {
             return Err(BundleError::TooLarge.into());

@@ -15,7 +15,7 @@ use crate::config::{Config, Session, Start};
 use crate::identity::Store;
 use crate::session::bundle::{hash, minute};
 use crate::session::words::{duration, threshold, visible};
-use crate::session::{self, Definition, LARGEST, imported};
+use crate::session::{self, Definition, MAX_FILE_BYTES, imported};
 
 /// How many runs are shown to people.
 const MOST_RUNS: usize = 10;
@@ -73,7 +73,7 @@ pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
 }
 
 fn digest(path: &Path) -> Result<String, files::FileError> {
-    files::read(path, LARGEST).map(|content| hash(&content))
+    files::read(path, MAX_FILE_BYTES).map(|content| hash(&content))
 }
 
 fn file(path: &Path) -> String {
