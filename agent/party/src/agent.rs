@@ -6,6 +6,7 @@
 
 mod bus;
 mod clock;
+mod commands;
 mod daemon;
 mod declared;
 mod disk;
@@ -39,7 +40,7 @@ use crate::config::files::FileError;
 use crate::config::{Bus, Config, Directories, runtime};
 use crate::identity::{IdentityError, Store};
 use crate::session::SessionError;
-use bus::CommandError;
+use commands::{Command, CommandError};
 
 pub use bus::{PartyProxy, connect};
 pub use token::pick as token_in;
@@ -133,8 +134,8 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let mut metrics = metrics::Metrics::new(config.agent.metrics.clone(), page);
     let lacking = metrics.serve(&mut supervisor);
     status.send_modify(|status| status.metrics = lacking);
-    let (sender, mut wishes) = mpsc::channel(16);
-    let (news, told) = mpsc::channel(64);
+    let (sender, mut commands) = mpsc::channel(16);
+    let (signals, emitted) = mpsc::channel(64);
     let connection = watch::Sender::new(None);
     let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&dirs))?;
     let starter =
@@ -144,15 +145,16 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
         let (tried, first) = oneshot::channel();
         on_bus = Some(first);
         let (bus, tried) = (config.agent.bus, Some(tried));
-        let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
+        let (status, commands, signals) = (status.subscribe(), sender.clone(), emitted);
         let dirs = dirs.clone();
-        let presence = bus::Presence { bus, dirs, status, wishes, news, connection, tried };
-        supervisor.spawn("D-Bus", |heartbeat| presence.keep(heartbeat));
+        let service = bus::BusService { bus, dirs, status, commands, signals, connection, tried };
+        supervisor.spawn("D-Bus", |heartbeat| service.run(heartbeat));
     }
     let store = Store::new(&dirs.state);
     let sources = token::sources(token_file.as_deref(), &dirs.state, &config.agent);
     let enrolling = enrol::identity(&store, &sources);
-    let waiting = Waiting { orders: &mut orders, wishes: &mut wishes, supervisor: &mut supervisor };
+    let waiting =
+        Waiting { orders: &mut orders, commands: &mut commands, supervisor: &mut supervisor };
     let Some(identity) = waiting.until(enrolling).await? else {
         notify::stopping();
         return Ok(());
@@ -161,8 +163,8 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
         // Who was told that the agent is ready finds it on the bus; it works without one, too.
         let _ = timeout(BUS_ENTRY_TIMEOUT, first).await;
     }
-    let inputs = daemon::Inputs { orders, wishes, listener, desk };
-    let outputs = daemon::Outputs { status, metrics, news, stack };
+    let inputs = daemon::Inputs { orders, commands, listener, desk };
+    let outputs = daemon::Outputs { status, metrics, signals, stack };
     let parts = daemon::Parts { dirs, config, identity, starter, supervisor, outputs };
     daemon::Daemon::begin(parts).await?.work(inputs).await
 }
@@ -182,7 +184,7 @@ async fn listen(
 /// What goes on while the agent waits for its identity.
 struct Waiting<'a> {
     orders: &'a mut mpsc::Receiver<Order>,
-    wishes: &'a mut mpsc::Receiver<bus::Wish>,
+    commands: &'a mut mpsc::Receiver<Command>,
     supervisor: &'a mut Supervisor,
 }
 
@@ -201,9 +203,9 @@ impl Waiting<'_> {
                         return Ok(None);
                     }
                 }
-                Some(wish) = self.wishes.recv() => {
+                Some(command) = self.commands.recv() => {
                     // Who does not wait for the answer misses nothing.
-                    let _ = wish.answer.send(Err(CommandError::NotEnrolled));
+                    let _ = command.reply.send(Err(CommandError::NotEnrolled));
                 }
                 failure = self.supervisor.failure() => return Err(failure.into()),
             }

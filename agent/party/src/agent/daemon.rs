@@ -16,7 +16,8 @@ use mpyc_party_transport::task::{Connections, Supervisor};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::bus::{News, Wish};
+use super::bus::BusSignal;
+use super::commands::Command;
 use super::declared::{self, Declared, Ear, Hearsay};
 use super::disk::blocking;
 use super::door::{Circles, Door, Knock};
@@ -37,7 +38,7 @@ use crate::session::tally::Tally;
 /// What is asked of the agent.
 pub(super) struct Inputs {
     pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) wishes: mpsc::Receiver<Wish>,
+    pub(super) commands: mpsc::Receiver<Command>,
     pub(super) listener: TcpListener,
     pub(super) desk: PacketListener,
 }
@@ -56,7 +57,7 @@ pub(super) struct Parts {
 pub(super) struct Outputs {
     pub(super) status: watch::Sender<Status>,
     pub(super) metrics: Metrics,
-    pub(super) news: mpsc::Sender<News>,
+    pub(super) signals: mpsc::Sender<BusSignal>,
     /// The kinds of path that this process knows.
     pub(super) stack: Arc<Stack>,
 }
@@ -187,7 +188,7 @@ impl Daemon {
 
     /// Works until it is told to stop.
     pub(super) async fn work(mut self, inputs: Inputs) -> Result<(), AgentError> {
-        let Inputs { mut orders, mut wishes, listener, desk: socket } = inputs;
+        let Inputs { mut orders, mut commands, listener, desk: socket } = inputs;
         let port = self.outputs.status.borrow().port;
         // Each runner keeps room to tell that it has gone.
         let (runner_sender, mut runner_events) = mpsc::channel(runners::MAX_RUNNERS + 64);
@@ -207,7 +208,7 @@ impl Daemon {
                     Some(Order::Reload) => drop(self.reload().await),
                     Some(Order::Stop) | None => break,
                 },
-                Some(wish) = wishes.recv() => self.wish(wish).await,
+                Some(command) = commands.recv() => self.command(command).await,
                 Some(event) = runner_events.recv() => self.runner(event).await,
                 Some(Knock { session, party }) = knocking.recv() => {
                     self.entry(&session).seat.knock(party, Instant::now());

@@ -1,13 +1,14 @@
-//! What happens is taken in: wishes, runners that come and go, what is heard at the hubs.
+//! What happens is taken in: commands, runners that come and go, what is heard at the hubs.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_net::client::lighthouse::Event;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::super::bus::{Ask, CommandError, News, ReloadError, Wish};
+use super::super::bus::BusSignal;
+use super::super::commands::{Action, Command, CommandError, ReloadError, Reply};
 use super::super::disk::blocking;
 use super::super::proposal::{Activity, Seat};
 use super::super::runners::RunnerEvent;
@@ -17,9 +18,6 @@ use super::{Daemon, Ending};
 use crate::config;
 use crate::runner::handover::Progress;
 use crate::session::tally::{self, Tally};
-
-/// Where it is told whether a command was carried out.
-type Answer = oneshot::Sender<Result<(), CommandError>>;
 
 /// A start of a session: however its task ends, also by a panic, that is told.
 struct Start {
@@ -39,13 +37,13 @@ impl Drop for Start {
 }
 
 impl Start {
-    /// Starts the runner, tells `answer` whether that went well, and waits for its end.
-    async fn run(mut self, starter: Starter, answer: Option<Answer>) {
+    /// Starts the runner, tells `reply` whether that went well, and waits for its end.
+    async fn run(mut self, starter: Starter, reply: Option<Reply>) {
         let started = starter.start(&self.session).await.map_err(Arc::new);
-        if let Some(answer) = answer {
+        if let Some(reply) = reply {
             let outcome = started.as_ref().map(drop);
             // Who does not wait for the answer misses nothing.
-            let _ = answer.send(outcome.map_err(|error| Arc::clone(error).into()));
+            let _ = reply.send(outcome.map_err(|error| Arc::clone(error).into()));
         }
         self.why = Some(match started {
             Ok(started) => starter.watch(&self.session, started).await,
@@ -93,33 +91,33 @@ impl Daemon {
         })
     }
 
-    pub(super) async fn wish(&mut self, Wish { ask, answer }: Wish) {
+    pub(super) async fn command(&mut self, Command { action, reply }: Command) {
         let now = Instant::now();
-        let outcome = match ask {
-            Ask::Reload => self.reload().await.map_err(CommandError::from),
-            Ask::Start(session) => match self.sessions.get(&session) {
+        let outcome = match action {
+            Action::Reload => self.reload().await.map_err(CommandError::from),
+            Action::Start(session) => match self.sessions.get(&session) {
                 Some(entry) if entry.declared.is_some() => match entry.seat.activity() {
-                    Activity::Idle => return self.start(session, Some(answer)),
+                    Activity::Idle => return self.start(session, Some(reply)),
                     _ => Err(CommandError::Running(session)),
                 },
                 _ => Err(CommandError::Unknown(session)),
             },
-            Ask::Stop(session) => {
+            Action::Stop(session) => {
                 if !self.runners.stop(&session) {
                     let starter = self.starter.clone();
                     self.requests.spawn(async move {
                         // Who does not wait for the answer misses nothing.
-                        let _ = answer.send(starter.stop(&session).await.map_err(Into::into));
+                        let _ = reply.send(starter.stop(&session).await.map_err(Into::into));
                     });
                     return;
                 }
                 Ok(())
             }
-            Ask::Approve(session) => self.answer_proposal(&session, |seat| seat.approve(now)),
-            Ask::Reject(session) => self.answer_proposal(&session, |seat| seat.reject(now)),
+            Action::Approve(session) => self.answer_proposal(&session, |seat| seat.approve(now)),
+            Action::Reject(session) => self.answer_proposal(&session, |seat| seat.reject(now)),
         };
         // Who does not wait for the answer misses nothing.
-        let _ = answer.send(outcome);
+        let _ = reply.send(outcome);
     }
 
     fn answer_proposal(
@@ -132,13 +130,13 @@ impl Daemon {
     }
 
     /// Starts the runner of a declared session.
-    pub(super) fn start(&mut self, session: SessionName, answer: Option<Answer>) {
+    pub(super) fn start(&mut self, session: SessionName, reply: Option<Reply>) {
         let entry = self.entry(&session);
         entry.seat.starting();
         entry.starts += 1;
         let (number, endings) = (entry.starts, self.endings.0.clone());
         let start = Start { session, number, why: None, endings };
-        self.starting.spawn(start.run(self.starter.clone(), answer));
+        self.starting.spawn(start.run(self.starter.clone(), reply));
     }
 
     /// What was started has ended. A runner that registered has told by itself how.
@@ -171,7 +169,7 @@ impl Daemon {
         if let (Some(before), Some(run)) = (before, &progress.run)
             && before.run.is_none()
         {
-            self.tell(News::Started { session: session.clone(), run: run.clone() });
+            self.emit(BusSignal::Started { session: session.clone(), run: run.clone() });
         }
         self.entry(&session).progress = Some(progress);
     }
@@ -194,12 +192,12 @@ impl Daemon {
         let run = progress.run.unwrap_or_default();
         log::info!(MPYC_SESSION = session.as_str(), MPYC_RUN = run.as_str();
             "session {session}: {verdict}");
-        self.tell(News::Ended { session, run, verdict });
+        self.emit(BusSignal::Ended { session, run, verdict });
     }
 
-    pub(super) fn tell(&self, news: News) {
-        // Without a bus nobody reads them.
-        let _ = self.outputs.news.try_send(news);
+    pub(super) fn emit(&self, signal: BusSignal) {
+        // Without a bus nobody hears them.
+        let _ = self.outputs.signals.try_send(signal);
     }
 
     pub(super) fn hear(&mut self, session: Option<SessionName>, event: Event) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::name::SessionName;
 use mpyc_party_transport::now;
 
-use super::super::bus::News;
+use super::super::bus::BusSignal;
 use super::super::disk::OnDisk;
 use super::super::notify;
 use super::super::proposal::{Activity, Decision};
@@ -59,7 +59,7 @@ impl Daemon {
             Decision::Start(party) => {
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}: it is started");
-                self.tell(News::Proposal { session: session.clone(), party, waits: false });
+                self.emit(BusSignal::Proposal { session: session.clone(), party, waits: false });
                 self.start(session.clone(), None);
                 None
             }
@@ -76,7 +76,7 @@ impl Daemon {
                 };
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}, which waits for somebody to approve: {why}");
-                self.tell(News::Proposal { session: session.clone(), party, waits: true });
+                self.emit(BusSignal::Proposal { session: session.clone(), party, waits: true });
                 // Asked: what is left is to see when it is none any more.
                 Some(instant)
             }
