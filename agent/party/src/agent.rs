@@ -6,6 +6,7 @@
 
 mod bus;
 mod clock;
+mod commands;
 mod daemon;
 mod declared;
 mod disk;
@@ -36,17 +37,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::config::files::FileError;
-use crate::config::{Bus, Config, Place, runtime};
+use crate::config::{Bus, Config, Directories, runtime};
 use crate::identity::{IdentityError, Store};
 use crate::session::SessionError;
-use bus::CommandError;
+use commands::{Command, CommandError};
 
 pub use bus::{PartyProxy, connect};
 pub use token::pick as token_in;
 pub use userdata::{UserDataError, content as user_data_in};
 
 /// How long a bus may take to let the agent in before it begins without.
-const BUS_PATIENCE: Duration = Duration::from_secs(2);
+const BUS_ENTRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the agent cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +80,7 @@ pub enum AgentError {
 #[derive(Debug)]
 pub struct Setup {
     /// Its files.
-    pub place: Place,
+    pub dirs: Directories,
     /// Its configuration.
     pub config: Config,
     /// Where a token may be, beside the usual places.
@@ -116,7 +117,7 @@ pub async fn run(setup: Setup, orders: mpsc::Receiver<Order>) -> Result<(), Agen
 }
 
 async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
-    let Setup { place, config, token_file, listener, desk, party, stack } = setup;
+    let Setup { dirs, config, token_file, listener, desk, party, stack } = setup;
     notify::status("starting");
     let listener = listen(listener, config.listen.port).await?;
     let port =
@@ -124,7 +125,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let status = watch::Sender::new(status::Status { port, ..Default::default() });
     let counts = metrics::Counts::default();
     let page = metrics::Page {
-        place: place.clone(),
+        dirs: dirs.clone(),
         status: status.subscribe(),
         counts,
         stack: Arc::clone(&stack),
@@ -133,10 +134,10 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let mut metrics = metrics::Metrics::new(config.agent.metrics.clone(), page);
     let lacking = metrics.serve(&mut supervisor);
     status.send_modify(|status| status.metrics = lacking);
-    let (sender, mut wishes) = mpsc::channel(16);
-    let (news, told) = mpsc::channel(64);
+    let (sender, mut commands) = mpsc::channel(16);
+    let (signals, emitted) = mpsc::channel(64);
     let connection = watch::Sender::new(None);
-    let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&place))?;
+    let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&dirs))?;
     let starter =
         start::Starter { bus: connection.subscribe(), party, agent, children: Default::default() };
     let mut on_bus = None;
@@ -144,26 +145,27 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
         let (tried, first) = oneshot::channel();
         on_bus = Some(first);
         let (bus, tried) = (config.agent.bus, Some(tried));
-        let (status, wishes, news) = (status.subscribe(), sender.clone(), told);
-        let place = place.clone();
-        let presence = bus::Presence { bus, place, status, wishes, news, connection, tried };
-        supervisor.spawn("D-Bus", |heartbeat| presence.keep(heartbeat));
+        let (status, commands, signals) = (status.subscribe(), sender.clone(), emitted);
+        let dirs = dirs.clone();
+        let service = bus::BusService { bus, dirs, status, commands, signals, connection, tried };
+        supervisor.spawn("D-Bus", |heartbeat| service.run(heartbeat));
     }
-    let store = Store::new(&place.state);
-    let sources = token::sources(token_file.as_deref(), &place.state, &config.agent);
+    let store = Store::new(&dirs.state);
+    let sources = token::sources(token_file.as_deref(), &dirs.state, &config.agent);
     let enrolling = enrol::identity(&store, &sources);
-    let waiting = Waiting { orders: &mut orders, wishes: &mut wishes, supervisor: &mut supervisor };
+    let waiting =
+        Waiting { orders: &mut orders, commands: &mut commands, supervisor: &mut supervisor };
     let Some(identity) = waiting.until(enrolling).await? else {
         notify::stopping();
         return Ok(());
     };
     if let Some(first) = on_bus {
         // Who was told that the agent is ready finds it on the bus; it works without one, too.
-        let _ = timeout(BUS_PATIENCE, first).await;
+        let _ = timeout(BUS_ENTRY_TIMEOUT, first).await;
     }
-    let inputs = daemon::Inputs { orders, wishes, listener, desk };
-    let outputs = daemon::Outputs { status, metrics, news, stack };
-    let parts = daemon::Parts { place, config, identity, starter, supervisor, outputs };
+    let inputs = daemon::Inputs { orders, commands, listener, desk };
+    let outputs = daemon::Outputs { status, metrics, signals, stack };
+    let parts = daemon::Parts { dirs, config, identity, starter, supervisor, outputs };
     daemon::Daemon::begin(parts).await?.work(inputs).await
 }
 
@@ -182,7 +184,7 @@ async fn listen(
 /// What goes on while the agent waits for its identity.
 struct Waiting<'a> {
     orders: &'a mut mpsc::Receiver<Order>,
-    wishes: &'a mut mpsc::Receiver<bus::Wish>,
+    commands: &'a mut mpsc::Receiver<Command>,
     supervisor: &'a mut Supervisor,
 }
 
@@ -201,9 +203,9 @@ impl Waiting<'_> {
                         return Ok(None);
                     }
                 }
-                Some(wish) = self.wishes.recv() => {
+                Some(command) = self.commands.recv() => {
                     // Who does not wait for the answer misses nothing.
-                    let _ = wish.answer.send(Err(CommandError::NotEnrolled));
+                    let _ = command.reply.send(Err(CommandError::NotEnrolled));
                 }
                 failure = self.supervisor.failure() => return Err(failure.into()),
             }
@@ -217,11 +219,11 @@ impl Waiting<'_> {
 /// # Errors
 /// Where the file cannot be written.
 pub async fn take_token(
-    place: &Place,
+    dirs: &Directories,
     config: &Config,
     target: &Path,
 ) -> Result<Option<String>, FileError> {
-    if Store::new(&place.state).is_there() || target.exists() {
+    if Store::new(&dirs.state).is_there() || target.exists() {
         return Ok(None);
     }
     let files: Vec<_> = config.agent.token_files.iter().cloned().map(token::Source::File).collect();

@@ -35,7 +35,7 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_net::Stack;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::config::{Config, ConfigError, Place};
+use crate::config::{Config, ConfigError, Directories};
 use crate::identity::Store;
 use exit::Purpose;
 use terminal::Stream;
@@ -87,26 +87,26 @@ struct Common {
 }
 
 impl Common {
-    fn place(&self) -> Result<Place, ConfigError> {
-        Place::find(self.config.clone(), self.state.clone())
+    fn dirs(&self) -> Result<Directories, ConfigError> {
+        Directories::find(self.config.clone(), self.state.clone())
     }
 
-    fn load(&self) -> Result<(Place, Config), ConfigError> {
-        let place = self.place()?;
-        let config = place.load()?;
-        Ok((place, config))
+    fn load(&self) -> Result<(Directories, Config), ConfigError> {
+        let dirs = self.dirs()?;
+        let config = dirs.load()?;
+        Ok((dirs, config))
     }
 
     /// The same, the store of this party's identity, and its name, for what it does with the party
     /// `other`.
-    fn other(&self, other: &PartyName) -> anyhow::Result<(Place, Config, Store, PartyName)> {
-        let (place, config) = self.load()?;
-        let store = Store::new(&place.state);
+    fn other(&self, other: &PartyName) -> anyhow::Result<(Directories, Config, Store, PartyName)> {
+        let (dirs, config) = self.load()?;
+        let store = Store::new(&dirs.state);
         let me = store.party()?;
         if me == *other {
             bail!("«{me}» is this party itself: name another one");
         }
-        Ok((place, config, store, me))
+        Ok((dirs, config, store, me))
     }
 }
 

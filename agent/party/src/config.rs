@@ -1,9 +1,9 @@
 //! The configuration: one TOML file, unknown keys refused, every default here and nowhere else.
 
 mod agent;
+mod directories;
 mod expose;
 pub mod files;
-mod place;
 pub mod runtime;
 mod session;
 
@@ -18,8 +18,8 @@ use mpyc_party_net::discovery::Sources;
 use serde::{Deserialize, Serialize};
 
 pub use agent::{Agent, AgentSettingsError, Bus};
+pub use directories::Directories;
 pub use expose::{Expose, ExposeError, rules};
-pub use place::Place;
 pub use session::{Demand, PythonVersionError, Session, SettingsError, Start};
 
 /// The port of hubs and parties where none is configured.

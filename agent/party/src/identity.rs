@@ -24,10 +24,10 @@ use crate::config::files::{self, FileError, at};
 /// Largest file of an identity in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Shortest time between two attempts to renew.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Longest time until it is looked again whether the certificate is due: timers stand still while the
 /// machine sleeps, and certificates do not.
-const LOOK_EVERY: Duration = Duration::from_secs(300);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Why there is no identity to work with.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +109,7 @@ pub struct NotRenewed(#[from] IdentityError);
 
 /// What a party knows of its network beside its certificate.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Known {
+struct NetworkFile {
     hubs: Vec<String>,
 }
 
@@ -195,7 +195,7 @@ impl Store {
             read => read?,
         };
         let text = String::from_utf8_lossy(&bytes);
-        let known: Result<Known, _> = toml::from_str(&text);
+        let known: Result<NetworkFile, _> = toml::from_str(&text);
         known.map(|known| known.hubs).map_err(|error| self.damaged("network.toml", error))
     }
 
@@ -211,7 +211,7 @@ impl Store {
         let token = Token::from_text(text)?;
         let key = self.key()?;
         let enrolled = enrolment::request(&token, &key).await?;
-        let known = Known { hubs: token.hubs.clone() };
+        let known = NetworkFile { hubs: token.hubs.clone() };
         let known = toml::to_string(&known).map_err(|error| self.damaged("network.toml", error))?;
         files::replace_private(&self.dir.join("network.toml"), known.as_bytes())?;
         self.write("root.pem", "CERTIFICATE", &enrolled.root)?;
@@ -301,8 +301,8 @@ pub fn due_in(identity: &Identity) -> Duration {
 }
 
 /// How long until it is looked whether a certificate is due that should be `in_time`.
-fn next_look(in_time: Duration) -> Duration {
-    in_time.clamp(RENEWAL_PAUSE, LOOK_EVERY)
+fn next_check(in_time: Duration) -> Duration {
+    in_time.clamp(MIN_RENEWAL_INTERVAL, MAX_CHECK_INTERVAL)
 }
 
 /// The `identity` as it is renewed, and what renews it: nothing is, unless that is run.
@@ -332,7 +332,7 @@ impl Renewal {
     pub async fn run(self, mut heartbeat: Heartbeat) {
         loop {
             let current = self.identity.borrow().clone();
-            let pause = tokio::time::sleep(next_look(due_in(&current)));
+            let pause = tokio::time::sleep(next_check(due_in(&current)));
             tokio::select! {
                 () = heartbeat.during(pause) => {}
                 () = self.identity.closed() => return,
@@ -358,9 +358,9 @@ mod tests {
 
     #[test]
     fn a_machine_that_slept_looks_soon_and_a_failure_is_not_repeated_at_once() {
-        assert_eq!(next_look(Duration::from_secs(16 * 3600)), LOOK_EVERY);
-        assert_eq!(next_look(Duration::from_secs(90)), Duration::from_secs(90));
-        assert_eq!(next_look(Duration::ZERO), RENEWAL_PAUSE);
+        assert_eq!(next_check(Duration::from_secs(16 * 3600)), MAX_CHECK_INTERVAL);
+        assert_eq!(next_check(Duration::from_secs(90)), Duration::from_secs(90));
+        assert_eq!(next_check(Duration::ZERO), MIN_RENEWAL_INTERVAL);
     }
 
     #[test]

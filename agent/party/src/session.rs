@@ -20,9 +20,9 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::roster::{PeerIndex, Roster};
 
 use crate::config::files::FileError;
-use crate::config::{Config, Place, Session, SettingsError};
+use crate::config::{Config, Directories, Session, SettingsError};
 
-pub use copy::{Copied, LARGEST, copy};
+pub use copy::{Copied, MAX_FILE_BYTES, copy};
 
 /// Why a session cannot be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +90,8 @@ pub struct Definition {
 ///
 /// # Errors
 /// Where the imported ones cannot be listed.
-pub fn names(config: &Config, place: &Place) -> Result<BTreeSet<SessionName>, SessionError> {
-    let imported = imported::names(place)?;
+pub fn names(config: &Config, dirs: &Directories) -> Result<BTreeSet<SessionName>, SessionError> {
+    let imported = imported::names(dirs)?;
     Ok(config.sessions.keys().cloned().chain(imported).collect())
 }
 
@@ -101,17 +101,17 @@ pub fn names(config: &Config, place: &Place) -> Result<BTreeSet<SessionName>, Se
 /// Where there is none, or its imported definition is damaged.
 pub fn find(
     config: &Config,
-    place: &Place,
+    dirs: &Directories,
     name: &SessionName,
 ) -> Result<Definition, SessionError> {
     if let Some(settings) = config.sessions.get(name) {
         return Ok(Definition { name: name.clone(), settings: settings.clone(), imported: false });
     }
-    if imported::directory(place, name).is_dir() {
-        let settings = imported::load(place, name)?;
+    if imported::directory(dirs, name).is_dir() {
+        let settings = imported::load(dirs, name)?;
         return Ok(Definition { name: name.clone(), settings, imported: true });
     }
-    let declared = names(config, place)?.into_iter().collect();
+    let declared = names(config, dirs)?.into_iter().collect();
     Err(SessionError::Unknown { name: name.clone(), declared })
 }
 

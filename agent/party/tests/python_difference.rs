@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use common::{LIMIT, SUM, demo, fails, three};
-use mpyc_party::config::Place;
+use mpyc_party::config::Directories;
 use mpyc_party::runner::engine::mpyc::python::Python;
 use mpyc_party_lab::party::{Network, Outcome, Party, Run, Session};
 
@@ -24,8 +24,8 @@ fn usual() -> Session {
 /// The interpreter that the other tests use, made if need be.
 fn interpreter() -> Result<PathBuf> {
     let configured = std::env::var_os("MPYC_PARTY_TEST_PYTHON").map(PathBuf::from);
-    let place = Place::find(None, None)?;
-    let environment = Python::new(configured, &place.cache).prepare(&mut |_| {})?;
+    let dirs = Directories::find(None, None)?;
+    let environment = Python::new(configured, &dirs.cache).prepare(&mut |_| {})?;
     Ok(environment.interpreter)
 }
 

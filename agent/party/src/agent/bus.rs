@@ -14,87 +14,27 @@ use tokio::time::timeout;
 use zbus::Connection;
 use zbus::object_server::InterfaceRef;
 
-use super::start::{StartError, StopError};
+use super::commands::Command;
 use super::status::Status;
-use crate::config::{Bus, ConfigError, Place};
-use crate::session::SessionError;
+use crate::config::{Bus, Directories};
 use interface::Party;
 
 pub use client::{PartyProxy, connect};
 
 /// The agent's object.
-const PATH: &str = "/org/mpyc/Party1";
+const OBJECT_PATH: &str = "/org/mpyc/Party1";
 /// The agent's name on the bus.
-const NAME: &str = "org.mpyc.Party1";
+const BUS_NAME: &str = "org.mpyc.Party1";
 /// How long a bus may take to let the agent in.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to be told something.
-const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+const EMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before a bus that is not there, or not any more, is tried again.
-const PAUSE: Duration = Duration::from_secs(10);
-
-/// What somebody on the bus wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// A run of this session.
-    Start(SessionName),
-    /// Its end.
-    Stop(SessionName),
-    /// Yes to the proposal of this session.
-    Approve(SessionName),
-    /// No to it.
-    Reject(SessionName),
-    /// The configuration read again.
-    Reload,
-}
-
-/// A wish, and where it is told whether it was fulfilled.
-#[derive(Debug)]
-pub(super) struct Wish {
-    pub(super) ask: Ask,
-    pub(super) answer: oneshot::Sender<Result<(), CommandError>>,
-}
-
-/// Why a command is not carried out.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CommandError {
-    /// There is no party yet.
-    #[error("this party is not enrolled yet")]
-    NotEnrolled,
-    /// Nothing of that name is declared.
-    #[error("there is no session «{0}» here")]
-    Unknown(SessionName),
-    /// One run of a session at a time.
-    #[error("session {0} runs already")]
-    Running(SessionName),
-    /// There is nothing to say yes or no to.
-    #[error("nobody proposes session «{0}» now")]
-    NotProposed(SessionName),
-    /// Its runner cannot be started.
-    #[error(transparent)]
-    Start(#[from] Arc<StartError>),
-    /// Its runner cannot be stopped.
-    #[error(transparent)]
-    Stop(#[from] StopError),
-    /// The configuration cannot be used.
-    #[error(transparent)]
-    Reload(#[from] ReloadError),
-}
-
-/// Why the old configuration stays.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReloadError {
-    /// The new one has an error.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The sessions cannot be listed.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-}
+const RECONNECT_DELAY: Duration = Duration::from_secs(10);
 
 /// What everybody on the bus is told.
 #[derive(Clone, Debug)]
-pub(super) enum News {
+pub(super) enum BusSignal {
     /// A party proposes a session.
     Proposal {
         /// The session.
@@ -123,22 +63,22 @@ pub(super) enum News {
 }
 
 /// The agent's side of the bus.
-pub(super) struct Presence {
+pub(super) struct BusService {
     pub(super) bus: Bus,
     /// Where the runs are.
-    pub(super) place: Place,
+    pub(super) dirs: Directories,
     pub(super) status: watch::Receiver<Status>,
-    pub(super) wishes: mpsc::Sender<Wish>,
-    pub(super) news: mpsc::Receiver<News>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) signals: mpsc::Receiver<BusSignal>,
     /// The connection, while there is one.
     pub(super) connection: watch::Sender<Option<Connection>>,
     /// Told when the bus was entered, or could not be, for the first time.
     pub(super) tried: Option<oneshot::Sender<()>>,
 }
 
-impl Presence {
+impl BusService {
     /// Is on the bus for ever; comes back to one that comes back.
-    pub(super) async fn keep(mut self, mut heartbeat: Heartbeat) {
+    pub(super) async fn run(mut self, mut heartbeat: Heartbeat) {
         let mut last = String::new();
         loop {
             let entered = match timeout(ENTER_TIMEOUT, self.enter()).await {
@@ -146,7 +86,7 @@ impl Presence {
                 Err(_) => Err(zbus::Error::InputOutput(Arc::new(ErrorKind::TimedOut.into()))),
             };
             if let Ok((connection, _)) = &entered {
-                log::info!("answering on D-Bus as {NAME}");
+                log::info!("answering on D-Bus as {BUS_NAME}");
                 self.connection.send_replace(Some(connection.clone()));
             }
             if let Some(tried) = self.tried.take() {
@@ -167,12 +107,12 @@ impl Presence {
                     last = error;
                 }
             }
-            let pause = tokio::time::sleep(PAUSE);
+            let pause = tokio::time::sleep(RECONNECT_DELAY);
             tokio::pin!(pause);
-            // News for nobody must not pile up meanwhile.
+            // Signals for nobody must not pile up meanwhile.
             while tokio::select! {
                 () = &mut pause => false,
-                Some(_) = self.news.recv() => true,
+                Some(_) = self.signals.recv() => true,
                 () = heartbeat.tick() => true,
             } {}
         }
@@ -184,10 +124,10 @@ impl Presence {
             Bus::Session => zbus::connection::Builder::session(),
             Bus::None => std::future::pending().await,
         };
-        let (place, status) = (self.place.clone(), self.status.clone());
-        let party = Party { place, status, wishes: self.wishes.clone() };
-        let connection = builder.name(NAME).serve_at(PATH, party).build().await?;
-        let object = connection.object_server().interface(PATH).await?;
+        let (dirs, status) = (self.dirs.clone(), self.status.clone());
+        let party = Party { dirs, status, commands: self.commands.clone() };
+        let connection = builder.name(BUS_NAME).serve_at(OBJECT_PATH, party).build().await?;
+        let object = connection.object_server().interface(OBJECT_PATH).await?;
         Ok((connection, object))
     }
 
@@ -199,7 +139,7 @@ impl Presence {
     ) {
         let mut before = self.status.borrow_and_update().clone();
         loop {
-            let told = tokio::select! {
+            let emitted = tokio::select! {
                 () = connection.closed() => return,
                 () = heartbeat.tick() => continue,
                 changed = self.status.changed() => {
@@ -207,16 +147,16 @@ impl Presence {
                         return;
                     }
                     let now = self.status.borrow_and_update().clone();
-                    let told = interface::tell_changes(object, &before, &now);
-                    let told = timeout(TELL_TIMEOUT, told).await;
+                    let emitted = interface::emit_changes(object, &before, &now);
+                    let emitted = timeout(EMIT_TIMEOUT, emitted).await;
                     before = now;
-                    told
+                    emitted
                 }
-                Some(news) = self.news.recv() => {
-                    timeout(TELL_TIMEOUT, interface::tell(object, news)).await
+                Some(signal) = self.signals.recv() => {
+                    timeout(EMIT_TIMEOUT, interface::emit(object, signal)).await
                 }
             };
-            match told {
+            match emitted {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => log::debug!("D-Bus: {error}"),
                 // A bus that takes nothing is as good as none.

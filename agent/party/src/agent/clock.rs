@@ -4,20 +4,20 @@
 use std::time::Duration;
 
 /// When this was written (2026-11-01), in Unix time: an earlier clock is wrong.
-const WRITTEN: u64 = 1_793_491_200;
+const EARLIEST_TIME: u64 = 1_793_491_200;
 /// How often the clock is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Waits until `clock` shows no earlier time than this program and `certified`, when the
 /// certificate began to be valid.
 pub(super) async fn wait(certified: u64, clock: impl Fn() -> u64, waiting: impl FnOnce(u64)) {
-    let earliest = certified.max(WRITTEN);
+    let earliest = certified.max(EARLIEST_TIME);
     if clock() >= earliest {
         return;
     }
     waiting(earliest);
     while clock() < earliest {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -41,8 +41,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_before_program_or_certificate_is_waited_for() {
-        assert_eq!(looks(WRITTEN, 0, 0).await, (1, false));
-        assert_eq!(looks(0, WRITTEN, 0).await, (3, true));
-        assert_eq!(looks(WRITTEN, WRITTEN + 9, WRITTEN + 9).await, (3, true));
+        assert_eq!(looks(EARLIEST_TIME, 0, 0).await, (1, false));
+        assert_eq!(looks(0, EARLIEST_TIME, 0).await, (3, true));
+        assert_eq!(looks(EARLIEST_TIME, EARLIEST_TIME + 9, EARLIEST_TIME + 9).await, (3, true));
     }
 }

@@ -16,7 +16,8 @@ use mpyc_party_transport::task::{Connections, Supervisor, blocking};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::bus::{News, Wish};
+use super::bus::BusSignal;
+use super::commands::Command;
 use super::declared::{self, Declared, Ear, Hearsay};
 use super::door::{Circles, Door, Knock};
 use super::metrics::Metrics;
@@ -26,7 +27,7 @@ use super::runners::{self, Desk, Runners};
 use super::start::{NoRun, Starter};
 use super::status::Status;
 use super::{AgentError, Order};
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::Progress;
 use crate::runner::seqpacket::PacketListener;
@@ -36,14 +37,14 @@ use crate::session::tally::Tally;
 /// What is asked of the agent.
 pub(super) struct Inputs {
     pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) wishes: mpsc::Receiver<Wish>,
+    pub(super) commands: mpsc::Receiver<Command>,
     pub(super) listener: TcpListener,
     pub(super) desk: PacketListener,
 }
 
 /// What the agent is made of.
 pub(super) struct Parts {
-    pub(super) place: Place,
+    pub(super) dirs: Directories,
     pub(super) config: Config,
     pub(super) identity: Identity,
     pub(super) starter: Starter,
@@ -55,7 +56,7 @@ pub(super) struct Parts {
 pub(super) struct Outputs {
     pub(super) status: watch::Sender<Status>,
     pub(super) metrics: Metrics,
-    pub(super) news: mpsc::Sender<News>,
+    pub(super) signals: mpsc::Sender<BusSignal>,
     /// The kinds of path that this process knows.
     pub(super) stack: Arc<Stack>,
 }
@@ -93,7 +94,7 @@ struct Ending {
 
 /// The agent at work.
 pub(super) struct Daemon {
-    place: Place,
+    dirs: Directories,
     config: Config,
     party: PartyName,
     identity: watch::Receiver<Identity>,
@@ -123,8 +124,8 @@ impl Daemon {
     /// # Errors
     /// Where the identity or the sessions cannot be used.
     pub(super) async fn begin(parts: Parts) -> Result<Self, AgentError> {
-        let Parts { place, config, identity, starter, mut supervisor, outputs } = parts;
-        let store = Store::new(&place.state);
+        let Parts { dirs, config, identity, starter, mut supervisor, outputs } = parts;
+        let store = Store::new(&dirs.state);
         let party = store.party()?;
         let hubs = config.hubs(store.hubs()?);
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
@@ -134,7 +135,7 @@ impl Daemon {
         let (sessions, circles) = (BTreeMap::new(), watch::Sender::new(Circles::default()));
         let (runners, starting) = (Runners::default(), Connections::new("a start of a session"));
         let mut daemon = Self {
-            place,
+            dirs,
             config,
             party,
             identity,
@@ -159,9 +160,9 @@ impl Daemon {
 
     /// Takes in what is declared now.
     async fn declare(&mut self) -> Result<(), SessionError> {
-        let (config, place) = (self.config.clone(), self.place.clone());
+        let (config, dirs) = (self.config.clone(), self.dirs.clone());
         let (party, identity) = (self.party.clone(), self.identity.clone());
-        let all = blocking(move || declared::all(&config, &place, &party, &identity)).await?;
+        let all = blocking(move || declared::all(&config, &dirs, &party, &identity)).await?;
         let watched = declared::watched(&all);
         self.sessions.values_mut().for_each(|entry| entry.declared = None);
         let mut circles = BTreeMap::new();
@@ -186,10 +187,10 @@ impl Daemon {
 
     /// Works until it is told to stop.
     pub(super) async fn work(mut self, inputs: Inputs) -> Result<(), AgentError> {
-        let Inputs { mut orders, mut wishes, listener, desk: socket } = inputs;
+        let Inputs { mut orders, mut commands, listener, desk: socket } = inputs;
         let port = self.outputs.status.borrow().port;
         // Each runner keeps room to tell that it has gone.
-        let (runner_sender, mut runner_events) = mpsc::channel(runners::MOST + 64);
+        let (runner_sender, mut runner_events) = mpsc::channel(runners::MAX_RUNNERS + 64);
         let (knocks, mut knocking) = mpsc::channel(16);
         let (runners, identity) = (self.runners.clone(), self.identity.clone());
         let desk = Desk { runners: runners.clone(), identity, port, events: runner_sender };
@@ -206,7 +207,7 @@ impl Daemon {
                     Some(Order::Reload) => drop(self.reload().await),
                     Some(Order::Stop) | None => break,
                 },
-                Some(wish) = wishes.recv() => self.wish(wish).await,
+                Some(command) = commands.recv() => self.command(command).await,
                 Some(event) = runner_events.recv() => self.runner(event).await,
                 Some(Knock { session, party }) = knocking.recv() => {
                     self.entry(&session).seat.knock(party, Instant::now());

@@ -12,12 +12,12 @@ use mpyc_party_transport::Identity;
 use mpyc_party_transport::task::{AbortOnDrop, Supervisor};
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Config, Place, Start};
+use crate::config::{Config, Directories, Start};
 use crate::session::{self, Definition, SessionError};
 
 /// How many sessions are watched at the hubs: a hub gives a party 16 connections, and runners need
 /// some, too.
-const MOST_WATCHED: usize = 10;
+const MAX_WATCHED: usize = 10;
 
 /// A session, and who meets in it.
 #[derive(Clone, Debug)]
@@ -32,13 +32,13 @@ pub(super) struct Declared {
 /// Where they cannot be listed.
 pub(super) fn all(
     config: &Config,
-    place: &Place,
+    dirs: &Directories,
     party: &PartyName,
     identity: &watch::Receiver<Identity>,
 ) -> Result<BTreeMap<SessionName, Declared>, SessionError> {
     let mut all = BTreeMap::new();
-    for name in session::names(config, place)? {
-        let found = session::find(config, place, &name);
+    for name in session::names(config, dirs)? {
+        let found = session::find(config, dirs, &name);
         match found.and_then(|definition| definition.index_of(party).map(|me| (definition, me))) {
             Ok((definition, me)) => {
                 let roster = definition.settings.parties.clone();
@@ -60,17 +60,17 @@ pub(super) fn watched(all: &BTreeMap<SessionName, Declared>) -> Vec<SessionName>
     let (first, then): (Vec<_>, Vec<_>) = all.iter().partition(|(_, declared)| by_itself(declared));
     let mut names: Vec<SessionName> =
         first.into_iter().chain(then).map(|(name, _)| name.clone()).collect();
-    for left_out in names.iter().skip(MOST_WATCHED) {
+    for left_out in names.iter().skip(MAX_WATCHED) {
         log::warn!(MPYC_SESSION = left_out.as_str();
-            "session {left_out} is not watched at the hubs: {MOST_WATCHED} sessions are");
+            "session {left_out} is not watched at the hubs: {MAX_WATCHED} sessions are");
     }
-    names.truncate(MOST_WATCHED);
+    names.truncate(MAX_WATCHED);
     names
 }
 
 /// What tells a runner from another one of the same party: where it accepts. How the hubs see the
 /// sockets of kinds that open NATs comes later, and changes, while it stays the same runner.
-pub(super) fn place(stack: &Stack, addresses: &[(Address, Vantage)]) -> String {
+pub(super) fn steady_address(stack: &Stack, addresses: &[(Address, Vantage)]) -> String {
     let steady =
         |address: &&Address| stack.kind(&address.kind).is_some_and(|kind| !kind.kind().opens_nats);
     let steady = addresses.iter().map(|(address, _)| address).filter(steady);
@@ -147,9 +147,9 @@ mod tests {
             let at = std::net::SocketAddr::from(([192, 0, 2, 1], port));
             (Address::new(kind, at), Vantage::Elsewhere)
         };
-        let place = |addresses: &[_]| place(&Stack::default(), addresses);
-        let known = place(&[at("tcp", 4747)]);
-        assert_eq!(known, place(&[at("tcp", 4747), at("quic", 61000)]));
-        assert_ne!(known, place(&[at("tcp", 4748)]));
+        let address = |addresses: &[_]| steady_address(&Stack::default(), addresses);
+        let known = address(&[at("tcp", 4747)]);
+        assert_eq!(known, address(&[at("tcp", 4747), at("quic", 61000)]));
+        assert_ne!(known, address(&[at("tcp", 4748)]));
     }
 }

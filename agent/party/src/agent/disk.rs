@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mpyc_party_core::name::SessionName;
 use mpyc_party_transport::task::blocking;
 
-use crate::config::Place;
+use crate::config::Directories;
 use crate::config::files::FileError;
 use crate::session::record;
 use crate::session::tally::{self, Tally};
@@ -22,14 +22,18 @@ pub(super) struct OnDisk {
 
 impl OnDisk {
     /// Reads it; the runs that go on as well where `running` says so.
-    pub(super) async fn read(place: &Place, sessions: Vec<SessionName>, running: bool) -> Self {
-        let place = place.clone();
+    pub(super) async fn read(
+        dirs: &Directories,
+        sessions: Vec<SessionName>,
+        running: bool,
+    ) -> Self {
+        let dirs = dirs.clone();
         let read = move || Self {
-            running: if running { self::running(&place) } else { BTreeSet::new() },
+            running: if running { self::running(&dirs) } else { BTreeSet::new() },
             tallies: sessions
                 .into_iter()
                 .map(|name| {
-                    let tally = Tally::read(&tally::path(&place, &name));
+                    let tally = Tally::read(&tally::path(&dirs, &name));
                     (name, tally)
                 })
                 .collect(),
@@ -39,8 +43,8 @@ impl OnDisk {
 }
 
 /// The sessions of which a runner is at work, as the run directories show.
-fn running(place: &Place) -> BTreeSet<SessionName> {
-    let directories = record::running(place).unwrap_or_default();
+fn running(dirs: &Directories) -> BTreeSet<SessionName> {
+    let directories = record::running(dirs).unwrap_or_default();
     let records = directories.iter().filter_map(|directory| record::read(directory).ok());
     records.map(|record| record.session).collect()
 }

@@ -20,12 +20,12 @@ use tokio::time::timeout;
 use super::runners::Runners;
 
 /// How long a party may take to say what it asks.
-const OPENING: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that may be coming in at once.
-const MOST_GUESTS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 /// Pings that are answered at once. Each may last for hours: more of them would keep out whoever
 /// comes for a session.
-const MOST_ASKERS: usize = 64;
+const MAX_PINGS: usize = 64;
 
 /// The declared sessions, by what stands for them in public.
 pub(super) type Circles = Arc<BTreeMap<Tag, (SessionName, SessionPeers)>>;
@@ -56,7 +56,7 @@ impl Door {
         circles: watch::Receiver<Circles>,
         knocks: mpsc::Sender<Knock>,
     ) -> Self {
-        Self { runners, circles, knocks, askers: Arc::new(Semaphore::new(MOST_ASKERS)) }
+        Self { runners, circles, knocks, askers: Arc::new(Semaphore::new(MAX_PINGS)) }
     }
 
     /// Accepts on `listener` for ever.
@@ -69,7 +69,7 @@ impl Door {
                 () = guests.next_ended() => continue,
                 () = heartbeat.tick() => continue,
             };
-            if guests.len() >= MOST_GUESTS {
+            if guests.len() >= MAX_CONNECTIONS {
                 log::warn!("too many connections at once: the one from {from} is closed");
                 continue;
             }
@@ -133,7 +133,7 @@ enum Guest {
 /// Answers a ping. What would be run, only a runner can tell.
 async fn answer(secure: &mut Secure) -> Result<(), PingError> {
     let purpose = frame::read::<Purpose>(&mut secure.stream, MAX_OPENING_BYTES);
-    match timeout(OPENING, purpose).await.map_err(|_| PingError::Silent)?? {
+    match timeout(REQUEST_TIMEOUT, purpose).await.map_err(|_| PingError::Silent)?? {
         Some(Purpose::Ping) => ping::answer(secure).await,
         _ => Ok(()),
     }

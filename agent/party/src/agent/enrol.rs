@@ -11,8 +11,8 @@ use super::token::{self, Source, SourceError};
 use super::{clock, notify};
 use crate::identity::{IdentityError, Store};
 
-/// Pauses between two attempts to find a token or to enrol with it, at first and at most.
-const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+/// Backoff between two attempts to find a token or to enrol with it: the first pause, and the longest.
+const RETRY_BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
 /// The identity in `store`; where there is none, a token in one of `sources` is waited for and used.
 ///
@@ -27,7 +27,7 @@ pub(super) async fn identity(store: &Store, sources: &[Source]) -> Result<Identi
         return Ok(identity);
     }
     clock::wait(0, now, waiting_for_the_time).await;
-    let (mut pause, mut told) = (PAUSES[0], HashMap::new());
+    let (mut pause, mut told) = (RETRY_BACKOFF[0], HashMap::new());
     loop {
         match attempt(store, sources, &mut told).await {
             Ok(Some(())) => return store.load_party().map(|(identity, _)| identity),
@@ -38,7 +38,7 @@ pub(super) async fn identity(store: &Store, sources: &[Source]) -> Result<Identi
             }
         }
         sleep(pause).await;
-        pause = (pause * 2).min(PAUSES[1]);
+        pause = (pause * 2).min(RETRY_BACKOFF[1]);
     }
 }
 

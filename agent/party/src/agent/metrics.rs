@@ -27,19 +27,19 @@ use tokio::time::{sleep, timeout};
 
 use super::running;
 use super::status::Status;
-use crate::config::Place;
+use crate::config::Directories;
 use crate::session::record;
 
 /// Requests that are answered at once; more wait.
 const MAX_REQUESTS: usize = 16;
 /// How long a request may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failure.
-const PAUSE: Duration = Duration::from_millis(10);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
 /// Largest request in bytes.
-const LARGEST: usize = 8 * 1024;
+const MAX_REQUEST_BYTES: usize = 8 * 1024;
 /// What the answer is (OpenMetrics 1.0).
-const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels = Vec<(String, String)>;
 type Bytes = Counter<u64, AtomicU64>;
@@ -123,8 +123,8 @@ impl Counts {
 
 /// Bytes that the newest run of `session` has sent and received, as its record says. One without a
 /// readable record carried nothing that is known. Waits for files.
-pub(super) fn carried_last(place: &Place, session: &SessionName) -> (u64, u64) {
-    let newest = record::of(place, session).ok().and_then(|mut runs| runs.pop());
+pub(super) fn carried_last(dirs: &Directories, session: &SessionName) -> (u64, u64) {
+    let newest = record::of(dirs, session).ok().and_then(|mut runs| runs.pop());
     newest.map(|(_, record)| carried(&record.peers)).unwrap_or_default()
 }
 
@@ -182,16 +182,16 @@ enum Inlet {
 
 impl Inlet {
     /// Opens the address or path that the configuration names; inside a tokio runtime.
-    fn open(place: &str) -> io::Result<Self> {
-        if !place.starts_with('/') {
-            let listener = std::net::TcpListener::bind(place)?;
+    fn open(address: &str) -> io::Result<Self> {
+        if !address.starts_with('/') {
+            let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             return TcpListener::from_std(listener).map(Self::Port);
         }
-        if is_left_over(Path::new(place)) {
-            std::fs::remove_file(place)?;
+        if is_left_over(Path::new(address)) {
+            std::fs::remove_file(address)?;
         }
-        UnixListener::bind(place).map(Self::Socket)
+        UnixListener::bind(address).map(Self::Socket)
     }
 
     /// The next one who asks. May be cancelled.
@@ -217,7 +217,7 @@ fn is_left_over(path: &Path) -> bool {
 /// What is shown.
 #[derive(Clone)]
 pub(super) struct Page {
-    pub(super) place: Place,
+    pub(super) dirs: Directories,
     pub(super) status: watch::Receiver<Status>,
     pub(super) counts: Counts,
     pub(super) stack: Arc<Stack>,
@@ -225,7 +225,7 @@ pub(super) struct Page {
 
 impl Page {
     async fn text(&self) -> String {
-        let running = running::all(&self.place).await;
+        let running = running::all(&self.dirs).await;
         let peers: Vec<PeerReport> = running.into_iter().flat_map(|now| now.peers).collect();
         let status = self.status.borrow().clone();
         self.counts.text(&self.stack, &status, &peers).unwrap_or_default()
@@ -245,14 +245,14 @@ async fn serve(inlet: Inlet, page: Page, mut heartbeat: Heartbeat) {
             Ok(stream) => {
                 let page = page.clone();
                 requests.spawn(async move {
-                    if let Ok(Err(error)) = timeout(PATIENCE, answer(stream, &page)).await {
+                    if let Ok(Err(error)) = timeout(REQUEST_TIMEOUT, answer(stream, &page)).await {
                         log::debug!("metrics: {error}");
                     }
                 });
             }
             Err(error) => {
                 log::debug!("metrics: {error}");
-                sleep(PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -264,7 +264,7 @@ async fn answer(mut stream: impl ByteStream, page: &Page) -> io::Result<()> {
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 1024];
         match stream.read(&mut piece).await? {
-            length if length > 0 && request.len() < LARGEST => {
+            length if length > 0 && request.len() < MAX_REQUEST_BYTES => {
                 request.extend_from_slice(&piece[..length]);
             }
             _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -272,7 +272,7 @@ async fn answer(mut stream: impl ByteStream, page: &Page) -> io::Result<()> {
     }
     let text = page.text().await;
     let head = format!(
-        "HTTP/1.0 200 OK\r\nContent-Type: {TYPE}\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {}\r\n\r\n",
         text.len()
     );
     stream.write_all(head.as_bytes()).await?;

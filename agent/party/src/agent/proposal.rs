@@ -15,11 +15,11 @@ use crate::config::Start;
 use crate::session::tally::Allowance;
 
 /// How long after a run parties may still be seen that were in it.
-const LINGER: Duration = Duration::from_secs(3);
+const LINGER_AFTER_RUN: Duration = Duration::from_secs(3);
 /// For how long a knock counts; who wants to run a session knocks every second.
-const KNOCK: Duration = Duration::from_secs(5);
-/// Pauses after starts that led to no run, at first and at most.
-const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(600)];
+const PORT_PROPOSAL_LIFETIME: Duration = Duration::from_secs(5);
+/// Backoff after starts that led to no run: the first pause, and the longest.
+const RETRY_BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(600)];
 
 /// What a session does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,8 +53,8 @@ struct Seen {
     from: Option<Instant>,
     /// Until when; a knock does not last.
     until: Option<Instant>,
-    /// Where it is: another place is another runner.
-    place: String,
+    /// Where it is reached: another address is another runner.
+    address: String,
 }
 
 impl Seen {
@@ -103,12 +103,13 @@ impl Seat {
         self.seen.iter().filter(|(_, s)| s.lasts(now)).map(|(party, _)| party.clone()).collect()
     }
 
-    /// A hub says that a runner of `party` is at `place`.
-    pub(super) fn present(&mut self, party: PartyName, place: String, now: Instant) {
-        let known = self.seen.get(&party).is_some_and(|s| s.until.is_none() && s.place == place);
+    /// A hub says that a runner of `party` is at `address`.
+    pub(super) fn present(&mut self, party: PartyName, address: String, now: Instant) {
+        let known =
+            self.seen.get(&party).is_some_and(|s| s.until.is_none() && s.address == address);
         if !known {
             let from = self.quiet.map_or(now, |quiet| quiet.max(now));
-            self.seen.insert(party, Seen { from: Some(from), until: None, place });
+            self.seen.insert(party, Seen { from: Some(from), until: None, address });
         }
     }
 
@@ -123,14 +124,14 @@ impl Seat {
             // Who has not heard yet that the run is over; a proposal knocks again.
             return;
         }
-        let fresh = Seen { from: Some(now), until: None, place: String::new() };
+        let fresh = Seen { from: Some(now), until: None, address: String::new() };
         let seen =
             self.seen.entry(party).or_insert_with(|| Seen { until: Some(now), ..fresh.clone() });
-        if seen.until.is_some_and(|until| until + KNOCK < now) {
+        if seen.until.is_some_and(|until| until + PORT_PROPOSAL_LIFETIME < now) {
             *seen = Seen { until: Some(now), ..fresh };
         }
         if let Some(until) = &mut seen.until {
-            *until = now + KNOCK;
+            *until = now + PORT_PROPOSAL_LIFETIME;
         }
     }
 
@@ -155,12 +156,13 @@ impl Seat {
     pub(super) fn went(&mut self, ran: bool, now: Instant) {
         self.activity = Activity::Idle;
         self.fruitless = if ran { 0 } else { self.fruitless.saturating_add(1) };
-        let pause = PAUSES[0] * 2_u32.saturating_pow(self.fruitless.saturating_sub(1)).min(1000);
-        self.rested = (self.fruitless > 0).then(|| now + pause.min(PAUSES[1]));
-        self.quiet = Some(now + LINGER);
+        let pause =
+            RETRY_BACKOFF[0] * 2_u32.saturating_pow(self.fruitless.saturating_sub(1)).min(1000);
+        self.rested = (self.fruitless > 0).then(|| now + pause.min(RETRY_BACKOFF[1]));
+        self.quiet = Some(now + LINGER_AFTER_RUN);
         self.seen.retain(|_, seen| seen.until.is_none() || seen.from.is_none());
         for seen in self.seen.values_mut() {
-            seen.from = seen.from.map(|from| from.max(now + LINGER));
+            seen.from = seen.from.map(|from| from.max(now + LINGER_AFTER_RUN));
         }
     }
 

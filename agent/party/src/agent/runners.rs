@@ -24,13 +24,13 @@ use crate::runner::handover::{FromAgent, FromRunner, Progress};
 use crate::runner::seqpacket::{PacketError, PacketListener, Packets};
 
 /// How long a runner may take to say what it wants, and to take what it is sent.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failure to accept.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How many runners there may be.
-pub(super) const MOST: usize = 256;
+pub(super) const MAX_RUNNERS: usize = 256;
 /// Orders that may wait for a runner to take them.
-const QUEUE: usize = 64;
+const MAX_QUEUED_COMMANDS: usize = 64;
 
 /// What is heard of runners.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Runners {
     }
 
     fn enter(&self, tag: Tag, purpose: Purpose) -> (u64, mpsc::Receiver<Errand>) {
-        let (errands, queue) = mpsc::channel(QUEUE);
+        let (errands, queue) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let mut registry = self.registry();
         registry.last += 1;
         let number = registry.last;
@@ -205,8 +205,8 @@ pub(super) fn listen(
 ) -> Result<(PacketListener, PathBuf), FileError> {
     if let Some(held) = held {
         let listener = at(path, PacketListener::from_held(held))?;
-        let place = at(path, listener.path())?;
-        return Ok((listener, place.unwrap_or_else(|| path.to_owned())));
+        let bound = at(path, listener.path())?;
+        return Ok((listener, bound.unwrap_or_else(|| path.to_owned())));
     }
     if let Some(directory) = path.parent() {
         files::private_dir(directory)?;
@@ -226,7 +226,7 @@ pub(super) async fn serve(listener: PacketListener, desk: Desk, mut heartbeat: H
             () = heartbeat.tick() => continue,
         };
         match accepted {
-            Ok(_) if connections.len() >= MOST => {
+            Ok(_) if connections.len() >= MAX_RUNNERS => {
                 log::warn!("too many runners: one is turned away");
             }
             Ok(packets) => {
@@ -239,7 +239,7 @@ pub(super) async fn serve(listener: PacketListener, desk: Desk, mut heartbeat: H
             }
             Err(error) => {
                 log::warn!("a runner cannot be accepted: {error}");
-                sleep(PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -247,7 +247,7 @@ pub(super) async fn serve(listener: PacketListener, desk: Desk, mut heartbeat: H
 
 impl Desk {
     async fn attend(&self, packets: &Packets) -> Result<(), RegistrationError> {
-        let first = timeout(PATIENCE, packets.next::<FromRunner>()).await??;
+        let first = timeout(MESSAGE_TIMEOUT, packets.next::<FromRunner>()).await??;
         let (key, tag, purpose) = match first {
             Some((FromRunner::Register(own), _)) => (own.key, own.tag, Purpose::Run(own.session)),
             Some((FromRunner::Expose { key, tag }, _)) => (key, tag, Purpose::Expose),
@@ -305,7 +305,7 @@ impl Desk {
                     None => return Ok(()),
                 },
                 errand = errands.recv() => match errand {
-                    Some(errand) => timeout(PATIENCE, pass(packets, errand)).await??,
+                    Some(errand) => timeout(MESSAGE_TIMEOUT, pass(packets, errand)).await??,
                     // Another of the same tag has come.
                     None => return Ok(()),
                 },

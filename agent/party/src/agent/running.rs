@@ -7,20 +7,20 @@ use mpyc_party_transport::task::{self, blocking};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::config::Place;
+use crate::config::Directories;
 use crate::runner::inspect::{Snapshot, inspect};
 use crate::session::record;
 
 /// How long a runner may take to answer: whoever asks the agent waits for it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All runs as they are now. One whose runner does not answer in time is left out.
-pub(super) async fn all(place: &Place) -> Vec<Snapshot> {
-    let place = place.clone();
+pub(super) async fn all(dirs: &Directories) -> Vec<Snapshot> {
+    let dirs = dirs.clone();
     // Without the directory there are none.
-    let directories = blocking(move || record::running(&place).unwrap_or_default()).await;
+    let directories = blocking(move || record::running(&dirs).unwrap_or_default()).await;
     let ask = |directory: PathBuf| async move {
-        timeout(PATIENCE, inspect(&directory)).await.ok().flatten()
+        timeout(ANSWER_TIMEOUT, inspect(&directory)).await.ok().flatten()
     };
     let mut asked: JoinSet<_> = directories.into_iter().map(ask).collect();
     let mut all = Vec::new();

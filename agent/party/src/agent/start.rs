@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use zbus::{Connection, OwnedObjectPath, proxy};
 
 /// The units of sessions.
-const TEMPLATE: &str = "mpyc-session@.service";
+const UNIT_TEMPLATE: &str = "mpyc-session@.service";
 /// How often a unit is looked at whose runner has not registered.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const UNIT_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// What belongs to the agent alone.
-const OWN_VARIABLES: [&str; 8] = [
+const AGENT_VARIABLES: [&str; 8] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -131,14 +131,14 @@ pub(super) enum Started {
 
 /// The unit of a declared session: `session` has the alphabet of names, and no other.
 fn unit(session: &SessionName) -> String {
-    TEMPLATE.replace('@', &format!("@{session}"))
+    UNIT_TEMPLATE.replace('@', &format!("@{session}"))
 }
 
 impl Starter {
     async fn manager(&self) -> Option<(Connection, ManagerProxy<'static>)> {
         let connection = self.bus.borrow().clone()?;
         let manager = ManagerProxy::new(&connection).await.ok()?;
-        manager.get_unit_file_state(TEMPLATE).await.ok()?;
+        manager.get_unit_file_state(UNIT_TEMPLATE).await.ok()?;
         Some((connection, manager))
     }
 
@@ -161,7 +161,7 @@ impl Starter {
         let mut command = Command::new(program);
         command.args(&self.party).args(["session", "run", session.as_str(), "--agent"]);
         command.arg(&self.agent).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
-        for variable in OWN_VARIABLES {
+        for variable in AGENT_VARIABLES {
             command.env_remove(variable);
         }
         let child = command.spawn().map_err(StartError::Child)?;
@@ -179,7 +179,7 @@ impl Starter {
     pub(super) async fn watch(&self, session: &SessionName, started: Started) -> NoRun {
         match started {
             Started::Unit(proxy) => loop {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(UNIT_POLL_INTERVAL).await;
                 match proxy.active_state().await {
                     Ok(state) if matches!(state.as_str(), "inactive" | "failed") => {
                         return NoRun::Unit { name: unit(session) };

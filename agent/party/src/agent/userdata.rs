@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use crate::session::words::visible;
 
 /// How long the answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest answer in bytes; DigitalOcean takes 64 KiB of user data.
-const LARGEST: u64 = 128 * 1024;
+const MAX_ANSWER_BYTES: u64 = 128 * 1024;
 /// The port of HTTP.
-const PORT: u16 = 80;
+const HTTP_PORT: u16 = 80;
 
 /// Why user data cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +45,8 @@ pub enum UserDataError {
 pub(super) async fn get(url: &str) -> Result<Zeroizing<String>, UserDataError> {
     let rest = url.strip_prefix("http://").ok_or(UserDataError::Address)?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let ported = if host.contains(':') { host.to_owned() } else { format!("{host}:{PORT}") };
-    let answer = timeout(PATIENCE, ask(&ported, host, path)).await;
+    let ported = if host.contains(':') { host.to_owned() } else { format!("{host}:{HTTP_PORT}") };
+    let answer = timeout(ANSWER_TIMEOUT, ask(&ported, host, path)).await;
     let answer = answer.map_err(|_| UserDataError::Timeout)??;
     content(&String::from_utf8_lossy(&answer))
 }
@@ -69,6 +69,6 @@ async fn ask(ported: &str, host: &str, path: &str) -> io::Result<Zeroizing<Vec<u
     let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     tcp.write_all(request.as_bytes()).await?;
     let mut answer = Zeroizing::new(Vec::new());
-    tcp.take(LARGEST).read_to_end(&mut answer).await?;
+    tcp.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
     Ok(answer)
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::stop::{self, Wish};
 use super::{Common, Outcome, logging, output, runtime, terminal};
 use crate::agent::{self, Order, Setup};
-use crate::config::Place;
+use crate::config::Directories;
 use crate::identity::Store;
 
 /// Take part in sessions by itself: the daemon
@@ -46,15 +46,15 @@ impl Agent {
         terminal::start();
         let runtime = runtime()?;
         let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
-        let (place, config) = common.load()?;
-        if let Ok(party) = Store::new(&place.state).party() {
+        let (dirs, config) = common.load()?;
+        if let Ok(party) = Store::new(&dirs.state).party() {
             logging::about("MPYC_PARTY", party);
         }
         let (listener, desk) = held();
         super::no_dumps()?;
-        let party = arguments(&place);
+        let party = arguments(&dirs);
         let (token_file, stack) = (self.token_file, common.stack.clone());
-        let setup = Setup { place, config, token_file, listener, desk, party, stack };
+        let setup = Setup { dirs, config, token_file, listener, desk, party, stack };
         let (sender, orders) = mpsc::channel(4);
         let worked = alongside(agent::run(setup, orders), pass_on(reloads, sender));
         let worked = runtime.block_on(worked);
@@ -66,8 +66,8 @@ impl Agent {
 }
 
 fn take_token(common: &Common, target: &Path) -> Outcome {
-    let (place, config) = common.load()?;
-    match runtime()?.block_on(agent::take_token(&place, &config, target))? {
+    let (dirs, config) = common.load()?;
+    match runtime()?.block_on(agent::take_token(&dirs, &config, target))? {
         Some(source) => {
             output::good(format!("moved a token from {source} to {}", target.display()));
         }
@@ -107,9 +107,9 @@ fn held() -> (Option<TcpListener>, Option<OwnedFd>) {
 }
 
 /// The arguments with which runners find the same files.
-fn arguments(place: &Place) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["--state".into(), place.state.clone().into()];
-    if let Some(config) = &place.config {
+fn arguments(dirs: &Directories) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["--state".into(), dirs.state.clone().into()];
+    if let Some(config) = &dirs.config {
         arguments.extend(["--config".into(), config.clone().into()]);
     }
     arguments

@@ -77,7 +77,7 @@ pub(super) struct Token {
 
 impl Ca {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let dir = common.place()?.state.join("ca");
+        let dir = common.dirs()?.state.join("ca");
         no_dumps()?;
         match self {
             Self::Init { network, pool } => {

@@ -54,13 +54,13 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
-        let site = Site::make(&place, &config, &self)?;
-        python::prepare(&Python::new(config.python.interpreter, &place.cache))?;
+        let (dirs, config) = common.load()?;
+        let site = Site::make(&dirs, &config, &self)?;
+        python::prepare(&Python::new(config.python.interpreter, &dirs.cache))?;
         let mut show = Show::new(common.json, &site);
         terminal::start();
         runtime()?.block_on(async {
-            let mut crew = Crew::new(&place);
+            let mut crew = Crew::new(&dirs);
             let completed = tokio::select! {
                 completed = play(&site, &mut crew, &mut show) => completed?,
                 () = stop::asked() => false,

@@ -16,7 +16,7 @@ use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Identity, now};
 
 use super::{Common, Outcome, output, runtime, stop};
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::identity::{Store, due_in, keep_fresh};
 use crate::session::{self, Definition};
 use findings::Findings;
@@ -48,22 +48,22 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
+        let (dirs, config) = common.load()?;
         let names = match &self.session {
-            Some(name) => vec![session::find(&config, &place, name)?.name],
-            None => session::names(&config, &place)?.into_iter().collect(),
+            Some(name) => vec![session::find(&config, &dirs, name)?.name],
+            None => session::names(&config, &dirs)?.into_iter().collect(),
         };
         let mut findings = Findings::new(common.json);
-        machine::configuration(&place, &config, &mut findings);
-        let sessions = machine::sessions(&config, &place, &names, &mut findings);
-        machine::disk(&place, &mut findings);
+        machine::configuration(&dirs, &config, &mut findings);
+        let sessions = machine::sessions(&config, &dirs, &names, &mut findings);
+        machine::disk(&dirs, &mut findings);
         machine::addresses(&mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
-        let rehearsal = machine::rehearse(&config, &place, &mut findings)?;
+        let rehearsal = machine::rehearse(&config, &dirs, &mut findings)?;
         super::no_dumps()?;
         let done = runtime()?.block_on(async {
             tokio::select! {
-                done = self.look(common, rehearsal, sessions, (&config, &place), &mut findings) => done.map(|()| true),
+                done = self.look(common, rehearsal, sessions, (&config, &dirs), &mut findings) => done.map(|()| true),
                 () = stop::asked() => Ok(false),
             }
         })?;
@@ -84,13 +84,13 @@ impl Doctor {
         common: &Common,
         rehearsal: Option<Rehearsal>,
         sessions: Vec<Definition>,
-        (config, place): (&Config, &Place),
+        (config, dirs): (&Config, &Directories),
         findings: &mut Findings,
     ) -> anyhow::Result<()> {
         if let Some(rehearsal) = rehearsal {
             rehearsal.finish(findings).await;
         }
-        let store = Store::new(&place.state);
+        let store = Store::new(&dirs.state);
         let (identity, me) = match store.load_party() {
             Ok(loaded) => loaded,
             Err(error) => {

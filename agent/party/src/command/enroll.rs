@@ -33,7 +33,7 @@ pub(super) struct Enroll {
 
 impl Enroll {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let store = Store::new(&common.place()?.state);
+        let store = Store::new(&common.dirs()?.state);
         no_dumps()?;
         let token = self.token()?;
         let identity = runtime()?.block_on(store.enrol(token.trim()))?;

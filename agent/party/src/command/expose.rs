@@ -21,7 +21,7 @@ use super::stop::{self, Wish};
 use super::{Common, Outcome, logging, runtime, terminal};
 use crate::agent::notify;
 use crate::config::runtime::find_agent;
-use crate::config::{Config, ConfigError, Place, rules};
+use crate::config::{Config, ConfigError, Directories, rules};
 use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::{self, Attendant};
 
@@ -48,17 +48,17 @@ impl Expose {
         terminal::start();
         let runtime = runtime()?;
         let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
-        let (place, config) = common.load()?;
+        let (dirs, config) = common.load()?;
         if config.expose.is_empty() {
             return Err(ConfigError::NothingExposed.into());
         }
-        let store = Store::new(&place.state);
+        let store = Store::new(&dirs.state);
         logging::about("MPYC_PARTY", store.party()?);
         super::no_dumps()?;
-        let agent = find_agent(&place, self.agent.as_deref());
+        let agent = find_agent(&dirs, self.agent.as_deref());
         runtime.block_on(expose(
             &common.stack,
-            (&place, &config),
+            (&dirs, &config),
             store,
             agent.as_deref(),
             reloads,
@@ -70,7 +70,7 @@ impl Expose {
 /// Lets others in until this process is told to end.
 async fn expose(
     stack: &Arc<Stack>,
-    (place, config): (&Place, &Config),
+    (dirs, config): (&Directories, &Config),
     store: Store,
     agent: Option<&Path>,
     mut reloads: Signal,
@@ -108,7 +108,7 @@ async fn expose(
         tokio::select! {
             error = &mut serving => return Err(error.into()),
             () = &mut stop => break,
-            Some(()) = reloads.recv() => reload(place, &allowed),
+            Some(()) = reloads.recv() => reload(dirs, &allowed),
             failure = supervisor.failure() => return Err(failure.into()),
         }
     }
@@ -149,9 +149,9 @@ fn allowed(config: &Config) -> Allowed {
 }
 
 /// Reads the configuration again; a bad one changes nothing.
-fn reload(place: &Place, allowed: &watch::Sender<Allowed>) {
+fn reload(dirs: &Directories, allowed: &watch::Sender<Allowed>) {
     notify::reloading();
-    match place.load() {
+    match dirs.load() {
         Ok(config) => {
             allowed.send_replace(self::allowed(&config));
             log::info!("the configuration was read again");

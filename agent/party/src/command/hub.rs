@@ -46,9 +46,9 @@ impl Hub {
     pub(super) fn run(self, common: &Common) -> Outcome {
         stop::watch(Wish::OrHangup)?;
         terminal::start();
-        let (place, config) = common.load()?;
+        let (dirs, config) = common.load()?;
         no_dumps()?;
-        let authority = place.state.join("ca");
+        let authority = dirs.state.join("ca");
         let address = self.listen.unwrap_or(config.hub.listen);
         // Handshakes and relayed bytes are work for every processor.
         Runtime::new()?.block_on(async {
@@ -56,7 +56,7 @@ impl Hub {
             let served = if authority.is_dir() {
                 HubConfig::WithAuthority(Arc::new(Authority::open(&authority)?), 1)
             } else {
-                let store = Store::new(&place.state);
+                let store = Store::new(&dirs.state);
                 let hubs = config.hubs(store.hubs()?);
                 let identity = store.load().with_context(|| {
                     format!(

@@ -37,18 +37,18 @@ pub(super) struct Peers {
 
 impl Peers {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
+        let (dirs, config) = common.load()?;
         if let Some(name) = &self.session {
-            session::find(&config, &place, name)?;
+            session::find(&config, &dirs, name)?;
         }
         let runtime = runtime()?;
         if common.state.is_none()
-            && !Store::new(&place.state).is_there()
+            && !Store::new(&dirs.state).is_there()
             && let Some(agent) = runtime.block_on(Agent::ask(config.agent.bus))
         {
             return self.tell_by_agent(&agent, common.json);
         }
-        let all = runtime.block_on(running::all(&place, self.session.as_ref()))?;
+        let all = runtime.block_on(running::all(&dirs, self.session.as_ref()))?;
         if common.json {
             output::json(&all.iter().map(|run| json(&common.stack, run)).collect::<Vec<_>>())?;
         } else if all.is_empty() {

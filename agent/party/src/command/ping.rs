@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::peers::milliseconds;
 use super::seek::{Miss, Present, seek};
 use super::{Common, Outcome, no_dumps, output, runtime};
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::identity::Store;
 use crate::session::words::visible;
 use crate::session::{self, Definition};
@@ -51,8 +51,8 @@ pub(super) struct Ping {
 
 impl Ping {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config, store, me) = common.other(&self.party)?;
-        let shared = shared(&config, &place, &me, &self.party)?;
+        let (dirs, config, store, me) = common.other(&self.party)?;
+        let shared = shared(&config, &dirs, &me, &self.party)?;
         no_dumps()?;
         runtime()?.block_on(self.ask(common, &config, store, shared))
     }
@@ -178,14 +178,14 @@ pub(super) fn path(stack: &Stack, echo: &ping::Ping) -> String {
 /// The sessions that this party and `other` are both in.
 fn shared(
     config: &Config,
-    place: &Place,
+    dirs: &Directories,
     me: &PartyName,
     other: &PartyName,
 ) -> anyhow::Result<Vec<Definition>> {
     let mut shared = Vec::new();
-    for name in session::names(config, place)? {
+    for name in session::names(config, dirs)? {
         // One that is damaged is told of where it is to be run.
-        let Ok(definition) = session::find(config, place, &name) else { continue };
+        let Ok(definition) = session::find(config, dirs, &name) else { continue };
         let parties = &definition.settings.parties;
         if [me, other].iter().all(|party| parties.index_of(party).is_some()) {
             shared.push(definition);

@@ -7,8 +7,8 @@ use crate::runner::engine::mpyc::python::{Environment, Error, Progress, Python};
 
 /// Makes the Python ready and prints its path.
 pub(super) fn run(common: &Common) -> Outcome {
-    let (place, config) = common.load()?;
-    let python = prepare(&Python::new(config.python.interpreter, &place.cache))?;
+    let (dirs, config) = common.load()?;
+    let python = prepare(&Python::new(config.python.interpreter, &dirs.cache))?;
     if common.json {
         output::json(&serde_json::json!({
             "interpreter": python.interpreter, "version": python.version,

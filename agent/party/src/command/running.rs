@@ -6,7 +6,7 @@ use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::Stage;
 use tokio::task::JoinSet;
 
-use crate::config::Place;
+use crate::config::Directories;
 use crate::runner::inspect::{Snapshot, inspect};
 use crate::session::record::{self, Record};
 
@@ -20,9 +20,12 @@ pub(super) struct Running {
 }
 
 /// All of them, or those of one session, oldest first.
-pub(super) async fn all(place: &Place, only: Option<&SessionName>) -> anyhow::Result<Vec<Running>> {
+pub(super) async fn all(
+    dirs: &Directories,
+    only: Option<&SessionName>,
+) -> anyhow::Result<Vec<Running>> {
     let mut asked = JoinSet::new();
-    for directory in record::running(place)? {
+    for directory in record::running(dirs)? {
         // One that ends in this moment is none any more.
         let Ok(record) = record::read(&directory) else { continue };
         if only.is_none_or(|only| record.session == *only) {

@@ -23,16 +23,16 @@ pub(super) enum Settings {
 
 impl Settings {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let place = common.place()?;
+        let dirs = common.dirs()?;
         match self {
             Self::Check { file } => {
-                let file = file.or(place.config).ok_or(ConfigError::Nothing)?;
+                let file = file.or(dirs.config).ok_or(ConfigError::Nothing)?;
                 let config = Config::load(&file)?;
                 let sessions = config.sessions.len();
                 output::good(format!("{} is in order; sessions: {sessions}", file.display()));
             }
             Self::Show => {
-                let config = place.load()?;
+                let config = dirs.load()?;
                 if common.json {
                     output::json(&config)?;
                 } else {

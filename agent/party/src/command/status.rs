@@ -14,7 +14,7 @@ use self::agent::Agent;
 use super::running::{self, Running};
 use super::session::runs;
 use super::{Common, Outcome, output, runtime};
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::identity::Store;
 use crate::session;
 use crate::session::bundle::minute;
@@ -33,8 +33,8 @@ pub(super) struct Status {}
 
 impl Status {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
-        let store = Store::new(&place.state);
+        let (dirs, config) = common.load()?;
+        let store = Store::new(&dirs.state);
         let runtime = runtime()?;
         let agent = runtime.block_on(Agent::ask(config.agent.bus));
         if let (false, None, Some(agent)) = (store.is_there(), &common.state, &agent) {
@@ -46,8 +46,8 @@ impl Status {
             agent.party == party.as_str() && agent.network == claims.network.as_str()
         });
         let hubs = config.hubs(store.hubs()?);
-        let running = runtime.block_on(running::all(&place, None))?;
-        let last = last_runs(&config, &place)?;
+        let running = runtime.block_on(running::all(&dirs, None))?;
+        let last = last_runs(&config, &dirs)?;
         if common.json {
             output::json(&json!({
                 "party": party, "network": claims.network, "address": claims.address,
@@ -94,9 +94,9 @@ fn tell_by_agent(agent: &Agent, in_json: bool) -> Outcome {
 /// Every declared session with its last run.
 type Last = Vec<(String, Option<runs::Run>)>;
 
-fn last_runs(config: &Config, place: &Place) -> anyhow::Result<Last> {
-    let last = |name| Ok((format!("{name}"), runs::of(place, &name)?.pop()));
-    session::names(config, place)?.into_iter().map(last).collect()
+fn last_runs(config: &Config, dirs: &Directories) -> anyhow::Result<Last> {
+    let last = |name| Ok((format!("{name}"), runs::of(dirs, &name)?.pop()));
+    session::names(config, dirs)?.into_iter().map(last).collect()
 }
 
 /// What a script is told of a run that goes on.

@@ -3,30 +3,34 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::place::{Place, first_of};
+use super::directories::{Directories, first_of};
 
 /// The agent's socket in its runtime directory.
-const SOCKET: &str = "agent.sock";
+const SOCKET_NAME: &str = "agent.sock";
 /// The runtime directory of the system's agent.
-const SYSTEM: &str = "/run/mpyc-party";
+const SYSTEM_RUNTIME_DIRECTORY: &str = "/run/mpyc-party";
 
-/// Where the agent of the party of `place` listens: in the runtime directory that systemd gives,
+/// Where the agent of the party of `dirs` listens: in the runtime directory that systemd gives,
 /// else below the state directory.
 #[must_use]
-pub fn agent_socket(place: &Place) -> PathBuf {
-    first_of("RUNTIME_DIRECTORY").unwrap_or_else(|| place.state.join("run")).join(SOCKET)
+pub fn agent_socket(dirs: &Directories) -> PathBuf {
+    first_of("RUNTIME_DIRECTORY").unwrap_or_else(|| dirs.state.join("run")).join(SOCKET_NAME)
 }
 
 /// Where a runner looks for the agent: where it was `told` (or `$MPYC_PARTY_AGENT` says), else
 /// wherever one has a socket. None where there is no agent, or it was told «none».
 #[must_use]
-pub fn find_agent(place: &Place, told: Option<&Path>) -> Option<PathBuf> {
+pub fn find_agent(dirs: &Directories, told: Option<&Path>) -> Option<PathBuf> {
     let told = told.map(PathBuf::from).or_else(|| env::var_os("MPYC_PARTY_AGENT").map(Into::into));
     match told {
         Some(told) => Some(told).filter(|told| told != Path::new("none")),
         None => {
-            let below_state = place.state.join("run").join(SOCKET);
-            let usual = [agent_socket(place), below_state, Path::new(SYSTEM).join(SOCKET)];
+            let below_state = dirs.state.join("run").join(SOCKET_NAME);
+            let usual = [
+                agent_socket(dirs),
+                below_state,
+                Path::new(SYSTEM_RUNTIME_DIRECTORY).join(SOCKET_NAME),
+            ];
             usual.into_iter().find(|path| path.exists())
         }
     }

@@ -36,7 +36,7 @@ use mpyc_party_core::verdict::Reason;
 use mpyc_party_sandbox::Mount;
 
 use super::view::View;
-use crate::config::{Config, Place, Session};
+use crate::config::{Config, Directories, Session};
 use crate::session::record::Cycle;
 use crate::session::{Copied, Definition};
 pub(super) use launcher::Launcher;
@@ -71,7 +71,7 @@ pub trait Engine: fmt::Debug + Sync {
     /// What is missing and cannot be made, and what to do.
     fn contents(
         &self,
-        from: (&Config, &Place),
+        from: (&Config, &Directories),
         view: &mut dyn View,
     ) -> Result<Contents, EngineError>;
 

@@ -25,13 +25,13 @@ use tokio::time::{sleep, timeout};
 use super::seqpacket::{PacketError, Packets};
 
 /// How long an agent may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Pause between two attempts to reach an agent that has gone, at first and at most.
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Backoff between two attempts to reach an agent that has gone: the first pause, and the longest.
+const RETRY_BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// How long the agent may take to be told the last news.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LAST_PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Sockets that may wait to be taken.
-const QUEUE: usize = 64;
+const MAX_QUEUED_SOCKETS: usize = 64;
 
 /// Who registers: a runner of the agent's own party, for one session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -165,7 +165,7 @@ async fn begin(
     supervisor: &mut Supervisor,
 ) -> Result<(Entrance, Attendant), HandoverError> {
     let (packets, port) = enter(path, &own).await?;
-    let (sockets, handed) = mpsc::channel(QUEUE);
+    let (sockets, handed) = mpsc::channel(MAX_QUEUED_SOCKETS);
     let (wish, stops) = mpsc::channel(1);
     let progress = watch::Sender::new(Progress::default());
     let news = progress.subscribe();
@@ -195,7 +195,7 @@ impl Attendant {
         let Self { progress, told, .. } = self;
         drop(progress);
         // An agent that is not there is not told.
-        let _ = timeout(FAREWELL, told).await;
+        let _ = timeout(LAST_PROGRESS_TIMEOUT, told).await;
     }
 }
 
@@ -211,7 +211,7 @@ async fn enter(path: &Path, own: &FromRunner) -> Result<(Packets, u16), Handover
         packets.send(own, None).await?;
         packets.next::<FromAgent>().await
     };
-    let answer = timeout(PATIENCE, conversation).await;
+    let answer = timeout(ANSWER_TIMEOUT, conversation).await;
     let answer = answer.map_err(|_| HandoverError::Silent { path: path() })?;
     match answer.map_err(unreachable)? {
         Some((FromAgent::Registered(port), _)) => Ok((packets, port)),
@@ -237,7 +237,7 @@ impl Keeper {
     async fn keep(mut self, mut packets: Packets, mut heartbeat: Heartbeat) {
         while self.serve(&packets, &mut heartbeat).await {
             log::info!("the agent has gone: this goes on, and new connections wait for it");
-            let mut pause = PAUSES[0];
+            let mut pause = RETRY_BACKOFF[0];
             packets = loop {
                 heartbeat.during(sleep(pause)).await;
                 match heartbeat.during(enter(&self.path, &self.own)).await {
@@ -252,7 +252,7 @@ impl Keeper {
                     }
                     Err(error) => log::debug!("{error}"),
                 }
-                pause = (pause * 2).min(PAUSES[1]);
+                pause = (pause * 2).min(RETRY_BACKOFF[1]);
             };
             log::info!("registered with the agent again");
         }

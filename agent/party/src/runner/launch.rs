@@ -13,7 +13,7 @@ use super::engine::{self, Contents, EngineError};
 use super::stop;
 use super::view::{Notice, View};
 use crate::config::files::{self, FileError};
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::session::record::{BeginError, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, SessionError, copy};
 
@@ -86,14 +86,14 @@ pub(super) fn abandon(
 /// Says what is missing and what to do; nothing is left running.
 pub fn prepare(
     definition: Definition,
-    (config, place): (&Config, &Place),
+    (config, dirs): (&Config, &Directories),
     party: &PartyName,
     view: &mut dyn View,
 ) -> Result<Launch, PrepareError> {
-    let run = RunDirectory::begin(place, &definition.name)?;
+    let run = RunDirectory::begin(dirs, &definition.name)?;
     let made = copy(&definition, &run.path.join("program")).map_err(PrepareError::from);
     let made = made.and_then(|copied| {
-        let sandboxed = start(&definition, &copied, &run.path, (config, place), view)?;
+        let sandboxed = start(&definition, &copied, &run.path, (config, dirs), view)?;
         Ok((copied, sandboxed))
     });
     match made {
@@ -115,11 +115,11 @@ pub fn start(
     definition: &Definition,
     copied: &Copied,
     directory: &Path,
-    (config, place): (&Config, &Place),
+    (config, dirs): (&Config, &Directories),
     view: &mut dyn View,
 ) -> Result<Sandboxed, PrepareError> {
     let engine = engine::of(definition);
-    let contents = engine.contents((config, place), view)?;
+    let contents = engine.contents((config, dirs), view)?;
     let launcher = directory.join("launcher");
     write_launcher(&launcher, engine.launcher())?;
     let sandboxed = sandbox::spawn(&plan(definition, copied, &launcher, contents))?;

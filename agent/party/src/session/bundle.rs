@@ -35,13 +35,13 @@ pub use error::{BundleError, ContentError, SignerFault};
 /// The largest bundle in bytes.
 pub const MAX_BYTES: u64 = 16 << 20;
 /// The version of the format.
-const VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 1;
 /// Set before the content where it is signed: no other signature of the same key says the same.
-const LABEL: &[u8] = b"mpyc-party session bundle 1\n";
+const SIGNATURE_CONTEXT: &[u8] = b"mpyc-party session bundle 1\n";
 /// Where the content ends; the last such line counts, for the content may hold one as well.
-const SEAM: &str = "\n-----BEGIN CERTIFICATE-----\n";
+const END_OF_CONTENT: &str = "\n-----BEGIN CERTIFICATE-----\n";
 /// How far clocks may differ, in seconds.
-const SKEW: u64 = 300;
+const MAX_CLOCK_SKEW: u64 = 300;
 
 /// A session as it travels.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -77,7 +77,7 @@ pub struct Opened {
 }
 
 fn message(content: &str) -> Vec<u8> {
-    [LABEL, content.as_bytes()].concat()
+    [SIGNATURE_CONTEXT, content.as_bytes()].concat()
 }
 
 fn trailer(certificate: &[u8], signature: &[u8]) -> String {
@@ -108,7 +108,7 @@ pub fn seal(
     };
     let root = identity.root();
     let bundle = Bundle {
-        bundle: VERSION,
+        bundle: FORMAT_VERSION,
         network: root.network.clone(),
         root: root.fingerprint,
         from,
@@ -165,7 +165,7 @@ pub fn open(bytes: &[u8], root: &Root, now: u64) -> Result<Opened, BundleError> 
 
 /// The content, and the certificate that belongs to the key that signed it.
 fn split(text: &str) -> Result<(&str, Vec<u8>), BundleError> {
-    let seam = text.rfind(SEAM).ok_or(BundleError::Torn)? + 1;
+    let seam = text.rfind(END_OF_CONTENT).ok_or(BundleError::Torn)? + 1;
     let (content, sealed) = text.split_at(seam);
     let blocks = pem::parse_many(sealed).map_err(|_| BundleError::Torn)?;
     let [certificate, signature] = &blocks[..] else { return Err(BundleError::Torn) };
@@ -187,7 +187,7 @@ fn read(content: &str) -> Result<Bundle, BundleError> {
         bundle: u32,
     }
     match toml::from_str::<Head>(content).map_err(ContentError::from)?.bundle {
-        VERSION => Ok(toml::from_str(content).map_err(ContentError::from)?),
+        FORMAT_VERSION => Ok(toml::from_str(content).map_err(ContentError::from)?),
         other => Err(BundleError::Version(other)),
     }
 }
@@ -200,7 +200,7 @@ fn signer(
     now: u64,
 ) -> Result<Claims, BundleError> {
     let signed = u64::try_from(bundle.signed.unix_timestamp()).unwrap_or(0);
-    if signed > now + SKEW {
+    if signed > now + MAX_CLOCK_SKEW {
         return Err(BundleError::Future(bundle.signed));
     }
     let claims = certified(certificate, root, signed).map_err(BundleError::Signer)?;

@@ -10,7 +10,7 @@ use super::{Definition, SessionError};
 use crate::config::files;
 
 /// Largest program or file in bytes.
-pub const LARGEST: u64 = 64 << 20;
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// A session's files in a directory of their own.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub fn copy(definition: &Definition, into: &Path) -> Result<Copied, SessionError
 /// Copies one file under `name`, which was checked with the definition; returns the name and the
 /// hash of its bytes.
 fn copy_one(path: &Path, name: &str, into: &Path) -> Result<Vec<Vec<u8>>, SessionError> {
-    let content = files::read(path, LARGEST)?;
+    let content = files::read(path, MAX_FILE_BYTES)?;
     let target = into.join(name);
     files::private_dir(target.parent().unwrap_or(into))?;
     files::at(&target, files::create_private(&target)?.write_all(&content))?;

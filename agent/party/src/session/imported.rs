@@ -19,28 +19,28 @@ use tempfile::TempDir;
 use super::bundle::{self, BundleError, Opened};
 use super::{DefinitionError, SessionError};
 use crate::config::files::{self, FileError, at};
-use crate::config::{Place, Session};
+use crate::config::{Directories, Session};
 
 /// Largest definition in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_DEFINITION_BYTES: u64 = 1 << 20;
 
-fn parent(place: &Place) -> PathBuf {
-    place.state.join("sessions")
+fn parent(dirs: &Directories) -> PathBuf {
+    dirs.state.join("sessions")
 }
 
 /// Where the imported session `name` is kept.
 #[must_use]
-pub fn directory(place: &Place, name: &SessionName) -> PathBuf {
-    parent(place).join(name.as_str())
+pub fn directory(dirs: &Directories, name: &SessionName) -> PathBuf {
+    parent(dirs).join(name.as_str())
 }
 
 /// The names of all imported sessions.
 ///
 /// # Errors
 /// What the system says.
-pub fn names(place: &Place) -> Result<Vec<SessionName>, FileError> {
+pub fn names(dirs: &Directories) -> Result<Vec<SessionName>, FileError> {
     // What is being written begins with a dot, which is no name.
-    let entries = files::list(&parent(place))?;
+    let entries = files::list(&parent(dirs))?;
     Ok(entries.into_iter().filter_map(|entry| entry.parse().ok()).collect())
 }
 
@@ -48,10 +48,10 @@ pub fn names(place: &Place) -> Result<Vec<SessionName>, FileError> {
 ///
 /// # Errors
 /// Where it cannot be read or is damaged.
-pub fn load(place: &Place, name: &SessionName) -> Result<Session, SessionError> {
-    let directory = directory(place, name);
+pub fn load(dirs: &Directories, name: &SessionName) -> Result<Session, SessionError> {
+    let directory = directory(dirs, name);
     let path = directory.join("session.toml");
-    let bytes = files::read(&path, LARGEST)?;
+    let bytes = files::read(&path, MAX_DEFINITION_BYTES)?;
     let text = String::from_utf8_lossy(&bytes);
     definition(&text, &directory).map_err(|source| SessionError::Damaged { path, source })
 }
@@ -67,8 +67,8 @@ fn definition(text: &str, directory: &Path) -> Result<Session, DefinitionError> 
 ///
 /// # Errors
 /// Where it is not there, or was changed since.
-pub fn origin(place: &Place, name: &SessionName, root: &Root) -> Result<Opened, OriginError> {
-    let path = directory(place, name).join("bundle");
+pub fn origin(dirs: &Directories, name: &SessionName, root: &Root) -> Result<Opened, OriginError> {
+    let path = directory(dirs, name).join("bundle");
     let bytes = files::read(&path, bundle::MAX_BYTES)?;
     let day = at(&path, path.metadata().and_then(|data| data.modified()))?;
     let day = day.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -103,12 +103,12 @@ pub enum StoreError {
 /// # Errors
 /// What the system says; what was there before is then still there.
 pub fn store(
-    place: &Place,
+    dirs: &Directories,
     opened: &Opened,
     text: &[u8],
     input: Option<&Path>,
 ) -> Result<(), StoreError> {
-    let (all, name) = (parent(place), &opened.bundle.session);
+    let (all, name) = (parent(dirs), &opened.bundle.session);
     files::private_dir(&all)?;
     let input = input.map(|path| at(path, absolute(path))).transpose()?;
     let settings = opened.bundle.proposal.session(Path::new("files"), &opened.names(), input);
@@ -123,7 +123,7 @@ pub fn store(
     write(&new.path().join("bundle"), text)?;
     write(&new.path().join("session.toml"), toml::to_string_pretty(&settings)?.as_bytes())?;
     at(new.path(), sync(new.path()))?;
-    let target = directory(place, name);
+    let target = directory(dirs, name);
     // With a predecessor the two change places, and it goes with the temporary directory.
     let flags = if target.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     at(&target, renameat_with(CWD, new.path(), CWD, &target, flags).map_err(Into::into))?;
@@ -156,8 +156,8 @@ fn sync(directory: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system says.
-pub fn remove(place: &Place, name: &SessionName) -> Result<(), FileError> {
-    let (all, target) = (parent(place), directory(place, name));
+pub fn remove(dirs: &Directories, name: &SessionName) -> Result<(), FileError> {
+    let (all, target) = (parent(dirs), directory(dirs, name));
     let old = temporary(&all, ".old-")?;
     at(&target, std::fs::rename(&target, old.path().join("session")))?;
     at(&all, old.close())

@@ -18,13 +18,13 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use super::tally;
-use crate::config::Place;
+use crate::config::Directories;
 use crate::config::files::{self, FileError, at};
 
 /// Largest record in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// The file of a run directory that its runner keeps locked.
-const ALIVE: &str = "alive";
+const LOCK_NAME: &str = "alive";
 
 /// One start and shutdown of the MPyC runtime, as MPyC itself reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,8 +168,8 @@ pub struct RunDirectory {
 
 /// Where run records are kept.
 #[must_use]
-pub fn runs_dir(place: &Place) -> PathBuf {
-    place.state.join("runs")
+pub fn runs_dir(dirs: &Directories) -> PathBuf {
+    dirs.state.join("runs")
 }
 
 impl RunDirectory {
@@ -177,11 +177,11 @@ impl RunDirectory {
     ///
     /// # Errors
     /// Where one is running already, or the state directory cannot be written.
-    pub fn begin(place: &Place, session: &SessionName) -> Result<Self, BeginError> {
-        let lock = lock(place, session)?;
+    pub fn begin(dirs: &Directories, session: &SessionName) -> Result<Self, BeginError> {
+        let lock = lock(dirs, session)?;
         let stamp = format_description!("[year][month][day]T[hour][minute][second]");
         let stamp = OffsetDateTime::now_utc().format(stamp).unwrap_or_default();
-        let runs = runs_dir(place);
+        let runs = runs_dir(dirs);
         files::private_dir(&runs)?;
         let dir = tempfile::Builder::new()
             .prefix(&format!("{stamp}-{session}-"))
@@ -189,10 +189,10 @@ impl RunDirectory {
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&runs);
         let path = at(&runs, dir)?.keep();
-        let alive = files::create_private(&path.join(ALIVE))?;
+        let alive = files::create_private(&path.join(LOCK_NAME))?;
         at(&path, flock(&alive, FlockOperation::NonBlockingLockExclusive).map_err(Into::into))?;
         let record = Record::new(session.clone());
-        let tally = tally::path(place, session);
+        let tally = tally::path(dirs, session);
         let run = Self { path, record, tally, _alive: alive, _lock: lock };
         run.write()?;
         Ok(run)
@@ -229,8 +229,8 @@ impl RunDirectory {
 }
 
 /// Takes the lock of `session`, which holds for the life of this process.
-fn lock(place: &Place, session: &SessionName) -> Result<File, BeginError> {
-    let dir = place.state.join("locks");
+fn lock(dirs: &Directories, session: &SessionName) -> Result<File, BeginError> {
+    let dir = dirs.state.join("locks");
     files::private_dir(&dir)?;
     let path = dir.join(session.as_str());
     let file = at(&path, File::options().create(true).truncate(false).write(true).open(&path))?;
@@ -246,7 +246,7 @@ fn lock(place: &Place, session: &SessionName) -> Result<File, BeginError> {
 /// Whether the runner of the run directory `path` is there. Takes no lock that a new run needs.
 #[must_use]
 pub fn is_running(path: &Path) -> bool {
-    let file = File::open(path.join(ALIVE));
+    let file = File::open(path.join(LOCK_NAME));
     file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
@@ -254,8 +254,8 @@ pub fn is_running(path: &Path) -> bool {
 ///
 /// # Errors
 /// Where the directory cannot be read.
-pub fn running(place: &Place) -> Result<Vec<PathBuf>, FileError> {
-    let runs = runs_dir(place);
+pub fn running(dirs: &Directories) -> Result<Vec<PathBuf>, FileError> {
+    let runs = runs_dir(dirs);
     let all = files::list(&runs)?.into_iter().map(|name| runs.join(name));
     Ok(all.filter(|path| is_running(path)).collect())
 }
@@ -266,7 +266,7 @@ pub fn running(place: &Place) -> Result<Vec<PathBuf>, FileError> {
 /// Where it cannot be read.
 pub fn read(path: &Path) -> Result<Record, FileError> {
     let path = path.join("record.json");
-    let bytes = files::read(&path, LARGEST)?;
+    let bytes = files::read(&path, MAX_RECORD_BYTES)?;
     at(&path, serde_json::from_slice(&bytes).map_err(std::io::Error::from))
 }
 
@@ -275,8 +275,8 @@ pub fn read(path: &Path) -> Result<Record, FileError> {
 ///
 /// # Errors
 /// Where the directory cannot be read.
-pub fn of(place: &Place, session: &SessionName) -> Result<Vec<(PathBuf, Record)>, FileError> {
-    let runs = runs_dir(place);
+pub fn of(dirs: &Directories, session: &SessionName) -> Result<Vec<(PathBuf, Record)>, FileError> {
+    let runs = runs_dir(dirs);
     let record = |name: String| {
         let path = runs.join(name);
         read(&path).ok().map(|record| (path, record))

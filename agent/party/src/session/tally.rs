@@ -11,10 +11,10 @@ use mpyc_party_core::name::SessionName;
 use serde::{Deserialize, Serialize};
 
 use crate::config::files::{self, FileError, at};
-use crate::config::{Place, Session};
+use crate::config::{Directories, Session};
 
 /// Largest tally in bytes.
-const LARGEST: u64 = 4096;
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// The runs of one session so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +39,8 @@ pub enum Allowance {
 
 /// Where the tally of `session` is.
 #[must_use]
-pub fn path(place: &Place, session: &SessionName) -> PathBuf {
-    place.state.join("tallies").join(format!("{session}.json"))
+pub fn path(dirs: &Directories, session: &SessionName) -> PathBuf {
+    dirs.state.join("tallies").join(format!("{session}.json"))
 }
 
 impl Tally {
@@ -49,7 +49,7 @@ impl Tally {
     /// # Errors
     /// Where the file cannot be read or is damaged: how often the session ran is then not known.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        match files::read(path, LARGEST) {
+        match files::read(path, MAX_FILE_BYTES) {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             read => at(path, serde_json::from_slice(&read?).map_err(io::Error::from)),
         }

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use mpyc_party::config::{Config, Place};
+use mpyc_party::config::{Config, Directories};
 use mpyc_party::identity::Store;
 use mpyc_party::runner::engine;
 use mpyc_party::runner::engine::mpyc::Versions;
@@ -41,11 +41,14 @@ pub(crate) fn address(run: &Run) -> Result<SocketAddr> {
 impl Rogue {
     /// One that knows what `party` knows of its session «demo», and would run the same.
     pub(crate) fn new(party: &Party) -> Result<Self> {
-        let place =
-            Place { config: None, state: party.state(), cache: party.directory().join("cache") };
+        let dirs = Directories {
+            config: None,
+            state: party.state(),
+            cache: party.directory().join("cache"),
+        };
         let config = Config::load(&party.config())?;
-        let (identity, name) = Store::new(&place.state).load_party()?;
-        let definition = session::find(&config, &place, &"demo".parse()?)?;
+        let (identity, name) = Store::new(&dirs.state).load_party()?;
+        let definition = session::find(&config, &dirs, &"demo".parse()?)?;
         let copies = tempfile::tempdir()?;
         let copied = session::copy(&definition, &copies.path().join("program"))?;
         let versions = Versions {

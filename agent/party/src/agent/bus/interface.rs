@@ -8,17 +8,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use zbus::object_server::{InterfaceRef, SignalEmitter};
 use zbus::{fdo, interface};
 
-use super::{Ask, News, Wish};
+use super::BusSignal;
+use crate::agent::commands::{Action, Command};
 use crate::agent::running;
 use crate::agent::status::Status;
-use crate::config::Place;
+use crate::config::Directories;
 use crate::runner::inspect::Snapshot;
 
 /// `/org/mpyc/Party1`.
 pub(super) struct Party {
-    pub(super) place: Place,
+    pub(super) dirs: Directories,
     pub(super) status: watch::Receiver<Status>,
-    pub(super) wishes: mpsc::Sender<Wish>,
+    pub(super) commands: mpsc::Sender<Command>,
 }
 
 impl Party {
@@ -26,10 +27,10 @@ impl Party {
         self.status.borrow().clone()
     }
 
-    async fn ask(&self, ask: Ask) -> fdo::Result<()> {
+    async fn command(&self, action: Action) -> fdo::Result<()> {
         let ended = || fdo::Error::Failed("the agent is ending".to_owned());
-        let (answer, told) = oneshot::channel();
-        self.wishes.send(Wish { ask, answer }).await.map_err(|_| ended())?;
+        let (reply, told) = oneshot::channel();
+        self.commands.send(Command { action, reply }).await.map_err(|_| ended())?;
         told.await.map_err(|_| ended())?.map_err(|why| fdo::Error::Failed(why.to_string()))
     }
 }
@@ -114,28 +115,28 @@ impl Party {
     }
 
     async fn start(&self, session: &str) -> fdo::Result<()> {
-        self.ask(Ask::Start(named(session)?)).await
+        self.command(Action::Start(named(session)?)).await
     }
 
     async fn stop(&self, session: &str) -> fdo::Result<()> {
-        self.ask(Ask::Stop(named(session)?)).await
+        self.command(Action::Stop(named(session)?)).await
     }
 
     async fn approve(&self, session: &str) -> fdo::Result<()> {
-        self.ask(Ask::Approve(named(session)?)).await
+        self.command(Action::Approve(named(session)?)).await
     }
 
     async fn reject(&self, session: &str) -> fdo::Result<()> {
-        self.ask(Ask::Reject(named(session)?)).await
+        self.command(Action::Reject(named(session)?)).await
     }
 
     async fn reload(&self) -> fdo::Result<()> {
-        self.ask(Ask::Reload).await
+        self.command(Action::Reload).await
     }
 
     /// No property: the runners are asked, and one that does not answer holds up nothing else.
     async fn tampered(&self) -> Vec<(String, String, u64)> {
-        tampered(&running::all(&self.place).await)
+        tampered(&running::all(&self.dirs).await)
     }
 
     #[zbus(signal)]
@@ -159,22 +160,24 @@ impl Party {
     ) -> zbus::Result<()>;
 }
 
-/// Sends the signal that belongs to a piece of news.
-pub(super) async fn tell(object: &InterfaceRef<Party>, news: News) -> zbus::Result<()> {
+/// Sends a signal.
+pub(super) async fn emit(object: &InterfaceRef<Party>, signal: BusSignal) -> zbus::Result<()> {
     let emitter = object.signal_emitter();
-    match news {
-        News::Proposal { session, party, waits } => {
+    match signal {
+        BusSignal::Proposal { session, party, waits } => {
             Party::proposal_received(emitter, session.as_str(), party.as_str(), waits).await
         }
-        News::Started { session, run } => Party::run_started(emitter, session.as_str(), &run).await,
-        News::Ended { session, run, verdict } => {
+        BusSignal::Started { session, run } => {
+            Party::run_started(emitter, session.as_str(), &run).await
+        }
+        BusSignal::Ended { session, run, verdict } => {
             Party::run_ended(emitter, session.as_str(), &run, &verdict).await
         }
     }
 }
 
-/// Tells which properties have changed.
-pub(super) async fn tell_changes(
+/// Announces which properties have changed (`PropertiesChanged`).
+pub(super) async fn emit_changes(
     object: &InterfaceRef<Party>,
     before: &Status,
     now: &Status,

@@ -1,4 +1,4 @@
-//! What happens is taken in: wishes, runners that come and go, what is heard at the hubs.
+//! What happens is taken in: commands, runners that come and go, what is heard at the hubs.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,9 +6,10 @@ use std::time::Instant;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_net::client::lighthouse::Event;
 use mpyc_party_transport::task::blocking;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::super::bus::{Ask, CommandError, News, ReloadError, Wish};
+use super::super::bus::BusSignal;
+use super::super::commands::{Action, Command, CommandError, ReloadError, Reply};
 use super::super::proposal::{Activity, Seat};
 use super::super::runners::RunnerEvent;
 use super::super::start::{NoRun, Starter};
@@ -18,9 +19,6 @@ use crate::config;
 use crate::runner::engine;
 use crate::runner::handover::Progress;
 use crate::session::tally::{self, Tally};
-
-/// Where it is told whether a command was carried out.
-type Answer = oneshot::Sender<Result<(), CommandError>>;
 
 /// A start of a session: however its task ends, also by a panic, that is told.
 struct Start {
@@ -40,13 +38,13 @@ impl Drop for Start {
 }
 
 impl Start {
-    /// Starts the runner, tells `answer` whether that went well, and waits for its end.
-    async fn run(mut self, starter: Starter, answer: Option<Answer>) {
+    /// Starts the runner, tells `reply` whether that went well, and waits for its end.
+    async fn run(mut self, starter: Starter, reply: Option<Reply>) {
         let started = starter.start(&self.session).await.map_err(Arc::new);
-        if let Some(answer) = answer {
+        if let Some(reply) = reply {
             let outcome = started.as_ref().map(drop);
             // Who does not wait for the answer misses nothing.
-            let _ = answer.send(outcome.map_err(|error| Arc::clone(error).into()));
+            let _ = reply.send(outcome.map_err(|error| Arc::clone(error).into()));
         }
         self.why = Some(match started {
             Ok(started) => starter.watch(&self.session, started).await,
@@ -84,8 +82,8 @@ impl Daemon {
     }
 
     async fn read_again(&mut self) -> Result<(), ReloadError> {
-        let place = self.place.clone();
-        let read = blocking(move || place.load()).await?;
+        let dirs = self.dirs.clone();
+        let read = blocking(move || dirs.load()).await?;
         let old = self.config.clone();
         (self.config.sessions, self.config.peers) = (read.sessions, read.peers);
         self.declare().await.map_err(|error| {
@@ -94,33 +92,33 @@ impl Daemon {
         })
     }
 
-    pub(super) async fn wish(&mut self, Wish { ask, answer }: Wish) {
+    pub(super) async fn command(&mut self, Command { action, reply }: Command) {
         let now = Instant::now();
-        let outcome = match ask {
-            Ask::Reload => self.reload().await.map_err(CommandError::from),
-            Ask::Start(session) => match self.sessions.get(&session) {
+        let outcome = match action {
+            Action::Reload => self.reload().await.map_err(CommandError::from),
+            Action::Start(session) => match self.sessions.get(&session) {
                 Some(entry) if entry.declared.is_some() => match entry.seat.activity() {
-                    Activity::Idle => return self.start(session, Some(answer)),
+                    Activity::Idle => return self.start(session, Some(reply)),
                     _ => Err(CommandError::Running(session)),
                 },
                 _ => Err(CommandError::Unknown(session)),
             },
-            Ask::Stop(session) => {
+            Action::Stop(session) => {
                 if !self.runners.stop(&session) {
                     let starter = self.starter.clone();
                     self.requests.spawn(async move {
                         // Who does not wait for the answer misses nothing.
-                        let _ = answer.send(starter.stop(&session).await.map_err(Into::into));
+                        let _ = reply.send(starter.stop(&session).await.map_err(Into::into));
                     });
                     return;
                 }
                 Ok(())
             }
-            Ask::Approve(session) => self.answer_proposal(&session, |seat| seat.approve(now)),
-            Ask::Reject(session) => self.answer_proposal(&session, |seat| seat.reject(now)),
+            Action::Approve(session) => self.answer_proposal(&session, |seat| seat.approve(now)),
+            Action::Reject(session) => self.answer_proposal(&session, |seat| seat.reject(now)),
         };
         // Who does not wait for the answer misses nothing.
-        let _ = answer.send(outcome);
+        let _ = reply.send(outcome);
     }
 
     fn answer_proposal(
@@ -133,13 +131,13 @@ impl Daemon {
     }
 
     /// Starts the runner of a declared session.
-    pub(super) fn start(&mut self, session: SessionName, answer: Option<Answer>) {
+    pub(super) fn start(&mut self, session: SessionName, reply: Option<Reply>) {
         let entry = self.entry(&session);
         entry.seat.starting();
         entry.starts += 1;
         let (number, endings) = (entry.starts, self.endings.0.clone());
         let start = Start { session, number, why: None, endings };
-        self.starting.spawn(start.run(self.starter.clone(), answer));
+        self.starting.spawn(start.run(self.starter.clone(), reply));
     }
 
     /// What was started has ended. A runner that registered has told by itself how.
@@ -172,16 +170,15 @@ impl Daemon {
         if let (Some(before), Some(run)) = (before, &progress.run)
             && before.run.is_none()
         {
-            self.tell(News::Started { session: session.clone(), run: run.clone() });
+            self.emit(BusSignal::Started { session: session.clone(), run: run.clone() });
         }
         self.entry(&session).progress = Some(progress);
     }
 
     async fn went(&mut self, session: SessionName) {
-        let (place, name) = (self.place.clone(), session.clone());
-        let read = move || {
-            (Tally::read(&tally::path(&place, &name)), metrics::carried_last(&place, &name))
-        };
+        let (dirs, name) = (self.dirs.clone(), session.clone());
+        let read =
+            move || (Tally::read(&tally::path(&dirs, &name)), metrics::carried_last(&dirs, &name));
         let (tally, carried) = blocking(read).await;
         let tally = self.readable(&session, tally);
         let entry = self.entry(&session);
@@ -196,12 +193,12 @@ impl Daemon {
         let run = progress.run.unwrap_or_default();
         log::info!(MPYC_SESSION = session.as_str(), MPYC_RUN = run.as_str();
             "session {session}: {verdict}");
-        self.tell(News::Ended { session, run, verdict });
+        self.emit(BusSignal::Ended { session, run, verdict });
     }
 
-    pub(super) fn tell(&self, news: News) {
-        // Without a bus nobody reads them.
-        let _ = self.outputs.news.try_send(news);
+    pub(super) fn emit(&self, signal: BusSignal) {
+        // Without a bus nobody hears them.
+        let _ = self.outputs.signals.try_send(signal);
     }
 
     pub(super) fn hear(&mut self, session: Option<SessionName>, event: Event) {
@@ -224,8 +221,8 @@ impl Daemon {
             }
             // Agents tell nobody that they are there: whoever is seen is a runner.
             (Some(session), Event::Present { party, addresses, .. }) => {
-                let place = declared::place(&self.outputs.stack, &addresses);
-                self.entry(&session).seat.present(party, place, now);
+                let address = declared::steady_address(&self.outputs.stack, &addresses);
+                self.entry(&session).seat.present(party, address, now);
             }
             (Some(session), Event::Gone { party }) => self.entry(&session).seat.gone(&party),
             _ => {}

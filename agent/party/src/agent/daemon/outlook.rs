@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::name::SessionName;
 use mpyc_party_transport::now;
 
-use super::super::bus::News;
+use super::super::bus::BusSignal;
 use super::super::disk::OnDisk;
 use super::super::notify;
 use super::super::proposal::{Activity, Decision};
@@ -16,7 +16,7 @@ use crate::config::files::FileError;
 use crate::session::tally::{Allowance, Tally};
 
 /// How soon a runner that has not registered is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const RECHECK_DELAY: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Does what is to be done now, and shows how things stand; says when to look again.
@@ -24,7 +24,7 @@ impl Daemon {
         let names: Vec<SessionName> = self.sessions.keys().cloned().collect();
         let instant = Instant::now();
         let proposed = self.sessions.values().any(|entry| entry.is_proposed(instant));
-        let OnDisk { tallies, running } = OnDisk::read(&self.place, names, proposed).await;
+        let OnDisk { tallies, running } = OnDisk::read(&self.dirs, names, proposed).await;
         let decide = |(name, tally)| self.decide(&name, tally, running.contains(&name));
         let wake = tallies.into_iter().filter_map(decide).min();
         self.show();
@@ -52,14 +52,14 @@ impl Daemon {
         }
         if runs_here && entry.is_proposed(instant) {
             // Its runner has not registered with this agent yet, or does not want to.
-            return Some(instant + LOOK_AGAIN);
+            return Some(instant + RECHECK_DELAY);
         }
         match self.entry(session).seat.decide(instant, start, allowance) {
             Decision::Nothing(again) => again,
             Decision::Start(party) => {
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}: it is started");
-                self.tell(News::Proposal { session: session.clone(), party, waits: false });
+                self.emit(BusSignal::Proposal { session: session.clone(), party, waits: false });
                 self.start(session.clone(), None);
                 None
             }
@@ -76,7 +76,7 @@ impl Daemon {
                 };
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}, which waits for somebody to approve: {why}");
-                self.tell(News::Proposal { session: session.clone(), party, waits: true });
+                self.emit(BusSignal::Proposal { session: session.clone(), party, waits: true });
                 // Asked: what is left is to see when it is none any more.
                 Some(instant)
             }

@@ -29,11 +29,11 @@ fn who_lingers_after_a_run_proposes_nothing_and_who_stays_does() {
     seat.present(alice(), "a".into(), now);
     seat.came();
     seat.went(true, now);
-    assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER)));
+    assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER_AFTER_RUN)));
     seat.gone(&alice());
     seat.present(alice(), "b".into(), now);
-    assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER)));
-    assert_eq!(free(&mut seat, now + LINGER), Decision::Start(alice()));
+    assert_eq!(free(&mut seat, now), Decision::Nothing(Some(now + LINGER_AFTER_RUN)));
+    assert_eq!(free(&mut seat, now + LINGER_AFTER_RUN), Decision::Start(alice()));
 }
 
 #[test]
@@ -42,10 +42,10 @@ fn who_knocked_at_the_end_of_a_run_proposes_only_by_knocking_again() {
     seat.knock(alice(), now);
     seat.came();
     seat.went(true, now);
-    seat.knock(alice(), now + LINGER / 2);
-    assert_eq!(free(&mut seat, now + LINGER), Decision::Nothing(None));
-    seat.knock(alice(), now + LINGER);
-    assert_eq!(free(&mut seat, now + LINGER), Decision::Start(alice()));
+    seat.knock(alice(), now + LINGER_AFTER_RUN / 2);
+    assert_eq!(free(&mut seat, now + LINGER_AFTER_RUN), Decision::Nothing(None));
+    seat.knock(alice(), now + LINGER_AFTER_RUN);
+    assert_eq!(free(&mut seat, now + LINGER_AFTER_RUN), Decision::Start(alice()));
 }
 
 #[test]
@@ -53,9 +53,9 @@ fn a_knock_fades() {
     let (mut seat, now) = (Seat::default(), Instant::now());
     seat.knock(alice(), now);
     assert_eq!(free(&mut seat, now), Decision::Start(alice()));
-    assert_eq!(free(&mut seat, now + KNOCK), Decision::Nothing(None));
-    seat.knock(alice(), now + 3 * KNOCK);
-    assert_eq!(free(&mut seat, now + 3 * KNOCK), Decision::Start(alice()));
+    assert_eq!(free(&mut seat, now + PORT_PROPOSAL_LIFETIME), Decision::Nothing(None));
+    seat.knock(alice(), now + 3 * PORT_PROPOSAL_LIFETIME);
+    assert_eq!(free(&mut seat, now + 3 * PORT_PROPOSAL_LIFETIME), Decision::Start(alice()));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_rejected_party_that_knocks_on_is_not_heard_and_one_that_comes_back_is() {
         seat.knock(alice(), then);
         assert_eq!(free(&mut seat, then), Decision::Nothing(None));
     }
-    then += 3 * KNOCK;
+    then += 3 * PORT_PROPOSAL_LIFETIME;
     seat.knock(alice(), then);
     assert_eq!(free(&mut seat, then), Decision::Start(alice()));
 }
@@ -115,7 +115,7 @@ fn starts_that_lead_to_no_run_come_ever_more_seldom() {
         assert_eq!(free(&mut seat, now), Decision::Start(alice()));
         seat.starting();
         seat.went(false, now);
-        let seen = now + LINGER;
+        let seen = now + LINGER_AFTER_RUN;
         seat.present(alice(), format!("{now:?}"), seen);
         let Decision::Later(_, next) = free(&mut seat, seen) else { panic!("started at once") };
         pauses.push((next - now).as_secs());
@@ -124,7 +124,7 @@ fn starts_that_lead_to_no_run_come_ever_more_seldom() {
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600, 600, 600, 600]);
     seat.came();
     seat.went(true, now);
-    now += LINGER;
+    now += LINGER_AFTER_RUN;
     seat.present(alice(), "b".into(), now);
     assert_eq!(free(&mut seat, now), Decision::Start(alice()), "a run makes good for them");
 }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::site::Site;
-use crate::config::Place;
+use crate::config::Directories;
 
 /// How long the processes may take to end when they are asked to.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -39,9 +39,9 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// Nobody yet; the Python environment is that of `place`.
-    pub(super) fn new(place: &Place) -> Self {
-        let cache = place.cache.clone();
+    /// Nobody yet; the Python environment is that of `dirs`.
+    pub(super) fn new(dirs: &Directories) -> Self {
+        let cache = dirs.cache.clone();
         let readers = Connections::new("what a party reports");
         Self { cache, hub: None, hub_address: String::new(), parties: Vec::new(), readers }
     }

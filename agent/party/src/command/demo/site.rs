@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::super::output;
 use super::Demo;
 use crate::config::files::{self, at};
-use crate::config::{Config, ConfigError, Listen, Place, Session};
+use crate::config::{Config, ConfigError, Directories, Listen, Session};
 
 /// The names that the field gives its parties; further ones get the letter that is next.
 const NAMES: [&str; 26] = [
@@ -35,8 +35,8 @@ pub(super) struct Site {
 
 impl Site {
     /// Makes the directories anew and writes every party's configuration.
-    pub(super) fn make(place: &Place, config: &Config, demo: &Demo) -> anyhow::Result<Self> {
-        let dir = std::path::absolute(place.state.join("demo"))?;
+    pub(super) fn make(dirs: &Directories, config: &Config, demo: &Demo) -> anyhow::Result<Self> {
+        let dir = std::path::absolute(dirs.state.join("demo"))?;
         files::private_dir(&dir)?;
         let path = dir.join("lock");
         let lock = at(&path, File::create(&path))?;

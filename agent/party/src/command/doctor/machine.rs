@@ -12,7 +12,7 @@ use mpyc_party_sandbox::Sandboxed;
 use tempfile::TempDir;
 
 use super::findings::Findings;
-use crate::config::{Config, Place, Session};
+use crate::config::{Config, Directories, Session};
 use crate::runner::engine::mpyc::python::Python;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, PrepareError};
@@ -22,9 +22,9 @@ use crate::session::{self, Copied, Definition};
 const ROOM: [u64; 2] = [16 << 20, 256 << 20];
 
 /// Looks at the file that configures this party.
-pub(super) fn configuration(place: &Place, config: &Config, findings: &mut Findings) {
+pub(super) fn configuration(dirs: &Directories, config: &Config, findings: &mut Findings) {
     const CHECK: &str = "configuration";
-    let Some(path) = &place.config else {
+    let Some(path) = &dirs.config else {
         return findings.good(CHECK, "there is none: every default holds");
     };
     let mode = path.metadata().map(|found| found.permissions().mode()).unwrap_or_default();
@@ -40,14 +40,14 @@ pub(super) fn configuration(place: &Place, config: &Config, findings: &mut Findi
 /// Looks at what `names` say; the definitions that can be used.
 pub(super) fn sessions(
     config: &Config,
-    place: &Place,
+    dirs: &Directories,
     names: &[SessionName],
     findings: &mut Findings,
 ) -> Vec<Definition> {
     const CHECK: &str = "session";
     let mut usable = Vec::new();
     for name in names {
-        let definition = match session::find(config, place, name) {
+        let definition = match session::find(config, dirs, name) {
             Ok(definition) => definition,
             Err(error) => {
                 findings.broken(CHECK, error);
@@ -76,10 +76,10 @@ fn readable(path: &Path) -> std::io::Result<()> {
 }
 
 /// Looks at the room where runs are kept.
-pub(super) fn disk(place: &Place, findings: &mut Findings) {
+pub(super) fn disk(dirs: &Directories, findings: &mut Findings) {
     const CHECK: &str = "disk";
     const REMEDY: &str = "make room there, or choose another place with --state DIR";
-    let Some(path) = place.state.ancestors().find(|path| path.is_dir()) else { return };
+    let Some(path) = dirs.state.ancestors().find(|path| path.is_dir()) else { return };
     let found = match rustix::fs::statvfs(path) {
         Ok(found) => found,
         Err(error) => return findings.broken(CHECK, format!("{}: {error}", path.display())),
@@ -143,10 +143,10 @@ const SANDBOX: &str = "sandbox";
 /// Finds Python, makes no new one, and starts it in a sandbox with a program that does nothing.
 pub(super) fn rehearse(
     config: &Config,
-    place: &Place,
+    dirs: &Directories,
     findings: &mut Findings,
 ) -> anyhow::Result<Option<Rehearsal>> {
-    match Python::new(config.python.interpreter.clone(), &place.cache).find() {
+    match Python::new(config.python.interpreter.clone(), &dirs.cache).find() {
         Ok(Some(_)) => {}
         Ok(None) => {
             let text = "the private Python is not made yet: the first run does, and needs the network for it";
@@ -167,7 +167,7 @@ pub(super) fn rehearse(
     let definition = Definition { name: "doctor".parse()?, settings, imported: false };
     let copied = session::copy(&definition, &scratch.path().join("program"))?;
     let view = &mut Warnings(findings);
-    match runner::start(&definition, &copied, scratch.path(), (config, place), view) {
+    match runner::start(&definition, &copied, scratch.path(), (config, dirs), view) {
         Ok(sandboxed) => Ok(Some(Rehearsal { definition, copied, sandboxed, _scratch: scratch })),
         Err(PrepareError::Engine(error)) => {
             findings.broken(PYTHON, error);

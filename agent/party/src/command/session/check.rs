@@ -24,7 +24,7 @@ use super::super::view::Lines;
 use super::super::why::named;
 use super::super::{Common, Outcome, output, runtime, stop};
 use crate::config::files;
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::identity::{Store, keep_fresh};
 use crate::runner::engine::Profile;
 use crate::runner::view::{Notice, View};
@@ -85,15 +85,15 @@ impl View for Quiet {
 
 impl Check {
     pub(in crate::command) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
-        let definition = session::find(&config, &place, &self.name)?;
-        let store = Store::new(&place.state);
+        let (dirs, config) = common.load()?;
+        let definition = session::find(&config, &dirs, &self.name)?;
+        let store = Store::new(&dirs.state);
         store.demand()?;
         let mut findings = Findings { quiet: common.json, ready: true, all: Vec::new() };
         let roster = names(definition.settings.parties.as_slice());
         findings.note("definition", Ok(format!("{} for {roster}", definition.name)));
-        files::private_dir(&place.state)?;
-        let scratch = tempfile::Builder::new().prefix(".check-").tempdir_in(&place.state)?;
+        files::private_dir(&dirs.state)?;
+        let scratch = tempfile::Builder::new().prefix(".check-").tempdir_in(&dirs.state)?;
         let copied = session::copy(&definition, &scratch.path().join("program"));
         let found = copied.as_ref().map(|copied| match copied.files.len() {
             0 => copied.name.clone(),
@@ -103,13 +103,13 @@ impl Check {
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
         let prepared = copied.ok().map(|copied| {
             let view = &mut Quiet(common.json);
-            let places = (&config, &place);
+            let places = (&config, &dirs);
             let started = runner::start(&definition, &copied, scratch.path(), places, view);
             (copied, started.map_err(|error| error.to_string()))
         });
         crate::command::no_dumps()?;
         let inquiry =
-            Inquiry { definition, config, place, wait: self.wait, stack: common.stack.clone() };
+            Inquiry { definition, config, dirs, wait: self.wait, stack: common.stack.clone() };
         let parties = runtime()?.block_on(async {
             tokio::select! {
                 parties = inquiry.make(prepared, &mut findings) => parties.map(Some),
@@ -138,7 +138,7 @@ type Prepared = (Copied, Result<Sandboxed, String>);
 struct Inquiry {
     definition: Definition,
     config: Config,
-    place: Place,
+    dirs: Directories,
     wait: Duration,
     stack: Arc<Stack>,
 }
@@ -151,7 +151,7 @@ impl Inquiry {
         findings: &mut Findings,
     ) -> anyhow::Result<Vec<Value>> {
         let Self { definition, config, .. } = self;
-        let store = Store::new(&self.place.state);
+        let store = Store::new(&self.dirs.state);
         let (identity, party) = store.load_party()?;
         let me = definition.index_of(&party)?;
         let own = self.own(prepared, me, findings).await;

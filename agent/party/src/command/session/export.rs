@@ -13,7 +13,7 @@ use mpyc_party_net::client::renewal;
 use mpyc_party_transport::{Identity, now};
 
 use super::super::{Common, Outcome, no_dumps, output, runtime};
-use crate::config::{Config, Place, files};
+use crate::config::{Config, Directories, files};
 use crate::identity::Store;
 use crate::session::bundle::{self, BundleError};
 use crate::session::proposal::Proposal;
@@ -45,16 +45,16 @@ pub(in crate::command) struct Export {
 
 impl Export {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
-        let definition = session::find(&config, &place, &self.name)?;
+        let (dirs, config) = common.load()?;
+        let definition = session::find(&config, &dirs, &self.name)?;
         no_dumps()?;
-        let (identity, party) = Store::new(&place.state).load_party()?;
+        let (identity, party) = Store::new(&dirs.state).load_party()?;
         definition.index_of(&party)?;
         let (identity, keys) = if self.offline {
             let keys = pinned(&definition, &config, &identity);
             (identity, keys)
         } else {
-            let asked = ask(&place, &config, &definition, identity);
+            let asked = ask(&dirs, &config, &definition, identity);
             runtime()?.block_on(asked)?
         };
         identity.claims().check_validity(now()).context("this party's certificate")?;
@@ -97,7 +97,7 @@ fn enclosed(definition: &Definition) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let (mut all, mut size) = (Vec::new(), 0);
     for path in [&settings.program].into_iter().chain(&settings.files) {
         let name = settings.name_of(path)?;
-        let content = files::read(path, session::LARGEST)?;
+        let content = files::read(path, session::MAX_FILE_BYTES)?;
         size += content.len() as u64;
         if size > bundle::MAX_BYTES {
             return Err(BundleError::TooLarge.into());
@@ -125,12 +125,12 @@ fn pinned(
 /// The keys that are known here, and those of the others that the authority knows; and this party's
 /// certificate, renewed if that is due.
 async fn ask(
-    place: &Place,
+    dirs: &Directories,
     config: &Config,
     definition: &Definition,
     mut identity: Identity,
 ) -> anyhow::Result<(Identity, BTreeMap<PartyName, PublicKey>)> {
-    let store = Store::new(&place.state);
+    let store = Store::new(&dirs.state);
     let hubs = config.hubs(store.hubs()?);
     if let Some(renewed) = store.renew_if_due(&hubs, &identity).await? {
         identity = renewed;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::{Common, Outcome, output};
-use crate::config::{Config, Place};
+use crate::config::{Config, Directories};
 use crate::identity::Store;
 use crate::session::bundle::{self, Opened};
 use crate::session::consent::{Consent, text};
@@ -65,8 +65,8 @@ enum Before {
 
 impl Import {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let (place, config) = common.load()?;
-        let (identity, me) = Store::new(&place.state).load_party()?;
+        let (dirs, config) = common.load()?;
+        let (identity, me) = Store::new(&dirs.state).load_party()?;
         let bundle = self.read()?;
         let opened = bundle::open(&bundle, identity.root(), now())?;
         let pinned = |name: &PartyName| config.peers.get(name).and_then(|peer| peer.key);
@@ -76,7 +76,7 @@ impl Import {
             File::open(input).with_context(|| input.display().to_string())?;
         }
         let consent = Consent::of(&opened, &me, self.input.as_deref());
-        match before(&config, &place, &identity, &opened)? {
+        match before(&config, &dirs, &identity, &opened)? {
             Before::Same if self.input.is_none() => {
                 self.tell(common, &consent, State::Unchanged)?;
                 return Ok(ExitCode::SUCCESS);
@@ -106,7 +106,7 @@ impl Import {
             output::bad("nothing was added");
             return Ok(ExitCode::FAILURE);
         }
-        imported::store(&place, &opened, &bundle, self.input.as_deref())?;
+        imported::store(&dirs, &opened, &bundle, self.input.as_deref())?;
         self.tell(common, &consent, State::Added)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -172,7 +172,7 @@ impl Import {
 /// What there is of that name.
 fn before(
     config: &Config,
-    place: &Place,
+    dirs: &Directories,
     identity: &Identity,
     opened: &Opened,
 ) -> anyhow::Result<Before> {
@@ -182,10 +182,10 @@ fn before(
             "session «{name}» is declared in the configuration, which comes first: remove [sessions.{name}] there to import it"
         );
     }
-    if !imported::directory(place, name).exists() {
+    if !imported::directory(dirs, name).exists() {
         return Ok(Before::Nothing);
     }
-    let changes = match imported::origin(place, name, identity.root()) {
+    let changes = match imported::origin(dirs, name, identity.root()) {
         Ok(current) => current.differences(opened),
         Err(error) => vec![format!("everything (the one here cannot be read: {error})")],
     };

@@ -11,11 +11,11 @@ use crate::session::{self, Definition};
 
 /// Lists all declared sessions; a damaged one is told and does not hide the others.
 pub(super) fn list(common: &Common) -> Outcome {
-    let (place, config) = common.load()?;
+    let (dirs, config) = common.load()?;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     let mut status = ExitCode::SUCCESS;
-    for name in session::names(&config, &place)? {
-        let definition = match session::find(&config, &place, &name) {
+    for name in session::names(&config, &dirs)? {
+        let definition = match session::find(&config, &dirs, &name) {
             Ok(definition) => definition,
             Err(error) => {
                 output::warn(format!("session {name} is left out: {error}"));
@@ -23,7 +23,7 @@ pub(super) fn list(common: &Common) -> Outcome {
                 continue;
             }
         };
-        let last = runs::of(&place, &name)?.pop();
+        let last = runs::of(&dirs, &name)?.pop();
         let Definition { settings, imported, .. } = &definition;
         let (t, m) = (settings.threshold(), settings.parties.len());
         let from = if *imported { "imported" } else { "configured" };

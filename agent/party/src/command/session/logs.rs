@@ -39,7 +39,7 @@ pub(in crate::command) struct Logs {
 impl Logs {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let name = &self.name;
-        let mut runs = runs::of(&common.place()?, name)?;
+        let mut runs = runs::of(&common.dirs()?, name)?;
         let count = runs.len();
         let run = match self.run {
             None => runs.pop(),

@@ -10,8 +10,8 @@ use crate::session::imported;
 
 /// Removes the imported session `name`.
 pub(super) fn remove(common: &Common, name: &SessionName) -> Outcome {
-    let (place, config) = common.load()?;
-    if !imported::directory(&place, name).is_dir() {
+    let (dirs, config) = common.load()?;
+    if !imported::directory(&dirs, name).is_dir() {
         if config.sessions.contains_key(name) {
             bail!(
                 "session «{name}» is declared in the configuration: remove [sessions.{name}] there"
@@ -19,7 +19,7 @@ pub(super) fn remove(common: &Common, name: &SessionName) -> Outcome {
         }
         bail!("no session «{name}» was imported here");
     }
-    imported::remove(&place, name)?;
+    imported::remove(&dirs, name)?;
     output::good(format!("session {name} is removed; the records of its runs stay"));
     Ok(ExitCode::SUCCESS)
 }

@@ -45,7 +45,7 @@ impl Run {
 
     /// Runs the session to a verdict.
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let agent = find_agent(&common.place()?, self.agent.as_deref());
+        let agent = find_agent(&common.dirs()?, self.agent.as_deref());
         run(common, &self.name, agent.as_deref())
     }
 }
@@ -63,17 +63,17 @@ fn view(common: &Common, definition: &Definition) -> Box<dyn View> {
 fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     stop::watch(Wish::OrHangup)?;
     terminal::detach();
-    let (place, config) = common.load()?;
-    let definition = session::find(&config, &place, name)?;
+    let (dirs, config) = common.load()?;
+    let definition = session::find(&config, &dirs, name)?;
     let mut view = view(common, &definition);
-    let store = Store::new(&place.state);
+    let store = Store::new(&dirs.state);
     let party = store.party()?;
     definition.index_of(&party)?;
     logging::about("MPYC_SESSION", name);
     logging::about("MPYC_PARTY", &party);
     // The order is a matter of safety: first the sandboxed process, which begins as a copy of this
     // one, then the key.
-    let launch = match runner::prepare(definition, (&config, &place), &party, view.as_mut()) {
+    let launch = match runner::prepare(definition, (&config, &dirs), &party, view.as_mut()) {
         Err(PrepareError::Stopped(verdict)) => return Ok(stopped(&verdict, view.as_mut())),
         prepared => prepared?,
     };

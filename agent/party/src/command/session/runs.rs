@@ -6,7 +6,7 @@ use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::Verdict;
 use serde_json::{Value, json};
 
-use crate::config::Place;
+use crate::config::Directories;
 use crate::config::files::FileError;
 use crate::runner::engine;
 use crate::session::record::{self, Cycle, Record};
@@ -23,8 +23,11 @@ pub(in crate::command) struct Run {
 }
 
 /// The runs of `session`, oldest first.
-pub(in crate::command) fn of(place: &Place, session: &SessionName) -> Result<Vec<Run>, FileError> {
-    let runs = record::of(place, session)?.into_iter().enumerate();
+pub(in crate::command) fn of(
+    dirs: &Directories,
+    session: &SessionName,
+) -> Result<Vec<Run>, FileError> {
+    let runs = record::of(dirs, session)?.into_iter().enumerate();
     let run = |(at, (directory, record)): (usize, (PathBuf, Record))| {
         let running = record.verdict.is_none() && record::is_running(&directory);
         Run { number: at + 1, directory, record, running }

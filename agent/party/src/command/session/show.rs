@@ -15,25 +15,25 @@ use crate::config::{Config, Session, Start};
 use crate::identity::Store;
 use crate::session::bundle::{hash, minute};
 use crate::session::words::{duration, threshold, visible};
-use crate::session::{self, Definition, LARGEST, imported};
+use crate::session::{self, Definition, MAX_FILE_BYTES, imported};
 
 /// How many runs are shown to people.
 const MOST_RUNS: usize = 10;
 
 /// Shows the session `name` and its runs.
 pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
-    let (place, config) = common.load()?;
-    let definition = session::find(&config, &place, name)?;
-    let store = Store::new(&place.state);
+    let (dirs, config) = common.load()?;
+    let definition = session::find(&config, &dirs, name)?;
+    let store = Store::new(&dirs.state);
     let own = if store.is_there() { Some(store.load_party()?) } else { None };
     let origin = match &own {
         Some((identity, _)) if definition.imported => {
-            Some(imported::origin(&place, name, identity.root()).map_err(|e| e.to_string()))
+            Some(imported::origin(&dirs, name, identity.root()).map_err(|e| e.to_string()))
         }
         _ => None,
     };
     let me = own.as_ref().map(|(identity, name)| (name, identity.claims().key));
-    let runs = runs::of(&place, name)?;
+    let runs = runs::of(&dirs, name)?;
     let settings = &definition.settings;
     if common.json {
         let paths = [&settings.program].into_iter().chain(&settings.files);
@@ -73,7 +73,7 @@ pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
 }
 
 fn digest(path: &Path) -> Result<String, files::FileError> {
-    files::read(path, LARGEST).map(|content| hash(&content))
+    files::read(path, MAX_FILE_BYTES).map(|content| hash(&content))
 }
 
 fn file(path: &Path) -> String {

@@ -25,7 +25,7 @@ use mpyc_party_core::verdict::Reason;
 use mpyc_party_sandbox::Mount;
 
 use super::{Claim, Contents, Conversation, Engine, EngineError, LAUNCHER};
-use crate::config::{Config, Place, Session};
+use crate::config::{Config, Directories, Session};
 use crate::runner::view::{Notice, View};
 use crate::session::{Copied, Definition};
 use python::{Progress, Python};
@@ -64,14 +64,14 @@ impl Engine for Mpyc {
 
     fn contents(
         &self,
-        (config, place): (&Config, &Place),
+        (config, dirs): (&Config, &Directories),
         view: &mut dyn View,
     ) -> Result<Contents, EngineError> {
         let mut tell = |progress: Progress| match progress {
             Progress::LeftOut(_) => view.show(Notice::Warning(&progress.to_string())),
             _ => view.show(Notice::Preparing(&progress.to_string())),
         };
-        let python = Python::new(config.python.interpreter.clone(), &place.cache);
+        let python = Python::new(config.python.interpreter.clone(), &dirs.cache);
         let python = python.prepare(&mut tell).map_err(|error| EngineError(error.to_string()))?;
         let launcher = format!("{LAUNCHER}/launcher.py");
         Ok(Contents {

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::super::proposal::ProposalError;
 use super::super::words;
-use super::{MAX_BYTES, VERSION, minute};
+use super::{FORMAT_VERSION, MAX_BYTES, minute};
 
 /// Why a bundle cannot be made or accepted.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum BundleError {
     Signature,
     /// Another format.
     #[error(
-        "this is a bundle of version {0}, and this mpyc-party knows version {VERSION}: use the same version everywhere"
+        "this is a bundle of version {0}, and this mpyc-party knows version {FORMAT_VERSION}: use the same version everywhere"
     )]
     Version(u32),
     /// The content is not what a bundle holds.

@@ -1,7 +1,7 @@
-//! The private environment: made once, beside its place, and renamed into it when it works.
+//! The private environment: made once, beside its directory, and renamed into it when it works.
 //!
 //! Whoever finds it in place without a lock may use it. Makers take the lock of the environment,
-//! which their children hold too; whatever lies beside the place under a lock newly taken is
+//! which their children hold too; whatever lies beside the directory under a lock newly taken is
 //! therefore left over from a maker that died, and is removed.
 //!
 //! A virtual environment can be renamed as long as it is used through `bin/python`, a symbolic link,
@@ -43,9 +43,9 @@ pub(super) fn prepare(
     progress: Listener<'_>,
 ) -> Result<Environment, Error> {
     let name = base.environment_name(requirements);
-    let maker = Maker { kept, place: kept.join(&name), name, base, requirements };
+    let maker = Maker { kept, directory: kept.join(&name), name, base, requirements };
     if !make_private(kept).map_err(Error::cache(kept))? {
-        return Err(Error::NotPrivate { place: kept.to_owned() });
+        return Err(Error::NotPrivate { directory: kept.to_owned() });
     }
     if let State::Works(environment) = maker.state(progress)? {
         return Ok(*environment);
@@ -53,14 +53,16 @@ pub(super) fn prepare(
     let lock = maker.lock(progress)?;
     match maker.state(progress)? {
         State::Works(environment) => return Ok(*environment),
-        State::Broken(why) => progress(Progress::Rebuilding(maker.place.clone(), why)),
+        State::Broken(why) => progress(Progress::Rebuilding(maker.directory.clone(), why)),
         State::Absent => {}
     }
     maker.make(&lock, progress)?;
     match maker.state(progress)? {
         State::Works(environment) => Ok(*environment),
-        State::Broken(why) => Err(Error::Broken { place: maker.place, why }),
-        State::Absent => Err(Error::Broken { place: maker.place, why: "it vanished".to_owned() }),
+        State::Broken(why) => Err(Error::Broken { directory: maker.directory, why }),
+        State::Absent => {
+            Err(Error::Broken { directory: maker.directory, why: "it vanished".to_owned() })
+        }
     }
 }
 
@@ -71,10 +73,10 @@ pub(super) fn find(
     requirements: &str,
 ) -> Result<Option<Environment>, Error> {
     let name = base.environment_name(requirements);
-    let maker = Maker { kept, place: kept.join(&name), name, base, requirements };
+    let maker = Maker { kept, directory: kept.join(&name), name, base, requirements };
     match maker.state(&mut |_| {})? {
         State::Works(environment) => Ok(Some(*environment)),
-        State::Broken(why) => Err(Error::Broken { place: maker.place, why }),
+        State::Broken(why) => Err(Error::Broken { directory: maker.directory, why }),
         State::Absent => Ok(None),
     }
 }
@@ -82,7 +84,7 @@ pub(super) fn find(
 struct Maker<'a> {
     kept: &'a Path,
     name: String,
-    place: PathBuf,
+    directory: PathBuf,
     base: &'a Base,
     requirements: &'a str,
 }
@@ -96,10 +98,10 @@ enum State {
 impl Maker<'_> {
     /// Whether the environment is there and can import what it was made with.
     fn state(&self, progress: Listener<'_>) -> Result<State, Error> {
-        if !self.place.exists() {
+        if !self.directory.exists() {
             return Ok(State::Absent);
         }
-        let interpreter = self.place.join("bin/python");
+        let interpreter = self.directory.join("bin/python");
         let found = remembered(self.kept, &interpreter, || {
             progress(Progress::Checking(interpreter.clone()));
             probe(&interpreter)
@@ -111,7 +113,7 @@ impl Maker<'_> {
             }
             Err(error) => return Err(error),
         };
-        let left_out = fs::read_to_string(self.place.join(LEFT_OUT)).unwrap_or_default();
+        let left_out = fs::read_to_string(self.directory.join(LEFT_OUT)).unwrap_or_default();
         let lost = |missing: &&Missing| !left_out.lines().any(|line| line == missing.package);
         Ok(match environment.missing.iter().find(lost) {
             Some(lost) => State::Broken(lost.to_string()),
@@ -139,38 +141,38 @@ impl Maker<'_> {
             }
             if begin.elapsed() > LOCK_TIMEOUT {
                 let minutes = LOCK_TIMEOUT.as_secs() / 60;
-                return Err(Error::Busy { place: self.place.clone(), minutes });
+                return Err(Error::Busy { directory: self.directory.clone(), minutes });
             }
             if !std::mem::replace(&mut told, true) {
-                progress(Progress::Waiting(self.place.clone()));
+                progress(Progress::Waiting(self.directory.clone()));
             }
             std::thread::sleep(BETWEEN_TRIES);
         }
         Ok(file)
     }
 
-    /// Makes the environment in place of what is there.
+    /// Makes the environment in place, of what is there.
     fn make(&self, lock: &File, progress: Listener<'_>) -> Result<(), Error> {
         let (new, old) = (self.beside("making"), self.beside("broken"));
         for left_over in [&new, &old] {
             remove(left_over)?;
         }
-        progress(Progress::Creating(self.place.clone(), self.base.version()));
-        let made = self.build(&Site { place: &new, lock }, progress);
+        progress(Progress::Creating(self.directory.clone(), self.base.version()));
+        let made = self.build(&Site { directory: &new, lock }, progress);
         if made.is_err() {
             // What ended it matters more than a failed removal, which the next maker repeats.
             _ = remove(&new);
         }
         made?;
-        if self.place.exists() {
-            fs::rename(&self.place, &old).map_err(Error::cache(&self.place))?;
+        if self.directory.exists() {
+            fs::rename(&self.directory, &old).map_err(Error::cache(&self.directory))?;
         }
-        fs::rename(&new, &self.place).map_err(Error::cache(&self.place))?;
+        fs::rename(&new, &self.directory).map_err(Error::cache(&self.directory))?;
         remove(&old)
     }
 
     fn build(&self, site: &Site<'_>, progress: Listener<'_>) -> Result<(), Error> {
-        let temporary = site.place.join("tmp");
+        let temporary = site.directory.join("tmp");
         fs::create_dir_all(&temporary).map_err(Error::cache(&temporary))?;
         self.make_venv(site)?;
         // Wheels were pinned for 64 bits; platform markers cannot say so, as a 32-bit Python may
@@ -182,32 +184,32 @@ impl Maker<'_> {
         let names = packages(&requirements).into_iter().map(str::to_owned).collect();
         progress(Progress::Installing(names));
         site.install(&requirements)?;
-        let interpreter = site.place.join("bin/python");
+        let interpreter = site.directory.join("bin/python");
         progress(Progress::Checking(interpreter.clone()));
         let missing = probe::ask(&interpreter)?.missing();
         self.leave_out(site, missing, progress)?;
         remove(&temporary)?;
-        keep_links_only(&site.place.join("bin"))?;
+        keep_links_only(&site.directory.join("bin"))?;
         // A power cut after the rename must not leave empty files in place.
-        let written = File::open(site.place).and_then(|place| Ok(syncfs(place)?));
-        written.map_err(Error::cache(site.place))
+        let written = File::open(site.directory).and_then(|directory| Ok(syncfs(directory)?));
+        written.map_err(Error::cache(site.directory))
     }
 
     /// Makes an empty environment and puts pip into it: in two steps, because the `venv` module
     /// keeps to itself what pip's installer says.
     fn make_venv(&self, site: &Site<'_>) -> Result<(), Error> {
         let mut venv = site.command(&self.base.executable)?;
-        venv.args(["-I", "-m", "venv", "--symlinks", "--without-pip"]).arg(site.place);
-        let mut pip = site.command(&site.place.join("bin/python"))?;
+        venv.args(["-I", "-m", "venv", "--symlinks", "--without-pip"]).arg(site.directory);
+        let mut pip = site.command(&site.directory.join("bin/python"))?;
         pip.args(["-I", "-m", "ensurepip", "--default-pip"]);
         for mut command in [venv, pip] {
-            let finished = run(&mut command, MAKE_TIMEOUT).map_err(Error::cache(site.place))?;
+            let finished = run(&mut command, MAKE_TIMEOUT).map_err(Error::cache(site.directory))?;
             if finished.succeeded() {
                 continue;
             }
             let said = finished.last_words();
             return Err(if said.contains("No space left on device") {
-                Error::DiskFull { place: site.place.to_owned() }
+                Error::DiskFull { directory: site.directory.to_owned() }
             } else if said.contains("No module named") {
                 Error::NoVenv { path: self.base.executable.clone() }
             } else {
@@ -233,7 +235,7 @@ impl Maker<'_> {
             list += &format!("{}\n", missing.package);
             progress(Progress::LeftOut(missing));
         }
-        let file = site.place.join(LEFT_OUT);
+        let file = site.directory.join(LEFT_OUT);
         fs::write(&file, list).map_err(Error::cache(&file))
     }
 }

@@ -79,55 +79,55 @@ pub enum Error {
     },
     /// No room for the environment.
     #[error(
-        "the disk that holds {place} is full: a Python with MPyC takes some 120 MB. \
+        "the disk that holds {directory} is full: a Python with MPyC takes some 120 MB. \
          Make room, or choose another place with $XDG_CACHE_HOME",
-        place = .place.display()
+        directory = .directory.display()
     )]
     DiskFull {
         /// What was being written.
-        place: PathBuf,
+        directory: PathBuf,
     },
     /// The cache directory cannot be used.
     #[error(
-        "cannot use {place}: {source}. Make it writable, or choose another place with $XDG_CACHE_HOME",
-        place = .place.display()
+        "cannot use {directory}: {source}. Make it writable, or choose another place with $XDG_CACHE_HOME",
+        directory = .directory.display()
     )]
     Cache {
         /// The file or directory.
-        place: PathBuf,
+        directory: PathBuf,
         /// What the system said.
         source: io::Error,
     },
     /// The cache directory could be changed by other users, who then could run code here.
     #[error(
-        "{place} belongs to another user, or others may write to it; programs from there would be theirs. \
+        "{directory} belongs to another user, or others may write to it; programs from there would be theirs. \
          Change that («chmod go-w», «chown»), or choose another place with $XDG_CACHE_HOME",
-        place = .place.display()
+        directory = .directory.display()
     )]
     NotPrivate {
         /// The directory.
-        place: PathBuf,
+        directory: PathBuf,
     },
     /// The lock is held for longer than making an environment can take.
     #[error(
-        "another mpyc-party has been making {place} for {minutes} minutes: end it and try again",
-        place = .place.display()
+        "another mpyc-party has been making {directory} for {minutes} minutes: end it and try again",
+        directory = .directory.display()
     )]
     Busy {
         /// The environment.
-        place: PathBuf,
+        directory: PathBuf,
         /// How long this one has waited.
         minutes: u64,
     },
     /// The environment was made, and does not work.
     #[error(
-        "{place} was made anew and still does not work: {why}\nName a Python that can import mpyc as «interpreter» \
+        "{directory} was made anew and still does not work: {why}\nName a Python that can import mpyc as «interpreter» \
          under «[python]» in the configuration",
-        place = .place.display()
+        directory = .directory.display()
     )]
     Broken {
         /// The environment.
-        place: PathBuf,
+        directory: PathBuf,
         /// What is wrong with it.
         why: String,
     },
@@ -144,15 +144,15 @@ pub enum Error {
     },
     /// Showing what this Python needs would show a program more than that.
     #[error(
-        "{interpreter} imports from {place}, and a program run by it would see everything in there: \
+        "{interpreter} imports from {directory}, and a program run by it would see everything in there: \
          move its modules to a directory of their own",
-        interpreter = .interpreter.display(), place = .place.display()
+        interpreter = .interpreter.display(), directory = .directory.display()
     )]
     TooBroad {
         /// The interpreter.
         interpreter: PathBuf,
         /// The directory that is more than Python's.
-        place: PathBuf,
+        directory: PathBuf,
     },
 }
 
@@ -163,12 +163,14 @@ impl Error {
     }
 
     /// A failed operation on a file of the cache directory.
-    pub(super) fn cache(place: &Path) -> impl FnOnce(io::Error) -> Self {
-        let place = place.to_owned();
+    pub(super) fn cache(directory: &Path) -> impl FnOnce(io::Error) -> Self {
+        let directory = directory.to_owned();
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { place },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { directory }
+            }
             io::ErrorKind::Interrupted => Self::Stopped,
-            _ => Self::Cache { place, source },
+            _ => Self::Cache { directory, source },
         }
     }
 }

@@ -47,7 +47,7 @@ const PASSED_ON: [&str; 25] = [
 /// A virtual environment under construction.
 pub(super) struct Site<'a> {
     /// Its directory.
-    pub(super) place: &'a Path,
+    pub(super) directory: &'a Path,
     /// The lock of its maker. Children hold it too, as their standard input, and so does whatever
     /// they start: while anything still writes here, nobody else begins.
     pub(super) lock: &'a File,
@@ -67,8 +67,8 @@ impl Site<'_> {
         let mut command = bare(program);
         let known = |name: &'static str| Some((name, std::env::var_os(name)?));
         command.envs(PASSED_ON.into_iter().filter_map(known)).env("PIP_USER", "0");
-        command.env("TMPDIR", self.place.join("tmp"));
-        command.stdin(self.lock.try_clone().map_err(Error::cache(self.place))?);
+        command.env("TMPDIR", self.directory.join("tmp"));
+        command.stdin(self.lock.try_clone().map_err(Error::cache(self.directory))?);
         Ok(command)
     }
 
@@ -100,7 +100,7 @@ impl Site<'_> {
     }
 
     fn install_at_once(&self, requirements: &str) -> Result<(), Failure> {
-        let list = self.place.join("requirements.txt");
+        let list = self.directory.join("requirements.txt");
         fs::write(&list, requirements).map_err(Error::cache(&list)).map_err(Failure::Other)?;
         let list = list.to_string_lossy();
         let options = ["--require-hashes", "--only-binary=:all:", "--no-deps", "--retries=2"];
@@ -110,9 +110,9 @@ impl Site<'_> {
     }
 
     fn pip(&self, arguments: &[&str]) -> Result<Finished, Error> {
-        let mut command = self.command(&self.place.join("bin/python"))?;
+        let mut command = self.command(&self.directory.join("bin/python"))?;
         command.args(["-I", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]);
-        run(command.args(arguments), INSTALL_TIMEOUT).map_err(Error::cache(self.place))
+        run(command.args(arguments), INSTALL_TIMEOUT).map_err(Error::cache(self.directory))
     }
 
     fn failure(&self, finished: &Finished) -> Failure {
@@ -121,7 +121,7 @@ impl Site<'_> {
         Failure::Other(if has(&["DO NOT MATCH THE HASHES"]) {
             Error::WrongHash { said }
         } else if has(&["No space left on device", "Disk quota exceeded"]) {
-            Error::DiskFull { place: self.place.to_owned() }
+            Error::DiskFull { directory: self.directory.to_owned() }
         } else if has(&["Retrying (", "Max retries exceeded", "HTTP error", "ReadTimeoutError"]) {
             Error::NoNetwork { said }
         } else if has(&["No matching distribution found", "is not a supported wheel"]) {

@@ -145,7 +145,7 @@ fn describe(interpreter: &Path, report: Report) -> Result<Environment, Error> {
         Import::Failed { .. } => None,
     };
     let mounts = mounts::needed(&report)
-        .map_err(|place| Error::TooBroad { interpreter: interpreter.to_owned(), place })?;
+        .map_err(|directory| Error::TooBroad { interpreter: interpreter.to_owned(), directory })?;
     Ok(Environment {
         mpyc,
         extras: report.extras.iter().filter_map(version).collect(),

@@ -8,11 +8,11 @@ use super::{Config, ConfigError};
 /// The system-wide configuration, used where it is there.
 const SYSTEM_CONFIG: &str = "/etc/mpyc-party/config.toml";
 /// The directory of this program below those of the XDG base directory specification.
-const NAME: &str = "mpyc-party";
+const PROGRAM_DIRECTORY: &str = "mpyc-party";
 
 /// The files and directories of one party on this machine.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Directories {
     /// The configuration file, where one was named or found.
     pub config: Option<PathBuf>,
     /// Identity, imported sessions and run records.
@@ -21,8 +21,8 @@ pub struct Place {
     pub cache: PathBuf,
 }
 
-impl Place {
-    /// Finds the places: what the command line names, else what systemd gives, else what the XDG
+impl Directories {
+    /// Finds them: what the command line names, else what systemd gives, else what the XDG
     /// base directory specification says.
     ///
     /// # Errors
@@ -62,5 +62,5 @@ fn xdg(variable: &str, fallback: &str) -> Option<PathBuf> {
     let absolute = |path: &PathBuf| path.is_absolute();
     let base = env::var_os(variable).map(PathBuf::from).filter(absolute);
     let home = || env::var_os("HOME").map(PathBuf::from).filter(absolute);
-    Some(base.or_else(|| Some(home()?.join(fallback)))?.join(NAME))
+    Some(base.or_else(|| Some(home()?.join(fallback)))?.join(PROGRAM_DIRECTORY))
 }
