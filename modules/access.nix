@@ -25,8 +25,8 @@ in
     default = "mpyc-party";
     example = "wheel";
     description = ''
-      Who is in this group may ask the agent over D-Bus, which is what `mpyc-party status` and others
-      do, and start and stop sessions.
+      Members of this group may start and stop sessions and ask the agent over D-Bus, as
+      `mpyc-party status` does.
     '';
   };
 

@@ -11,11 +11,11 @@ in
     port = mkOption {
       type = types.port;
       example = 22;
-      description = "The port that is asked for, and to which it leads.";
+      description = "The port that others ask for, and the one it leads to.";
     };
     address = own.optional types.str {
       example = "192.168.1.2";
-      description = "Where it leads, if not to this machine itself.";
+      description = "The address to connect to, if it is not this machine.";
     };
     groups = own.optional (types.listOf own.name) {
       example = [ "admins" ];

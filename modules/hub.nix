@@ -46,8 +46,8 @@ in
 
     authority = {
       enable = lib.mkEnableOption ''
-        the network's authority beside the hub: it is made at the first start, and its key stays in
-        /var/lib/mpyc-party-hub/ca. Its administrator, root, uses it as in
+        the network's authority beside the hub. It is made at the first start, and its key stays in
+        /var/lib/mpyc-party-hub/ca. Root administers it, for example with
         `mpyc-party-as-hub ca token --name alice --hub hub.example.org:4747`'';
       network = mkOption {
         type = own.name;

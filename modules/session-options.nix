@@ -29,13 +29,13 @@ in
     };
     threshold = optional types.ints.unsigned {
       example = 1;
-      description = "How many parties may pool what they saw and still learn nothing.";
+      description = "How many parties may pool what they saw and still learn nothing more.";
     };
     input = optional own.secretFile {
       example = "/var/lib/secrets/salary";
       description = ''
         This party's private input: a file that the user `mpyc-party` can read, outside `/home` and
-        `/tmp`, be it put there by hand or by sops-nix or agenix. The program finds its path in
+        `/tmp`, put there by hand, sops-nix or agenix. The program finds its path in
         `$MPYC_PARTY_INPUT`.
       '';
     };
@@ -63,7 +63,7 @@ in
     };
     interval = optional own.duration {
       example = "1h";
-      description = "Shortest time between two runs that start on proposal.";
+      description = "Minimum time between two runs that start on proposal.";
     };
     deadline = optional own.duration {
       example = "10m";
@@ -75,7 +75,7 @@ in
     };
     allow-no-privacy = optional types.bool {
       example = true;
-      description = "Whether threshold 0 is meant, which hides nothing from the other parties.";
+      description = "Whether to allow threshold 0, which hides nothing from the other parties.";
     };
     sandbox =
       optional
@@ -99,15 +99,15 @@ in
     };
     memory = optional types.ints.positive {
       example = 4096;
-      description = "Most memory of the MPyC process in MiB.";
+      description = "Maximum memory of the MPyC process in MiB.";
     };
     output = optional types.ints.positive {
       example = 64;
-      description = "Most output of the program in MiB.";
+      description = "Maximum output of the program in MiB.";
     };
     journal-output = optional types.bool {
       example = true;
-      description = "Whether the program's output goes to the journal, too.";
+      description = "Whether the program's output also goes to the journal.";
     };
   };
 }

@@ -66,8 +66,8 @@ in
         }
       '';
       description = ''
-        The configuration of mpyc-party, as in its file; docs/configuration.md tells every key and
-        its default. The options below are those with a type of their own.
+        The configuration of mpyc-party, as in its file; docs/configuration.md lists every key and
+        its default. The options below have types of their own.
       '';
       type = types.submodule {
         freeformType = format.type;
@@ -85,15 +85,15 @@ in
           };
           network.hubs = own.optional (types.listOf (types.strMatching ".+:[0-9]+")) {
             example = [ "hub.example.org:4747" ];
-            description = "The hubs to ask, as host:port; else those of the enrolment token.";
+            description = "The hubs to ask, as host:port. By default, those of the enrolment token.";
           };
           agent.metrics = own.optional (types.strMatching "/.*|(127[.].*|\\[::1]):[0-9]+") {
             example = "127.0.0.1:9747";
             description = ''
               Where the agent serves metrics in OpenMetrics text: a loopback address with its port, or
-              the path of a Unix socket, which /run/mpyc-party has room for. Nowhere where it is not
-              set. Where they cannot be served there, the journal and `systemctl status` say so; the
-              agent works on, and tries again at each reload.
+              the path of a Unix socket, for example in /run/mpyc-party. If it is not set, no
+              metrics are served. If the agent cannot serve them, the journal and `systemctl status`
+              say so; the agent works on and tries again at each reload.
             '';
           };
           python.interpreter = mkOption {
@@ -115,8 +115,8 @@ in
             '';
             description = ''
               Ports of this machine that some other parties may connect to with
-              `mpyc-party connect PARTY PORT`, whatever network it is in. Each needs groups, parties,
-              or both.
+              `mpyc-party connect PARTY PORT`, whatever network this machine is in. Each needs
+              groups, parties, or both.
             '';
           };
           sessions = mkOption {
@@ -131,8 +131,8 @@ in
               }
             '';
             description = ''
-              The sessions this party takes part in, each run as `mpyc-session@NAME.service`. Also
-              to be written as {option}`services.mpyc-party.sessions`.
+              The sessions this party takes part in, each run as `mpyc-session@NAME.service`. Can
+              also be written as {option}`services.mpyc-party.sessions`.
             '';
           };
         };

@@ -17,9 +17,9 @@ in
     default = "/run/mpyc-party.token";
     example = "/boot/firmware/mpyc-party.token";
     description = ''
-      Where the token of `mpyc-party ca token` is put for this machine to enrol, at its first boot or
-      later. It is taken away at once, also from a machine that is enrolled already, and once used it
-      is gone. A system credential of the name `mpyc-party.token` does as well.
+      Where to put the token of `mpyc-party ca token` for this machine to enrol, at its first boot or
+      later. The machine removes the file at once, even if it is already enrolled, and deletes the
+      token after use. A system credential named `mpyc-party.token` also works.
     '';
   };
 

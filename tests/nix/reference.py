@@ -11,7 +11,7 @@ HEAD = """\
 # Options of the NixOS module
 
 Written by `tests/nix/reference.py` from `modules/`; a test fails where it is stale. Where no default
-is given, mpyc-party's own holds (see [configuration](configuration.md)).
+is given, mpyc-party's own default applies (see [configuration](configuration.md)).
 """
 
 

@@ -75,7 +75,7 @@ struct Common {
     /// Answer in JSON, for scripts
     #[arg(long, global = true)]
     json: bool,
-    /// Tell more; twice for every detail
+    /// Show more; repeat for every detail
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// End when the process that started this one, of this id, ends
@@ -112,35 +112,35 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a hub and several parties on this machine and finish one real MPyC run
+    /// Start a hub and several parties on this machine, and do one real MPyC run
     Demo(demo::Demo),
-    /// The certificate authority of a network
+    /// Manage the certificate authority of a network
     #[command(subcommand)]
     Ca(authority::Ca),
-    /// Serve as a hub: lighthouse and relay, and enrolment where the authority is
+    /// Run a hub: lighthouse, relay, and enrolment where the authority is
     Hub(hub::Hub),
-    /// Take part in sessions by itself: the daemon of a machine
+    /// Run the daemon that takes part in sessions by itself
     Agent(agent::Agent),
     /// Become a party of a network, with a token from its authority
     Enroll(enroll::Enroll),
-    /// Sessions: run, check, list, show, share
+    /// Run, check, list, show and share sessions
     #[command(subcommand)]
     Session(session::Session),
     /// Show who this party is, what runs here, and how the last runs ended
     Status(status::Status),
-    /// Show the other parties of running sessions: the path to each, how fast it is, why not direct
+    /// Show the other parties of running sessions: the path to each, how fast it is, and why it is not direct
     Peers(peers::Peers),
     /// Look for another party, connect to it, and measure how long an answer takes
     Ping(ping::Ping),
-    /// Connect standard input and output with a port that another party exposes: for SSH
+    /// Connect standard input and output to a port that another party exposes, for example for SSH
     Connect(connect::Connect),
-    /// Let some other parties connect to ports of this machine, as configured
+    /// Let chosen parties connect to ports of this machine
     Expose(expose::Expose),
-    /// Look at everything that a run needs, and say what is wrong and what to do
+    /// Check everything that a run needs, and say what is wrong and what to do
     Doctor(doctor::Doctor),
-    /// Make ready the Python that runs MPyC, and print its path
+    /// Prepare the Python that runs MPyC, and print its path
     Python,
-    /// The configuration
+    /// Check or show the configuration
     #[command(subcommand)]
     Config(settings::Settings),
     /// Print a completion script for a shell

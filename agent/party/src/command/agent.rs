@@ -18,20 +18,21 @@ use crate::agent::{self, Order, Setup};
 use crate::config::Directories;
 use crate::identity::Store;
 
-/// Take part in sessions by itself: the daemon
+/// Run the daemon that takes part in sessions by itself
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A token for the first start is also looked for in the systemd credential «token», on a Raspberry
-Pi's firmware partition, and in DigitalOcean's user data. It is used once and removed.
+At the first start the agent also looks for a token in the systemd credential «token», on a
+Raspberry Pi's firmware partition, and in DigitalOcean's user data. It uses the token once, and
+removes it where it can.
 
 Examples:
   mpyc-party agent
   mpyc-party agent --token-file /var/lib/mpyc-party/token")]
 pub(super) struct Agent {
-    /// Read an enrolment token from this file, as soon as it is there, and remove it after use
+    /// Wait for an enrolment token in this file, use it, and remove it
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Move a token that was left for this machine into FILE, for the owner of its directory, and end
+    /// Move a token left for this machine into FILE, give it to the owner of FILE's directory, and exit
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     take_token: Option<PathBuf>,
 }

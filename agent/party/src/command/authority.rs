@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Common, Outcome, no_dumps, output};
 
-/// The certificate authority of a network
+/// Manage the certificate authority of a network
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
     /// Make an authority, and with it a network
@@ -27,17 +27,17 @@ pub(super) enum Ca {
         #[arg(long, value_name = "CIDR")]
         pool: Option<ipnet::IpNet>,
     },
-    /// Make a token with which one party (or hub) enrols, once
+    /// Make a single-use token with which one party (or hub) enrols
     Token(Token),
     /// List who is enrolled
     List,
     /// List what the authority did
     Trail,
-    /// Refuse a party or hub from now on: its certificate is not renewed
+    /// Revoke a party or hub: its certificate is no longer renewed
     #[command(after_help = "\
-What was enrolled under the name keeps a certificate that others accept until it expires, a day at
-most. The name is free then: a machine that was lost or set up anew comes back under it, with a new
-token, key and overlay address. A token that was not used yet ends at once.
+Others still accept the old certificate until it expires, within a day. The name is free at once: a
+lost or reinstalled machine can enrol under it again, with a new token, key and overlay address. An
+unused token becomes invalid at once.
 
 Examples:
   mpyc-party ca revoke alice
@@ -48,7 +48,7 @@ Examples:
     },
 }
 
-/// Make a token with which one party (or hub) enrols, once
+/// Make a single-use token with which one party (or hub) enrols
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The token is printed on standard output. Whoever has it can enrol under that name: hand it over as
@@ -64,13 +64,13 @@ pub(super) struct Token {
     /// Make a token for hub number N instead of a party
     #[arg(long, value_name = "N", conflicts_with = "name")]
     for_hub: Option<u16>,
-    /// Where the hub beside the authority answers; may be repeated
+    /// Address of the hub beside the authority; may be repeated
     #[arg(long = "hub", value_name = "HOST:PORT", required = true)]
     hubs: Vec<String>,
     /// How long the token can be used [default: 1day]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     valid_for: Option<Duration>,
-    /// A group that the certificate shall name; may be repeated
+    /// A group to put into the certificate; may be repeated
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
 }

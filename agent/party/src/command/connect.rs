@@ -28,12 +28,12 @@ use crate::session::words::visible;
 /// How long the other end of what is closed may take to hear of it.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Connect standard input and output with a port that another party exposes
+/// Connect standard input and output to a port that another party exposes, for example for SSH
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The other party is found wherever it is, as for a session: directly, through its NAT, or over a
-hub's relay, encrypted from this party to that one. What it exposes, and to whom, it says in the
-section [expose] of its configuration.
+mpyc-party reaches the other party wherever it is, as in a session: directly, through its NAT, or
+over a hub's relay, encrypted end to end. The section [expose] of the other party's configuration
+says what it exposes, and to whom.
 
 Exit status: 0 when both sides have ended, 1 when there is no connection or it breaks, 2 for wrong
 usage.

@@ -21,11 +21,11 @@ use crew::Crew;
 use show::Show;
 use site::Site;
 
-/// Start a hub and several parties on this machine and finish one real MPyC run
+/// Start a hub and several parties on this machine, and do one real MPyC run
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Needs no root and changes nothing outside the state and cache directories. The first time it makes
-a private Python environment, for which it needs the network.
+The demo needs no root and changes nothing outside the state and cache directories. The first time,
+it downloads a private Python environment.
 
 Examples:
   mpyc-party demo

@@ -22,14 +22,14 @@ use crate::session::{self, Definition};
 use findings::Findings;
 use machine::Rehearsal;
 
-/// Look at everything that a run needs, and say what is wrong and what to do
+/// Check everything that a run needs, and say what is wrong and what to do
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Looks at configuration, disk, Python and MPyC in the sandbox, certificate, clock, each hub over TCP
-and over UDP, the NAT before this machine, and the other parties of each session. Nobody is
-disturbed and nothing is changed, but a certificate that is due is renewed.
+The doctor checks configuration, disk, Python and MPyC in the sandbox, certificate, clock, each hub
+over TCP and over UDP, the NAT before this machine, and the other parties of each session. It
+disturbs nobody and changes nothing, except that it renews a certificate that is due.
 
-  ✓ as it should be    ! works, but might be better    ✗ sessions cannot run
+  ✓ as it should be    ! works, but could be better    ✗ sessions cannot run
 
 Exit status: 1 when something is broken, else 0.
 

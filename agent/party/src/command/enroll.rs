@@ -18,8 +18,8 @@ const LONGEST_TOKEN: u64 = 16 * 1024;
 /// Become a party of a network
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The token comes from a file, from standard input, or is asked for; never from the command line,
-where other users of this machine could read it.
+Give the token in a file, on standard input or at the prompt, never on the command line, where
+other users of this machine could read it.
 
 Examples:
   mpyc-party enroll                        asks for the token

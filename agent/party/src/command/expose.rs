@@ -25,12 +25,12 @@ use crate::config::{Config, ConfigError, Directories, rules};
 use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::{self, Attendant};
 
-/// Let some other parties connect to ports of this machine
+/// Let chosen parties connect to ports of this machine
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is exposed, and to whom, is in the section [expose] of the configuration, which is read again
-on SIGHUP. Nothing is exposed without one. Whoever may come uses mpyc-party connect. The log tells
-who was connected with what.
+The section [expose] of the configuration says which ports, and to whom; without it nothing is
+exposed. SIGHUP reads it again. The other side uses mpyc-party connect. The log says who was
+connected to what.
 
 Example, in the configuration:
   [expose.ssh]

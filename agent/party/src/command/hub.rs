@@ -23,12 +23,12 @@ use crate::agent::notify;
 use crate::config::files;
 use crate::identity::{Renewal, Store, keep_fresh};
 
-/// Serve as a hub
+/// Run a hub: lighthouse, relay, and enrolment where the authority is
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Where the authority's directory is (made by mpyc-party ca init), the hub also enrols parties and
-renews their certificates. Elsewhere it needs an identity of its own: a token made with
-mpyc-party ca token --for-hub 2, and mpyc-party enroll.
+A hub that finds the authority's directory (made by mpyc-party ca init) also enrols parties and
+renews their certificates. Any other hub needs an identity of its own: enrol it with
+mpyc-party enroll and a token of mpyc-party ca token --for-hub 2.
 
 Examples:
   mpyc-party hub
@@ -37,7 +37,7 @@ pub(super) struct Hub {
     /// Address and port to serve on, over TCP and UDP [default: that of the configuration, else [::]:4747]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Write the port that is served on into this file as soon as it is
+    /// Write the port to this file once the hub listens
     #[arg(long, value_name = "FILE")]
     port_file: Option<PathBuf>,
 }

@@ -20,12 +20,12 @@ use crate::session::words::visible;
 
 const NOTHING: &str = "nothing runs here now: mpyc-party session run NAME meets the others";
 
-/// Show the other parties of running sessions: the path to each, how fast it is, why not direct
+/// Show the other parties of running sessions: the path to each, how fast it is, and why it is not direct
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks nobody but the runners on this machine. Bytes are those that MPyC sent and received in this
-run. Where the state directory is not readable, the agent tells who is there, whether bytes to them
-were changed on the way, and no more.
+This asks only the runners on this machine. SENT and RECEIVED count the bytes of MPyC in this run.
+Where the state directory is not readable, the agent says who is there and whether bytes were
+changed on the way, but nothing else.
 
 Examples:
   mpyc-party peers

@@ -29,9 +29,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Look for another party, connect to it, and measure how long an answer takes
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A party answers while it waits in a run of a session that you share, or takes part in one: it is
-told nothing else, and the run is not disturbed. Who answers has shown the certificate of that
-party.
+A party answers while it waits for or takes part in a run of a session that you share. It learns
+nothing else, and its run goes on undisturbed. An answer means that the other end has shown the
+certificate of that party.
 
 Exit status: 0 when it answers, else 1.
 

@@ -35,7 +35,7 @@ impl Completions {
 /// Write the manual pages
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// The directory, which must be there
+    /// The directory, which must exist
     directory: PathBuf,
 }
 

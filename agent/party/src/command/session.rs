@@ -15,12 +15,12 @@ use mpyc_party_core::name::SessionName;
 
 use super::{Common, Outcome};
 
-/// Sessions
+/// Run, check, list, show and share sessions
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
     /// Meet the other parties and run a session
     Run(run::Run),
-    /// Check everything but the run: what is missing here, who is there, what differs
+    /// Check everything without running it: what is missing here, who is there, what differs
     Check(check::Check),
     /// List the sessions that are declared here
     List,
@@ -32,9 +32,9 @@ pub(super) enum Session {
     },
     /// Print what the program wrote in a run
     Logs(logs::Logs),
-    /// Write a session into a file for its other parties
+    /// Export a session to a file for the other parties
     Export(export::Export),
-    /// Look at a session from another party, and add it
+    /// Show a session from another party, and add it on consent
     Import(import::Import),
     /// Remove an imported session
     Remove {

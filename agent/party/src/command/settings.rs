@@ -8,16 +8,16 @@ use clap::Subcommand;
 use super::{Common, Outcome, output};
 use crate::config::{Config, ConfigError};
 
-/// The configuration
+/// Check or show the configuration
 #[derive(Debug, Subcommand)]
 pub(super) enum Settings {
-    /// Check a configuration without doing anything
+    /// Check a configuration and do nothing else
     #[command(after_help = "Example: mpyc-party config check ./config.toml")]
     Check {
         /// The file [default: the one that would be used]
         file: Option<PathBuf>,
     },
-    /// Print the effective configuration, defaults filled in
+    /// Print the effective configuration, with defaults filled in
     Show,
 }
 

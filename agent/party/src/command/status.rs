@@ -23,8 +23,8 @@ use crate::session::words::visible;
 /// Show who this party is, what runs here, and how the last runs ended
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks nobody but the runners and the agent on this machine; who may ask the agent is told by it even
-where the state directory is not readable. mpyc-party doctor looks further.
+This asks only the runners and the agent on this machine. The agent answers those who may ask it
+even where the state directory is not readable. For more, use mpyc-party doctor.
 
 Examples:
   mpyc-party status

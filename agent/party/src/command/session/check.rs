@@ -33,11 +33,11 @@ use crate::session::words::{names, visible};
 use crate::session::{self, Copied, Definition};
 use peers::{Answer, Heard, Own};
 
-/// Check everything but the run: what is missing here, who is there, what differs
+/// Check everything without running it: what is missing here, who is there, what differs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks the parties that wait in a run of the session, without taking part: nobody is disturbed. A
-party that only checks as well is not seen: start the run, and it waits for the others.
+This asks the parties that wait in a run of the session, and disturbs nobody. It does not see a
+party that only checks too: start the run, and the run waits for the others.
 
 Exit status: 0 when all are there and nothing differs, else 1.
 

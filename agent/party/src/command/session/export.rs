@@ -20,14 +20,14 @@ use crate::session::proposal::Proposal;
 use crate::session::words::names;
 use crate::session::{self, Definition};
 
-/// Write a session into a file for its other parties
+/// Export a session to a file for the other parties
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The bundle holds the definition, the program and its files, and the keys of the parties, signed by
 this party. It holds no private input and nothing else of this machine.
 
-Keys that are pinned neither in the configuration nor in the session are asked of the authority, so
-that the others meet exactly those who are in the roster today.
+For keys that are pinned neither in the configuration nor in the session, this asks the authority,
+so that the others accept exactly today's holders of these names.
 
 Examples:
   mpyc-party session export demo                     writes demo.bundle
@@ -38,7 +38,7 @@ pub(in crate::command) struct Export {
     /// The file to write, or - for standard output [default: NAME.bundle]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Do not ask the authority for keys: parties without a pinned key stay without
+    /// Do not ask the authority for keys: parties without a pinned key get none in the bundle
     #[arg(long)]
     offline: bool,
 }

@@ -19,7 +19,7 @@ use crate::session::bundle::{self, Opened};
 use crate::session::consent::{Consent, text};
 use crate::session::imported;
 
-/// Look at a session from another party, and add it
+/// Show a session from another party, and add it on consent
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Shows what the session would run, with whom, and who could learn what; adds it only if you agree.
@@ -39,7 +39,7 @@ pub(in crate::command) struct Import {
     /// Agree without being asked
     #[arg(long)]
     yes: bool,
-    /// Replace a session of that name that is another one
+    /// Replace a different session of the same name
     #[arg(long)]
     replace: bool,
 }
