@@ -71,9 +71,9 @@ impl Doctor {
         if common.json {
             output::json(&findings.json())?;
         } else if bad > 0 {
-            output::line(format!("\n{bad} broken, {doubtful} might be better"));
+            output::line(format!("\n{bad} broken, {doubtful} could be better"));
         } else if done {
-            output::line(format!("\nnothing is broken, {doubtful} might be better"));
+            output::line(format!("\nnothing is broken, {doubtful} could be better"));
         }
         Ok(if done && bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -62,7 +62,7 @@ impl Findings {
         self.all.push(Finding { check, state, text, remedy });
     }
 
-    /// How many are broken, and how many might be better.
+    /// How many are broken, and how many could be better.
     pub(super) fn count(&self) -> (usize, usize) {
         let of = |state| self.all.iter().filter(|finding| finding.state == state).count();
         (of(Mark::Bad), of(Mark::Doubtful))
