@@ -4,18 +4,18 @@
 //! It is never in the data path. Runners are processes of their own; they get sockets from it and
 //! tell it how their runs go, and go on without it.
 
+mod acceptor;
 mod bus;
 mod clock;
 mod commands;
 mod daemon;
 mod declared;
 mod disk;
-mod door;
 mod enrol;
 mod metrics;
 pub(crate) mod notify;
 mod proposal;
-mod runners;
+mod registry;
 mod running;
 mod start;
 mod status;
@@ -88,7 +88,7 @@ pub struct Setup {
     /// The public port, where the service manager holds it.
     pub listener: Option<std::net::TcpListener>,
     /// Where runners register, where the service manager holds that.
-    pub desk: Option<OwnedFd>,
+    pub registration: Option<OwnedFd>,
     /// The arguments with which runners of this party are started.
     pub party: Vec<OsString>,
     /// What this process can reach by, and find by.
@@ -117,7 +117,7 @@ pub async fn run(setup: Setup, orders: mpsc::Receiver<Order>) -> Result<(), Agen
 }
 
 async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
-    let Setup { dirs, config, token_file, listener, desk, party, stack } = setup;
+    let Setup { dirs, config, token_file, listener, registration, party, stack } = setup;
     notify::status("starting");
     let listener = listen(listener, config.listen.port).await?;
     let port =
@@ -137,7 +137,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let (sender, mut commands) = mpsc::channel(16);
     let (signals, emitted) = mpsc::channel(64);
     let connection = watch::Sender::new(None);
-    let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&dirs))?;
+    let (registration, agent) = registry::listen(registration, &runtime::agent_socket(&dirs))?;
     let starter =
         start::Starter { bus: connection.subscribe(), party, agent, children: Default::default() };
     let mut on_bus = None;
@@ -163,7 +163,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
         // Who was told that the agent is ready finds it on the bus; it works without one, too.
         let _ = timeout(BUS_ENTRY_TIMEOUT, first).await;
     }
-    let inputs = daemon::Inputs { orders, commands, listener, desk };
+    let inputs = daemon::Inputs { orders, commands, listener, registration };
     let outputs = daemon::Outputs { status, metrics, signals, stack };
     let parts = daemon::Parts { dirs, config, identity, starter, supervisor, outputs };
     daemon::Daemon::begin(parts).await?.work(inputs).await

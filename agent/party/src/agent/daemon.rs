@@ -16,15 +16,15 @@ use mpyc_party_transport::task::{Connections, Supervisor};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use super::acceptor::{Acceptor, Proposal, SessionsByTag};
 use super::bus::BusSignal;
 use super::commands::Command;
 use super::declared::{self, Declared, Ear, Hearsay};
 use super::disk::blocking;
-use super::door::{Circles, Door, Knock};
 use super::metrics::Metrics;
 use super::notify;
 use super::proposal::{Activity, Seat};
-use super::runners::{self, Desk, Runners};
+use super::registry::{MAX_RUNNERS, RegistrationServer, RunnerRegistry};
 use super::start::{NoRun, Starter};
 use super::status::Status;
 use super::{AgentError, Order};
@@ -40,7 +40,8 @@ pub(super) struct Inputs {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) listener: TcpListener,
-    pub(super) desk: PacketListener,
+    /// Where runners register.
+    pub(super) registration: PacketListener,
 }
 
 /// What the agent is made of.
@@ -101,8 +102,8 @@ pub(super) struct Daemon {
     identity: watch::Receiver<Identity>,
     hubs: Vec<String>,
     sessions: BTreeMap<SessionName, Entry>,
-    circles: watch::Sender<Circles>,
-    runners: Runners,
+    by_tag: watch::Sender<SessionsByTag>,
+    registry: RunnerRegistry,
     starter: Starter,
     /// Starts that go on. One that panics is a start that failed, of its session alone: were it the end
     /// of the agent, a proposal that leads to it would be so again and again.
@@ -133,8 +134,9 @@ impl Daemon {
         supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
         let hearsay = mpsc::channel(64);
         let home = home(&party, (&hubs, &identity), hearsay.0.clone(), &mut supervisor);
-        let (sessions, circles) = (BTreeMap::new(), watch::Sender::new(Circles::default()));
-        let (runners, starting) = (Runners::default(), Connections::new("a start of a session"));
+        let (sessions, by_tag) = (BTreeMap::new(), watch::Sender::new(SessionsByTag::default()));
+        let (registry, starting) =
+            (RunnerRegistry::default(), Connections::new("a start of a session"));
         let mut daemon = Self {
             dirs,
             config,
@@ -142,8 +144,8 @@ impl Daemon {
             identity,
             hubs,
             sessions,
-            circles,
-            runners,
+            by_tag,
+            registry,
             starter,
             starting,
             endings: mpsc::unbounded_channel(),
@@ -166,10 +168,10 @@ impl Daemon {
         let all = blocking(move || declared::all(&config, &dirs, &party, &identity)).await?;
         let watched = declared::watched(&all);
         self.sessions.values_mut().for_each(|entry| entry.declared = None);
-        let mut circles = BTreeMap::new();
+        let mut by_tag = BTreeMap::new();
         for (name, declared) in all {
             let entry = self.sessions.entry(name.clone()).or_default();
-            if entry.ear.as_ref().is_none_or(|ear| ear.tag != declared.circle.tag) {
+            if entry.ear.as_ref().is_none_or(|ear| ear.tag != declared.peers.tag) {
                 // Who was heard of under another tag is of another roster.
                 entry.seat.forget();
                 entry.ear = watched.contains(&name).then(|| {
@@ -177,28 +179,27 @@ impl Daemon {
                     Ear::of(&name, &declared, hubs, hearsay, &mut self.supervisor)
                 });
             }
-            circles.insert(declared.circle.tag, (name, declared.circle.clone()));
+            by_tag.insert(declared.peers.tag, (name, declared.peers.clone()));
             entry.declared = Some(declared);
         }
         self.sessions
             .retain(|_, entry| entry.declared.is_some() || entry.seat.activity() != Activity::Idle);
-        self.circles.send_replace(Arc::new(circles));
+        self.by_tag.send_replace(Arc::new(by_tag));
         Ok(())
     }
 
     /// Works until it is told to stop.
     pub(super) async fn work(mut self, inputs: Inputs) -> Result<(), AgentError> {
-        let Inputs { mut orders, mut commands, listener, desk: socket } = inputs;
+        let Inputs { mut orders, mut commands, listener, registration: socket } = inputs;
         let port = self.outputs.status.borrow().port;
         // Each runner keeps room to tell that it has gone.
-        let (runner_sender, mut runner_events) = mpsc::channel(runners::MAX_RUNNERS + 64);
-        let (knocks, mut knocking) = mpsc::channel(16);
-        let (runners, identity) = (self.runners.clone(), self.identity.clone());
-        let desk = Desk { runners: runners.clone(), identity, port, events: runner_sender };
-        self.supervisor
-            .spawn("runner registry", |heartbeat| runners::serve(socket, desk, heartbeat));
-        let door = Door::new(runners, self.circles.subscribe(), knocks);
-        self.supervisor.spawn("acceptor", |heartbeat| door.serve(listener, heartbeat));
+        let (runner_sender, mut runner_events) = mpsc::channel(MAX_RUNNERS + 64);
+        let (proposals, mut proposed) = mpsc::channel(16);
+        let (registry, identity) = (self.registry.clone(), self.identity.clone());
+        let server = RegistrationServer { registry, identity, port, events: runner_sender };
+        self.supervisor.spawn("runner registry", |heartbeat| server.run(socket, heartbeat));
+        let acceptor = Acceptor::new(self.registry.clone(), self.by_tag.subscribe(), proposals);
+        self.supervisor.spawn("acceptor", |heartbeat| acceptor.run(listener, heartbeat));
         let mut identity = self.identity.clone();
         log::info!("this is {}, on port {port}", self.party);
         loop {
@@ -210,7 +211,7 @@ impl Daemon {
                 },
                 Some(command) = commands.recv() => self.command(command).await,
                 Some(event) = runner_events.recv() => self.runner(event).await,
-                Some(Knock { session, party }) = knocking.recv() => {
+                Some(Proposal { session, party }) = proposed.recv() => {
                     self.entry(&session).seat.knock(party, Instant::now());
                 }
                 Some((session, event)) = self.hearsay.1.recv() => self.hear(session, event),

@@ -23,7 +23,7 @@ const MAX_WATCHED: usize = 10;
 #[derive(Clone, Debug)]
 pub(super) struct Declared {
     pub(super) definition: Definition,
-    pub(super) circle: SessionPeers,
+    pub(super) peers: SessionPeers,
 }
 
 /// All sessions of which `party` is a part. One that cannot be used is told and left out.
@@ -43,8 +43,8 @@ pub(super) fn all(
             Ok((definition, me)) => {
                 let roster = definition.settings.parties.clone();
                 let pins = definition.pins(config);
-                let circle = SessionPeers::new(identity.clone(), &name, roster, me, pins);
-                all.insert(name, Declared { definition, circle });
+                let peers = SessionPeers::new(identity.clone(), &name, roster, me, pins);
+                all.insert(name, Declared { definition, peers });
             }
             Err(error) => {
                 log::warn!(MPYC_SESSION = name.as_str(); "session {name} is left out: {error}");
@@ -130,10 +130,10 @@ impl Ear {
         hearsay: mpsc::Sender<Hearsay>,
         supervisor: &mut Supervisor,
     ) -> Self {
-        let circle = &declared.circle;
-        let me = circle.own_name();
-        let others = circle.roster.iter().filter(|party| *party != me).cloned().collect();
-        Self::new(Some(name.clone()), (circle.tag, others), hubs, hearsay, supervisor)
+        let peers = &declared.peers;
+        let me = peers.own_name();
+        let others = peers.roster.iter().filter(|party| *party != me).cloned().collect();
+        Self::new(Some(name.clone()), (peers.tag, others), hubs, hearsay, supervisor)
     }
 }
 

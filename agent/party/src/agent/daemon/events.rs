@@ -11,7 +11,7 @@ use super::super::bus::BusSignal;
 use super::super::commands::{Action, Command, CommandError, ReloadError, Reply};
 use super::super::disk::blocking;
 use super::super::proposal::{Activity, Seat};
-use super::super::runners::RunnerEvent;
+use super::super::registry::RunnerEvent;
 use super::super::start::{NoRun, Starter};
 use super::super::{declared, metrics, notify};
 use super::{Daemon, Ending};
@@ -103,7 +103,7 @@ impl Daemon {
                 _ => Err(CommandError::Unknown(session)),
             },
             Action::Stop(session) => {
-                if !self.runners.stop(&session) {
+                if !self.registry.stop(&session) {
                     let starter = self.starter.clone();
                     self.requests.spawn(async move {
                         // Who does not wait for the answer misses nothing.
@@ -152,14 +152,14 @@ impl Daemon {
 
     pub(super) async fn runner(&mut self, event: RunnerEvent) {
         match event {
-            RunnerEvent::Came(session) => {
+            RunnerEvent::Registered(session) => {
                 log::info!(MPYC_SESSION = session.as_str(); "the runner of session {session} is here");
                 let entry = self.entry(&session);
                 entry.seat.came();
                 entry.progress = None;
             }
             RunnerEvent::Progress(session, progress) => self.progress(session, progress),
-            RunnerEvent::Went(session) => self.went(session).await,
+            RunnerEvent::Gone(session) => self.went(session).await,
         }
     }
 
