@@ -1,8 +1,8 @@
 //! The agent's own state, and the loop in which everything that happens is [taken in](events), one
-//! after the other, and [what follows from it](outlook) is done and shown.
+//! after the other, and what is then to be done and shown is [reconciled](reconcile) with what is.
 
 mod events;
-mod outlook;
+mod reconcile;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +19,13 @@ use tokio::sync::{mpsc, watch};
 use super::acceptor::{Acceptor, Proposal, SessionsByTag};
 use super::bus::BusSignal;
 use super::commands::Command;
-use super::declared::{self, Declared, Ear, Hearsay};
+use super::declared::{self, Declared};
 use super::disk::blocking;
+use super::hub_watcher::{HubEvent, HubWatcher};
 use super::metrics::Metrics;
 use super::notify;
-use super::proposal::{Activity, Seat};
 use super::registry::{MAX_RUNNERS, RegistrationServer, RunnerRegistry};
+use super::session_state::{Activity, SessionState};
 use super::start::{NoRun, Starter};
 use super::status::Status;
 use super::{AgentError, Order};
@@ -67,8 +68,8 @@ pub(super) struct Outputs {
 #[derive(Default)]
 struct Entry {
     declared: Option<Declared>,
-    seat: Seat,
-    ear: Option<Ear>,
+    state: SessionState,
+    watcher: Option<HubWatcher>,
     /// What the runner told last; none before it has told anything.
     progress: Option<Progress>,
     /// How many starts there were: an end belongs to its start.
@@ -81,7 +82,7 @@ struct Entry {
 impl Entry {
     /// Whether others are there to run it, and nothing of it goes on here.
     fn is_proposed(&self, now: Instant) -> bool {
-        self.seat.activity() == Activity::Idle && !self.seat.here(now).is_empty()
+        self.state.activity() == Activity::Idle && !self.state.here(now).is_empty()
     }
 }
 
@@ -112,8 +113,8 @@ pub(super) struct Daemon {
     /// Requests on the bus that take a while.
     requests: Connections,
     supervisor: Supervisor,
-    hearsay: (mpsc::Sender<Hearsay>, mpsc::Receiver<Hearsay>),
-    _home: Ear,
+    hub_events: (mpsc::Sender<HubEvent>, mpsc::Receiver<HubEvent>),
+    _own_watcher: HubWatcher,
     outputs: Outputs,
     ready: bool,
     /// What the service manager was told last of how things stand.
@@ -132,8 +133,9 @@ impl Daemon {
         let hubs = config.hubs(store.hubs()?);
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
         supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
-        let hearsay = mpsc::channel(64);
-        let home = home(&party, (&hubs, &identity), hearsay.0.clone(), &mut supervisor);
+        let hub_events = mpsc::channel(64);
+        let own_watcher =
+            own_watcher(&party, (&hubs, &identity), hub_events.0.clone(), &mut supervisor);
         let (sessions, by_tag) = (BTreeMap::new(), watch::Sender::new(SessionsByTag::default()));
         let (registry, starting) =
             (RunnerRegistry::default(), Connections::new("a start of a session"));
@@ -151,8 +153,8 @@ impl Daemon {
             endings: mpsc::unbounded_channel(),
             requests: Connections::new("a request"),
             supervisor,
-            hearsay,
-            _home: home,
+            hub_events,
+            _own_watcher: own_watcher,
             outputs,
             ready: false,
             told: String::new(),
@@ -171,19 +173,21 @@ impl Daemon {
         let mut by_tag = BTreeMap::new();
         for (name, declared) in all {
             let entry = self.sessions.entry(name.clone()).or_default();
-            if entry.ear.as_ref().is_none_or(|ear| ear.tag != declared.peers.tag) {
+            if entry.watcher.as_ref().is_none_or(|watcher| watcher.tag != declared.peers.tag) {
                 // Who was heard of under another tag is of another roster.
-                entry.seat.forget();
-                entry.ear = watched.contains(&name).then(|| {
-                    let (hubs, hearsay) = ((&*self.hubs, &self.identity), self.hearsay.0.clone());
-                    Ear::of(&name, &declared, hubs, hearsay, &mut self.supervisor)
+                entry.state.forget();
+                entry.watcher = watched.contains(&name).then(|| {
+                    let (hubs, hub_events) =
+                        ((&*self.hubs, &self.identity), self.hub_events.0.clone());
+                    HubWatcher::of(&name, &declared, hubs, hub_events, &mut self.supervisor)
                 });
             }
             by_tag.insert(declared.peers.tag, (name, declared.peers.clone()));
             entry.declared = Some(declared);
         }
-        self.sessions
-            .retain(|_, entry| entry.declared.is_some() || entry.seat.activity() != Activity::Idle);
+        self.sessions.retain(|_, entry| {
+            entry.declared.is_some() || entry.state.activity() != Activity::Idle
+        });
         self.by_tag.send_replace(Arc::new(by_tag));
         Ok(())
     }
@@ -203,7 +207,7 @@ impl Daemon {
         let mut identity = self.identity.clone();
         log::info!("this is {}, on port {port}", self.party);
         loop {
-            let wake = self.settle().await;
+            let wake = self.reconcile().await;
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Reload) => drop(self.reload().await),
@@ -212,10 +216,10 @@ impl Daemon {
                 Some(command) = commands.recv() => self.command(command).await,
                 Some(event) = runner_events.recv() => self.runner(event).await,
                 Some(Proposal { session, party }) = proposed.recv() => {
-                    self.entry(&session).seat.knock(party, Instant::now());
+                    self.entry(&session).state.dialled(party, Instant::now());
                 }
-                Some((session, event)) = self.hearsay.1.recv() => self.hear(session, event),
-                Some(ending) = self.endings.1.recv() => self.started(ending),
+                Some(event) = self.hub_events.1.recv() => self.hub_event(event),
+                Some(ending) = self.endings.1.recv() => self.start_ended(ending),
                 () = self.starting.next_ended() => {}
                 () = self.requests.next_ended() => {}
                 Ok(()) = identity.changed() => log::info!("the certificate was renewed"),
@@ -233,15 +237,15 @@ impl Daemon {
 }
 
 /// This party's place at the hubs, whatever its sessions: under a tag that nobody else has.
-fn home(
+fn own_watcher(
     party: &PartyName,
     (hubs, identity): (&[String], &watch::Receiver<Identity>),
-    hearsay: mpsc::Sender<Hearsay>,
+    hub_events: mpsc::Sender<HubEvent>,
     supervisor: &mut Supervisor,
-) -> Ear {
+) -> HubWatcher {
     let root = identity.borrow().root().fingerprint;
     let tag = Tag::agent(&root, party);
-    Ear::new(None, (tag, Vec::new()), (hubs, identity), hearsay, supervisor)
+    HubWatcher::new(None, (tag, Vec::new()), (hubs, identity), hub_events, supervisor)
 }
 
 async fn until(wake: Option<Instant>) {

@@ -1,4 +1,5 @@
-//! What is to be done now, and how things stand: decided and shown after everything that happens.
+//! Reconciling: what is to be done now, and how things stand, is decided and shown after everything that
+//! happens.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use mpyc_party_transport::now;
 use super::super::bus::BusSignal;
 use super::super::disk::OnDisk;
 use super::super::notify;
-use super::super::proposal::{Activity, Decision};
+use super::super::session_state::{Activity, Decision};
 use super::super::status::{SessionStatus, Status};
 use super::Daemon;
 use crate::config::Start;
@@ -20,7 +21,7 @@ const RECHECK_DELAY: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Does what is to be done now, and shows how things stand; says when to look again.
-    pub(super) async fn settle(&mut self) -> Option<Instant> {
+    pub(super) async fn reconcile(&mut self) -> Option<Instant> {
         let names: Vec<SessionName> = self.sessions.keys().cloned().collect();
         let instant = Instant::now();
         let proposed = self.sessions.values().any(|entry| entry.is_proposed(instant));
@@ -47,15 +48,15 @@ impl Daemon {
             Start::OnProposal => tally.allows(settings, now()),
             Start::Manual => Allowance::Never,
         };
-        if entry.seat.activity() == Activity::Idle {
+        if entry.state.activity() == Activity::Idle {
             entry.tally = tally;
         }
         if runs_here && entry.is_proposed(instant) {
             // Its runner has not registered with this agent yet, or does not want to.
             return Some(instant + RECHECK_DELAY);
         }
-        match self.entry(session).seat.decide(instant, start, allowance) {
-            Decision::Nothing(again) => again,
+        match self.entry(session).state.decide(instant, start, allowance) {
+            Decision::Wait(again) => again,
             Decision::Start(party) => {
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}: it is started");
@@ -63,7 +64,7 @@ impl Daemon {
                 self.start(session.clone(), None);
                 None
             }
-            Decision::Later(party, due) => {
+            Decision::Defer(party, due) => {
                 let left = due.saturating_duration_since(instant).as_secs();
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}, which does not start again before {left} s");
@@ -107,10 +108,10 @@ impl Daemon {
             let declared = entry.declared.as_ref()?;
             let session = SessionStatus {
                 start: declared.definition.settings.start,
-                activity: entry.seat.activity(),
-                waits: entry.seat.waits(),
+                activity: entry.state.activity(),
+                waits: entry.state.waits(),
                 runs: entry.tally.runs,
-                here: entry.seat.here(instant),
+                here: entry.state.here(instant),
             };
             Some((name.clone(), session))
         });
