@@ -34,7 +34,7 @@ use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::Progress;
 use crate::runner::seqpacket::PacketListener;
 use crate::session::SessionError;
-use crate::session::tally::Tally;
+use crate::session::run_counter::RunCounter;
 
 /// What is asked of the agent.
 pub(super) struct Inputs {
@@ -74,8 +74,8 @@ struct Entry {
     progress: Option<Progress>,
     /// How many starts there were: an end belongs to its start.
     starts: u64,
-    tally: Tally,
-    /// Why its tally cannot be read, as told.
+    counter: RunCounter,
+    /// Why its counter cannot be read, as told.
     unreadable: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::config::Directories;
 use crate::config::files::FileError;
 use crate::session::record;
-use crate::session::tally::{self, Tally};
+use crate::session::run_counter::{self, RunCounter};
 
 /// Does `work`, which waits for files, on a thread for that.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -28,7 +28,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 #[derive(Debug)]
 pub(super) struct OnDisk {
     /// How often each has run.
-    pub(super) tallies: BTreeMap<SessionName, Result<Tally, FileError>>,
+    pub(super) counters: BTreeMap<SessionName, Result<RunCounter, FileError>>,
     /// Of which a runner is at work, where that was asked for.
     pub(super) running: BTreeSet<SessionName>,
 }
@@ -43,11 +43,11 @@ impl OnDisk {
         let dirs = dirs.clone();
         let read = move || Self {
             running: if running { self::running(&dirs) } else { BTreeSet::new() },
-            tallies: sessions
+            counters: sessions
                 .into_iter()
                 .map(|name| {
-                    let tally = Tally::read(&tally::path(&dirs, &name));
-                    (name, tally)
+                    let counter = RunCounter::read(&run_counter::path(&dirs, &name));
+                    (name, counter)
                 })
                 .collect(),
         };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::name::PartyName;
 
 use crate::config::Start;
-use crate::session::tally::Allowance;
+use crate::session::run_counter::Allowance;
 
 /// How long after a run parties may still be seen that were in it.
 const LINGER_AFTER_RUN: Duration = Duration::from_secs(3);

@@ -18,7 +18,7 @@ use super::super::{metrics, notify};
 use super::{Daemon, Ending};
 use crate::config;
 use crate::runner::handover::Progress;
-use crate::session::tally::{self, Tally};
+use crate::session::run_counter::{self, RunCounter};
 
 /// A start of a session: however its task ends, also by a panic, that is told.
 struct Start {
@@ -177,14 +177,18 @@ impl Daemon {
 
     async fn runner_gone(&mut self, session: SessionName) {
         let (dirs, name) = (self.dirs.clone(), session.clone());
-        let read =
-            move || (Tally::read(&tally::path(&dirs, &name)), metrics::carried_last(&dirs, &name));
-        let (tally, carried) = blocking(read).await;
-        let tally = self.readable(&session, tally);
+        let read = move || {
+            (
+                RunCounter::read(&run_counter::path(&dirs, &name)),
+                metrics::carried_last(&dirs, &name),
+            )
+        };
+        let (counter, carried) = blocking(read).await;
+        let counter = self.readable_counter(&session, counter);
         let entry = self.entry(&session);
         let progress = entry.progress.take().unwrap_or_default();
-        let counted = entry.tally.runs < tally.runs;
-        entry.tally = tally;
+        let counted = entry.counter.runs < counter.runs;
+        entry.counter = counter;
         let by_itself = entry.declared.as_ref().map(|d| d.definition.settings.start);
         entry.state.ended(counted || by_itself != Some(config::Start::OnProposal), Instant::now());
         self.outputs.metrics.counts().ended(progress.verdict.as_ref(), carried);

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::{MAX_RUNNERS, Purpose, Registered, RunnerCommand, RunnerEvent, RunnerRegistry};
 use crate::config::files::{self, FileError, at};
 use crate::runner::handover::{FromAgent, FromRunner};
-use crate::runner::seqpacket::{PacketError, PacketListener, Packets};
+use crate::runner::seqpacket::{PacketError, PacketListener, PacketSocket};
 
 /// How long a runner may take to say what it wants, and to take what it is sent.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -125,7 +125,7 @@ impl RegistrationServer {
     }
 
     /// Enters whoever is at the other end, if it may be, for as long as its connection lasts.
-    async fn serve(&self, packets: &Packets) -> Result<(), RegistrationError> {
+    async fn serve(&self, packets: &PacketSocket) -> Result<(), RegistrationError> {
         let first = timeout(MESSAGE_TIMEOUT, packets.next::<FromRunner>()).await??;
         let (key, tag, purpose) = match first {
             Some((FromRunner::Register(own), _)) => (own.key, own.tag, Purpose::Run(own.session)),
@@ -150,7 +150,7 @@ impl RegistrationServer {
     }
 
     /// Whether the process at the other end is one of this party's own.
-    fn check(&self, packets: &Packets, key: &PublicKey) -> Result<(), NotAdmitted> {
+    fn check(&self, packets: &PacketSocket, key: &PublicKey) -> Result<(), NotAdmitted> {
         let uid = packets.peer()?.uid;
         if !uid.is_root() && uid != rustix::process::geteuid() {
             return Err(NotAdmitted::User(uid.as_raw()));
@@ -169,7 +169,7 @@ impl RegistrationServer {
     /// Takes in how the run goes, and passes on what the runner is sent.
     async fn serve_runner(
         &self,
-        packets: &Packets,
+        packets: &PacketSocket,
         session: Option<&SessionName>,
         mut commands: mpsc::Receiver<RunnerCommand>,
     ) -> Result<(), RegistrationError> {
@@ -194,7 +194,7 @@ impl RegistrationServer {
     }
 }
 
-async fn send(packets: &Packets, command: RunnerCommand) -> Result<(), PacketError> {
+async fn send(packets: &PacketSocket, command: RunnerCommand) -> Result<(), PacketError> {
     match command {
         RunnerCommand::Stop => packets.send(&FromAgent::Stop, None).await,
         RunnerCommand::Connection(tcp) => {
