@@ -98,7 +98,7 @@ pub struct Setup {
 
 /// What the one who runs the agent wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum ServiceRequest {
     /// The configuration read again.
     Reload,
     /// The end.
@@ -109,15 +109,21 @@ pub enum Order {
 ///
 /// # Errors
 /// Where it cannot do its work at all, or a part of it has failed. What may come right is waited for.
-pub async fn run(setup: Setup, orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
-    let worked = work(setup, orders).await;
+pub async fn run(
+    setup: Setup,
+    service_requests: mpsc::Receiver<ServiceRequest>,
+) -> Result<(), AgentError> {
+    let worked = work(setup, service_requests).await;
     if let Err(error @ AgentError::Task(_)) = &worked {
         notify::status(&error.to_string());
     }
     worked
 }
 
-async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
+async fn work(
+    setup: Setup,
+    mut service_requests: mpsc::Receiver<ServiceRequest>,
+) -> Result<(), AgentError> {
     let Setup { dirs, config, token_file, listener, registration, party, stack } = setup;
     notify::status("starting");
     let listener = listen(listener, config.listen.port).await?;
@@ -154,8 +160,11 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let store = Store::new(&dirs.state);
     let sources = token::sources(token_file.as_deref(), &dirs.state, &config.agent);
     let enrolling = enrol::identity(&store, &sources);
-    let waiting =
-        Waiting { orders: &mut orders, commands: &mut commands, supervisor: &mut supervisor };
+    let waiting = Waiting {
+        service_requests: &mut service_requests,
+        commands: &mut commands,
+        supervisor: &mut supervisor,
+    };
     let Some(identity) = waiting.until(enrolling).await? else {
         notify::stopping();
         return Ok(());
@@ -164,7 +173,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
         // Who was told that the agent is ready finds it on the bus; it works without one, too.
         let _ = timeout(BUS_ENTRY_TIMEOUT, first).await;
     }
-    let inputs = daemon::Inputs { orders, commands, listener, registration };
+    let inputs = daemon::Inputs { service_requests, commands, listener, registration };
     let outputs = daemon::Outputs { status, metrics, signals, stack };
     let parts = daemon::Parts { dirs, config, identity, starter, supervisor, outputs };
     daemon::Daemon::begin(parts).await?.work(inputs).await
@@ -184,7 +193,7 @@ async fn listen(
 
 /// What goes on while the agent waits for its identity.
 struct Waiting<'a> {
-    orders: &'a mut mpsc::Receiver<Order>,
+    service_requests: &'a mut mpsc::Receiver<ServiceRequest>,
     commands: &'a mut mpsc::Receiver<Command>,
     supervisor: &'a mut Supervisor,
 }
@@ -199,8 +208,8 @@ impl Waiting<'_> {
         loop {
             tokio::select! {
                 identity = &mut enrolling => return Ok(Some(identity?)),
-                order = self.orders.recv() => {
-                    if order != Some(Order::Reload) {
+                request = self.service_requests.recv() => {
+                    if request != Some(ServiceRequest::Reload) {
                         return Ok(None);
                     }
                 }

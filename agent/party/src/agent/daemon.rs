@@ -28,7 +28,7 @@ use super::registry::{MAX_RUNNERS, RegistrationServer, RunnerRegistry};
 use super::session_state::{Activity, SessionState};
 use super::start::{NoRun, Starter};
 use super::status::Status;
-use super::{AgentError, Order};
+use super::{AgentError, ServiceRequest};
 use crate::config::{Config, Directories};
 use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::Progress;
@@ -38,7 +38,7 @@ use crate::session::run_counter::RunCounter;
 
 /// What is asked of the agent.
 pub(super) struct Inputs {
-    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) service_requests: mpsc::Receiver<ServiceRequest>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) listener: TcpListener,
     /// Where runners register.
@@ -118,7 +118,7 @@ pub(super) struct Daemon {
     outputs: Outputs,
     ready: bool,
     /// What the service manager was told last of how things stand.
-    told: String,
+    last_status: String,
 }
 
 impl Daemon {
@@ -157,7 +157,7 @@ impl Daemon {
             _own_watcher: own_watcher,
             outputs,
             ready: false,
-            told: String::new(),
+            last_status: String::new(),
         };
         daemon.declare().await?;
         Ok(daemon)
@@ -194,7 +194,7 @@ impl Daemon {
 
     /// Works until it is told to stop.
     pub(super) async fn work(mut self, inputs: Inputs) -> Result<(), AgentError> {
-        let Inputs { mut orders, mut commands, listener, registration: socket } = inputs;
+        let Inputs { mut service_requests, mut commands, listener, registration: socket } = inputs;
         let port = self.outputs.status.borrow().port;
         // Each runner keeps room to tell that it has gone.
         let (runner_sender, mut runner_events) = mpsc::channel(MAX_RUNNERS + 64);
@@ -209,9 +209,9 @@ impl Daemon {
         loop {
             let wake = self.reconcile().await;
             tokio::select! {
-                order = orders.recv() => match order {
-                    Some(Order::Reload) => drop(self.reload().await),
-                    Some(Order::Stop) | None => break,
+                request = service_requests.recv() => match request {
+                    Some(ServiceRequest::Reload) => drop(self.reload().await),
+                    Some(ServiceRequest::Stop) | None => break,
                 },
                 Some(command) = commands.recv() => self.command(command).await,
                 Some(event) = runner_events.recv() => self.runner(event).await,

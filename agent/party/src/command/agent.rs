@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::stop::{self, Wish};
 use super::{Common, Outcome, logging, output, runtime, terminal};
-use crate::agent::{self, Order, Setup};
+use crate::agent::{self, ServiceRequest, Setup};
 use crate::config::Directories;
 use crate::identity::Store;
 
@@ -55,8 +55,8 @@ impl Agent {
         let party = arguments(&dirs);
         let (token_file, stack) = (self.token_file, common.stack.clone());
         let setup = Setup { dirs, config, token_file, listener, registration, party, stack };
-        let (sender, orders) = mpsc::channel(4);
-        let worked = alongside(agent::run(setup, orders), pass_on(reloads, sender));
+        let (sender, service_requests) = mpsc::channel(4);
+        let worked = alongside(agent::run(setup, service_requests), pass_on(reloads, sender));
         let worked = runtime.block_on(worked);
         // A thread may still wait for a disk; it ends with the process.
         runtime.shutdown_background();
@@ -77,14 +77,14 @@ fn take_token(common: &Common, target: &Path) -> Outcome {
 }
 
 /// Passes on what signals say, until the end.
-async fn pass_on(mut reloads: Signal, orders: mpsc::Sender<Order>) {
+async fn pass_on(mut reloads: Signal, service_requests: mpsc::Sender<ServiceRequest>) {
     let mut asked = std::pin::pin!(stop::heard());
     loop {
-        let order = tokio::select! {
-            () = &mut asked => Order::Stop,
-            Some(()) = reloads.recv() => Order::Reload,
+        let request = tokio::select! {
+            () = &mut asked => ServiceRequest::Stop,
+            Some(()) = reloads.recv() => ServiceRequest::Reload,
         };
-        if orders.send(order).await.is_err() || order == Order::Stop {
+        if service_requests.send(request).await.is_err() || request == ServiceRequest::Stop {
             return;
         }
     }

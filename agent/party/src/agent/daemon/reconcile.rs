@@ -136,9 +136,9 @@ impl Daemon {
             self.ready = true;
             log::info!("ready: {text}");
             notify::ready(&text);
-        } else if self.told != text {
+        } else if self.last_status != text {
             notify::status(&text);
         }
-        self.told = text;
+        self.last_status = text;
     }
 }
