@@ -4,19 +4,20 @@
 //! It is never in the data path. Runners are processes of their own; they get sockets from it and
 //! tell it how their runs go, and go on without it.
 
+mod acceptor;
 mod bus;
 mod clock;
 mod commands;
 mod daemon;
 mod declared;
 mod disk;
-mod door;
 mod enrol;
+mod hub_watcher;
 mod metrics;
 pub(crate) mod notify;
-mod proposal;
-mod runners;
+mod registry;
 mod running;
+mod session_state;
 mod start;
 mod status;
 mod token;
@@ -88,7 +89,7 @@ pub struct Setup {
     /// The public port, where the service manager holds it.
     pub listener: Option<std::net::TcpListener>,
     /// Where runners register, where the service manager holds that.
-    pub desk: Option<OwnedFd>,
+    pub registration: Option<OwnedFd>,
     /// The arguments with which runners of this party are started.
     pub party: Vec<OsString>,
     /// What this process can reach by, and find by.
@@ -97,7 +98,7 @@ pub struct Setup {
 
 /// What the one who runs the agent wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum ServiceRequest {
     /// The configuration read again.
     Reload,
     /// The end.
@@ -108,16 +109,22 @@ pub enum Order {
 ///
 /// # Errors
 /// Where it cannot do its work at all, or a part of it has failed. What may come right is waited for.
-pub async fn run(setup: Setup, orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
-    let worked = work(setup, orders).await;
+pub async fn run(
+    setup: Setup,
+    service_requests: mpsc::Receiver<ServiceRequest>,
+) -> Result<(), AgentError> {
+    let worked = work(setup, service_requests).await;
     if let Err(error @ AgentError::Task(_)) = &worked {
         notify::status(&error.to_string());
     }
     worked
 }
 
-async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
-    let Setup { dirs, config, token_file, listener, desk, party, stack } = setup;
+async fn work(
+    setup: Setup,
+    mut service_requests: mpsc::Receiver<ServiceRequest>,
+) -> Result<(), AgentError> {
+    let Setup { dirs, config, token_file, listener, registration, party, stack } = setup;
     notify::status("starting");
     let listener = listen(listener, config.listen.port).await?;
     let port =
@@ -137,7 +144,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let (sender, mut commands) = mpsc::channel(16);
     let (signals, emitted) = mpsc::channel(64);
     let connection = watch::Sender::new(None);
-    let (desk, agent) = runners::listen(desk, &runtime::agent_socket(&dirs))?;
+    let (registration, agent) = registry::listen(registration, &runtime::agent_socket(&dirs))?;
     let starter =
         start::Starter { bus: connection.subscribe(), party, agent, children: Default::default() };
     let mut on_bus = None;
@@ -153,8 +160,11 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
     let store = Store::new(&dirs.state);
     let sources = token::sources(token_file.as_deref(), &dirs.state, &config.agent);
     let enrolling = enrol::identity(&store, &sources);
-    let waiting =
-        Waiting { orders: &mut orders, commands: &mut commands, supervisor: &mut supervisor };
+    let waiting = Waiting {
+        service_requests: &mut service_requests,
+        commands: &mut commands,
+        supervisor: &mut supervisor,
+    };
     let Some(identity) = waiting.until(enrolling).await? else {
         notify::stopping();
         return Ok(());
@@ -163,7 +173,7 @@ async fn work(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<(), Age
         // Who was told that the agent is ready finds it on the bus; it works without one, too.
         let _ = timeout(BUS_ENTRY_TIMEOUT, first).await;
     }
-    let inputs = daemon::Inputs { orders, commands, listener, desk };
+    let inputs = daemon::Inputs { service_requests, commands, listener, registration };
     let outputs = daemon::Outputs { status, metrics, signals, stack };
     let parts = daemon::Parts { dirs, config, identity, starter, supervisor, outputs };
     daemon::Daemon::begin(parts).await?.work(inputs).await
@@ -183,7 +193,7 @@ async fn listen(
 
 /// What goes on while the agent waits for its identity.
 struct Waiting<'a> {
-    orders: &'a mut mpsc::Receiver<Order>,
+    service_requests: &'a mut mpsc::Receiver<ServiceRequest>,
     commands: &'a mut mpsc::Receiver<Command>,
     supervisor: &'a mut Supervisor,
 }
@@ -198,8 +208,8 @@ impl Waiting<'_> {
         loop {
             tokio::select! {
                 identity = &mut enrolling => return Ok(Some(identity?)),
-                order = self.orders.recv() => {
-                    if order != Some(Order::Reload) {
+                request = self.service_requests.recv() => {
+                    if request != Some(ServiceRequest::Reload) {
                         return Ok(None);
                     }
                 }

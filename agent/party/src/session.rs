@@ -7,7 +7,7 @@ mod copy;
 pub mod imported;
 pub mod proposal;
 pub mod record;
-pub mod tally;
+pub mod run_counter;
 pub mod words;
 
 use std::collections::BTreeSet;

@@ -1,8 +1,8 @@
 //! The agent's own state, and the loop in which everything that happens is [taken in](events), one
-//! after the other, and [what follows from it](outlook) is done and shown.
+//! after the other, and what is then to be done and shown is [reconciled](reconcile) with what is.
 
 mod events;
-mod outlook;
+mod reconcile;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,30 +16,32 @@ use mpyc_party_transport::task::{Connections, Supervisor, blocking};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use super::acceptor::{Acceptor, Proposal, SessionsByTag};
 use super::bus::BusSignal;
 use super::commands::Command;
-use super::declared::{self, Declared, Ear, Hearsay};
-use super::door::{Circles, Door, Knock};
+use super::declared::{self, Declared};
+use super::hub_watcher::{HubEvent, HubWatcher};
 use super::metrics::Metrics;
 use super::notify;
-use super::proposal::{Activity, Seat};
-use super::runners::{self, Desk, Runners};
+use super::registry::{MAX_RUNNERS, RegistrationServer, RunnerRegistry};
+use super::session_state::{Activity, SessionState};
 use super::start::{NoRun, Starter};
 use super::status::Status;
-use super::{AgentError, Order};
+use super::{AgentError, ServiceRequest};
 use crate::config::{Config, Directories};
 use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::Progress;
 use crate::runner::seqpacket::PacketListener;
 use crate::session::SessionError;
-use crate::session::tally::Tally;
+use crate::session::run_counter::RunCounter;
 
 /// What is asked of the agent.
 pub(super) struct Inputs {
-    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) service_requests: mpsc::Receiver<ServiceRequest>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) listener: TcpListener,
-    pub(super) desk: PacketListener,
+    /// Where runners register.
+    pub(super) registration: PacketListener,
 }
 
 /// What the agent is made of.
@@ -65,21 +67,21 @@ pub(super) struct Outputs {
 #[derive(Default)]
 struct Entry {
     declared: Option<Declared>,
-    seat: Seat,
-    ear: Option<Ear>,
+    state: SessionState,
+    watcher: Option<HubWatcher>,
     /// What the runner told last; none before it has told anything.
     progress: Option<Progress>,
     /// How many starts there were: an end belongs to its start.
     starts: u64,
-    tally: Tally,
-    /// Why its tally cannot be read, as told.
+    counter: RunCounter,
+    /// Why its counter cannot be read, as told.
     unreadable: Option<String>,
 }
 
 impl Entry {
     /// Whether others are there to run it, and nothing of it goes on here.
     fn is_proposed(&self, now: Instant) -> bool {
-        self.seat.activity() == Activity::Idle && !self.seat.here(now).is_empty()
+        self.state.activity() == Activity::Idle && !self.state.here(now).is_empty()
     }
 }
 
@@ -100,8 +102,8 @@ pub(super) struct Daemon {
     identity: watch::Receiver<Identity>,
     hubs: Vec<String>,
     sessions: BTreeMap<SessionName, Entry>,
-    circles: watch::Sender<Circles>,
-    runners: Runners,
+    by_tag: watch::Sender<SessionsByTag>,
+    registry: RunnerRegistry,
     starter: Starter,
     /// Starts that go on. One that panics is a start that failed, of its session alone: were it the end
     /// of the agent, a proposal that leads to it would be so again and again.
@@ -110,12 +112,12 @@ pub(super) struct Daemon {
     /// Requests on the bus that take a while.
     requests: Connections,
     supervisor: Supervisor,
-    hearsay: (mpsc::Sender<Hearsay>, mpsc::Receiver<Hearsay>),
-    _home: Ear,
+    hub_events: (mpsc::Sender<HubEvent>, mpsc::Receiver<HubEvent>),
+    _own_watcher: HubWatcher,
     outputs: Outputs,
     ready: bool,
     /// What the service manager was told last of how things stand.
-    told: String,
+    last_status: String,
 }
 
 impl Daemon {
@@ -130,10 +132,12 @@ impl Daemon {
         let hubs = config.hubs(store.hubs()?);
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
         supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
-        let hearsay = mpsc::channel(64);
-        let home = home(&party, (&hubs, &identity), hearsay.0.clone(), &mut supervisor);
-        let (sessions, circles) = (BTreeMap::new(), watch::Sender::new(Circles::default()));
-        let (runners, starting) = (Runners::default(), Connections::new("a start of a session"));
+        let hub_events = mpsc::channel(64);
+        let own_watcher =
+            own_watcher(&party, (&hubs, &identity), hub_events.0.clone(), &mut supervisor);
+        let (sessions, by_tag) = (BTreeMap::new(), watch::Sender::new(SessionsByTag::default()));
+        let (registry, starting) =
+            (RunnerRegistry::default(), Connections::new("a start of a session"));
         let mut daemon = Self {
             dirs,
             config,
@@ -141,18 +145,18 @@ impl Daemon {
             identity,
             hubs,
             sessions,
-            circles,
-            runners,
+            by_tag,
+            registry,
             starter,
             starting,
             endings: mpsc::unbounded_channel(),
             requests: Connections::new("a request"),
             supervisor,
-            hearsay,
-            _home: home,
+            hub_events,
+            _own_watcher: own_watcher,
             outputs,
             ready: false,
-            told: String::new(),
+            last_status: String::new(),
         };
         daemon.declare().await?;
         Ok(daemon)
@@ -165,55 +169,56 @@ impl Daemon {
         let all = blocking(move || declared::all(&config, &dirs, &party, &identity)).await?;
         let watched = declared::watched(&all);
         self.sessions.values_mut().for_each(|entry| entry.declared = None);
-        let mut circles = BTreeMap::new();
+        let mut by_tag = BTreeMap::new();
         for (name, declared) in all {
             let entry = self.sessions.entry(name.clone()).or_default();
-            if entry.ear.as_ref().is_none_or(|ear| ear.tag != declared.circle.tag) {
+            if entry.watcher.as_ref().is_none_or(|watcher| watcher.tag != declared.peers.tag) {
                 // Who was heard of under another tag is of another roster.
-                entry.seat.forget();
-                entry.ear = watched.contains(&name).then(|| {
-                    let (hubs, hearsay) = ((&*self.hubs, &self.identity), self.hearsay.0.clone());
-                    Ear::of(&name, &declared, hubs, hearsay, &mut self.supervisor)
+                entry.state.forget();
+                entry.watcher = watched.contains(&name).then(|| {
+                    let (hubs, hub_events) =
+                        ((&*self.hubs, &self.identity), self.hub_events.0.clone());
+                    HubWatcher::of(&name, &declared, hubs, hub_events, &mut self.supervisor)
                 });
             }
-            circles.insert(declared.circle.tag, (name, declared.circle.clone()));
+            by_tag.insert(declared.peers.tag, (name, declared.peers.clone()));
             entry.declared = Some(declared);
         }
-        self.sessions
-            .retain(|_, entry| entry.declared.is_some() || entry.seat.activity() != Activity::Idle);
-        self.circles.send_replace(Arc::new(circles));
+        self.sessions.retain(|_, entry| {
+            entry.declared.is_some() || entry.state.activity() != Activity::Idle
+        });
+        self.by_tag.send_replace(Arc::new(by_tag));
         Ok(())
     }
 
     /// Works until it is told to stop.
     pub(super) async fn work(mut self, inputs: Inputs) -> Result<(), AgentError> {
-        let Inputs { mut orders, mut commands, listener, desk: socket } = inputs;
+        let Inputs { mut service_requests, mut commands, listener, registration: socket } = inputs;
         let port = self.outputs.status.borrow().port;
         // Each runner keeps room to tell that it has gone.
-        let (runner_sender, mut runner_events) = mpsc::channel(runners::MAX_RUNNERS + 64);
-        let (knocks, mut knocking) = mpsc::channel(16);
-        let (runners, identity) = (self.runners.clone(), self.identity.clone());
-        let desk = Desk { runners: runners.clone(), identity, port, events: runner_sender };
-        self.supervisor
-            .spawn("runner registry", |heartbeat| runners::serve(socket, desk, heartbeat));
-        let door = Door::new(runners, self.circles.subscribe(), knocks);
-        self.supervisor.spawn("acceptor", |heartbeat| door.serve(listener, heartbeat));
+        let (runner_sender, mut runner_events) = mpsc::channel(MAX_RUNNERS + 64);
+        let (proposals, mut proposed) = mpsc::channel(16);
+        let (registry, identity) = (self.registry.clone(), self.identity.clone());
+        let server = RegistrationServer { registry, identity, port, events: runner_sender };
+        self.supervisor.spawn("runner registry", |heartbeat| server.run(socket, heartbeat));
+        let acceptor = Acceptor::new(self.registry.clone(), self.by_tag.subscribe(), proposals);
+        self.supervisor.spawn("acceptor", |heartbeat| acceptor.run(listener, heartbeat));
         let mut identity = self.identity.clone();
         log::info!("this is {}, on port {port}", self.party);
         loop {
-            let wake = self.settle().await;
+            let wake = self.reconcile().await;
             tokio::select! {
-                order = orders.recv() => match order {
-                    Some(Order::Reload) => drop(self.reload().await),
-                    Some(Order::Stop) | None => break,
+                request = service_requests.recv() => match request {
+                    Some(ServiceRequest::Reload) => drop(self.reload().await),
+                    Some(ServiceRequest::Stop) | None => break,
                 },
                 Some(command) = commands.recv() => self.command(command).await,
                 Some(event) = runner_events.recv() => self.runner(event).await,
-                Some(Knock { session, party }) = knocking.recv() => {
-                    self.entry(&session).seat.knock(party, Instant::now());
+                Some(Proposal { session, party }) = proposed.recv() => {
+                    self.entry(&session).state.dialled(party, Instant::now());
                 }
-                Some((session, event)) = self.hearsay.1.recv() => self.hear(session, event),
-                Some(ending) = self.endings.1.recv() => self.started(ending),
+                Some(event) = self.hub_events.1.recv() => self.hub_event(event),
+                Some(ending) = self.endings.1.recv() => self.start_ended(ending),
                 () = self.starting.next_ended() => {}
                 () = self.requests.next_ended() => {}
                 Ok(()) = identity.changed() => log::info!("the certificate was renewed"),
@@ -231,15 +236,15 @@ impl Daemon {
 }
 
 /// This party's place at the hubs, whatever its sessions: under a tag that nobody else has.
-fn home(
+fn own_watcher(
     party: &PartyName,
     (hubs, identity): (&[String], &watch::Receiver<Identity>),
-    hearsay: mpsc::Sender<Hearsay>,
+    hub_events: mpsc::Sender<HubEvent>,
     supervisor: &mut Supervisor,
-) -> Ear {
+) -> HubWatcher {
     let root = identity.borrow().root().fingerprint;
     let tag = Tag::agent(&root, party);
-    Ear::new(None, (tag, Vec::new()), (hubs, identity), hearsay, supervisor)
+    HubWatcher::new(None, (tag, Vec::new()), (hubs, identity), hub_events, supervisor)
 }
 
 async fn until(wake: Option<Instant>) {

@@ -9,13 +9,13 @@ use mpyc_party_transport::task::blocking;
 use crate::config::Directories;
 use crate::config::files::FileError;
 use crate::session::record;
-use crate::session::tally::{self, Tally};
+use crate::session::run_counter::{self, RunCounter};
 
 /// What is on disk about some sessions.
 #[derive(Debug)]
 pub(super) struct OnDisk {
     /// How often each has run.
-    pub(super) tallies: BTreeMap<SessionName, Result<Tally, FileError>>,
+    pub(super) counters: BTreeMap<SessionName, Result<RunCounter, FileError>>,
     /// Of which a runner is at work, where that was asked for.
     pub(super) running: BTreeSet<SessionName>,
 }
@@ -30,11 +30,11 @@ impl OnDisk {
         let dirs = dirs.clone();
         let read = move || Self {
             running: if running { self::running(&dirs) } else { BTreeSet::new() },
-            tallies: sessions
+            counters: sessions
                 .into_iter()
                 .map(|name| {
-                    let tally = Tally::read(&tally::path(&dirs, &name));
-                    (name, tally)
+                    let counter = RunCounter::read(&run_counter::path(&dirs, &name));
+                    (name, counter)
                 })
                 .collect(),
         };

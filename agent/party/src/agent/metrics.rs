@@ -156,11 +156,11 @@ impl Metrics {
     /// Serves them, where they are wanted and not served yet; else says why not.
     pub(super) fn serve(&mut self, supervisor: &mut Supervisor) -> Option<String> {
         let at = self.at.as_ref().filter(|_| !self.served)?;
-        match Inlet::open(at) {
-            Ok(inlet) => {
+        match MetricsListener::open(at) {
+            Ok(listener) => {
                 log::info!("metrics are served at {at}");
                 let page = self.page.clone();
-                supervisor.spawn("metrics", |heartbeat| serve(inlet, page, heartbeat));
+                supervisor.spawn("metrics", |heartbeat| serve(listener, page, heartbeat));
                 self.served = true;
                 None
             }
@@ -175,12 +175,12 @@ impl Metrics {
 
 /// Who wants metrics comes in here.
 #[derive(Debug)]
-enum Inlet {
+enum MetricsListener {
     Port(TcpListener),
     Socket(UnixListener),
 }
 
-impl Inlet {
+impl MetricsListener {
     /// Opens the address or path that the configuration names; inside a tokio runtime.
     fn open(address: &str) -> io::Result<Self> {
         if !address.starts_with('/') {
@@ -188,7 +188,7 @@ impl Inlet {
             listener.set_nonblocking(true)?;
             return TcpListener::from_std(listener).map(Self::Port);
         }
-        if is_left_over(Path::new(address)) {
+        if is_stale(Path::new(address)) {
             std::fs::remove_file(address)?;
         }
         UnixListener::bind(address).map(Self::Socket)
@@ -204,14 +204,14 @@ impl Inlet {
 }
 
 /// Whether there is a socket on which nobody listens any more. Anything else is somebody's.
-fn is_left_over(path: &Path) -> bool {
+fn is_stale(path: &Path) -> bool {
     let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
     // Not waiting: one that is busy is not left over.
-    let knocked = SocketAddrUnix::new(path).and_then(|address| {
+    let connected = SocketAddrUnix::new(path).and_then(|address| {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         connect(&socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?, &address)
     });
-    is_socket && knocked == Err(Errno::CONNREFUSED)
+    is_socket && connected == Err(Errno::CONNREFUSED)
 }
 
 /// What is shown.
@@ -232,12 +232,12 @@ impl Page {
     }
 }
 
-/// Answers whoever asks at `inlet`, for ever.
-async fn serve(inlet: Inlet, page: Page, mut heartbeat: Heartbeat) {
+/// Answers whoever asks at `listener`, for ever.
+async fn serve(listener: MetricsListener, page: Page, mut heartbeat: Heartbeat) {
     let mut requests = Connections::new("a request for metrics");
     loop {
         let accepted = tokio::select! {
-            accepted = inlet.accept(), if requests.len() < MAX_REQUESTS => accepted,
+            accepted = listener.accept(), if requests.len() < MAX_REQUESTS => accepted,
             () = requests.next_ended() => continue,
             () = heartbeat.tick() => continue,
         };

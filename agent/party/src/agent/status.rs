@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_net::client::lighthouse::HubError;
 
-use super::proposal::Activity;
+use super::session_state::Activity;
 use crate::config::Start;
 
 /// One session.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::stop::{self, Wish};
 use super::{Common, Outcome, logging, output, runtime, terminal};
-use crate::agent::{self, Order, Setup};
+use crate::agent::{self, ServiceRequest, Setup};
 use crate::config::Directories;
 use crate::identity::Store;
 
@@ -51,13 +51,13 @@ impl Agent {
         if let Ok(party) = Store::new(&dirs.state).party() {
             logging::about("MPYC_PARTY", party);
         }
-        let (listener, desk) = held();
+        let (listener, registration) = held();
         super::no_dumps()?;
         let party = arguments(&dirs);
         let (token_file, stack) = (self.token_file, common.stack.clone());
-        let setup = Setup { dirs, config, token_file, listener, desk, party, stack };
-        let (sender, orders) = mpsc::channel(4);
-        let worked = alongside(agent::run(setup, orders), pass_on(reloads, sender));
+        let setup = Setup { dirs, config, token_file, listener, registration, party, stack };
+        let (sender, service_requests) = mpsc::channel(4);
+        let worked = alongside(agent::run(setup, service_requests), pass_on(reloads, sender));
         let worked = runtime.block_on(worked);
         // A thread may still wait for a disk; it ends with the process.
         runtime.shutdown_background();
@@ -78,14 +78,14 @@ fn take_token(common: &Common, target: &Path) -> Outcome {
 }
 
 /// Passes on what signals say, until the end.
-async fn pass_on(mut reloads: Signal, orders: mpsc::Sender<Order>) {
+async fn pass_on(mut reloads: Signal, service_requests: mpsc::Sender<ServiceRequest>) {
     let mut asked = std::pin::pin!(stop::heard());
     loop {
-        let order = tokio::select! {
-            () = &mut asked => Order::Stop,
-            Some(()) = reloads.recv() => Order::Reload,
+        let request = tokio::select! {
+            () = &mut asked => ServiceRequest::Stop,
+            Some(()) = reloads.recv() => ServiceRequest::Reload,
         };
-        if orders.send(order).await.is_err() || order == Order::Stop {
+        if service_requests.send(request).await.is_err() || request == ServiceRequest::Stop {
             return;
         }
     }
@@ -94,17 +94,17 @@ async fn pass_on(mut reloads: Signal, orders: mpsc::Sender<Order>) {
 /// The sockets that the service manager holds: the public port, and where runners register.
 fn held() -> (Option<TcpListener>, Option<OwnedFd>) {
     let mut held = ListenFd::from_env();
-    let (mut port, mut desk) = (None, None);
+    let (mut port, mut registration) = (None, None);
     for at in 0..held.len() {
         let (family, kind) = (libc::AF_UNIX, libc::SOCK_SEQPACKET);
         // What is none of the two is nobody's, and stays.
         if let Ok(Some(listener)) = held.take_tcp_listener(at) {
             port.get_or_insert(listener);
         } else if let Ok(Some(socket)) = held.take_custom(at, family, kind, "packet socket") {
-            desk.get_or_insert(socket);
+            registration.get_or_insert(socket);
         }
     }
-    (port, desk)
+    (port, registration)
 }
 
 /// The arguments with which runners find the same files.

@@ -23,7 +23,7 @@ use crate::agent::notify;
 use crate::config::runtime::find_agent;
 use crate::config::{Config, ConfigError, Directories, rules};
 use crate::identity::{Renewal, Store, keep_fresh};
-use crate::runner::handover::{self, Attendant};
+use crate::runner::handover::{self, RegistrationHandle};
 
 /// Let chosen parties connect to ports of this machine
 #[derive(Debug, Args)]
@@ -90,7 +90,7 @@ async fn expose(
     let mut supervisor = Supervisor::new(notify::watchdog());
     let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
     supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
-    let (entrance, _attendant) = enter(agent, config, (key, tag), &mut supervisor).await?;
+    let (entrance, _registration) = enter(agent, config, (key, tag), &mut supervisor).await?;
     // The public UDP port is left to runners: behind a NAT, which is what this is for, any will do.
     let quic = quic::Endpoint::bind(0)?;
     let allowed = watch::Sender::new(allowed(config));
@@ -133,10 +133,10 @@ async fn enter(
     config: &Config,
     (key, tag): (PublicKey, Tag),
     supervisor: &mut Supervisor,
-) -> anyhow::Result<(Entrance, Option<Attendant>)> {
+) -> anyhow::Result<(Entrance, Option<RegistrationHandle>)> {
     if let Some(path) = agent {
         match handover::register_exposed(path, key, tag, supervisor).await {
-            Ok((entrance, attendant)) => return Ok((entrance, Some(attendant))),
+            Ok((entrance, registration)) => return Ok((entrance, Some(registration))),
             Err(error) => log::info!("this process listens by itself: {error}"),
         }
     }

@@ -22,13 +22,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::seqpacket::{PacketError, Packets};
+use super::seqpacket::{PacketError, PacketSocket};
 
 /// How long an agent may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Backoff between two attempts to reach an agent that has gone: the first pause, and the longest.
 const RETRY_BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
-/// How long the agent may take to be told the last news.
+/// How long the agent may take to be told the last of a run's progress.
 const LAST_PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Sockets that may wait to be taken.
 const MAX_QUEUED_SOCKETS: usize = 64;
@@ -123,11 +123,11 @@ pub enum HandoverError {
     },
 }
 
-/// What keeps a runner registered, and carries news to and from the agent.
+/// A registration with the agent: what the run tells it, and is told by it.
 #[derive(Debug)]
-pub struct Attendant {
+pub struct RegistrationHandle {
     progress: watch::Sender<Progress>,
-    stops: Option<mpsc::Receiver<()>>,
+    stop_requests: Option<mpsc::Receiver<()>>,
     /// Completes when the agent has been told everything.
     told: oneshot::Receiver<Infallible>,
 }
@@ -141,11 +141,11 @@ pub async fn register(
     path: &Path,
     own: Registration,
     supervisor: &mut Supervisor,
-) -> Result<(Entrance, Attendant), HandoverError> {
+) -> Result<(Entrance, RegistrationHandle), HandoverError> {
     begin(path, FromRunner::Register(own), supervisor).await
 }
 
-/// Registers the process that exposes ports of this party, reached by `tag`; the attendant only
+/// Registers the process that exposes ports of this party, reached by `tag`; the handle only
 /// keeps it registered.
 ///
 /// # Errors
@@ -155,7 +155,7 @@ pub async fn register_exposed(
     key: PublicKey,
     tag: Tag,
     supervisor: &mut Supervisor,
-) -> Result<(Entrance, Attendant), HandoverError> {
+) -> Result<(Entrance, RegistrationHandle), HandoverError> {
     begin(path, FromRunner::Expose { key, tag }, supervisor).await
 }
 
@@ -163,34 +163,40 @@ async fn begin(
     path: &Path,
     own: FromRunner,
     supervisor: &mut Supervisor,
-) -> Result<(Entrance, Attendant), HandoverError> {
+) -> Result<(Entrance, RegistrationHandle), HandoverError> {
     let (packets, port) = enter(path, &own).await?;
     let (sockets, handed) = mpsc::channel(MAX_QUEUED_SOCKETS);
-    let (wish, stops) = mpsc::channel(1);
+    let (stop_sender, stop_requests) = mpsc::channel(1);
     let progress = watch::Sender::new(Progress::default());
-    let news = progress.subscribe();
     let (end, told) = oneshot::channel();
-    let path = path.to_owned();
-    let keeper = Keeper { path, own, port, sockets, wish, progress: news, end };
-    supervisor.spawn("registration", |heartbeat| keeper.keep(packets, heartbeat));
-    let attendant = Attendant { progress, stops: Some(stops), told };
-    Ok((Entrance::Agent { port, handed }, attendant))
+    let task = RegistrationTask {
+        path: path.to_owned(),
+        own,
+        port,
+        sockets,
+        stop_requests: stop_sender,
+        progress: progress.subscribe(),
+        end,
+    };
+    supervisor.spawn("registration", |heartbeat| task.run(packets, heartbeat));
+    let handle = RegistrationHandle { progress, stop_requests: Some(stop_requests), told };
+    Ok((Entrance::Agent { port, handed }, handle))
 }
 
-impl Attendant {
+impl RegistrationHandle {
     /// Where the run's progress is to be told.
     #[must_use]
     pub fn progress(&self) -> watch::Sender<Progress> {
         self.progress.clone()
     }
 
-    /// Brings the wish that the run ends; the first who asks gets it.
-    pub fn stops(&mut self) -> Option<mpsc::Receiver<()>> {
-        self.stops.take()
+    /// Brings the requests to end the run; the first who asks gets them.
+    pub fn stop_requests(&mut self) -> Option<mpsc::Receiver<()>> {
+        self.stop_requests.take()
     }
 
     /// Waits, for a bounded time, until the agent has been told everything. All other holders of
-    /// [`Attendant::progress`] have to be gone.
+    /// [`RegistrationHandle::progress`] have to be gone.
     pub async fn leave(self) {
         let Self { progress, told, .. } = self;
         drop(progress);
@@ -199,10 +205,10 @@ impl Attendant {
     }
 }
 
-async fn enter(path: &Path, own: &FromRunner) -> Result<(Packets, u16), HandoverError> {
+async fn enter(path: &Path, own: &FromRunner) -> Result<(PacketSocket, u16), HandoverError> {
     let path = || path.to_owned();
     let unreachable = |source| HandoverError::Unreachable { path: path(), source };
-    let packets = Packets::connect(&path()).map_err(|error| unreachable(error.into()))?;
+    let packets = PacketSocket::connect(&path()).map_err(|error| unreachable(error.into()))?;
     let uid = packets.peer().map_err(|error| unreachable(error.into()))?.uid;
     if !uid.is_root() && uid != rustix::process::geteuid() {
         return Err(HandoverError::Foreign { path: path(), uid: uid.as_raw() });
@@ -221,20 +227,20 @@ async fn enter(path: &Path, own: &FromRunner) -> Result<(Packets, u16), Handover
 }
 
 /// The task that stays registered.
-struct Keeper {
+struct RegistrationTask {
     path: PathBuf,
     own: FromRunner,
     port: u16,
     sockets: mpsc::Sender<TcpStream>,
-    wish: mpsc::Sender<()>,
+    stop_requests: mpsc::Sender<()>,
     progress: watch::Receiver<Progress>,
     /// Dropped when there is nothing more to tell.
     end: oneshot::Sender<Infallible>,
 }
 
-impl Keeper {
+impl RegistrationTask {
     /// Stays registered for ever; with nothing more to tell, it only lives.
-    async fn keep(mut self, mut packets: Packets, mut heartbeat: Heartbeat) {
+    async fn run(mut self, mut packets: PacketSocket, mut heartbeat: Heartbeat) {
         while self.serve(&packets, &mut heartbeat).await {
             log::info!("the agent has gone: this goes on, and new connections wait for it");
             let mut pause = RETRY_BACKOFF[0];
@@ -261,7 +267,7 @@ impl Keeper {
     }
 
     /// One registration, until it ends. False where there is nothing more to tell.
-    async fn serve(&mut self, packets: &Packets, heartbeat: &mut Heartbeat) -> bool {
+    async fn serve(&mut self, packets: &PacketSocket, heartbeat: &mut Heartbeat) -> bool {
         self.progress.mark_changed();
         loop {
             let message = tokio::select! {
@@ -281,7 +287,7 @@ impl Keeper {
             match message {
                 Ok(Some((FromAgent::Connection, Some(socket)))) => self.take(socket),
                 // Somebody has asked already where this is full.
-                Ok(Some((FromAgent::Stop, _))) => drop(self.wish.try_send(())),
+                Ok(Some((FromAgent::Stop, _))) => drop(self.stop_requests.try_send(())),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return true,
             }

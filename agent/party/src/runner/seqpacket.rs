@@ -41,12 +41,12 @@ fn socket() -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
-/// A way to a socket that is short enough for a socket's address (108 bytes, unix(7)), however deep
+/// A path to a socket that is short enough for a socket's address (108 bytes, unix(7)), however deep
 /// its directory lies.
-struct Way<'a>(File, &'a OsStr);
+struct ShortPath<'a>(File, &'a OsStr);
 
-impl<'a> Way<'a> {
-    fn to(path: &'a Path) -> io::Result<Self> {
+impl<'a> ShortPath<'a> {
+    fn of(path: &'a Path) -> io::Result<Self> {
         let (directory, name) =
             path.parent().zip(path.file_name()).ok_or(io::ErrorKind::NotFound)?;
         let here = directory.as_os_str().is_empty();
@@ -59,12 +59,12 @@ impl<'a> Way<'a> {
     }
 }
 
-/// One end of a connection. Packets keep their boundaries, which is all that this type of tokio's
+/// One end of a connection. PacketSocket keep their boundaries, which is all that this type of tokio's
 /// needs of a socket.
 #[derive(Debug)]
-pub struct Packets(UnixDatagram);
+pub struct PacketSocket(UnixDatagram);
 
-impl Packets {
+impl PacketSocket {
     /// Connects to the socket at `path`; inside a tokio runtime.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Packets {
     pub fn connect(path: &Path) -> io::Result<Self> {
         let socket = socket()?;
         // On Unix sockets this never waits: where nobody can accept now, it fails.
-        rustix::net::connect(&socket, &Way::to(path)?.address()?)?;
+        rustix::net::connect(&socket, &ShortPath::of(path)?.address()?)?;
         Self::new(socket)
     }
 
@@ -154,7 +154,7 @@ pub struct PacketListener(UnixListener);
 
 impl PacketListener {
     /// Listens at `path`, in place of whoever listened there before; inside a tokio runtime. Who
-    /// may connect is for the caller to decide by [`Packets::peer`].
+    /// may connect is for the caller to decide by [`PacketSocket::peer`].
     ///
     /// # Errors
     /// What the system says.
@@ -164,7 +164,7 @@ impl PacketListener {
             _ => {}
         }
         let socket = socket()?;
-        rustix::net::bind(&socket, &Way::to(path)?.address()?)?;
+        rustix::net::bind(&socket, &ShortPath::of(path)?.address()?)?;
         rustix::net::listen(&socket, ACCEPT_BACKLOG)?;
         UnixListener::from_std(socket.into()).map(Self)
     }
@@ -190,9 +190,9 @@ impl PacketListener {
     ///
     /// # Errors
     /// What the system says.
-    pub async fn accept(&self) -> io::Result<Packets> {
+    pub async fn accept(&self) -> io::Result<PacketSocket> {
         let (accepted, _) = self.0.accept().await?;
-        Packets::new(accepted.into_std()?.into())
+        PacketSocket::new(accepted.into_std()?.into())
     }
 }
 
@@ -201,11 +201,11 @@ mod tests {
     use super::*;
     use rustix::net::socketpair;
 
-    fn pair() -> (Packets, OwnedFd) {
+    fn pair() -> (PacketSocket, OwnedFd) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        (Packets::new(ours).unwrap(), theirs)
+        (PacketSocket::new(ours).unwrap(), theirs)
     }
 
     #[tokio::test]

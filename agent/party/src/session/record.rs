@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::tally;
+use super::run_counter;
 use crate::config::Directories;
 use crate::config::files::{self, FileError, at};
 
@@ -160,7 +160,7 @@ pub struct RunDirectory {
     pub path: PathBuf,
     /// What is to be kept.
     pub record: Record,
-    tally: PathBuf,
+    counter: PathBuf,
     /// Tells that this process is there, as long as it is.
     _alive: File,
     _lock: File,
@@ -192,8 +192,8 @@ impl RunDirectory {
         let alive = files::create_private(&path.join(LOCK_NAME))?;
         at(&path, flock(&alive, FlockOperation::NonBlockingLockExclusive).map_err(Into::into))?;
         let record = Record::new(session.clone());
-        let tally = tally::path(dirs, session);
-        let run = Self { path, record, tally, _alive: alive, _lock: lock };
+        let counter = run_counter::path(dirs, session);
+        let run = Self { path, record, counter, _alive: alive, _lock: lock };
         run.write()?;
         Ok(run)
     }
@@ -216,7 +216,7 @@ impl RunDirectory {
     /// What the system says. The run must then not go on.
     pub fn count(&self) -> Result<(), FileError> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        tally::Tally::count(&self.tally, now.try_into().unwrap_or_default())
+        run_counter::RunCounter::increment(&self.counter, now.try_into().unwrap_or_default())
     }
 
     /// Removes the copies of program and launcher: what remains is the record and the output.

@@ -63,14 +63,18 @@ impl Machine {
 
     /// Starts the agent of `party` with sockets that outlive it, as a service manager would: the
     /// public port, and where runners register.
-    pub(crate) fn start_on(party: &Party, port: &TcpListener, desk: &OwnedFd) -> Result<Self> {
-        Self::start_on_with(party, (port, desk), |_| {})
+    pub(crate) fn start_on(
+        party: &Party,
+        port: &TcpListener,
+        registration: &OwnedFd,
+    ) -> Result<Self> {
+        Self::start_on_with(party, (port, registration), |_| {})
     }
 
     /// The same; `change` completes its environment.
     pub(crate) fn start_on_with(
         party: &Party,
-        (port, desk): (&TcpListener, &OwnedFd),
+        (port, registration): (&TcpListener, &OwnedFd),
         change: impl FnOnce(&mut Command),
     ) -> Result<Self> {
         let plain = party.command();
@@ -82,7 +86,7 @@ impl Machine {
         }
         change(&mut command);
         command.args(["agent", "-vv"]).stdin(OwnedFd::from(port.try_clone()?));
-        Self::spawn(party, command.stdout(desk.try_clone()?))
+        Self::spawn(party, command.stdout(registration.try_clone()?))
     }
 
     fn spawn(party: &Party, command: &mut Command) -> Result<Self> {

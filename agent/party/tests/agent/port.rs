@@ -65,7 +65,7 @@ fn two_sessions_at_once_share_one_port() -> Result<()> {
 }
 
 /// A socket at which runners register, in this directory.
-pub(crate) fn desk(directory: &Path) -> Result<OwnedFd> {
+pub(crate) fn registration_socket(directory: &Path) -> Result<OwnedFd> {
     fs::create_dir_all(directory)?;
     let flags = SocketFlags::CLOEXEC;
     let kind = SocketType::SEQPACKET;
@@ -82,7 +82,7 @@ fn the_port_of_an_agent_that_is_away_is_left_to_it() -> Result<()> {
     bob.configure(&head(port, ""))?;
     network.declare(&demo(SUM))?;
     // It was there: its socket is left, and nobody listens.
-    drop(desk(&bob.state().join("run"))?);
+    drop(registration_socket(&bob.state().join("run"))?);
     let run = bob.run("demo")?;
     let waiting = run.wait_for("waiting", LIMIT)?;
     ensure!(waiting["port"] != port, "{waiting}");
@@ -97,8 +97,8 @@ fn an_agent_that_is_killed_disturbs_no_run() -> Result<()> {
     network.party("bob").configure(&head(port, ""))?;
     // These sockets outlive the agent, as systemd's do.
     let listener = TcpListener::bind(at(port))?;
-    let desk = desk(&network.party("bob").state().join("run"))?;
-    let start = || Machine::start_on(network.party("bob"), &listener, &desk);
+    let registration = registration_socket(&network.party("bob").state().join("run"))?;
+    let start = || Machine::start_on(network.party("bob"), &listener, &registration);
     let machine = start()?.ready()?;
     let mut runs = running(&network, &demo(PATIENT))?;
     machine.kill()?;

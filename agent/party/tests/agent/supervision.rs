@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use crate::bus::Bus;
 use crate::common::{BOUND, LIMIT, PATIENT, completes, demo, running, three};
 use crate::machine::{Machine, at, free_port, head};
-use crate::port::desk;
+use crate::port::registration_socket;
 use crate::service::metrics;
 
 /// Within this time a failure is noticed; a process that is loaded may take longer now and then.
@@ -45,9 +45,10 @@ fn each_part_of_the_agent_that_fails_is_missed_and_no_run_is_disturbed() -> Resu
     let more = format!("bus = \"system\"\nmetrics = \"127.0.0.1:{metrics}\"");
     bob.configure(&head(port, &more))?;
     // These sockets outlive the agent, as systemd's do.
-    let (listener, desk) = (TcpListener::bind(at(port))?, desk(&bob.state().join("run"))?);
+    let (listener, registration) =
+        (TcpListener::bind(at(port))?, registration_socket(&bob.state().join("run"))?);
     let start = |kind: &str, task: &str| {
-        let machine = Machine::start_on_with(bob, (&listener, &desk), |command| {
+        let machine = Machine::start_on_with(bob, (&listener, &registration), |command| {
             fault(command.env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address), kind, task);
         })?;
         machine.ready()

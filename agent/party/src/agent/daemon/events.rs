@@ -1,4 +1,4 @@
-//! What happens is taken in: commands, runners that come and go, what is heard at the hubs.
+//! What happens is taken in: commands, runners that come and go, what hubs say.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,15 +10,16 @@ use tokio::sync::mpsc;
 
 use super::super::bus::BusSignal;
 use super::super::commands::{Action, Command, CommandError, ReloadError, Reply};
-use super::super::proposal::{Activity, Seat};
-use super::super::runners::RunnerEvent;
+use super::super::hub_watcher::{HubEvent, steady_address};
+use super::super::registry::RunnerEvent;
+use super::super::session_state::{Activity, SessionState};
 use super::super::start::{NoRun, Starter};
-use super::super::{declared, metrics, notify};
+use super::super::{metrics, notify};
 use super::{Daemon, Ending};
 use crate::config;
 use crate::runner::engine;
 use crate::runner::handover::Progress;
-use crate::session::tally::{self, Tally};
+use crate::session::run_counter::{self, RunCounter};
 
 /// A start of a session: however its task ends, also by a panic, that is told.
 struct Start {
@@ -97,14 +98,14 @@ impl Daemon {
         let outcome = match action {
             Action::Reload => self.reload().await.map_err(CommandError::from),
             Action::Start(session) => match self.sessions.get(&session) {
-                Some(entry) if entry.declared.is_some() => match entry.seat.activity() {
+                Some(entry) if entry.declared.is_some() => match entry.state.activity() {
                     Activity::Idle => return self.start(session, Some(reply)),
                     _ => Err(CommandError::Running(session)),
                 },
                 _ => Err(CommandError::Unknown(session)),
             },
             Action::Stop(session) => {
-                if !self.runners.stop(&session) {
+                if !self.registry.stop(&session) {
                     let starter = self.starter.clone();
                     self.requests.spawn(async move {
                         // Who does not wait for the answer misses nothing.
@@ -114,8 +115,8 @@ impl Daemon {
                 }
                 Ok(())
             }
-            Action::Approve(session) => self.answer_proposal(&session, |seat| seat.approve(now)),
-            Action::Reject(session) => self.answer_proposal(&session, |seat| seat.reject(now)),
+            Action::Approve(session) => self.answer_proposal(&session, |state| state.approve(now)),
+            Action::Reject(session) => self.answer_proposal(&session, |state| state.reject(now)),
         };
         // Who does not wait for the answer misses nothing.
         let _ = reply.send(outcome);
@@ -124,16 +125,16 @@ impl Daemon {
     fn answer_proposal(
         &mut self,
         session: &SessionName,
-        answer: impl FnOnce(&mut Seat) -> bool,
+        answer: impl FnOnce(&mut SessionState) -> bool,
     ) -> Result<(), CommandError> {
-        let answered = self.sessions.get_mut(session).is_some_and(|entry| answer(&mut entry.seat));
+        let answered = self.sessions.get_mut(session).is_some_and(|entry| answer(&mut entry.state));
         if answered { Ok(()) } else { Err(CommandError::NotProposed(session.clone())) }
     }
 
     /// Starts the runner of a declared session.
     pub(super) fn start(&mut self, session: SessionName, reply: Option<Reply>) {
         let entry = self.entry(&session);
-        entry.seat.starting();
+        entry.state.starting();
         entry.starts += 1;
         let (number, endings) = (entry.starts, self.endings.0.clone());
         let start = Start { session, number, why: None, endings };
@@ -141,26 +142,26 @@ impl Daemon {
     }
 
     /// What was started has ended. A runner that registered has told by itself how.
-    pub(super) fn started(&mut self, Ending { session, start: number, why }: Ending) {
+    pub(super) fn start_ended(&mut self, Ending { session, start: number, why }: Ending) {
         let entry = self.entry(&session);
-        if entry.starts != number || entry.seat.activity() != Activity::Starting {
+        if entry.starts != number || entry.state.activity() != Activity::Starting {
             return;
         }
-        entry.seat.went(false, Instant::now());
+        entry.state.ended(false, Instant::now());
         log::error!(MPYC_SESSION = session.as_str();
             "session {session} was not run: {why}");
     }
 
     pub(super) async fn runner(&mut self, event: RunnerEvent) {
         match event {
-            RunnerEvent::Came(session) => {
+            RunnerEvent::Registered(session) => {
                 log::info!(MPYC_SESSION = session.as_str(); "the runner of session {session} is here");
                 let entry = self.entry(&session);
-                entry.seat.came();
+                entry.state.registered();
                 entry.progress = None;
             }
             RunnerEvent::Progress(session, progress) => self.progress(session, progress),
-            RunnerEvent::Went(session) => self.went(session).await,
+            RunnerEvent::Gone(session) => self.runner_gone(session).await,
         }
     }
 
@@ -175,18 +176,22 @@ impl Daemon {
         self.entry(&session).progress = Some(progress);
     }
 
-    async fn went(&mut self, session: SessionName) {
+    async fn runner_gone(&mut self, session: SessionName) {
         let (dirs, name) = (self.dirs.clone(), session.clone());
-        let read =
-            move || (Tally::read(&tally::path(&dirs, &name)), metrics::carried_last(&dirs, &name));
-        let (tally, carried) = blocking(read).await;
-        let tally = self.readable(&session, tally);
+        let read = move || {
+            (
+                RunCounter::read(&run_counter::path(&dirs, &name)),
+                metrics::carried_last(&dirs, &name),
+            )
+        };
+        let (counter, carried) = blocking(read).await;
+        let counter = self.readable_counter(&session, counter);
         let entry = self.entry(&session);
         let progress = entry.progress.take().unwrap_or_default();
-        let counted = entry.tally.runs < tally.runs;
-        entry.tally = tally;
+        let counted = entry.counter.runs < counter.runs;
+        entry.counter = counter;
         let by_itself = entry.declared.as_ref().map(|d| d.definition.settings.start);
-        entry.seat.went(counted || by_itself != Some(config::Start::OnProposal), Instant::now());
+        entry.state.ended(counted || by_itself != Some(config::Start::OnProposal), Instant::now());
         self.outputs.metrics.counts().ended(progress.verdict.as_ref(), carried);
         let verdict = progress.verdict.map(|verdict| verdict.in_words(engine::words).to_string());
         let verdict = verdict.unwrap_or_else(|| "no verdict: its runner was ended".to_owned());
@@ -201,7 +206,7 @@ impl Daemon {
         let _ = self.outputs.signals.try_send(signal);
     }
 
-    pub(super) fn hear(&mut self, session: Option<SessionName>, event: Event) {
+    pub(super) fn hub_event(&mut self, HubEvent { session, event }: HubEvent) {
         let now = Instant::now();
         match (session, event) {
             (None, Event::Connected { hub, .. }) => {
@@ -221,10 +226,10 @@ impl Daemon {
             }
             // Agents tell nobody that they are there: whoever is seen is a runner.
             (Some(session), Event::Present { party, addresses, .. }) => {
-                let address = declared::steady_address(&self.outputs.stack, &addresses);
-                self.entry(&session).seat.present(party, address, now);
+                let address = steady_address(&self.outputs.stack, &addresses);
+                self.entry(&session).state.present(party, address, now);
             }
-            (Some(session), Event::Gone { party }) => self.entry(&session).seat.gone(&party),
+            (Some(session), Event::Gone { party }) => self.entry(&session).state.gone(&party),
             _ => {}
         }
     }

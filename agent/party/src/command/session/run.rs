@@ -20,7 +20,7 @@ use super::super::{Common, Outcome, logging, runtime, terminal};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
 use crate::identity::{Renewal, Store, keep_fresh};
-use crate::runner::handover::{self, Attendant, Registration};
+use crate::runner::handover::{self, Registration, RegistrationHandle};
 use crate::runner::report::Telling;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, Launch, PrepareError};
@@ -91,17 +91,17 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
                 &mut supervisor,
             )
             .await?;
-            let (entrance, attendant) =
+            let (entrance, registration) =
                 enter(agent, &config, &circle, name, &mut supervisor).await?;
-            anyhow::Ok((circle, book, entrance, attendant))
+            anyhow::Ok((circle, book, entrance, registration))
         };
         let appeared = tokio::select! {
             appeared = appeared => appeared.map(Some),
             () = stop::heard() => Ok(None),
         };
         match appeared {
-            Ok(Some((circle, book, entrance, attendant))) => {
-                let meet = meet(launch, (circle, book), entrance, attendant, view.as_mut());
+            Ok(Some((circle, book, entrance, registration))) => {
+                let meet = meet(launch, (circle, book), entrance, registration, view.as_mut());
                 alongside(meet, complain(supervisor)).await
             }
             Ok(None) => Ok(stopped(&launch.abandon(&party, Reason::Stopped)?, view.as_mut())),
@@ -154,12 +154,12 @@ async fn enter(
     circle: &SessionPeers,
     name: &SessionName,
     supervisor: &mut Supervisor,
-) -> anyhow::Result<(Entrance, Option<Attendant>)> {
+) -> anyhow::Result<(Entrance, Option<RegistrationHandle>)> {
     if let Some(path) = agent {
         let key = circle.identity().claims().key;
         let own = Registration { key, session: name.clone(), tag: circle.tag };
         match handover::register(path, own, supervisor).await {
-            Ok((entrance, attendant)) => return Ok((entrance, Some(attendant))),
+            Ok((entrance, registration)) => return Ok((entrance, Some(registration))),
             Err(error) => log::info!("this runner listens by itself: {error}"),
         }
     }
@@ -180,11 +180,11 @@ async fn meet(
     launch: Launch,
     (circle, book): (SessionPeers, AddressBook),
     entrance: Entrance,
-    mut attendant: Option<Attendant>,
+    mut registration: Option<RegistrationHandle>,
     view: &mut dyn View,
 ) -> Outcome {
     let (wish, stop) = mpsc::channel(1);
-    let mut told = attendant.as_mut().and_then(Attendant::stops);
+    let mut told = registration.as_mut().and_then(RegistrationHandle::stop_requests);
     let stopped = async move {
         tokio::select! {
             () = stop::heard() => {}
@@ -193,13 +193,13 @@ async fn meet(
         // The run may have ended.
         let _ = wish.send(()).await;
     };
-    let outcome = match attendant {
-        Some(attendant) => {
-            let mut view = Telling { view, progress: attendant.progress() };
+    let outcome = match registration {
+        Some(registration) => {
+            let mut view = Telling { view, progress: registration.progress() };
             let conducted = runner::conduct(launch, circle, entrance, book, stop, &mut view);
             let outcome = alongside(conducted, stopped).await;
             drop(view);
-            attendant.leave().await;
+            registration.leave().await;
             outcome?
         }
         None => {

@@ -1,4 +1,5 @@
-//! What is to be done now, and how things stand: decided and shown after everything that happens.
+//! Reconciling: what is to be done now, and how things stand, is decided and shown after everything that
+//! happens.
 
 use std::time::{Duration, Instant};
 
@@ -8,54 +9,54 @@ use mpyc_party_transport::now;
 use super::super::bus::BusSignal;
 use super::super::disk::OnDisk;
 use super::super::notify;
-use super::super::proposal::{Activity, Decision};
+use super::super::session_state::{Activity, Decision};
 use super::super::status::{SessionStatus, Status};
 use super::Daemon;
 use crate::config::Start;
 use crate::config::files::FileError;
-use crate::session::tally::{Allowance, Tally};
+use crate::session::run_counter::{Allowance, RunCounter};
 
 /// How soon a runner that has not registered is looked for again.
 const RECHECK_DELAY: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Does what is to be done now, and shows how things stand; says when to look again.
-    pub(super) async fn settle(&mut self) -> Option<Instant> {
+    pub(super) async fn reconcile(&mut self) -> Option<Instant> {
         let names: Vec<SessionName> = self.sessions.keys().cloned().collect();
         let instant = Instant::now();
         let proposed = self.sessions.values().any(|entry| entry.is_proposed(instant));
-        let OnDisk { tallies, running } = OnDisk::read(&self.dirs, names, proposed).await;
-        let decide = |(name, tally)| self.decide(&name, tally, running.contains(&name));
-        let wake = tallies.into_iter().filter_map(decide).min();
+        let OnDisk { counters, running } = OnDisk::read(&self.dirs, names, proposed).await;
+        let decide = |(name, counter)| self.decide(&name, counter, running.contains(&name));
+        let wake = counters.into_iter().filter_map(decide).min();
         self.show();
         wake
     }
 
-    /// Decides about a session with this `tally`, of which a runner is at work here or not.
+    /// Decides about a session with this `counter`, of which a runner is at work here or not.
     fn decide(
         &mut self,
         session: &SessionName,
-        tally: Result<Tally, FileError>,
+        counter: Result<RunCounter, FileError>,
         runs_here: bool,
     ) -> Option<Instant> {
-        let tally = self.readable(session, tally);
+        let counter = self.readable_counter(session, counter);
         let instant = Instant::now();
         let entry = self.entry(session);
         let settings = &entry.declared.as_ref()?.definition.settings;
         let start = settings.start;
         let allowance = match start {
-            Start::OnProposal => tally.allows(settings, now()),
+            Start::OnProposal => counter.allows(settings, now()),
             Start::Manual => Allowance::Never,
         };
-        if entry.seat.activity() == Activity::Idle {
-            entry.tally = tally;
+        if entry.state.activity() == Activity::Idle {
+            entry.counter = counter;
         }
         if runs_here && entry.is_proposed(instant) {
             // Its runner has not registered with this agent yet, or does not want to.
             return Some(instant + RECHECK_DELAY);
         }
-        match self.entry(session).seat.decide(instant, start, allowance) {
-            Decision::Nothing(again) => again,
+        match self.entry(session).state.decide(instant, start, allowance) {
+            Decision::Wait(again) => again,
             Decision::Start(party) => {
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}: it is started");
@@ -63,7 +64,7 @@ impl Daemon {
                 self.start(session.clone(), None);
                 None
             }
-            Decision::Later(party, due) => {
+            Decision::Defer(party, due) => {
                 let left = due.saturating_duration_since(instant).as_secs();
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}, which does not start again before {left} s");
@@ -83,13 +84,13 @@ impl Daemon {
         }
     }
 
-    /// The tally of `session` that was `read` from disk. One that cannot be read allows nothing, which is
+    /// The counter of `session` that was `read` from disk. One that cannot be read allows nothing, which is
     /// told once.
-    pub(super) fn readable(
+    pub(super) fn readable_counter(
         &mut self,
         session: &SessionName,
-        read: Result<Tally, FileError>,
-    ) -> Tally {
+        read: Result<RunCounter, FileError>,
+    ) -> RunCounter {
         let unreadable = read.as_ref().err().map(ToString::to_string);
         let known = &mut self.entry(session).unreadable;
         if let Some(why) = unreadable.as_ref().filter(|_| *known != unreadable) {
@@ -97,7 +98,7 @@ impl Daemon {
                 "how often session {session} has run is not known, so it does not start by itself: {why}");
         }
         *known = unreadable;
-        read.unwrap_or(Tally { runs: u32::MAX, last: 0 })
+        read.unwrap_or(RunCounter { runs: u32::MAX, last: 0 })
     }
 
     /// Shows how things stand.
@@ -107,10 +108,10 @@ impl Daemon {
             let declared = entry.declared.as_ref()?;
             let session = SessionStatus {
                 start: declared.definition.settings.start,
-                activity: entry.seat.activity(),
-                waits: entry.seat.waits(),
-                runs: entry.tally.runs,
-                here: entry.seat.here(instant),
+                activity: entry.state.activity(),
+                waits: entry.state.waits(),
+                runs: entry.counter.runs,
+                here: entry.state.here(instant),
             };
             Some((name.clone(), session))
         });
@@ -135,9 +136,9 @@ impl Daemon {
             self.ready = true;
             log::info!("ready: {text}");
             notify::ready(&text);
-        } else if self.told != text {
+        } else if self.last_status != text {
             notify::status(&text);
         }
-        self.told = text;
+        self.last_status = text;
     }
 }

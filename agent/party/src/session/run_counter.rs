@@ -1,5 +1,5 @@
-//! How often a session ran: counted for good before a run's first byte reaches the program, so that
-//! nobody can ask a fixed input again and again by runs that fail.
+//! The run counter of a session: a run is counted for good before its first byte reaches the program,
+//! so that nobody can ask a fixed input again and again by runs that fail.
 //!
 //! Every run counts of a session that another party may start, also one that a person started here.
 
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::config::files::{self, FileError, at};
 use crate::config::{Directories, Session};
 
-/// Largest tally in bytes.
+/// Largest counter in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
 /// The runs of one session so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tally {
+pub struct RunCounter {
     /// How many there were.
     pub runs: u32,
     /// When the last one was counted, in Unix time.
@@ -37,14 +37,14 @@ pub enum Allowance {
     Never,
 }
 
-/// Where the tally of `session` is.
+/// Where the counter of `session` is; the directory keeps the name that it has always had.
 #[must_use]
 pub fn path(dirs: &Directories, session: &SessionName) -> PathBuf {
     dirs.state.join("tallies").join(format!("{session}.json"))
 }
 
-impl Tally {
-    /// Reads the tally at `path`; where there is no file, nothing has run.
+impl RunCounter {
+    /// Reads the counter at `path`; where there is no file, nothing has run.
     ///
     /// # Errors
     /// Where the file cannot be read or is damaged: how often the session ran is then not known.
@@ -59,13 +59,13 @@ impl Tally {
     ///
     /// # Errors
     /// What the system says. The run must then not begin.
-    pub fn count(path: &Path, now: u64) -> Result<(), FileError> {
+    pub fn increment(path: &Path, now: u64) -> Result<(), FileError> {
         let Self { runs, .. } = Self::read(path)?;
         if let Some(directory) = path.parent() {
             files::private_dir(directory)?;
         }
-        let tally = Self { runs: runs.saturating_add(1), last: now };
-        let text = at(path, serde_json::to_vec(&tally).map_err(io::Error::from))?;
+        let counter = Self { runs: runs.saturating_add(1), last: now };
+        let text = at(path, serde_json::to_vec(&counter).map_err(io::Error::from))?;
         files::replace_private(path, &text)
     }
 
@@ -99,24 +99,27 @@ mod tests {
 
     #[test]
     fn runs_are_limited_in_number_and_frequency() {
-        let tally = |runs, last| Tally { runs, last };
-        assert_eq!(tally(0, 0).allows(&session(1), 5), Allowance::Now);
-        assert_eq!(tally(1, 0).allows(&session(1), 1 << 40), Allowance::Never);
-        assert_eq!(tally(0, 0).allows(&session(0), 5), Allowance::Never);
-        assert_eq!(tally(1, 100).allows(&session(2), 130), Allowance::In(Duration::from_secs(30)));
-        assert_eq!(tally(1, 100).allows(&session(2), 160), Allowance::Now);
-        assert_eq!(tally(1, 100).allows(&session(2), 90), Allowance::In(Duration::from_secs(60)));
+        let counter = |runs, last| RunCounter { runs, last };
+        assert_eq!(counter(0, 0).allows(&session(1), 5), Allowance::Now);
+        assert_eq!(counter(1, 0).allows(&session(1), 1 << 40), Allowance::Never);
+        assert_eq!(counter(0, 0).allows(&session(0), 5), Allowance::Never);
+        assert_eq!(
+            counter(1, 100).allows(&session(2), 130),
+            Allowance::In(Duration::from_secs(30))
+        );
+        assert_eq!(counter(1, 100).allows(&session(2), 160), Allowance::Now);
+        assert_eq!(counter(1, 100).allows(&session(2), 90), Allowance::In(Duration::from_secs(60)));
     }
 
     #[test]
     fn what_was_counted_stays_counted_and_damage_is_no_fresh_start() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tallies").join("demo.json");
-        assert_eq!(Tally::read(&path).unwrap(), Tally::default());
-        Tally::count(&path, 7).unwrap();
-        Tally::count(&path, 9).unwrap();
-        assert_eq!(Tally::read(&path).unwrap(), Tally { runs: 2, last: 9 });
+        assert_eq!(RunCounter::read(&path).unwrap(), RunCounter::default());
+        RunCounter::increment(&path, 7).unwrap();
+        RunCounter::increment(&path, 9).unwrap();
+        assert_eq!(RunCounter::read(&path).unwrap(), RunCounter { runs: 2, last: 9 });
         std::fs::write(&path, "").unwrap();
-        assert!(Tally::read(&path).is_err() && Tally::count(&path, 10).is_err());
+        assert!(RunCounter::read(&path).is_err() && RunCounter::increment(&path, 10).is_err());
     }
 }

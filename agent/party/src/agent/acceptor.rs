@@ -1,4 +1,5 @@
-//! The one public port: who comes is looked at, and handed on.
+//! The acceptor of the one public port: it looks at whom each connection asks for, by the TLS server name
+//! (SNI), and hands it on to that runner.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::runners::Runners;
+use super::registry::RunnerRegistry;
 
 /// How long a party may take to say what it asks.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,60 +28,62 @@ const MAX_CONNECTIONS: usize = 512;
 /// comes for a session.
 const MAX_PINGS: usize = 64;
 
-/// The declared sessions, by what stands for them in public.
-pub(super) type Circles = Arc<BTreeMap<Tag, (SessionName, SessionPeers)>>;
+/// The declared sessions and their peers, by what stands for them in public.
+pub(super) type SessionsByTag = Arc<BTreeMap<Tag, (SessionName, SessionPeers)>>;
 
-/// A party of a session's roster wants to run it, and no runner is there.
+/// A party of a session's roster dialled to run it, and no runner is there.
 #[derive(Debug)]
-pub(super) struct Knock {
+pub(super) struct Proposal {
     /// The session.
     pub(super) session: SessionName,
     /// Who.
     pub(super) party: PartyName,
 }
 
-/// Behind the public port.
+/// Accepts at the public port.
 #[derive(Clone)]
-pub(super) struct Door {
-    runners: Runners,
-    circles: watch::Receiver<Circles>,
-    knocks: mpsc::Sender<Knock>,
-    askers: Arc<Semaphore>,
+pub(super) struct Acceptor {
+    registry: RunnerRegistry,
+    sessions: watch::Receiver<SessionsByTag>,
+    proposals: mpsc::Sender<Proposal>,
+    pings: Arc<Semaphore>,
 }
 
-impl Door {
-    /// Hands connections to `runners`; where there is none, answers for these `circles`, and tells
-    /// `knocks` who wants to run a session.
+impl Acceptor {
+    /// Hands connections to the runners of `registry`; where there is none, answers for the declared `sessions`, and tells
+    /// `proposals` who wants to run one.
     pub(super) fn new(
-        runners: Runners,
-        circles: watch::Receiver<Circles>,
-        knocks: mpsc::Sender<Knock>,
+        registry: RunnerRegistry,
+        sessions: watch::Receiver<SessionsByTag>,
+        proposals: mpsc::Sender<Proposal>,
     ) -> Self {
-        Self { runners, circles, knocks, askers: Arc::new(Semaphore::new(MAX_PINGS)) }
+        Self { registry, sessions, proposals, pings: Arc::new(Semaphore::new(MAX_PINGS)) }
     }
 
     /// Accepts on `listener` for ever.
-    pub(super) async fn serve(self, listener: TcpListener, mut heartbeat: Heartbeat) {
+    pub(super) async fn run(self, listener: TcpListener, mut heartbeat: Heartbeat) {
         let limiter = HandshakeLimiter::new(HandshakeLimits::default());
-        let mut guests = Connections::new("a connection at the public port");
+        let mut connections = Connections::new("a connection at the public port");
         loop {
             let (tcp, from) = tokio::select! {
                 next = handshake_limiter::accept_next(&listener) => next,
-                () = guests.next_ended() => continue,
+                () = connections.next_ended() => continue,
                 () = heartbeat.tick() => continue,
             };
-            if guests.len() >= MAX_CONNECTIONS {
+            if connections.len() >= MAX_CONNECTIONS {
                 log::warn!("too many connections at once: the one from {from} is closed");
                 continue;
             }
-            let (door, limiter) = (self.clone(), limiter.clone());
-            guests.spawn(async move {
-                match limiter.decide(from, door.admit(tcp, from)).await {
+            let (acceptor, limiter) = (self.clone(), limiter.clone());
+            connections.spawn(async move {
+                match limiter.decide(from, acceptor.admit(tcp, from)).await {
                     // One that finds the queue full comes again.
-                    Ok(Some(Guest::Knocks(knock))) => drop(door.knocks.try_send(knock)),
-                    Ok(Some(Guest::Asks(mut secure))) => {
-                        let Ok(_seat) = door.askers.try_acquire() else {
-                            log::debug!("too many ping at once: {from} is not answered");
+                    Ok(Some(Caller::Proposes(proposal))) => {
+                        drop(acceptor.proposals.try_send(proposal))
+                    }
+                    Ok(Some(Caller::Pings(mut secure))) => {
+                        let Ok(_permit) = acceptor.pings.try_acquire() else {
+                            log::debug!("too many pings at once: {from} is not answered");
                             return;
                         };
                         if let Err(error) = answer(&mut secure).await {
@@ -100,34 +103,35 @@ impl Door {
         &self,
         tcp: TcpStream,
         from: SocketAddr,
-    ) -> Result<Option<Guest>, TransportError> {
+    ) -> Result<Option<Caller>, TransportError> {
         let name = peek::server_name(&tcp, from).await?;
         let tag = name.and_then(|name| Tag::from_server_name(&name).ok());
-        let Some(tcp) = self.runners.hand_over(tag.as_ref(), tcp) else { return Ok(None) };
-        let declared = tag.and_then(|tag| self.circles.borrow().get(&tag).cloned());
+        let Some(tcp) = self.registry.hand_over(tag.as_ref(), tcp) else { return Ok(None) };
+        let declared = tag.and_then(|tag| self.sessions.borrow().get(&tag).cloned());
         let incoming = Incoming::read(tcp).await?;
-        let Some((session, circle)) = declared else { return Err(incoming.refuse_name().await) };
+        let Some((session, peers)) = declared else { return Err(incoming.refuse_name().await) };
         let Some(protocol @ (Protocol::Control | Protocol::Check)) = incoming.protocol() else {
             return Err(incoming.refuse_protocol().await);
         };
-        let (identity, expect) = (circle.identity(), circle.expect(None, &circle.pins));
+        let (identity, expect) = (peers.identity(), peers.expect(None, &peers.pins));
         if protocol == Protocol::Check {
             let secure = incoming.accept(&identity, protocol, &expect).await?;
-            return Ok(Some(Guest::Asks(Box::new(secure))));
+            return Ok(Some(Caller::Pings(Box::new(secure))));
         }
         // Not accepted, or the peer would take this for the link to a runner: it comes again.
         let peer = incoming.identify(&identity, protocol, &expect).await?;
-        let knock = |party: &PartyName| Guest::Knocks(Knock { session, party: party.clone() });
-        Ok(peer.party().map(knock))
+        let proposal =
+            |party: &PartyName| Caller::Proposes(Proposal { session, party: party.clone() });
+        Ok(peer.party().map(proposal))
     }
 }
 
 /// A party of a session's roster, where no runner is.
-enum Guest {
+enum Caller {
     /// It wants to run the session.
-    Knocks(Knock),
-    /// It only asks.
-    Asks(Box<Secure>),
+    Proposes(Proposal),
+    /// It only pings.
+    Pings(Box<Secure>),
 }
 
 /// Answers a ping. What would be run, only a runner can tell.
