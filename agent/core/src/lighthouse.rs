@@ -167,14 +167,14 @@ pub enum Reason {
 
 /// What a connection to the lighthouse runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub enum Transport {
     /// TLS: the address seen is that of a connection, and of no use to others.
     Tcp,
     /// QUIC on the socket that speaks to peers as well: the address seen is a candidate.
     Udp,
 }
 
-impl fmt::Display for Over {
+impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "TCP",

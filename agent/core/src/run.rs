@@ -38,7 +38,7 @@ const COMPARISON_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long this party waits.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// From the start until all parties run the program.
     pub deadline: Duration,
     /// How long a peer may be silent or away.
@@ -109,7 +109,7 @@ pub struct Run {
     me: PeerIndex,
     roster: Roster,
     root: Fingerprint,
-    patience: Patience,
+    timeouts: Timeouts,
     stage: Stage,
     agreement: Option<Agreement>,
     /// Whether there is an entry more, or less, than when they were compared last.
@@ -131,13 +131,13 @@ pub struct Run {
 impl Run {
     /// A run of the party at roster index `me`, at time zero.
     #[must_use]
-    pub fn new(me: PeerIndex, roster: Roster, root: Fingerprint, patience: Patience) -> Self {
+    pub fn new(me: PeerIndex, roster: Roster, root: Fingerprint, timeouts: Timeouts) -> Self {
         let peers = PerParty::of(roster.len(), Peer::default());
         Self {
             me,
             roster,
             root,
-            patience,
+            timeouts,
             stage: Stage::Find,
             agreement: None,
             compare: false,
@@ -181,8 +181,8 @@ impl Run {
             return owed.filter(|at| *at > self.now).min();
         }
         let silent =
-            self.others().filter_map(|i| self.peers[i].silent_at(self.patience.grace, self.done));
-        let deadline = (self.stage < Stage::Run).then_some(self.patience.deadline);
+            self.others().filter_map(|i| self.peers[i].silent_at(self.timeouts.grace, self.done));
+        let deadline = (self.stage < Stage::Run).then_some(self.timeouts.deadline);
         let pending = self.pending.as_ref().map(|(at, _)| *at);
         let more = [deadline, self.difference_due, pending].into_iter().flatten();
         silent.chain(more).min()

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mpyc_party_core::lighthouse::{
-    Action, Answer, ConnectionId, Lighthouse, Limits, Member, Over, Reason, Request,
+    Action, Answer, ConnectionId, Lighthouse, Limits, Member, Reason, Request, Transport,
 };
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::CallId;
@@ -52,11 +52,11 @@ impl LighthouseServer {
         &self,
         party: impl Into<Member>,
         observed: SocketAddr,
-        over: Over,
+        transport: Transport,
     ) -> Result<(Registration<'_>, mpsc::Receiver<Answer>), Reason> {
         let (queue, answers) = mpsc::channel(MAX_QUEUED_ANSWERS);
         self.with(|state| {
-            let (id, actions) = state.lighthouse.connect(party, observed, over, now())?;
+            let (id, actions) = state.lighthouse.connect(party, observed, transport, now())?;
             state.queues.insert(id, queue);
             state.apply(actions);
             Ok((Registration { lighthouse: self, id }, answers))
@@ -146,7 +146,7 @@ mod tests {
         let from = SocketAddr::from(([203, 0, 113, 1], 5));
         for _ in 0..3 {
             let alice = "alice".parse::<PartyName>().unwrap();
-            drop(lighthouse.register(alice, from, Over::Tcp).unwrap());
+            drop(lighthouse.register(alice, from, Transport::Tcp).unwrap());
         }
         assert!(lighthouse.with(|state| state.queues.is_empty()));
     }

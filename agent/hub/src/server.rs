@@ -76,7 +76,7 @@ pub async fn serve(
     supervisor.spawn("load monitor", |mut heartbeat| async move {
         heartbeat.during(monitor.run()).await;
     });
-    let endpoint = endpoint.with_room(MAX_HANDSHAKES);
+    let endpoint = endpoint.with_handshake_limits(MAX_HANDSHAKES);
     let ended = tokio::select! {
         ended = accept(&listener, &endpoint, &hub, &load, &mut connections) => Err(ended),
         failure = supervisor.failure() => Err(failure.into()),

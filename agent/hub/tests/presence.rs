@@ -12,7 +12,7 @@ use fixture::{
 };
 use mpyc_party_core::addr::{Address, Vantage};
 use mpyc_party_core::lighthouse::{
-    self, Answer, Instance, MAX_MESSAGE_BYTES, Over, Reason, Request,
+    self, Answer, Instance, MAX_MESSAGE_BYTES, Reason, Request, Transport,
 };
 use mpyc_party_core::sni::Tag;
 use mpyc_party_hub::Limits;
@@ -25,9 +25,9 @@ use tokio::time::{Duration, timeout};
 const ROSTER: [&str; 2] = ["alice", "bob"];
 
 /// Where the hub sees the client from now on, and over what.
-async fn connected(events: &mut mpsc::Receiver<Event>) -> (SocketAddr, Over) {
+async fn connected(events: &mut mpsc::Receiver<Event>) -> (SocketAddr, Transport) {
     match until(events, |event| matches!(event, Event::Connected { .. })).await {
-        Event::Connected { observed, over, .. } => (observed, over),
+        Event::Connected { observed, transport, .. } => (observed, transport),
         event => panic!("{event:?}"),
     }
 }
@@ -51,7 +51,7 @@ async fn over_quic_the_address_that_the_hub_sees_is_a_candidate() {
     let network = TestNetwork::open().await;
     let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let (_alice, mut at_alice, from) = start_udp(&network.hubs(), alice, presence(1, &ROSTER));
-    assert_eq!(connected(&mut at_alice).await, (from, Over::Udp));
+    assert_eq!(connected(&mut at_alice).await, (from, Transport::Udp));
     let (_bob, mut at_bob, _b) = start(&network.hubs(), bob, presence(2, &ROSTER));
     assert_eq!(addresses(&mut at_bob, "alice").await, [Address::new("quic", from), tcp(1)]);
     assert_eq!(addresses(&mut at_alice, "bob").await, [tcp(2)]);
@@ -64,14 +64,14 @@ async fn where_udp_is_blocked_there_is_tcp_until_it_is_not() {
     let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let begun = Instant::now();
     let (_alice, mut at_alice, _) = start_udp(&network.hubs(), alice, presence(1, &ROSTER));
-    assert_eq!(connected(&mut at_alice).await.1, Over::Tcp);
+    assert_eq!(connected(&mut at_alice).await.1, Transport::Tcp);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     let (_bob, mut at_bob, _b) = start(&network.hubs(), bob, presence(2, &["alice"]));
     assert_eq!(addresses(&mut at_bob, "alice").await.len(), 1);
     proxy.set(Passes::Everything);
     // Neither the party nor those who look for it notice a gap.
     let next = until(&mut at_alice, |event| !matches!(event, Event::Present { .. })).await;
-    assert!(matches!(next, Event::Connected { over: Over::Udp, .. }), "{next:?}");
+    assert!(matches!(next, Event::Connected { transport: Transport::Udp, .. }), "{next:?}");
     match about_parties(&mut at_bob).await {
         Event::Present { addresses, .. } => {
             let kinds: Vec<String> = untold(addresses).into_iter().map(|a| a.kind).collect();
@@ -94,7 +94,9 @@ async fn a_migrated_address_is_pushed() {
     client.nudge();
     // The same connection, seen elsewhere.
     let after = until(&mut at_alice, |event| !matches!(event, Event::Present { .. })).await;
-    let Event::Connected { observed, over: Over::Udp, .. } = after else { panic!("{after:?}") };
+    let Event::Connected { observed, transport: Transport::Udp, .. } = after else {
+        panic!("{after:?}")
+    };
     assert_ne!(observed, before.0);
     let pushed = about_parties(&mut at_bob).await;
     let Event::Present { addresses, .. } = pushed else { panic!("{pushed:?}") };
@@ -107,7 +109,7 @@ async fn a_hub_that_comes_back_is_told_everything_again() {
     let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let mut second = network.second_hub().await;
     let (_alice, mut at_alice, _) = start_udp(&second.hubs(), alice, presence(1, &ROSTER));
-    assert_eq!(connected(&mut at_alice).await.1, Over::Udp);
+    assert_eq!(connected(&mut at_alice).await.1, Transport::Udp);
     second.stop().await;
     // A hub that stops says so, nobody has to wait for silence.
     let begun = Instant::now();
@@ -178,7 +180,7 @@ async fn at_a_limit_newcomers_are_told_why_and_the_others_stay() {
     assert_eq!(heard(&mut third, goodbye).await, Answer::Goodbye(Reason::PartyFull));
     drop(third);
     let (client, mut events, _) = start_udp(&network.hubs(), bob, presence(1, &ROSTER));
-    assert_eq!(connected(&mut events).await.1, Over::Udp);
+    assert_eq!(connected(&mut events).await.1, Transport::Udp);
     let carol = network.party("carol").await;
     let (_carol, mut at_carol, _c) = start(&network.hubs(), carol, presence(1, &ROSTER));
     let refused = until(&mut at_carol, |event| matches!(event, Event::Disconnected { .. })).await;
@@ -226,7 +228,7 @@ async fn half_open_quic_handshakes_keep_nobody_out() {
         let begun = Instant::now();
         let mine = bob.clone();
         let (client, mut events, _) = start_udp(&network.hubs(), mine, presence(round, &ROSTER));
-        assert_eq!(connected(&mut events).await.1, Over::Udp);
+        assert_eq!(connected(&mut events).await.1, Transport::Udp);
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         drop(client);
     }

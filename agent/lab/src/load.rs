@@ -32,8 +32,8 @@ pub(crate) struct HubLoad {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(600..=1_000_000))]
     parties: u32,
     /// What they reach the hub over.
-    #[arg(long, value_enum, default_value_t = Over::Udp)]
-    over: Over,
+    #[arg(long, value_enum, default_value_t = Transport::Udp)]
+    transport: Transport,
     /// How long the phases of rest and of work are, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     phase: u64,
@@ -44,7 +44,7 @@ pub(crate) struct HubLoad {
 
 /// What a connection to the hub runs over.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Over {
+enum Transport {
     /// QUIC.
     Udp,
     /// TLS.
@@ -98,7 +98,7 @@ pub(crate) fn run(wanted: &HubLoad) -> Result<()> {
     let authority = Authority::init(&directory, &"load".parse()?, None, now())?;
     let began = Instant::now();
     progress("certificates are made");
-    let clients = Clients::enrol(&authority, wanted.parties as usize, wanted.over)?;
+    let clients = Clients::enrol(&authority, wanted.parties as usize, wanted.transport)?;
     let enrolling = began.elapsed();
     drop(authority);
     let hub = Hub::start(&state, 0)?;

@@ -15,7 +15,7 @@ use mpyc_party_core::control::{Control, Purpose, StreamAnswer, StreamOpening};
 use mpyc_party_core::label::Label;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::roster::{PeerIndex, Roster};
-use mpyc_party_core::run::{Event, Patience, Run};
+use mpyc_party_core::run::{Event, Run, Timeouts};
 
 /// Bob's run, to which alice is linked and for which everything is ready.
 fn run() -> Option<Run> {
@@ -28,8 +28,8 @@ fn run() -> Option<Run> {
     let digests = components.salted(&nonce);
     let entry = Entry { party: bob, key, nonce, digests, versions: "fuzzed".into() };
     let own = entry.encode().ok()?;
-    let patience = Patience { deadline: Duration::from_secs(60), grace: Duration::from_secs(30) };
-    let mut run = Run::new(me, roster, Fingerprint([0; 32]), patience);
+    let timeouts = Timeouts { deadline: Duration::from_secs(60), grace: Duration::from_secs(30) };
+    let mut run = Run::new(me, roster, Fingerprint([0; 32]), timeouts);
     run.handle(Duration::ZERO, Event::Prepared { components: Box::new(components), own });
     run.handle(Duration::ZERO, Event::Linked(alice, PublicKey([1; 32])));
     Some(run)

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
 use mpyc_party_core::addr::{MAX_ADDRESSES, Vantage, admit, check_socket};
-use mpyc_party_core::lighthouse::{Action, Answer, Lighthouse, Limits, Member, Over, Request};
+use mpyc_party_core::lighthouse::{Action, Answer, Lighthouse, Limits, Member, Request, Transport};
 use mpyc_party_core::name::PartyName;
 
 fuzz_target!(|data: &[u8]| {
@@ -32,9 +32,9 @@ fuzz_target!(|data: &[u8]| {
             return;
         };
         let party = Member { party, groups: vec![["ops", "lab"][usize::from(who & 1)].into()] };
-        let over = if who & 4 == 0 { Over::Tcp } else { Over::Udp };
+        let transport = if who & 4 == 0 { Transport::Tcp } else { Transport::Udp };
         let mut actions = match (who >> 4, here.get(usize::from(who >> 4))) {
-            (0, _) => match lighthouse.connect(party, from, over, 0) {
+            (0, _) => match lighthouse.connect(party, from, transport, 0) {
                 Ok((id, actions)) => {
                     here.push(id);
                     actions

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use super::index::Index;
-use super::{Action, Answer, ConnectionId, Instance, Limits, Member, Over, Reason, Request};
+use super::{Action, Answer, ConnectionId, Instance, Limits, Member, Reason, Request, Transport};
 use crate::addr::{self, Address, MAX_ADDRESSES, Reflexive, Vantage, canonical};
 use crate::name::{GroupName, PartyName};
 use crate::sni::Tag;
@@ -43,7 +43,7 @@ pub(super) struct Connection {
     pub(super) party: PartyName,
     groups: Vec<String>,
     observed: SocketAddr,
-    over: Over,
+    transport: Transport,
     instance: Option<Instance>,
     /// Let in above this limit, for it may be there to replace an older connection.
     surplus: Option<Reason>,
@@ -75,7 +75,7 @@ impl Connection {
     fn complete(&self, Reflexive { kind, port }: &Reflexive) -> Option<Address> {
         let seen = match port {
             Some(port) => SocketAddr::new(self.observed.ip(), *port),
-            None if self.over == Over::Udp => self.observed,
+            None if self.transport == Transport::Udp => self.observed,
             None => return None,
         };
         Some(Address::new(kind, seen))
@@ -108,7 +108,7 @@ impl Lighthouse {
         &mut self,
         party: impl Into<Member>,
         observed: SocketAddr,
-        over: Over,
+        transport: Transport,
         time: u64,
     ) -> Result<(ConnectionId, Vec<Action>), Reason> {
         let (Member { party, groups }, observed) = (party.into(), canonical(observed));
@@ -126,7 +126,7 @@ impl Lighthouse {
             party,
             groups,
             observed,
-            over,
+            transport,
             instance,
             surplus,
             announced,

@@ -48,11 +48,11 @@ impl Sea {
     }
 
     fn connect(&mut self, party: &str, from: &str) -> ConnectionId {
-        self.0.connect(name(party), at(from), Over::Tcp, TIME).unwrap().0
+        self.0.connect(name(party), at(from), Transport::Tcp, TIME).unwrap().0
     }
 
     fn connect_udp(&mut self, party: &str, from: &str) -> ConnectionId {
-        self.0.connect(name(party), at(from), Over::Udp, TIME).unwrap().0
+        self.0.connect(name(party), at(from), Transport::Udp, TIME).unwrap().0
     }
 
     /// Announces under «demo», as an instance of its own.
@@ -241,8 +241,9 @@ fn a_call_reaches_only_whom_one_may_look_up() {
 fn everything_is_bounded() {
     let limits = Limits { connections: 5, per_party: 2, per_address: 4, tags: 1, parties: 1 };
     let mut sea = Sea(Lighthouse::new(limits));
-    let connect =
-        |sea: &mut Sea, party, from| sea.0.connect(name(party), at(from), Over::Tcp, TIME).err();
+    let connect = |sea: &mut Sea, party, from| {
+        sea.0.connect(name(party), at(from), Transport::Tcp, TIME).err()
+    };
     let first = sea.connect("alice", "203.0.113.1:1");
     sea.connect("alice", "203.0.113.1:2");
     sea.connect("bob", "203.0.113.1:3");
@@ -273,8 +274,9 @@ fn everything_is_bounded() {
 fn a_party_has_its_bound_and_one_customer_is_one_address() {
     let limits = Limits { per_party: 2, per_address: 3, ..Limits::default() };
     let mut sea = Sea(Lighthouse::new(limits));
-    let connect =
-        |sea: &mut Sea, party, from| sea.0.connect(name(party), at(from), Over::Tcp, TIME).err();
+    let connect = |sea: &mut Sea, party, from| {
+        sea.0.connect(name(party), at(from), Transport::Tcp, TIME).err()
+    };
     sea.connect("alice", "[2001:db8::1]:1");
     sea.connect("alice", "[2001:db8::2]:1");
     let third = sea.connect("alice", "[2001:db8:0:1::1]:1");
@@ -350,8 +352,8 @@ proptest! {
             let actions = match (ids[who], what) {
                 (None, _) => {
                     let from = SocketAddr::from(([203, 0, 113, u8::try_from(who).unwrap()], 9));
-                    let over = if port == 1 { Over::Tcp } else { Over::Udp };
-                    let (id, actions) = sea.0.connect(name(names[who % 3]), from, over, TIME).unwrap();
+                    let transport = if port == 1 { Transport::Tcp } else { Transport::Udp };
+                    let (id, actions) = sea.0.connect(name(names[who % 3]), from, transport, TIME).unwrap();
                     ids[who] = Some(id);
                     actions
                 }

@@ -57,7 +57,7 @@ impl Run {
                 return self.fail(failure);
             }
         }
-        let grace = self.patience.grace;
+        let grace = self.timeouts.grace;
         for peer in self.others() {
             if self.peers[peer].silent_at(grace, self.done).is_none_or(|at| at > self.now) {
                 continue;
@@ -70,7 +70,7 @@ impl Run {
                 self.gone(peer, reason);
             }
         }
-        if self.verdict.is_none() && self.stage < Stage::Run && self.now >= self.patience.deadline {
+        if self.verdict.is_none() && self.stage < Stage::Run && self.now >= self.timeouts.deadline {
             self.deadline();
         }
     }

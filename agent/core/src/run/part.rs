@@ -38,11 +38,11 @@ impl Run {
 
     pub(super) fn end(&mut self, verdict: Verdict) {
         if self.verdict.is_none() {
-            let patience = match verdict {
-                Verdict::Failed(_) => FAREWELL_TIMEOUT.min(self.patience.grace),
-                Verdict::Completed | Verdict::Unconfirmed(_) => self.patience.grace,
+            let wait = match verdict {
+                Verdict::Failed(_) => FAREWELL_TIMEOUT.min(self.timeouts.grace),
+                Verdict::Completed | Verdict::Unconfirmed(_) => self.timeouts.grace,
             };
-            self.farewell = self.now + patience;
+            self.farewell = self.now + wait;
             self.verdict = Some(verdict.clone());
             self.actions.push(Action::End(verdict));
         }
@@ -93,7 +93,7 @@ impl Run {
     pub(super) fn owed_until(&self, peer: PeerIndex) -> Option<Duration> {
         let Peer { parted, key, linked, heard, .. } = &self.peers[peer];
         let there = key.is_some() && (*linked || self.met(peer));
-        (there && !parted).then(|| self.farewell.min(*heard + self.patience.grace))
+        (there && !parted).then(|| self.farewell.min(*heard + self.timeouts.grace))
     }
 
     /// Tells the peer that its last word has come.

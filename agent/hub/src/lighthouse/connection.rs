@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use mpyc_party_core::claims::PublicKey;
-use mpyc_party_core::lighthouse::{Answer, MAX_MESSAGE_BYTES, Member, Over, Reason, Request};
+use mpyc_party_core::lighthouse::{Answer, MAX_MESSAGE_BYTES, Member, Reason, Request, Transport};
 use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::rate_limit::MessageRateLimit;
 use mpyc_party_transport::{Secure, frame, now, quic};
@@ -47,21 +47,21 @@ impl LighthouseServer {
     /// certificate expires or it is revoked.
     pub(crate) async fn serve(&self, connection: PartyConnection) {
         let PartyConnection { secure, quic } = connection;
-        let over = if quic.is_some() { Over::Udp } else { Over::Tcp };
+        let transport = if quic.is_some() { Transport::Udp } else { Transport::Tcp };
         let (address, peer) = (secure.address, secure.peer);
         let Some(party) = peer.party().cloned() else { return };
         let member = Member { party: party.clone(), groups: peer.groups.clone() };
         let (mut reader, mut writer) = split(secure.stream);
         let checked = self.membership.check(&peer).await;
         let (registration, answers) =
-            match checked.and_then(|()| self.register(member, address, over)) {
+            match checked.and_then(|()| self.register(member, address, transport)) {
                 Ok(registered) => registered,
                 Err(reason) => {
                     log::warn!("{party} at {address} was turned away: {reason}");
                     return turn_away(reason, &mut reader, &mut writer).await;
                 }
             };
-        log::debug!("{party} at {address} is here over {over}");
+        log::debug!("{party} at {address} is here over {transport}");
         let left = Duration::from_secs(peer.not_after.saturating_sub(now()));
         let why = tokio::select! {
             why = registration.read(&mut reader, quic.as_ref()) => why,
@@ -162,7 +162,7 @@ mod tests {
 
     fn alice(lighthouse: &LighthouseServer) -> (Registration<'_>, mpsc::Receiver<Answer>) {
         let from = SocketAddr::from(([203, 0, 113, 1], 5));
-        lighthouse.register("alice".parse::<PartyName>().unwrap(), from, Over::Tcp).unwrap()
+        lighthouse.register("alice".parse::<PartyName>().unwrap(), from, Transport::Tcp).unwrap()
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use mpyc_party_lab::{Host, TempState, Topology};
 use mpyc_party_transport::now;
 
 use super::certificates::{Signer, enrol};
-use super::ends::Over;
+use super::ends::Transport;
 use super::meeting::{FAR, NEAR};
 use super::process::{Process, pinned};
 use super::traffic::Address;
@@ -88,17 +88,18 @@ pub(crate) const fn always(
 /// Plain TCP.
 pub(crate) const PLAIN: Alternative = always("plain TCP", plain);
 /// TLS over TCP, and nothing that outlives it.
-pub(crate) const BARE: Alternative = always("TLS alone", |site| ours(site, Over::Tcp, true));
+pub(crate) const BARE: Alternative = always("TLS alone", |site| ours(site, Transport::Tcp, true));
 /// Our link over TCP.
-pub(crate) const LINK: Alternative = always("our link", |site| ours(site, Over::Tcp, false));
+pub(crate) const LINK: Alternative = always("our link", |site| ours(site, Transport::Tcp, false));
 /// Our link over QUIC, after an introduction.
-pub(crate) const QUIC: Alternative = always("our link, QUIC", |site| ours(site, Over::Quic, false));
+pub(crate) const QUIC: Alternative =
+    always("our link, QUIC", |site| ours(site, Transport::Quic, false));
 /// What is relayed, and nothing that outlives it.
 pub(crate) const BARE_RELAY: Alternative =
-    always("relayed TLS alone", |site| ours(site, Over::Relay, true));
+    always("relayed TLS alone", |site| ours(site, Transport::Relay, true));
 /// Our link through a hub.
 pub(crate) const RELAY: Alternative =
-    always("our link, relayed", |site| ours(site, Over::Relay, false));
+    always("our link, relayed", |site| ours(site, Transport::Relay, false));
 /// stunnel, as we are: mutual TLS 1.3.
 pub(crate) const STUNNEL_TLS: Alternative = Alternative {
     name: "stunnel",
@@ -113,12 +114,12 @@ fn plain(site: &Site) -> Result<Option<Tunnel>> {
 }
 
 /// A network with the two as parties; with a hub where the path needs one.
-fn ours(site: &Site, over: Over, bare: bool) -> Result<Option<Tunnel>> {
-    let path = over.to_possible_value().context("every path has a name")?;
+fn ours(site: &Site, transport: Transport, bare: bool) -> Result<Option<Tunnel>> {
+    let path = transport.to_possible_value().context("every path has a name")?;
     let home = site.fresh(path.get_name())?;
     let authority = Authority::init(&home.join("ca"), &"bench".parse()?, None, now())?;
     let mut processes = Vec::new();
-    let at = if matches!(over, Over::Tcp) {
+    let at = if matches!(transport, Transport::Tcp) {
         site.far.socket(site.far.free_port()?)
     } else {
         let at = site.hub.socket(site.hub.free_port()?);
@@ -137,7 +138,7 @@ fn ours(site: &Site, over: Over, bare: bool) -> Result<Option<Tunnel>> {
         let socket = directory.join("inside.sock");
         let mut command = pinned(host, side, &this_program()?);
         command.args(["link", end]).arg(&socket).arg(&directory).args(["--at", &at.to_string()]);
-        command.args(["--over", path.get_name()]);
+        command.args(["--transport", path.get_name()]);
         command.args(bare.then_some("--bare"));
         let process = Process::start(command, format!("the {end} end of our link"))?;
         process.line(SETUP_TIMEOUT)?;

@@ -36,7 +36,7 @@ pub(crate) struct Place {
     identity: PathBuf,
     /// The path to take.
     #[arg(long, value_enum)]
-    over: Over,
+    transport: Transport,
     /// Where the far side listens, or the hub that introduces or relays.
     #[arg(long)]
     at: SocketAddr,
@@ -47,7 +47,7 @@ pub(crate) struct Place {
 
 /// A path.
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Over {
+pub(crate) enum Transport {
     /// TLS over TCP.
     Tcp,
     /// QUIC, punched after an introduction.
@@ -72,13 +72,13 @@ async fn near(place: &Place) -> Result<()> {
     let listener = UnixListener::bind(&place.inside)?;
     say(&"listening")?;
     let (inside, _) = listener.accept().await?;
-    let met = dial(place.over, place.at, &identity).await?;
+    let met = dial(place.transport, place.at, &identity).await?;
     carry(inside, met.stream, place.bare).await
 }
 
 async fn far(place: &Place) -> Result<()> {
     let identity = load(&place.identity)?;
-    let far = Far::prepare(place.over, place.at, &identity).await?;
+    let far = Far::prepare(place.transport, place.at, &identity).await?;
     say(&"listening")?;
     let met = far.meet(&identity).await?;
     carry(UnixStream::connect(&place.inside).await?, met.stream, place.bare).await

@@ -17,7 +17,7 @@ use mpyc_party_transport::{Expect, Identity, Protocol, Secure, SecureStream, acc
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use super::ends::Over;
+use super::ends::Transport;
 
 /// The parties' names, in the benchmarks' network.
 pub(crate) const NEAR: &str = "near";
@@ -111,15 +111,15 @@ fn own_address(other: SocketAddr) -> Result<IpAddr> {
 }
 
 /// Dials the far end.
-pub(super) async fn near(over: Over, at: SocketAddr, identity: &Identity) -> Result<Met> {
+pub(super) async fn near(transport: Transport, at: SocketAddr, identity: &Identity) -> Result<Met> {
     let (name, anyone) = (tag(identity).server_name(), Expect::AnyParty);
-    match over {
-        Over::Tcp => {
+    match transport {
+        Transport::Tcp => {
             let tcp = TcpStream::connect(at).await?;
             let secure = connect(tcp, identity, Protocol::Stream, &anyone, &name).await?;
             Ok(Met::new(secure, None, None))
         }
-        Over::Relay => {
+        Transport::Relay => {
             let mut present = Present::new(at, identity, FAR, None)?;
             present.until_callable().await?;
             let far = FAR.parse()?;
@@ -127,7 +127,7 @@ pub(super) async fn near(over: Over, at: SocketAddr, identity: &Identity) -> Res
             let secure = connect(pipe, identity, Protocol::Stream, &anyone, &name).await?;
             Ok(Met::new(secure, None, Some(present)))
         }
-        Over::Quic => {
+        Transport::Quic => {
             let endpoint = Endpoint::bind(0)?;
             let mut present = Present::new(at, identity, FAR, Some(&endpoint))?;
             let far = present.address().await?;
@@ -147,13 +147,17 @@ pub(super) enum Far {
 
 impl Far {
     /// Makes it known where it is.
-    pub(super) async fn prepare(over: Over, at: SocketAddr, identity: &Identity) -> Result<Self> {
-        Ok(match over {
-            Over::Tcp => Self::Listening(TcpListener::bind(at).await?),
-            Over::Relay => {
+    pub(super) async fn prepare(
+        transport: Transport,
+        at: SocketAddr,
+        identity: &Identity,
+    ) -> Result<Self> {
+        Ok(match transport {
+            Transport::Tcp => Self::Listening(TcpListener::bind(at).await?),
+            Transport::Relay => {
                 Self::Called { present: Present::new(at, identity, NEAR, None)?, hub: at }
             }
-            Over::Quic => {
+            Transport::Quic => {
                 let endpoint = Endpoint::bind(0)?;
                 let present = Present::new(at, identity, NEAR, Some(&endpoint))?;
                 Self::Introduced { present, endpoint }

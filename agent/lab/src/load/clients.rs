@@ -13,7 +13,7 @@ use mpyc_party_transport::quic::Endpoint;
 use mpyc_party_transport::{Expect, Identity, Protocol, connect, now};
 use tokio::net::TcpSocket;
 
-use super::Over;
+use super::Transport;
 use super::client::{Client, Connection};
 
 /// The size of a roster.
@@ -33,13 +33,13 @@ pub(super) struct Member {
 /// All parties, and the UDP sockets at their addresses.
 pub(super) struct Clients {
     pub(super) members: Vec<Member>,
-    pub(super) over: Over,
+    pub(super) transport: Transport,
     sockets: Vec<OnceLock<Endpoint>>,
 }
 
 impl Clients {
     /// Makes certificates for `count` parties.
-    pub(super) fn enrol(authority: &Authority, count: usize, over: Over) -> Result<Self> {
+    pub(super) fn enrol(authority: &Authority, count: usize, transport: Transport) -> Result<Self> {
         let name = |number: usize| Ok(format!("p{number}").parse::<PartyName>()?);
         let mut members = Vec::with_capacity(count);
         for number in 0..count {
@@ -54,7 +54,7 @@ impl Clients {
             members.push(Member { identity, name: own, tag, others });
         }
         let sockets = (0..=count / NEIGHBOURS).map(|_| OnceLock::new()).collect();
-        Ok(Self { members, over, sockets })
+        Ok(Self { members, transport, sockets })
     }
 
     /// The number of another party in the roster of `member`.
@@ -72,9 +72,9 @@ impl Clients {
 
     /// Connects party `member` to the hub on `port` and announces it as a new instance.
     pub(super) async fn arrive(&self, member: usize, port: u16) -> Result<Client> {
-        let connection = match self.over {
-            Over::Tcp => self.over_tcp(member, Self::home(member), port).await?,
-            Over::Udp => {
+        let connection = match self.transport {
+            Transport::Tcp => self.over_tcp(member, Self::home(member), port).await?,
+            Transport::Udp => {
                 let socket = &self.sockets[member / NEIGHBOURS];
                 let endpoint = match socket.get() {
                     Some(endpoint) => endpoint,
@@ -96,9 +96,9 @@ impl Clients {
         from: Ipv4Addr,
         port: u16,
     ) -> Result<Client> {
-        let connection = match self.over {
-            Over::Tcp => self.over_tcp(member, from, port).await?,
-            Over::Udp => {
+        let connection = match self.transport {
+            Transport::Tcp => self.over_tcp(member, from, port).await?,
+            Transport::Udp => {
                 let endpoint = Endpoint::on(UdpSocket::bind((from, 0))?)?;
                 self.over_udp(member, &endpoint, port).await?
             }

@@ -16,7 +16,7 @@ use tokio::time::{interval, sleep, timeout};
 use super::client::Client;
 use super::clients::Clients;
 use super::report::{Limit, Report, Times};
-use super::{Hub, Over, progress};
+use super::{Hub, Transport, progress};
 
 /// Parties that arrive at the same time, and after the restart. All of them at once would be more
 /// than this one process can speak for: each waits for the others, and the hub for each.
@@ -41,8 +41,8 @@ pub(super) async fn all(
     phase: Duration,
 ) -> Result<Report> {
     let (count, clients) = (clients.members.len(), Arc::new(clients));
-    let over = if clients.over == Over::Udp { "QUIC" } else { "TLS on TCP" };
-    let mut report = Report { parties: count, over, ..Report::default() };
+    let transport = if clients.transport == Transport::Udp { "QUIC" } else { "TLS on TCP" };
+    let mut report = Report { parties: count, transport, ..Report::default() };
     report.hub_mb_empty = hub.process.peak_megabytes()?;
     progress("the parties arrive");
     let connected = arrive(&hub, &clients, &mut report).await?;

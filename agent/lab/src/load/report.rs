@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     pub(super) parties: usize,
-    pub(super) over: &'static str,
+    pub(super) transport: &'static str,
     /// Made by the authority before the hub was started.
     pub(super) certificates_per_second: f64,
     /// Of all parties, 64 at a time, with the processor time of the hub for one.
@@ -86,7 +86,7 @@ impl fmt::Display for Limit {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} parties over {}", self.parties, self.over)?;
+        writeln!(f, "{} parties over {}", self.parties, self.transport)?;
         let mut row = |what: &str, figure: String| writeln!(f, "  {what:<34} {figure}");
         row("certificates made", format!("{:.0}/s", self.certificates_per_second))?;
         row("connected and announced", format!("{:.0}/s", self.connects_per_second))?;

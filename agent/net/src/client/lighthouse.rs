@@ -12,7 +12,7 @@ mod reconnect;
 mod session;
 
 use mpyc_party_core::addr::{Address, Vantage};
-use mpyc_party_core::lighthouse::Over;
+use mpyc_party_core::lighthouse::Transport;
 use mpyc_party_core::name::{GroupName, PartyName};
 use mpyc_party_core::relay::CallId;
 use mpyc_party_core::sni::Tag;
@@ -53,7 +53,7 @@ pub enum Event {
         /// How it sees this party.
         observed: SocketAddr,
         /// What the connection runs over.
-        over: Over,
+        transport: Transport,
     },
     /// A hub cannot be reached or was lost; it is tried again by itself.
     Disconnected {

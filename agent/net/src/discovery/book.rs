@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpyc_party_core::addr::{Address, Vantage, admit};
-use mpyc_party_core::lighthouse::Over;
+use mpyc_party_core::lighthouse::Transport;
 use mpyc_party_core::path::Target;
 use mpyc_party_core::roster::PeerIndex;
 use tokio::sync::{mpsc, watch};
@@ -181,9 +181,9 @@ impl AddressBook {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Connected { hub, observed, over } => {
-                log::debug!("hub {hub} sees this party at {observed} over {over}");
-                let seen = Seen { address: observed, udp: over == Over::Udp };
+            Event::Connected { hub, observed, transport } => {
+                log::debug!("hub {hub} sees this party at {observed} over {transport}");
+                let seen = Seen { address: observed, udp: transport == Transport::Udp };
                 self.heard.insert(hub, Ok(seen));
             }
             Event::Disconnected { hub, reason } => {

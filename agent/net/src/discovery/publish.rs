@@ -80,8 +80,8 @@ async fn pass_calls_on(mut events: mpsc::Receiver<Event>, calls: mpsc::Sender<Ca
         match event {
             // With so many waiting, whoever called tries again.
             Event::Call { hub, call, .. } => drop(calls.try_send(Call { hub, call })),
-            Event::Connected { hub, observed, over } => {
-                log::info!("hub {hub} sees this party at {observed} over {over}");
+            Event::Connected { hub, observed, transport } => {
+                log::info!("hub {hub} sees this party at {observed} over {transport}");
             }
             Event::Disconnected { hub, reason } => log::info!("hub {hub}: {reason}"),
             Event::Present { .. } | Event::Gone { .. } => {}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mpyc_party_core::agreement::EncodedEntry;
 use mpyc_party_core::roster::PeerIndex;
-use mpyc_party_core::run::{Action, Event, Patience, Run};
+use mpyc_party_core::run::{Action, Event, Run, Timeouts};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
 use mpyc_party_net::accept::Entrance;
 use mpyc_party_net::discovery::AddressBook;
@@ -105,13 +105,13 @@ pub async fn conduct(
     let Means { local, links, link_events, entry, output, launcher, process, nonce } = means;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let settings = &definition.settings;
-    let patience = Patience { deadline: settings.deadline, grace: settings.grace };
+    let timeouts = Timeouts { deadline: settings.deadline, grace: settings.grace };
     let roster = circle.roster.clone();
     let streams = Streams::new(engine, me, roster.len(), stream_sender);
     let outages = Outages::new(roster.len());
     let mut conductor = Conductor {
         me,
-        machine: Run::new(me, roster, circle.root(), patience),
+        machine: Run::new(me, roster, circle.root(), timeouts),
         launcher,
         process,
         began: Instant::now(),

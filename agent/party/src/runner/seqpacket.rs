@@ -59,7 +59,7 @@ impl<'a> ShortPath<'a> {
     }
 }
 
-/// One end of a connection. PacketSocket keep their boundaries, which is all that this type of tokio's
+/// One end of a connection. Packets keep their boundaries, which is all that this type of tokio's
 /// needs of a socket.
 #[derive(Debug)]
 pub struct PacketSocket(UnixDatagram);

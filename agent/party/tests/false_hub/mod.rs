@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use mpyc_party_authority::Authority;
 use mpyc_party_core::lighthouse::{
-    Action, Answer, ConnectionId, Lighthouse, Limits, MAX_MESSAGE_BYTES, Over, Request,
+    Action, Answer, ConnectionId, Lighthouse, Limits, MAX_MESSAGE_BYTES, Request, Transport,
 };
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::{self, CallId, Refusal, Reply};
@@ -181,7 +181,8 @@ impl Shared {
         let (sender, mut answers) = mpsc::unbounded_channel();
         let entered = {
             let mut state = self.state();
-            let entered = state.lighthouse.connect(party.clone(), secure.address, Over::Tcp, now());
+            let entered =
+                state.lighthouse.connect(party.clone(), secure.address, Transport::Tcp, now());
             let (id, actions) = entered?;
             state.present.insert(id, sender);
             state.perform(actions);

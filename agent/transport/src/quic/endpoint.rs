@@ -79,7 +79,7 @@ impl Endpoint {
     /// The same with room for other numbers of undecided handshakes: a hub to which thousands come
     /// back at once needs more, or they would evict each other.
     #[must_use]
-    pub fn with_room(mut self, limits: HandshakeLimits) -> Self {
+    pub fn with_handshake_limits(mut self, limits: HandshakeLimits) -> Self {
         self.limiter = HandshakeLimiter::new(limits);
         // As many may wait for a place as have one.
         Arc::make_mut(&mut self.reception)

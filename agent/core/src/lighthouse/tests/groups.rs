@@ -5,7 +5,7 @@ use super::*;
 fn join(sea: &mut Sea, party: &str, groups: &[&str]) -> ConnectionId {
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
     let member = Member { party: name(party), groups };
-    sea.0.connect(member, at("203.0.113.1:5"), Over::Tcp, 0).unwrap().0
+    sea.0.connect(member, at("203.0.113.1:5"), Transport::Tcp, 0).unwrap().0
 }
 
 fn admit(sea: &mut Sea, id: ConnectionId, groups: &[&str]) -> Vec<Action> {

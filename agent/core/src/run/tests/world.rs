@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::super::{Action, Event, Patience, Run};
+use super::super::{Action, Event, Run, Timeouts};
 use crate::agreement::{EncodedEntry, Entry, RunId};
 use crate::claims::{Fingerprint, PublicKey};
 use crate::component::Components;
@@ -78,8 +78,8 @@ pub(super) fn with_more(entry: &EncodedEntry, more: &[u8]) -> EncodedEntry {
 }
 
 fn run(me: usize, roster: &Roster) -> Run {
-    let patience = Patience { deadline: DEADLINE, grace: GRACE };
-    Run::new(at(me), roster.clone(), Fingerprint([9; 32]), patience)
+    let timeouts = Timeouts { deadline: DEADLINE, grace: GRACE };
+    Run::new(at(me), roster.clone(), Fingerprint([9; 32]), timeouts)
 }
 
 impl World {

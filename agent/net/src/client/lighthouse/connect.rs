@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpyc_party_core::lighthouse::Over;
+use mpyc_party_core::lighthouse::Transport;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity, Protocol, Secure, quic};
 use tokio::time::sleep;
@@ -21,8 +21,8 @@ pub(super) struct HubConnection {
 }
 
 impl HubConnection {
-    pub(super) fn over(&self) -> Over {
-        if self.quic.is_some() { Over::Udp } else { Over::Tcp }
+    pub(super) fn transport(&self) -> Transport {
+        if self.quic.is_some() { Transport::Udp } else { Transport::Tcp }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use mpyc_party_core::addr::{Address, Vantage};
-use mpyc_party_core::lighthouse::Over;
+use mpyc_party_core::lighthouse::Transport;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::relay::CallId;
 use tokio::sync::mpsc;
@@ -16,8 +16,8 @@ pub(super) type Told = (Address, Vantage);
 
 /// What the task of one hub reports.
 pub(super) enum Report {
-    Up(SocketAddr, Over),
-    Moved(SocketAddr, Over),
+    Up(SocketAddr, Transport),
+    Moved(SocketAddr, Transport),
     Down(HubError),
     Present(PartyName, Vec<Told>),
     Gone(PartyName),
@@ -107,8 +107,8 @@ pub(super) async fn merge(
     while let Some((hub, report)) = inbox.recv().await {
         let changed = hubs.take(&hub, &report);
         let mut news = match report {
-            Report::Up(observed, over) | Report::Moved(observed, over) => {
-                vec![Event::Connected { hub, observed, over }]
+            Report::Up(observed, transport) | Report::Moved(observed, transport) => {
+                vec![Event::Connected { hub, observed, transport }]
             }
             Report::Down(reason) => vec![Event::Disconnected { hub, reason }],
             Report::Call(from, call) => vec![Event::Call { hub, from, call }],
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn up() -> Report {
-        Report::Up(SocketAddr::from(([203, 0, 113, 7], 9)), Over::Udp)
+        Report::Up(SocketAddr::from(([203, 0, 113, 7], 9)), Transport::Udp)
     }
 
     fn of(addresses: &[u16], hubs: &[&str]) -> Option<Known> {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mpyc_party_core::lighthouse::{Instance, Over};
+use mpyc_party_core::lighthouse::{Instance, Transport};
 use mpyc_party_transport::{Identity, quic};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -80,9 +80,9 @@ impl HubTask {
     async fn once(&self) -> Result<Infallible, HubError> {
         let (identity, instance) = (self.identity.borrow().clone(), self.instance()?);
         let connection = connect(&self.hub, &identity, self.quic.as_ref()).await?;
-        let over = connection.over();
+        let transport = connection.transport();
         let mut session = std::pin::pin!(self.session(connection, instance));
-        if over == Over::Udp {
+        if transport == Transport::Udp {
             return session.await;
         }
         let better = tokio::select! {

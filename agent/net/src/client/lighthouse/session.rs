@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mpyc_party_core::addr::{self, Vantage};
 use mpyc_party_core::lighthouse::{
-    Answer, Instance, KEEPALIVE, MAX_MESSAGE_BYTES, Over, Reason, Request,
+    Answer, Instance, KEEPALIVE, MAX_MESSAGE_BYTES, Reason, Request, Transport,
 };
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
@@ -90,7 +90,7 @@ impl HubTask {
         instance: Instance,
     ) -> Result<Infallible, HubError> {
         let HubConnection { secure, quic } = connection;
-        let over = if quic.is_some() { Over::Udp } else { Over::Tcp };
+        let transport = if quic.is_some() { Transport::Udp } else { Transport::Tcp };
         let vantage = Vantage::of(secure.address.ip());
         let (reader, writer) = split(secure.stream);
         let (pongs, answered) = watch::channel(0);
@@ -102,7 +102,7 @@ impl HubTask {
         };
         tokio::select! {
             biased;
-            end = self.listen(reader, vantage, over, &pongs) => end,
+            end = self.listen(reader, vantage, transport, &pongs) => end,
             end = self.speak(writer, answered, instance) => end,
             why = lost => Err(HubError::Lost(why)),
         }
@@ -123,7 +123,7 @@ impl HubTask {
         &self,
         mut reader: impl AsyncRead + Unpin,
         vantage: Vantage,
-        over: Over,
+        transport: Transport,
         pongs: &watch::Sender<u64>,
     ) -> Result<Infallible, HubError> {
         let mut rate = MessageRateLimit::default();
@@ -132,11 +132,11 @@ impl HubTask {
             let answer = frame::read::<Answer>(&mut reader, MAX_MESSAGE_BYTES).await;
             match answer?.ok_or(HubError::HungUp)? {
                 Answer::Welcome { observed, .. } if up => {
-                    self.report(Report::Moved(observed, over)).await
+                    self.report(Report::Moved(observed, transport)).await
                 }
                 Answer::Welcome { observed, .. } => {
                     up = true;
-                    self.report(Report::Up(observed, over)).await;
+                    self.report(Report::Up(observed, transport)).await;
                 }
                 // A hub is not believed: it could send a party to its own machine, invent any
                 // number of parties, or make a party join the calls of strangers.
@@ -288,7 +288,7 @@ mod tests {
         }
         hub.shutdown().await.unwrap();
         let pongs = watch::Sender::new(0);
-        let Err(why) = task.listen(party, Vantage::Elsewhere, Over::Udp, &pongs).await;
+        let Err(why) = task.listen(party, Vantage::Elsewhere, Transport::Udp, &pongs).await;
         drop(task);
         let mut heard = Vec::new();
         while let Some((_, report)) = inbox.recv().await {
