@@ -3,24 +3,24 @@
 //!
 //! The order matters. [`prepare`] is synchronous and single-threaded: it makes the sandbox before
 //! any key is in memory, for the sandboxed process begins as a copy of this one. Only then the
-//! identity is loaded and tokio started, and [`conduct`] feeds the [run's machine] with what happens.
+//! identity is loaded and tokio started, and [`run_to_verdict`] feeds the [run's machine] with what happens.
 //!
 //! [run's machine]: mpyc_party_core::run::Run
 
-mod conduct;
+mod dry_run;
 pub mod engine;
 pub mod handover;
 pub mod inspect;
 mod launch;
 mod outages;
 mod output;
-mod rehearse;
 pub mod report;
+mod run_loop;
 pub mod seqpacket;
 pub mod stop;
 mod streams;
 pub mod view;
 
-pub use conduct::{Outcome, conduct};
+pub use dry_run::{DryRunError, dry_run};
 pub use launch::{Launch, PrepareError, prepare, start};
-pub use rehearse::rehearse;
+pub use run_loop::{Outcome, run_to_verdict};

@@ -19,14 +19,14 @@ use mpyc_party_transport::pipe::carry;
 use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Secure, Traffic, quic};
 
-use super::seek::{Present, problems};
+use super::locate::{Present, problems};
 use super::{Common, Outcome, no_dumps, output, runtime, stop, terminal};
 use crate::config::Config;
 use crate::identity::Store;
 use crate::session::words::visible;
 
 /// How long the other end of what is closed may take to hear of it.
-const FAREWELL: Duration = Duration::from_millis(500);
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connect standard input and output to a port that another party exposes, for example for SSH
 #[derive(Debug, Args)]
@@ -72,16 +72,16 @@ impl Connect {
     async fn connect(self, common: &Common, mut config: Config, store: Store) -> Outcome {
         let (Present { me, identity, hubs }, renewal) = Present::of(&config, store).await?;
         let pin = config.peers.get(&self.party).and_then(|peer| peer.key);
-        let circle = SessionPeers::exposed(identity, me, self.party.clone(), pin)?;
+        let session_peers = SessionPeers::exposed(identity, me, self.party.clone(), pin)?;
         // Who exposes ports does not show itself in the local network.
         config.network.local_discovery = false;
         let stack = &common.stack;
-        let mut book = AddressBook::new(stack.clone(), config.sources(hubs), circle.clone());
+        let mut book = AddressBook::new(stack.clone(), config.sources(hubs), session_peers.clone());
         // Without one it goes over TCP alone.
         let quic = quic::Endpoint::bind(0).ok();
         let local = LocalEnd { tcp: None, udp: quic.clone() };
         let carried = async {
-            let reached = match reach(stack, &circle, &mut book, &local, self.wait).await {
+            let reached = match reach(stack, &session_peers, &mut book, &local, self.wait).await {
                 Ok(reached) => reached,
                 Err(tried) => bail!("{} is not reached: {}", self.party, why(&tried, &book)),
             };
@@ -103,7 +103,7 @@ impl Connect {
         if let Some(quic) = quic {
             quic.close("it has ended");
             // Who does not hear of it notices the silence.
-            let _ = tokio::time::timeout(FAREWELL, quic.wait_idle()).await;
+            let _ = tokio::time::timeout(GOODBYE_TIMEOUT, quic.wait_idle()).await;
         }
         outcome
     }

@@ -20,7 +20,7 @@ use crate::config::{Config, Directories};
 use crate::identity::{Store, due_in, keep_fresh};
 use crate::session::{self, Definition};
 use findings::Findings;
-use machine::Rehearsal;
+use machine::DryRun;
 
 /// Check everything that a run needs, and say what is wrong and what to do
 #[derive(Debug, Args)]
@@ -59,11 +59,11 @@ impl Doctor {
         machine::disk(&dirs, &mut findings);
         machine::addresses(&mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
-        let rehearsal = machine::rehearse(&config, &dirs, &mut findings)?;
+        let dry_run = machine::dry_run(&config, &dirs, &mut findings)?;
         super::no_dumps()?;
         let done = runtime()?.block_on(async {
             tokio::select! {
-                done = self.look(common, rehearsal, sessions, (&config, &dirs), &mut findings) => done.map(|()| true),
+                done = self.look(common, dry_run, sessions, (&config, &dirs), &mut findings) => done.map(|()| true),
                 () = stop::asked() => Ok(false),
             }
         })?;
@@ -82,13 +82,13 @@ impl Doctor {
     async fn look(
         &self,
         common: &Common,
-        rehearsal: Option<Rehearsal>,
+        dry_run: Option<DryRun>,
         sessions: Vec<Definition>,
         (config, dirs): (&Config, &Directories),
         findings: &mut Findings,
     ) -> anyhow::Result<()> {
-        if let Some(rehearsal) = rehearsal {
-            rehearsal.finish(findings).await;
+        if let Some(dry_run) = dry_run {
+            dry_run.finish(findings).await;
         }
         let store = Store::new(&dirs.state);
         let (identity, me) = match store.load_party() {

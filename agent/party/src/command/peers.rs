@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::running::{self, Running};
 use super::status::agent::Agent;
-use super::{Common, Outcome, output, runtime, why};
+use super::{Common, Outcome, diagnose, output, runtime};
 use crate::identity::Store;
 use crate::runner::inspect::Snapshot;
 use crate::session;
@@ -94,7 +94,7 @@ fn json(stack: &Stack, run: &Running) -> Value {
         json!({
             "party": peer.party, "path": peer.path, "sent": peer.sent, "received": peer.received,
             "tampered": peer.tampered, "attempts": peer.attempts, "found_by": peer.found_by,
-            "why_not_direct": why::not_direct(stack, peer, now),
+            "why_not_direct": diagnose::not_direct(stack, peer, now),
         })
     };
     let now = run.now.as_ref();
@@ -114,7 +114,7 @@ fn show(stack: &Stack, run: &Running) {
     );
     for peer in &now.peers {
         tampering(peer.party.as_str(), peer.tampered).into_iter().for_each(output::line);
-        if let Some(why) = why::not_direct(stack, peer, now) {
+        if let Some(why) = diagnose::not_direct(stack, peer, now) {
             output::line(format!("{}: {}", peer.party, visible(&why)));
         }
     }

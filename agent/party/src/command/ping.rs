@@ -15,8 +15,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::locate::{Miss, Present, locate};
 use super::peers::milliseconds;
-use super::seek::{Miss, Present, seek};
 use super::{Common, Outcome, no_dumps, output, runtime};
 use crate::config::{Config, Directories};
 use crate::identity::Store;
@@ -24,7 +24,7 @@ use crate::session::words::visible;
 use crate::session::{self, Definition};
 
 /// Pause before the next round trip.
-const PAUSE: Duration = Duration::from_millis(200);
+const PING_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Look for another party, connect to it, and measure how long an answer takes
 #[derive(Debug, Args)]
@@ -86,7 +86,7 @@ impl Ping {
             let (stack, sources) = (common.stack.clone(), config.sources(hubs.clone()));
             let book = AddressBook::new(stack, sources, peers.clone());
             let wait = self.wait;
-            searches.spawn(async move { (name, seek(&peers, book, &[peer], wait).await) });
+            searches.spawn(async move { (name, locate(&peers, book, &[peer], wait).await) });
         }
         let mut missed = Vec::new();
         while let Some(found) = searches.join_next().await {
@@ -120,7 +120,7 @@ impl Ping {
         let mut times = Vec::new();
         for at in 0..self.count {
             if at > 0 {
-                sleep(PAUSE).await;
+                sleep(PING_INTERVAL).await;
             }
             let time = echo.round_trip().await.map_err(|error| {
                 anyhow::anyhow!("{party} answered {at} times, and then not any more: {error}")

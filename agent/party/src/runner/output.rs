@@ -19,7 +19,7 @@ use crate::session::words::printable;
 const MAX_LINE_BYTES: usize = 8 * 1024;
 /// Bytes that are read from the program at once: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
-/// Reads of which the conductor has not heard yet. With more, the program waits.
+/// Reads of which the run loop has not heard yet. With more, the program waits.
 const MAX_UNHEARD: usize = 16;
 
 /// What became of what the program wrote.

@@ -21,7 +21,7 @@ use super::site::Site;
 use crate::config::Directories;
 
 /// How long the processes may take to end when they are asked to.
-const FAREWELL: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the hub may take to serve.
 const HUB_START: Duration = Duration::from_secs(20);
 /// How long a token of the demo can be used, in seconds.
@@ -132,7 +132,7 @@ impl Crew {
             let _ = id.map(|id| kill_process(id, Signal::TERM));
         }
         for process in &mut left {
-            if timeout(FAREWELL, process.wait()).await.is_err() {
+            if timeout(SHUTDOWN_TIMEOUT, process.wait()).await.is_err() {
                 process.kill().await?;
             }
         }

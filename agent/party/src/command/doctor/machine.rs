@@ -116,7 +116,7 @@ pub(super) fn addresses(findings: &mut Findings) {
 }
 
 /// A launcher that waits in its sandbox.
-pub(super) struct Rehearsal {
+pub(super) struct DryRun {
     pub(super) definition: Definition,
     pub(super) copied: Copied,
     pub(super) sandboxed: Sandboxed,
@@ -141,11 +141,11 @@ const PYTHON: &str = "Python";
 const SANDBOX: &str = "sandbox";
 
 /// Finds Python, makes no new one, and starts it in a sandbox with a program that does nothing.
-pub(super) fn rehearse(
+pub(super) fn dry_run(
     config: &Config,
     dirs: &Directories,
     findings: &mut Findings,
-) -> anyhow::Result<Option<Rehearsal>> {
+) -> anyhow::Result<Option<DryRun>> {
     match Python::new(config.python.interpreter.clone(), &dirs.cache).find() {
         Ok(Some(_)) => {}
         Ok(None) => {
@@ -168,7 +168,7 @@ pub(super) fn rehearse(
     let copied = session::copy(&definition, &scratch.path().join("program"))?;
     let view = &mut Warnings(findings);
     match runner::start(&definition, &copied, scratch.path(), (config, dirs), view) {
-        Ok(sandboxed) => Ok(Some(Rehearsal { definition, copied, sandboxed, _scratch: scratch })),
+        Ok(sandboxed) => Ok(Some(DryRun { definition, copied, sandboxed, _scratch: scratch })),
         Err(PrepareError::Engine(error)) => {
             findings.broken(PYTHON, error);
             Ok(None)
@@ -180,10 +180,10 @@ pub(super) fn rehearse(
     }
 }
 
-impl Rehearsal {
+impl DryRun {
     /// Imports MPyC in the sandbox.
     pub(super) async fn finish(self, findings: &mut Findings) {
-        match runner::rehearse(self.sandboxed, &self.definition, &self.copied, FIRST).await {
+        match runner::dry_run(self.sandboxed, &self.definition, &self.copied, FIRST).await {
             Ok(versions) => {
                 findings.good(SANDBOX, "a program is alone in it, and reaches nothing");
                 findings.good(PYTHON, versions);

@@ -9,7 +9,7 @@ use mpyc_party_net::discovery::nat::Nat;
 use mpyc_party_transport::{Identity, quic};
 use tokio::task::JoinSet;
 
-use super::super::why::named;
+use super::super::diagnose::named;
 use super::findings::Findings;
 
 /// What looking at the hubs has shown.

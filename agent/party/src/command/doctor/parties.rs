@@ -14,9 +14,9 @@ use mpyc_party_transport::Identity;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::super::locate::{Miss, locate};
 use super::super::peers::milliseconds;
 use super::super::ping::path;
-use super::super::seek::{Miss, seek};
 use super::findings::Findings;
 use crate::config::Config;
 use crate::session::Definition;
@@ -69,7 +69,7 @@ async fn ask(
     let stack = Arc::clone(book.stack());
     let others: Vec<PeerIndex> = peers.peers().collect();
     let mut looked = Vec::new();
-    for (at, found) in others.iter().zip(seek(&peers, book, &others, wait).await) {
+    for (at, found) in others.iter().zip(locate(&peers, book, &others, wait).await) {
         let answer = match found {
             Ok(mut echo) => measure(&stack, &mut echo).await,
             Err(miss) => Err(miss),

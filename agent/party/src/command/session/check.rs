@@ -20,15 +20,15 @@ use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Identity, now};
 use serde_json::{Value, json};
 
+use super::super::diagnose::named;
 use super::super::view::Lines;
-use super::super::why::named;
 use super::super::{Common, Outcome, output, runtime, stop};
 use crate::config::files;
 use crate::config::{Config, Directories};
 use crate::identity::{Store, keep_fresh};
 use crate::runner::engine::Profile;
 use crate::runner::view::{Notice, View};
-use crate::runner::{self, rehearse};
+use crate::runner::{self, dry_run};
 use crate::session::words::{names, visible};
 use crate::session::{self, Copied, Definition};
 use peers::{Answer, Heard, Own};
@@ -159,13 +159,16 @@ impl Inquiry {
         let identity = certificate(&store, &hubs, identity, findings).await;
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
         let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));
-        let circle = SessionPeers::new(identity, &definition.name, roster, me, pins);
-        let book =
-            AddressBook::new(self.stack.clone(), config.sources(hubs.clone()), circle.clone());
-        let asked = peers::ask(&circle, book, &hubs, self.wait);
+        let session_peers = SessionPeers::new(identity, &definition.name, roster, me, pins);
+        let book = AddressBook::new(
+            self.stack.clone(),
+            config.sources(hubs.clone()),
+            session_peers.clone(),
+        );
+        let asked = peers::ask(&session_peers, book, &hubs, self.wait);
         let (answers, heard) = alongside(asked, renewal.run(Heartbeat::default())).await;
         note_hubs(&heard, findings);
-        Ok(note_parties(&circle, own.as_ref(), answers, findings))
+        Ok(note_parties(&session_peers, own.as_ref(), answers, findings))
     }
 
     /// This party's components, with the versions that a run would have.
@@ -177,7 +180,10 @@ impl Inquiry {
     ) -> Option<Own> {
         let (copied, started) = prepared?;
         let profile: Result<Profile, String> = match started {
-            Ok(sandboxed) => rehearse(sandboxed, &self.definition, &copied, me).await,
+            Ok(sandboxed) => {
+                let loaded = dry_run(sandboxed, &self.definition, &copied, me).await;
+                loaded.map_err(|error| error.to_string())
+            }
             Err(why) => Err(why),
         };
         let own = Own::new(&self.definition, &copied, profile.as_ref().ok());
@@ -217,13 +223,13 @@ fn note_hubs(heard: &Heard, findings: &mut Findings) {
 }
 
 fn note_parties(
-    circle: &SessionPeers,
+    session_peers: &SessionPeers,
     own: Option<&Own>,
     answers: Vec<Answer>,
     findings: &mut Findings,
 ) -> Vec<Value> {
-    let parties = circle.roster.iter().enumerate().zip(answers);
-    let others = parties.filter(|((index, _), _)| *index != circle.me.get());
+    let parties = session_peers.roster.iter().enumerate().zip(answers);
+    let others = parties.filter(|((index, _), _)| *index != session_peers.me.get());
     let note = |((_, name), answer): ((usize, &PartyName), Answer)| {
         let (state, found, differs) = peers::judge(own, &answer);
         findings.note(name.as_str(), found.clone());

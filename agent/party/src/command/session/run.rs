@@ -83,7 +83,7 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     let outcome = runtime.block_on(async {
         let mut supervisor = Supervisor::default();
         let appeared = async {
-            let (circle, book) = appear(
+            let (session_peers, book) = appear(
                 &launch.definition,
                 (&common.stack, &config),
                 store,
@@ -92,16 +92,17 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
             )
             .await?;
             let (entrance, registration) =
-                enter(agent, &config, &circle, name, &mut supervisor).await?;
-            anyhow::Ok((circle, book, entrance, registration))
+                enter(agent, &config, &session_peers, name, &mut supervisor).await?;
+            anyhow::Ok((session_peers, book, entrance, registration))
         };
         let appeared = tokio::select! {
             appeared = appeared => appeared.map(Some),
             () = stop::heard() => Ok(None),
         };
         match appeared {
-            Ok(Some((circle, book, entrance, registration))) => {
-                let meet = meet(launch, (circle, book), entrance, registration, view.as_mut());
+            Ok(Some((session_peers, book, entrance, registration))) => {
+                let meet =
+                    meet(launch, (session_peers, book), entrance, registration, view.as_mut());
                 alongside(meet, complain(supervisor)).await
             }
             Ok(None) => Ok(stopped(&launch.abandon(&party, Reason::Stopped)?, view.as_mut())),
@@ -142,22 +143,22 @@ async fn appear(
     supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
     let roster = definition.settings.parties.clone();
     let pins = definition.pins(config);
-    let circle = SessionPeers::new(identity, &definition.name, roster, me, pins);
-    let book = AddressBook::new(Arc::clone(stack), config.sources(hubs), circle.clone());
-    Ok((circle, book))
+    let session_peers = SessionPeers::new(identity, &definition.name, roster, me, pins);
+    let book = AddressBook::new(Arc::clone(stack), config.sources(hubs), session_peers.clone());
+    Ok((session_peers, book))
 }
 
 /// Where peers come in: by the agent's port where there is an agent, else by one of its own.
 async fn enter(
     agent: Option<&Path>,
     config: &Config,
-    circle: &SessionPeers,
+    session_peers: &SessionPeers,
     name: &SessionName,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<(Entrance, Option<RegistrationHandle>)> {
     if let Some(path) = agent {
-        let key = circle.identity().claims().key;
-        let own = Registration { key, session: name.clone(), tag: circle.tag };
+        let key = session_peers.identity().claims().key;
+        let own = Registration { key, session: name.clone(), tag: session_peers.tag };
         match handover::register(path, own, supervisor).await {
             Ok((entrance, registration)) => return Ok((entrance, Some(registration))),
             Err(error) => log::info!("this runner listens by itself: {error}"),
@@ -178,7 +179,7 @@ async fn complain(mut supervisor: Supervisor) {
 /// Meets the other parties and runs what was prepared.
 async fn meet(
     launch: Launch,
-    (circle, book): (SessionPeers, AddressBook),
+    (session_peers, book): (SessionPeers, AddressBook),
     entrance: Entrance,
     mut registration: Option<RegistrationHandle>,
     view: &mut dyn View,
@@ -196,15 +197,16 @@ async fn meet(
     let outcome = match registration {
         Some(registration) => {
             let mut view = Telling { view, progress: registration.progress() };
-            let conducted = runner::conduct(launch, circle, entrance, book, stop, &mut view);
-            let outcome = alongside(conducted, stopped).await;
+            let running =
+                runner::run_to_verdict(launch, session_peers, entrance, book, stop, &mut view);
+            let outcome = alongside(running, stopped).await;
             drop(view);
             registration.leave().await;
             outcome?
         }
         None => {
-            let conducted = runner::conduct(launch, circle, entrance, book, stop, view);
-            alongside(conducted, stopped).await?
+            let running = runner::run_to_verdict(launch, session_peers, entrance, book, stop, view);
+            alongside(running, stopped).await?
         }
     };
     Ok(match outcome.verdict {

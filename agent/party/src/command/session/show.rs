@@ -18,7 +18,7 @@ use crate::session::words::{duration, threshold, visible};
 use crate::session::{self, Definition, MAX_FILE_BYTES, imported};
 
 /// How many runs are shown to people.
-const MOST_RUNS: usize = 10;
+const MAX_RUNS_SHOWN: usize = 10;
 
 /// Shows the session `name` and its runs.
 pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
@@ -161,7 +161,7 @@ fn show_runs(runs: &[runs::Run]) {
     if runs.is_empty() {
         output::line("  none yet");
     }
-    let earlier = runs.len().saturating_sub(MOST_RUNS);
+    let earlier = runs.len().saturating_sub(MAX_RUNS_SHOWN);
     if earlier > 0 {
         output::line(format!("  … {earlier} earlier ones (--json shows all)"));
     }

@@ -14,7 +14,7 @@ use crate::config::Bus;
 use crate::session::words::visible;
 
 /// How long the agent may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the agent answered.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Agent {
     /// Asks the agent on `bus`; none where none answers.
     pub(in crate::command) async fn ask(bus: Bus) -> Option<Self> {
         let answer = async { Self::read(connect(bus).await?).await.ok() };
-        timeout(PATIENCE, answer).await.ok().flatten()
+        timeout(AGENT_TIMEOUT, answer).await.ok().flatten()
     }
 
     async fn read(agent: PartyProxy<'_>) -> zbus::Result<Self> {

@@ -21,9 +21,9 @@ use crate::session::words::visible;
 use crate::session::{Copied, Definition};
 
 /// Pause before a party that could not be asked is asked again.
-const PAUSE: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// The longest that is waited.
-const LONGEST: Duration = Duration::from_secs(86_400);
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 /// What a peer answered: none where it was not found.
 pub(super) type Answer = Option<Result<Entry, String>>;
@@ -33,14 +33,14 @@ pub(super) type Heard = Vec<(String, Result<(), String>)>;
 /// Asks all peers until each has answered, and each hub is known to answer or not, or the time is
 /// over.
 pub(super) async fn ask(
-    circle: &SessionPeers,
+    session_peers: &SessionPeers,
     mut book: AddressBook,
     hubs: &[String],
     wait: Duration,
 ) -> (Vec<Answer>, Heard) {
-    let end = Instant::now() + wait.min(LONGEST);
-    let mut answers: Vec<Answer> = vec![None; circle.roster.len()];
-    let mut known = vec![PeerAddresses::default(); circle.roster.len()];
+    let end = Instant::now() + wait.min(MAX_WAIT);
+    let mut answers: Vec<Answer> = vec![None; session_peers.roster.len()];
+    let mut known = vec![PeerAddresses::default(); session_peers.roster.len()];
     let mut asked = JoinSet::new();
     book.start(LocalEnd::default());
     let stack = book.stack().clone();
@@ -54,7 +54,7 @@ pub(super) async fn ask(
             (peer, at) = book.next() => {
                 known[peer.get()].clone_from(&at);
                 if at != PeerAddresses::default() {
-                    asked.spawn(inquire_once(stack.clone(), circle.clone(), peer, at, Duration::ZERO));
+                    asked.spawn(inquire_once(stack.clone(), session_peers.clone(), peer, at, Duration::ZERO));
                 }
             }
             Some(Ok((peer, at, answer))) = asked.join_next() => {
@@ -63,7 +63,7 @@ pub(super) async fn ask(
                 }
                 // At most one of a peer goes on: the one that asks where it is now.
                 if answer.is_err() && known[peer.get()] == at {
-                    asked.spawn(inquire_once(stack.clone(), circle.clone(), peer, at, PAUSE));
+                    asked.spawn(inquire_once(stack.clone(), session_peers.clone(), peer, at, RETRY_INTERVAL));
                 }
                 answers[peer.get()] = Some(answer);
             }
@@ -82,13 +82,14 @@ pub(super) async fn ask(
 
 async fn inquire_once(
     stack: Arc<Stack>,
-    circle: SessionPeers,
+    session_peers: SessionPeers,
     peer: PeerIndex,
     at: PeerAddresses,
     pause: Duration,
 ) -> (PeerIndex, PeerAddresses, Result<Entry, String>) {
     sleep(pause).await;
-    let answer = inquire(&stack, &circle, peer, &at).await.map_err(|error| error.to_string());
+    let answer =
+        inquire(&stack, &session_peers, peer, &at).await.map_err(|error| error.to_string());
     (peer, at, answer)
 }
 

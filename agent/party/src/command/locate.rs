@@ -19,14 +19,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::why;
+use super::diagnose;
 use crate::config::Config;
 use crate::identity::{Renewal, Store, keep_fresh};
 
 /// Pause before a party that was not reached is tried again.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// The longest that is waited.
-const LONGEST: Duration = Duration::from_secs(86_400);
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 /// This party, for as long as it looks for another.
 pub(super) struct Present {
@@ -72,15 +72,15 @@ struct Search {
     last: Option<ProbeError>,
 }
 
-/// Looks for `peers`, roster indices of `circle`, until all answer or the time is over; the results
+/// Looks for `peers`, roster indices of `session_peers`, until all answer or the time is over; the results
 /// are in their order.
-pub(super) async fn seek(
-    circle: &SessionPeers,
+pub(super) async fn locate(
+    session_peers: &SessionPeers,
     mut book: AddressBook,
     peers: &[PeerIndex],
     wait: Duration,
 ) -> Vec<Result<Ping, Miss>> {
-    let end = Instant::now() + wait.min(LONGEST);
+    let end = Instant::now() + wait.min(MAX_WAIT);
     let mut searches: Vec<Search> = peers.iter().map(|_| Search::default()).collect();
     let mut attempts = JoinSet::new();
     book.start(LocalEnd::default());
@@ -92,7 +92,7 @@ pub(super) async fn seek(
                 let Some(place) = peers.iter().position(|wanted| *wanted == peer) else { continue };
                 if at != PeerAddresses::default() {
                     let at = at.clone();
-                    attempts.spawn(attempt(&stack, circle, (place, peer), at, Duration::ZERO));
+                    attempts.spawn(attempt(&stack, session_peers, (place, peer), at, Duration::ZERO));
                 }
                 searches[place].at = at;
             }
@@ -105,7 +105,7 @@ pub(super) async fn seek(
                         // At most one goes on: the one that looks where it is now.
                         if search.echo.is_none() && tried == search.at {
                             let party = (place, peers[place]);
-                            attempts.spawn(attempt(&stack, circle, party, tried, PAUSE));
+                            attempts.spawn(attempt(&stack, session_peers, party, tried, RETRY_INTERVAL));
                         }
                     }
                 }
@@ -149,12 +149,12 @@ impl Search {
 
 /// Why nothing is known of a party, and which hubs could not be asked.
 fn nowhere(hubs: &[HubReport]) -> String {
-    format!("{}{}", why::unknown(hubs), problems(hubs))
+    format!("{}{}", diagnose::unknown(hubs), problems(hubs))
 }
 
 /// The hubs that could not be asked, in brackets; nothing where there is none.
 pub(super) fn problems(hubs: &[HubReport]) -> String {
-    let problem = |hub: &HubReport| Some(why::named(&hub.hub, hub.problem.as_ref()?));
+    let problem = |hub: &HubReport| Some(diagnose::named(&hub.hub, hub.problem.as_ref()?));
     let problems: Vec<String> = hubs.iter().filter_map(problem).collect();
     match problems.as_slice() {
         [] => String::new(),

@@ -1,9 +1,9 @@
 //! Feeds the run's machine with what happens, and does what it says, until there is a verdict and
 //! the others know of it.
 
-mod means;
 mod peers;
 mod program;
+mod resources;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -22,8 +22,8 @@ use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
-use means::Means;
 use program::RECORD_TIMEOUT;
+use resources::Resources;
 
 use super::engine::{self, Launcher, Order};
 use super::inspect::{Inspector, Snapshot};
@@ -36,7 +36,7 @@ use crate::session::record::{RunDirectory, timestamp};
 use crate::session::{Copied, Definition};
 
 /// With nothing to wait for but news, the clock is looked at now and then all the same.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How a run ended here.
 #[derive(Debug)]
@@ -48,12 +48,12 @@ pub struct Outcome {
 }
 
 /// Everything of one run in progress.
-struct Conductor<'a> {
+struct RunLoop<'a> {
     me: PeerIndex,
     definition: Definition,
     copied: Copied,
     directory: RunDirectory,
-    circle: SessionPeers,
+    session_peers: SessionPeers,
     machine: Run,
     began: Instant,
     launcher: Launcher,
@@ -77,48 +77,50 @@ struct Conductor<'a> {
     view: &'a mut dyn View,
 }
 
-/// Runs what was prepared, with the other parties of `circle`, to a verdict. `stop` is told when
+/// Runs what was prepared, with `session_peers`, to a verdict. `stop` is told when
 /// somebody wants the run to end. Peers come in at `entrance`.
 ///
 /// # Errors
 /// Where this machine cannot do its part at all: no port, no randomness, a full disk.
-pub async fn conduct(
+pub async fn run_to_verdict(
     launch: Launch,
-    circle: SessionPeers,
+    session_peers: SessionPeers,
     entrance: Entrance,
     mut book: AddressBook,
     stop: mpsc::Receiver<()>,
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
     let Launch { definition, copied, run: directory, sandboxed } = launch;
-    let (engine, me) = (engine::of(&definition), circle.me);
+    let (engine, me) = (engine::of(&definition), session_peers.me);
     let program = (sandboxed, engine.converse(&definition, &copied, me));
     let kept = (directory.path.as_path(), definition.settings.output << 20);
-    let means = match Means::take(&circle, (entrance, &mut book), program, kept, view) {
-        Ok(means) => means,
-        Err(error) => {
-            let why = Reason::Local(error.to_string().into());
-            abandon(directory, circle.own_name(), why).map_err(io::Error::other)?;
-            return Err(error);
-        }
-    };
-    let Means { local, links, link_events, entry, output, launcher, process, nonce } = means;
+    let resources =
+        match Resources::take(&session_peers, (entrance, &mut book), program, kept, view) {
+            Ok(resources) => resources,
+            Err(error) => {
+                let why = Reason::Local(error.to_string().into());
+                abandon(directory, session_peers.own_name(), why).map_err(io::Error::other)?;
+                return Err(error);
+            }
+        };
+    let Resources { local, links, link_events, entry, output, launcher, process, nonce } =
+        resources;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let settings = &definition.settings;
     let timeouts = Timeouts { deadline: settings.deadline, grace: settings.grace };
-    let roster = circle.roster.clone();
+    let roster = session_peers.roster.clone();
     let streams = Streams::new(engine, me, roster.len(), stream_sender);
     let outages = Outages::new(roster.len());
-    let mut conductor = Conductor {
+    let mut run_loop = RunLoop {
         me,
-        machine: Run::new(me, roster, circle.root(), timeouts),
+        machine: Run::new(me, roster, session_peers.root(), timeouts),
         launcher,
         process,
         began: Instant::now(),
         definition,
         copied,
         directory,
-        circle,
+        session_peers,
         links,
         streams,
         entry,
@@ -135,19 +137,20 @@ pub async fn conduct(
     };
     let port = local.tcp.unwrap_or_default();
     book.start(local);
-    conductor.view.show(Notice::Waiting(port, &conductor.machine.missing()));
-    let inspector = Inspector::open(&conductor.directory.path);
+    run_loop.view.show(Notice::Waiting(port, &run_loop.machine.missing()));
+    let inspector = Inspector::open(&run_loop.directory.path);
     let streams = stream_events;
     let monitor = NetworkMonitor::watch();
-    let mut inlets = Inlets { links: link_events, streams, output, stop, book, inspector, monitor };
-    if let Err(error) = conductor.drive(&mut inlets).await {
-        conductor.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
+    let mut sources =
+        EventSources { links: link_events, streams, output, stop, book, inspector, monitor };
+    if let Err(error) = run_loop.drive(&mut sources).await {
+        run_loop.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
     }
-    conductor.finish(inlets).await
+    run_loop.finish(sources).await
 }
 
 /// Where events come from, beside the process and its launcher.
-struct Inlets {
+struct EventSources {
     links: mpsc::Receiver<LinkEvent>,
     streams: mpsc::UnboundedReceiver<StreamEvent>,
     output: mpsc::Receiver<Recorded>,
@@ -157,10 +160,10 @@ struct Inlets {
     monitor: NetworkMonitor,
 }
 
-impl Conductor<'_> {
+impl RunLoop<'_> {
     /// Takes events until there is a verdict.
-    async fn drive(&mut self, inlets: &mut Inlets) -> io::Result<()> {
-        let Inlets { links, streams, output, stop, book, inspector, monitor } = inlets;
+    async fn drive(&mut self, sources: &mut EventSources) -> io::Result<()> {
+        let EventSources { links, streams, output, stop, book, inspector, monitor } = sources;
         self.begin().await?;
         while self.verdict.is_none() {
             let tick = self.tick();
@@ -199,7 +202,7 @@ impl Conductor<'_> {
 
     /// When the machine wants to look at the clock.
     fn tick(&self) -> tokio::time::Instant {
-        let next = self.machine.next_tick().unwrap_or_else(|| self.began.elapsed() + IDLE);
+        let next = self.machine.next_tick().unwrap_or_else(|| self.began.elapsed() + IDLE_INTERVAL);
         (self.began + next).into()
     }
 
@@ -213,14 +216,14 @@ impl Conductor<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
             session: self.definition.name.clone(),
-            party: self.circle.own_name().clone(),
+            party: self.session_peers.own_name().clone(),
             run: record.run.clone(),
             started: record.started.clone(),
             stage,
             in_stage_s: now.as_secs_f64() - entered,
             deadline_s: (stage < Stage::Run).then_some(left),
             grace_s: settings.grace.as_secs_f64(),
-            roster: self.circle.roster.clone(),
+            roster: self.session_peers.roster.clone(),
             peers: self.peers(book),
             hubs: book.hubs(),
             nat: book.nat(),
@@ -232,7 +235,7 @@ impl Conductor<'_> {
     /// Each peer's link, and by what the peer was found.
     fn peers(&self, book: &AddressBook) -> Vec<PeerReport> {
         let found_by = |peer| book.addresses(peer).found_by().into_iter().map(str::to_owned);
-        let reports = self.circle.peers().zip(self.links.reports());
+        let reports = self.session_peers.peers().zip(self.links.reports());
         reports
             .map(|(peer, report)| PeerReport { found_by: found_by(peer).collect(), ..report })
             .collect()
@@ -240,7 +243,7 @@ impl Conductor<'_> {
 
     async fn begin(&mut self) -> io::Result<()> {
         self.launcher.send(Order::Prepare, None).await?;
-        self.directory.record.party = Some(self.circle.own_name().clone());
+        self.directory.record.party = Some(self.session_peers.own_name().clone());
         self.directory.record.enter(Stage::Find, Duration::ZERO);
         Ok(())
     }
@@ -266,7 +269,7 @@ impl Conductor<'_> {
             Action::Unlink(peer) => self.links.unlink(peer),
             Action::Agreed(run) => {
                 self.streams.agreed(run);
-                for peer in self.circle.peers() {
+                for peer in self.session_peers.peers() {
                     if let Some(key) = self.machine.key(peer) {
                         self.links.pin(peer, key);
                     }
@@ -291,7 +294,7 @@ impl Conductor<'_> {
     }
 
     /// Ends what is still there, writes the record, and stays until the others know.
-    async fn finish(mut self, mut inlets: Inlets) -> io::Result<Outcome> {
+    async fn finish(mut self, mut sources: EventSources) -> io::Result<Outcome> {
         let verdict = self.verdict.clone().ok_or_else(|| io::Error::other("no verdict"))?;
         self.directory.record.took_s = Some(self.began.elapsed().as_secs_f64());
         self.process.kill();
@@ -300,17 +303,17 @@ impl Conductor<'_> {
                 self.exited = true;
             }
         }
-        self.drain(&mut inlets.output, RECORD_TIMEOUT).await?;
+        self.drain(&mut sources.output, RECORD_TIMEOUT).await?;
         self.view.show(Notice::Ended(&verdict));
-        let peers = self.peers(&inlets.book);
+        let peers = self.peers(&sources.book);
         let record = &mut self.directory.record;
         record.peers = peers;
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
-        record.outages = self.outages.record(&self.circle.roster);
+        record.outages = self.outages.record(&self.session_peers.roster);
         let written = self.directory.write();
-        self.part(&mut inlets).await?;
+        self.part(&mut sources).await?;
         // Before its socket goes, or it would be at the hub once more, and a proposal.
-        drop(inlets.book);
+        drop(sources.book);
         // Last, for a peer that does not hang up may hold this up for a moment.
         self.links.close().await;
         written.map_err(io::Error::other)?;

@@ -15,7 +15,7 @@ use super::super::engine::{self, Profile, Report};
 use super::super::output::Recorded;
 use super::super::streams::StreamId;
 use super::super::view::Notice;
-use super::Conductor;
+use super::RunLoop;
 
 /// Computations of which statistics are kept. What the launcher reports may be
 /// the program's invention, and must not fill memory and record.
@@ -27,7 +27,7 @@ pub(super) const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last packet of an ended launcher may take to be read.
 const MOMENT: Duration = Duration::from_millis(200);
 
-impl Conductor<'_> {
+impl RunLoop<'_> {
     pub(super) async fn process(
         &mut self,
         event: sandbox::Event,
@@ -86,7 +86,8 @@ impl Conductor<'_> {
             }
             Ok(Some(Report::Refused { peer, what })) => {
                 let reason = Reason::Pickle(what.into());
-                let known = peer.filter(|&p| self.circle.roster.get(p).is_some() && p != self.me);
+                let known =
+                    peer.filter(|&p| self.session_peers.roster.get(p).is_some() && p != self.me);
                 let event =
                     known.map_or(Event::Failed(reason.clone()), |p| Event::Faulty(p, reason));
                 self.happen(event).await
@@ -122,8 +123,8 @@ impl Conductor<'_> {
         }
         self.unmet = profile.unmet.as_ref().map(|text| Reason::Local(text.into()));
         let components = engine::components(&self.definition, &self.copied, Some(profile));
-        let identity = self.circle.identity();
-        let party = self.circle.own_name().clone();
+        let identity = self.session_peers.identity();
+        let party = self.session_peers.own_name().clone();
         let shown = format!("mpyc-party {}, {profile}", env!("CARGO_PKG_VERSION"));
         let entry = Entry {
             party,

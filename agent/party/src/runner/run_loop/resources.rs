@@ -19,7 +19,7 @@ use crate::runner::output::{self, Recorded};
 use crate::runner::view::{Notice, View};
 
 /// The ends that a run holds.
-pub(super) struct Means {
+pub(super) struct Resources {
     /// Where the peers reach this process.
     pub(super) local: LocalEnd,
     pub(super) links: Links,
@@ -33,14 +33,14 @@ pub(super) struct Means {
     pub(super) nonce: [u8; 32],
 }
 
-impl Means {
-    /// Opens the doors for the peers of `circle`, and connects with the sandboxed process, whose
+impl Resources {
+    /// Opens the doors for `session_peers`, and connects with the sandboxed process, whose
     /// output, up to `limit` bytes of it, goes into `directory`.
     ///
     /// # Errors
     /// Where the machine refuses one of them: descriptors, randomness, files.
     pub(super) fn take(
-        circle: &SessionPeers,
+        session_peers: &SessionPeers,
         (entrance, book): (Entrance, &mut AddressBook),
         (sandboxed, conversation): (Sandboxed, Box<dyn Conversation>),
         (directory, limit): (&Path, u64),
@@ -64,7 +64,7 @@ impl Means {
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let (links, link_events) =
-            Links::open(circle.clone(), stack, local.clone(), listeners, shown_entry)?;
+            Links::open(session_peers.clone(), stack, local.clone(), listeners, shown_entry)?;
         output::feed(sandboxed.stdin);
         let process = sandboxed.process;
         Ok(Self { local, links, link_events, entry, output, launcher, process, nonce })

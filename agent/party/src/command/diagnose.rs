@@ -8,7 +8,7 @@ use mpyc_party_net::links::report::{Attempt, PeerReport};
 use crate::runner::inspect::Snapshot;
 
 /// Failed attempts that are told of one peer.
-const MOST_ATTEMPTS: usize = 4;
+const MAX_ATTEMPTS_SHOWN: usize = 4;
 
 /// Why the peer of `report` is away or not on the best kind of path; none where it is on that.
 pub(super) fn not_direct(stack: &Stack, report: &PeerReport, run: &Snapshot) -> Option<String> {
@@ -67,8 +67,8 @@ fn udp(run: &Snapshot) -> &'static str {
 fn tried(report: &PeerReport, wanted: impl Fn(&str) -> bool) -> String {
     let mut failed: Vec<&Attempt> =
         report.attempts.iter().filter(|attempt| wanted(&attempt.kind)).collect();
-    let more = failed.len().saturating_sub(MOST_ATTEMPTS);
-    failed.truncate(MOST_ATTEMPTS);
+    let more = failed.len().saturating_sub(MAX_ATTEMPTS_SHOWN);
+    failed.truncate(MAX_ATTEMPTS_SHOWN);
     if failed.is_empty() {
         return String::new();
     }

@@ -2,7 +2,7 @@
 //! what it is, and is ended again.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use mpyc_party_core::roster::PeerIndex;
@@ -18,16 +18,44 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of what it wrote last is looked at.
 const MAX_LOG_BYTES: u64 = 16 * 1024;
 
+/// Why an engine cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum DryRunError {
+    /// The launcher says why.
+    #[error("{0}")]
+    Refused(String),
+    /// It said something else than what it is.
+    #[error("the launcher did not say what it is")]
+    OutOfTurn,
+    /// Its process ended.
+    #[error("{engine} ended: {said}")]
+    Ended {
+        /// The engine.
+        engine: &'static str,
+        /// The last line that it wrote.
+        said: String,
+    },
+    /// What it said is no report.
+    #[error("the launcher said something unreadable: {0}")]
+    Unreadable(#[source] io::Error),
+    /// It said nothing in time.
+    #[error("{engine} was not ready within {} s", LOAD_TIMEOUT.as_secs())]
+    Timeout {
+        /// The engine.
+        engine: &'static str,
+    },
+}
+
 /// Loads the engine in `sandboxed` as the party `me` would; nothing is left running.
 ///
 /// # Errors
-/// Why it cannot be loaded, in words for people.
-pub async fn rehearse(
+/// Why it cannot be loaded.
+pub async fn dry_run(
     sandboxed: Sandboxed,
     definition: &Definition,
     copied: &Copied,
     me: PeerIndex,
-) -> Result<Profile, String> {
+) -> Result<Profile, DryRunError> {
     let engine = engine::of(definition);
     let Sandboxed { control, stderr, stdout: _stdout, stdin: _stdin, process, .. } = sandboxed;
     let conversation = async {
@@ -39,23 +67,19 @@ pub async fn rehearse(
     drop(process);
     match answer {
         Ok(Ok(Some(Report::Ready(profile)))) => Ok(profile),
-        Ok(Ok(Some(Report::Failed(message)))) => Err(printable(message.as_bytes())),
-        Ok(Ok(Some(_))) => Err("the launcher did not say what it is".to_owned()),
+        Ok(Ok(Some(Report::Failed(message)))) => {
+            Err(DryRunError::Refused(printable(message.as_bytes())))
+        }
+        Ok(Ok(Some(_))) => Err(DryRunError::OutOfTurn),
         Ok(Ok(None)) => {
             let mut log = Vec::new();
             // The process has ended, so there is an end to what it wrote.
             let _ = File::from(stderr).take(MAX_LOG_BYTES).read_to_end(&mut log);
             let last = log.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
-            Err(format!(
-                "{} ended: {}",
-                engine.name(),
-                printable(last.unwrap_or(b"without a word"))
-            ))
+            let said = printable(last.unwrap_or(b"without a word"));
+            Err(DryRunError::Ended { engine: engine.name(), said })
         }
-        Ok(Err(error)) => Err(format!("the launcher said something unreadable: {error}")),
-        Err(_) => {
-            let (name, time) = (engine.name(), LOAD_TIMEOUT.as_secs());
-            Err(format!("{name} was not ready within {time} s"))
-        }
+        Ok(Err(error)) => Err(DryRunError::Unreadable(error)),
+        Err(_) => Err(DryRunError::Timeout { engine: engine.name() }),
     }
 }

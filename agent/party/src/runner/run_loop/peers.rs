@@ -11,10 +11,10 @@ use mpyc_party_net::links::{LinkEvent, Linked};
 use super::super::engine::Order;
 use super::super::streams::{Delivery, StreamEvent};
 use super::super::view::Notice;
-use super::{Conductor, Inlets};
+use super::{EventSources, RunLoop};
 use crate::config::Start;
 
-impl Conductor<'_> {
+impl RunLoop<'_> {
     /// Something new is known about where a peer is.
     pub(super) fn found(&mut self, (peer, addresses): (PeerIndex, PeerAddresses)) {
         self.links.targets(peer, addresses.targets().cloned().collect());
@@ -52,7 +52,7 @@ impl Conductor<'_> {
         self.happen(Event::Linked(peer, linked.key)).await?;
         self.streams.linked(&self.links, peer, linked);
         let missing = self.machine.missing();
-        if let Some(name) = self.circle.roster.get(peer) {
+        if let Some(name) = self.session_peers.roster.get(peer) {
             self.view.show(Notice::Link(name, &linked.path, self.began.elapsed()));
             if before.contains(name) && self.outages.is_well(peer) {
                 self.view.show(Notice::Linked(name, &linked.path, &missing));
@@ -64,7 +64,7 @@ impl Conductor<'_> {
 
     /// The link to `peer` does not work; before the agreement only one that has ended counts.
     fn away(&mut self, peer: PeerIndex, ended: bool) {
-        let Some(name) = self.circle.roster.get(peer) else { return };
+        let Some(name) = self.session_peers.roster.get(peer) else { return };
         if self.verdict.is_some() {
             return;
         }
@@ -79,7 +79,7 @@ impl Conductor<'_> {
 
     /// Warns, once for each peer, where something on the way changes what it carries.
     fn notice_tampering(&mut self, peer: PeerIndex) {
-        let Some(name) = self.circle.roster.get(peer) else { return };
+        let Some(name) = self.session_peers.roster.get(peer) else { return };
         if self.links.traffic(peer).tampered() == 0 || !self.tampered.insert(peer) {
             return;
         }
@@ -93,7 +93,7 @@ impl Conductor<'_> {
 
     fn back(&mut self, peer: PeerIndex, linked: Option<&Linked>) {
         if let Some(time) = self.outages.end(peer)
-            && let Some(name) = self.circle.roster.get(peer)
+            && let Some(name) = self.session_peers.roster.get(peer)
         {
             self.view.show(Notice::Back(name, time, linked.map(|linked| &linked.path)));
         }
@@ -144,8 +144,8 @@ impl Conductor<'_> {
     }
 
     /// Stays until the peers have heard how it ended here, as long as the machine finds right.
-    pub(super) async fn part(&mut self, inlets: &mut Inlets) -> io::Result<()> {
-        let Inlets { links, streams, stop, book, monitor, .. } = inlets;
+    pub(super) async fn part(&mut self, sources: &mut EventSources) -> io::Result<()> {
+        let EventSources { links, streams, stop, book, monitor, .. } = sources;
         while !self.left {
             let tick = self.tick();
             tokio::select! {
