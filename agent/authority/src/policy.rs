@@ -44,7 +44,7 @@ pub(crate) enum Enrolment {
     Admitted { label: String, groups: Vec<String> },
 }
 
-/// What becomes of a member's wish for a fresh certificate.
+/// What becomes of a member's request for a fresh certificate.
 pub(crate) enum Renewal {
     /// It was given this one a moment ago, or should have been.
     Issued(Vec<u8>),

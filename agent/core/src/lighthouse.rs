@@ -58,7 +58,7 @@ pub enum Request {
         /// Who may know, and call.
         allow: Vec<PartyName>,
     },
-    /// «Tell me about these parties under this tag, from now on.» Replaces earlier wishes.
+    /// «Tell me about these parties under this tag, from now on.» Replaces earlier requests.
     Watch {
         /// The session.
         tag: Tag,
@@ -150,7 +150,7 @@ pub enum Reason {
     #[error("the same instance has a newer connection to the hub")]
     Replaced,
     /// More than [`Limits`] allow.
-    #[error("more announcements or wishes than the hub allows")]
+    #[error("more announcements or watches than the hub allows")]
     TooMuch,
     /// It announced two instances, or watches or admits before it has announced any.
     #[error("a connection to the hub is one instance of a party, and announces it first")]

@@ -19,7 +19,7 @@ use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
 
 /// Namespaces to move to.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct Namespaces {
     /// The user namespace that owns the other; `None` where this process has the rights itself.
     pub(crate) user: Option<Arc<OwnedFd>>,
     /// The network namespace.
@@ -34,11 +34,11 @@ pub(crate) enum Rights {
     SetUp(Option<Arc<OwnedFd>>),
 }
 
-/// Makes `command` run in `place`, to be killed when the thread that spawns it ends.
-pub(crate) fn join(command: &mut Command, place: Place, rights: Rights) {
+/// Makes `command` run in `namespaces`, to be killed when the thread that spawns it ends.
+pub(crate) fn join(command: &mut Command, namespaces: Namespaces, rights: Rights) {
     let owner = getpid();
     before_exec(command, move || {
-        enter(&place)?;
+        enter(&namespaces)?;
         if let Rights::SetUp(passed) = &rights {
             keep_net_admin()?;
             if let Some(passed) = passed {
@@ -71,16 +71,16 @@ pub(crate) fn isolate(command: &mut Command, user: Option<Arc<OwnedFd>>, fresh_u
     });
 }
 
-/// Makes `command` open something in `place` and send its descriptor through `socket`: devices and
+/// Makes `command` open something in `namespaces` and send its descriptor through `socket`: devices and
 /// sockets belong to the namespace in which they are opened.
 pub(crate) fn open_there(
     command: &mut Command,
-    place: Place,
+    namespaces: Namespaces,
     socket: OwnedFd,
     open: impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static,
 ) {
     before_exec(command, move || {
-        enter(&place)?;
+        enter(&namespaces)?;
         let opened = open()?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut messages = SendAncillaryBuffer::new(&mut space);
@@ -135,12 +135,12 @@ fn name_tap(tap: &OwnedFd, wanted: &TapRequest) -> io::Result<()> {
     Ok(unsafe { rustix::ioctl::ioctl(tap, request) }?)
 }
 
-fn enter(place: &Place) -> io::Result<()> {
-    if let Some(user) = &place.user {
+fn enter(namespaces: &Namespaces) -> io::Result<()> {
+    if let Some(user) = &namespaces.user {
         rustix::thread::move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
     }
     let network = Some(LinkNameSpaceType::Network);
-    Ok(rustix::thread::move_into_link_name_space(place.net.as_fd(), network)?)
+    Ok(rustix::thread::move_into_link_name_space(namespaces.net.as_fd(), network)?)
 }
 
 /// Lets the program keep `CAP_NET_ADMIN` through exec although it is not root in its namespace.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use mpyc_party_lab::reach::{Expected, Gathering, Place, gather};
+use mpyc_party_lab::reach::{Expected, Gathering, Setting, gather};
 use mpyc_party_lab::topology::Kind;
 use mpyc_party_lab::{Lab, mpyc_party};
 
@@ -36,14 +36,14 @@ pub(crate) struct Cold {
 pub(crate) fn run(wanted: &Cold) -> Result<ExitCode> {
     Lab::available().map_err(|why| anyhow!(why))?;
     mpyc_party()?;
-    let place = Place { kinds: [wanted.kind; 3], delay: wanted.delay, held_up: false };
-    let sessions = |place: Place| (0..wanted.runs.max(1)).map(move |_| gather(&place));
-    let cold = sessions(place).collect::<Result<Vec<Gathering>, _>>()?;
+    let setting = Setting { kinds: [wanted.kind; 3], delay: wanted.delay, held_up: false };
+    let sessions = |setting: Setting| (0..wanted.runs.max(1)).map(move |_| gather(&setting));
+    let cold = sessions(setting).collect::<Result<Vec<Gathering>, _>>()?;
     let first = cold.iter().flat_map(|session| &session.meetings).map(|met| met.first_after);
     let connected = cold.iter().map(|session| session.connected_after);
     let mut upgrades = Vec::new();
     if Expected::between(wanted.kind, wanted.kind) == Expected::Direct {
-        for session in sessions(Place { held_up: true, ..place }) {
+        for session in sessions(Setting { held_up: true, ..setting }) {
             let [held_up, ..] = session?.meetings;
             upgrades.extend(held_up.upgrade_after);
         }

@@ -16,12 +16,12 @@ use rustix::net::{
 use rustix::thread::CapabilitySet;
 
 use crate::LabError;
-use crate::child::{self, Place, Rights};
+use crate::child::{self, Namespaces, Rights};
 use crate::sockets::ListeningSockets;
 
 /// A network namespace that lives as long as this value and the programs in it.
 pub(crate) struct Namespace {
-    place: Place,
+    namespaces: Namespaces,
     sockets: ListeningSockets,
 }
 
@@ -37,7 +37,7 @@ impl Namespace {
 
     /// Another namespace with the same owner, so that the two can be wired together.
     pub(crate) fn sibling(&self) -> Result<Self, LabError> {
-        Self::make(self.place.user.clone(), false).map_err(LabError::Namespace)
+        Self::make(self.namespaces.user.clone(), false).map_err(LabError::Namespace)
     }
 
     /// Takes hold of the namespaces of a short-lived child, the only safe way to make them from a
@@ -56,21 +56,21 @@ impl Namespace {
     fn take(pid: u32, user: Option<Arc<OwnedFd>>, fresh_user: bool) -> io::Result<Self> {
         let open = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).map(OwnedFd::from);
         let user = if fresh_user { Some(Arc::new(open("user")?)) } else { user };
-        let place = Place { user, net: Arc::new(open("net")?) };
-        Ok(Self { place, sockets: ListeningSockets::open(pid)? })
+        let namespaces = Namespaces { user, net: Arc::new(open("net")?) };
+        Ok(Self { namespaces, sockets: ListeningSockets::open(pid)? })
     }
 
     /// A program under test in this namespace.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        child::join(&mut command, self.place.clone(), Rights::AsUser);
+        child::join(&mut command, self.namespaces.clone(), Rights::AsUser);
         command
     }
 
     /// A program that sets this namespace up.
     pub(crate) fn tool(&self, program: &str, passed: Option<Arc<OwnedFd>>) -> Command {
         let mut command = Command::new(program);
-        child::join(&mut command, self.place.clone(), Rights::SetUp(passed));
+        child::join(&mut command, self.namespaces.clone(), Rights::SetUp(passed));
         command
     }
 
@@ -99,22 +99,22 @@ impl Namespace {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
         let mut opener = Command::new("true");
-        child::open_there(&mut opener, self.place.clone(), theirs, open);
+        child::open_there(&mut opener, self.namespaces.clone(), theirs, open);
         opener.spawn()?.wait()?;
         receive_descriptor(&ours)
     }
 
     /// The descriptor that stands for this namespace.
     pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.place.net)
+        Arc::clone(&self.namespaces.net)
     }
 
     /// The command that takes a person there while this process lives.
     pub(crate) fn enter_with(&self) -> String {
         let path = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
         let owner = |user| format!(" --preserve-credentials --user={}", path(user));
-        let user = self.place.user.as_deref().map(owner);
-        format!("nsenter{} --net={}", user.unwrap_or_default(), path(&self.place.net))
+        let user = self.namespaces.user.as_deref().map(owner);
+        format!("nsenter{} --net={}", user.unwrap_or_default(), path(&self.namespaces.net))
     }
 
     /// The TCP sockets that listen in it.

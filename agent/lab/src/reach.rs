@@ -50,7 +50,7 @@ const PAIRS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
 
 /// Where the three are.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Setting {
     /// The network that each is in.
     pub kinds: [Kind; 3],
     /// The delay of the lines between them and the internet, one way; cables where there is none.
@@ -59,7 +59,7 @@ pub struct Place {
     pub held_up: bool,
 }
 
-impl Place {
+impl Setting {
     fn topology(&self) -> Topology {
         let places = self.kinds.into_iter().zip(NAMES);
         let all = places.fold(Topology::default(), |all, (kind, name)| kind.place(all, name));
@@ -84,18 +84,18 @@ impl Place {
 /// # Errors
 /// As for [`gather`].
 pub fn meet(a: Kind, b: Kind) -> Result<Gathering, LabError> {
-    gather(&Place { kinds: [a, b, Kind::Public], delay: None, held_up: false })
+    gather(&Setting { kinds: [a, b, Kind::Public], delay: None, held_up: false })
 }
 
 /// Lets the three meet, and waits for direct paths where there have to be some.
 ///
 /// # Errors
 /// If the session does not complete, a link tells nothing of its path, or two ends disagree.
-pub fn gather(place: &Place) -> Result<Gathering, LabError> {
-    let network = Network::in_topology(&place.topology(), &NAMES)?;
+pub fn gather(setting: &Setting) -> Result<Gathering, LabError> {
+    let network = Network::in_topology(&setting.topology(), &NAMES)?;
     let session = Session::new("meet", programs::MEET).parties(&NAMES).deadline(DEADLINE);
     network.declare(&session)?;
-    let held_up = between(&network).filter(|_| place.held_up);
+    let held_up = between(&network).filter(|_| setting.held_up);
     held_up.map_or(Ok(()), |(lab, a, b)| lab.cut(a, b))?;
     let mut runs = network.run("meet")?;
     let looking = latest(&runs, "waiting")?;
@@ -105,7 +105,7 @@ pub fn gather(place: &Place) -> Result<Gathering, LabError> {
     let connected = latest(&runs, "connected")?;
     held_up.map_or(Ok(()), |(lab, a, b)| lab.heal(a, b))?;
     let due = Instant::now() + UPGRADE;
-    for (one, other) in place.direct().flat_map(|(a, b)| [(a, b), (b, a)]) {
+    for (one, other) in setting.direct().flat_map(|(a, b)| [(a, b), (b, a)]) {
         let left = due.saturating_duration_since(Instant::now());
         let direct = |event: &Value| is_link(event, NAMES[other]) && event["path"] != "relay";
         // Without one, what there is instead is told below.

@@ -1,8 +1,8 @@
-//! The limiter of handshakes in front of a listener: strangers who open connections and say nothing take no place
-//! from others.
+//! The limiter of handshakes in front of a listener: strangers who open connections and say nothing
+//! take no slot from others.
 //!
-//! Until its handshake is decided, a connection holds a place. When an address has too many, its
-//! own oldest one goes; when all places are taken, the oldest of the address with the most. A
+//! Until its handshake is decided, a connection holds a slot. When an address has too many, its
+//! own oldest one goes; when all slots are taken, the oldest of the address with the most. A
 //! flood therefore evicts itself first, and a member's handshake, over in a few round trips, gets
 //! through.
 
@@ -31,44 +31,44 @@ impl Default for HandshakeLimits {
     }
 }
 
-struct Place {
+struct Slot {
     origin: IpAddr,
     evict: oneshot::Sender<()>,
 }
 
 #[derive(Default)]
-struct Places {
+struct Slots {
     next: u64,
     // By number, and so by age.
-    taken: BTreeMap<u64, Place>,
+    taken: BTreeMap<u64, Slot>,
     // Kept beside, for a flood must not make every newcomer count them all.
     counts: HashMap<IpAddr, usize>,
 }
 
-impl Places {
+impl Slots {
     fn count(&self, origin: IpAddr) -> usize {
         self.counts.get(&origin).copied().unwrap_or_default()
     }
 
-    fn free(&mut self, number: u64) -> Option<Place> {
-        let place = self.taken.remove(&number)?;
-        if let Some(count) = self.counts.get_mut(&place.origin) {
+    fn free(&mut self, number: u64) -> Option<Slot> {
+        let slot = self.taken.remove(&number)?;
+        if let Some(count) = self.counts.get_mut(&slot.origin) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&place.origin);
+                self.counts.remove(&slot.origin);
             }
         }
-        Some(place)
+        Some(slot)
     }
 
-    /// Frees the oldest place of `origin`.
+    /// Frees the oldest slot of `origin`.
     fn evict(&mut self, origin: IpAddr) {
-        let oldest = self.taken.iter().find(|(_, place)| place.origin == origin);
+        let oldest = self.taken.iter().find(|(_, slot)| slot.origin == origin);
         if let Some(number) = oldest.map(|(number, _)| *number)
-            && let Some(place) = self.free(number)
+            && let Some(slot) = self.free(number)
         {
             // Fails only if that connection has just been decided.
-            let _ = place.evict.send(());
+            let _ = slot.evict.send(());
         }
     }
 
@@ -77,14 +77,14 @@ impl Places {
             self.evict(origin);
         }
         if self.taken.len() >= limits.max {
-            let greediest = self.taken.values().rev().map(|place| place.origin);
+            let greediest = self.taken.values().rev().map(|slot| slot.origin);
             if let Some(greediest) = greediest.max_by_key(|origin| self.count(*origin)) {
                 self.evict(greediest);
             }
         }
         let (evict, evicted) = oneshot::channel();
         self.next += 1;
-        self.taken.insert(self.next, Place { origin, evict });
+        self.taken.insert(self.next, Slot { origin, evict });
         *self.counts.entry(origin).or_default() += 1;
         (self.next, evicted)
     }
@@ -94,10 +94,10 @@ impl Places {
 #[derive(Clone)]
 pub struct HandshakeLimiter {
     limits: HandshakeLimits,
-    places: Arc<Mutex<Places>>,
+    slots: Arc<Mutex<Slots>>,
 }
 
-/// A place among the undecided; dropping it frees it.
+/// A slot among the undecided; dropping it frees it.
 pub(crate) struct HandshakePermit {
     limiter: HandshakeLimiter,
     number: u64,
@@ -106,7 +106,7 @@ pub(crate) struct HandshakePermit {
 }
 
 impl HandshakePermit {
-    /// Lets `handshake` run until it is decided or loses the place to others.
+    /// Lets `handshake` run until it is decided or loses the slot to others.
     pub(crate) async fn decide<T>(
         mut self,
         handshake: impl Future<Output = Result<T, TransportError>>,
@@ -120,7 +120,7 @@ impl HandshakePermit {
 
 impl Drop for HandshakePermit {
     fn drop(&mut self) {
-        self.limiter.places().free(self.number);
+        self.limiter.slots().free(self.number);
     }
 }
 
@@ -136,25 +136,25 @@ impl HandshakeLimiter {
     /// A limiter with these limits.
     #[must_use]
     pub fn new(limits: HandshakeLimits) -> Self {
-        Self { limits, places: Arc::default() }
+        Self { limits, slots: Arc::default() }
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many connections are undecided now.
     pub(crate) fn undecided(&self) -> usize {
-        self.places().taken.len()
+        self.slots().taken.len()
     }
 
-    /// Takes a place for the connection from `address`.
+    /// Takes a slot for the connection from `address`.
     pub(crate) fn enter(&self, address: SocketAddr) -> HandshakePermit {
-        let (number, evicted) = self.places().take(origin(address.ip()), self.limits);
+        let (number, evicted) = self.slots().take(origin(address.ip()), self.limits);
         HandshakePermit { limiter: self.clone(), number, address, evicted }
     }
 
-    /// Lets `handshake` of the connection from `address` run while it holds a place.
+    /// Lets `handshake` of the connection from `address` run while it holds a slot.
     ///
     /// # Errors
     /// Those of the handshake, or that it was evicted in favour of others.
@@ -192,24 +192,24 @@ mod tests {
     #[test]
     fn a_flood_evicts_itself() {
         let limits = HandshakeLimits { max: 4, max_per_address: 3 };
-        let mut places = Places::default();
-        let (_, mut honest) = places.take(address(1), limits);
-        let mut flood: Vec<_> = (0..20).map(|_| places.take(address(2), limits).1).collect();
-        assert!(honest.try_recv().is_err(), "the quiet one keeps its place");
+        let mut slots = Slots::default();
+        let (_, mut honest) = slots.take(address(1), limits);
+        let mut flood: Vec<_> = (0..20).map(|_| slots.take(address(2), limits).1).collect();
+        assert!(honest.try_recv().is_err(), "the quiet one keeps its slot");
         let left = flood.iter_mut().map(|evicted| evicted.try_recv().is_err());
         let left = left.filter(|kept| *kept).count();
-        assert_eq!((left, places.taken.len()), (3, 4));
-        // All places are taken: the next one is had from the greediest.
-        let _third = places.take(address(3), limits);
-        assert_eq!((places.count(address(1)), places.count(address(2))), (1, 2));
+        assert_eq!((left, slots.taken.len()), (3, 4));
+        // All slots are taken: the next one is had from the greediest.
+        let _third = slots.take(address(3), limits);
+        assert_eq!((slots.count(address(1)), slots.count(address(2))), (1, 2));
     }
 
     #[test]
     fn one_address_has_its_own_bound() {
         let limits = HandshakeLimits { max: 100, max_per_address: 3 };
-        let mut places = Places::default();
-        let mut flood: Vec<_> = (0..20).map(|_| places.take(address(2), limits).1).collect();
-        assert_eq!(places.taken.len(), 3);
+        let mut slots = Slots::default();
+        let mut flood: Vec<_> = (0..20).map(|_| slots.take(address(2), limits).1).collect();
+        assert_eq!(slots.taken.len(), 3);
         assert!(flood[16].try_recv().is_ok() && flood[17].try_recv().is_err(), "the oldest go");
     }
 
@@ -229,7 +229,7 @@ mod tests {
         for _ in 0..3 {
             limiter.decide(from, async { Ok(()) }).await.unwrap();
         }
-        assert!(limiter.places().taken.is_empty() && limiter.places().counts.is_empty());
+        assert!(limiter.slots().taken.is_empty() && limiter.slots().counts.is_empty());
         let pending = limiter.decide(from, std::future::pending::<Result<(), _>>());
         let both = tokio::join!(pending, limiter.decide(from, async { Ok(()) }));
         assert!(matches!(both, (Err(TransportError::Evicted { .. }), Ok(()))));

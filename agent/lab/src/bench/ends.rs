@@ -22,14 +22,14 @@ use super::traffic::say;
 #[derive(Subcommand)]
 pub(crate) enum End {
     /// Take one connection on a Unix socket and carry it to the other side.
-    Near(Place),
+    Near(EndConfig),
     /// Take one link and carry it to a Unix socket.
-    Far(Place),
+    Far(EndConfig),
 }
 
 /// Where a side is, and how it meets the other.
 #[derive(Args)]
-pub(crate) struct Place {
+pub(crate) struct EndConfig {
     /// Where the near side listens and the far side dials.
     inside: PathBuf,
     /// Where `certificate.der`, `key.der` and `root.der` are.
@@ -61,27 +61,27 @@ pub(crate) fn run(end: End) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match end {
-            End::Near(place) => near(&place).await,
-            End::Far(place) => far(&place).await,
+            End::Near(config) => near(&config).await,
+            End::Far(config) => far(&config).await,
         }
     })
 }
 
-async fn near(place: &Place) -> Result<()> {
-    let identity = load(&place.identity)?;
-    let listener = UnixListener::bind(&place.inside)?;
+async fn near(config: &EndConfig) -> Result<()> {
+    let identity = load(&config.identity)?;
+    let listener = UnixListener::bind(&config.inside)?;
     say(&"listening")?;
     let (inside, _) = listener.accept().await?;
-    let met = dial(place.transport, place.at, &identity).await?;
-    carry(inside, met.stream, place.bare).await
+    let met = dial(config.transport, config.at, &identity).await?;
+    carry(inside, met.stream, config.bare).await
 }
 
-async fn far(place: &Place) -> Result<()> {
-    let identity = load(&place.identity)?;
-    let far = Far::prepare(place.transport, place.at, &identity).await?;
+async fn far(config: &EndConfig) -> Result<()> {
+    let identity = load(&config.identity)?;
+    let far = Far::prepare(config.transport, config.at, &identity).await?;
     say(&"listening")?;
     let met = far.meet(&identity).await?;
-    carry(UnixStream::connect(&place.inside).await?, met.stream, place.bare).await
+    carry(UnixStream::connect(&config.inside).await?, met.stream, config.bare).await
 }
 
 /// As the runner carries a stream, or without what lets it outlive the link.

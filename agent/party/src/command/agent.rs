@@ -12,7 +12,7 @@ use mpyc_party_transport::task::alongside;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::stop::{self, Wish};
+use super::stop::{self, StopSignals};
 use super::{Common, Outcome, logging, output, runtime, terminal};
 use crate::agent::{self, ServiceRequest, Setup};
 use crate::config::Directories;
@@ -43,7 +43,7 @@ impl Agent {
             return take_token(common, &target);
         }
         // First of all, so that nobody who stops or reloads it comes too early.
-        stop::watch(Wish::NotHangup)?;
+        stop::watch(StopSignals::WithoutHangup)?;
         terminal::start();
         let runtime = runtime()?;
         let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;

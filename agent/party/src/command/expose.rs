@@ -17,7 +17,7 @@ use mpyc_party_transport::{Identity, quic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::stop::{self, Wish};
+use super::stop::{self, StopSignals};
 use super::{Common, Outcome, logging, runtime, terminal};
 use crate::agent::notify;
 use crate::config::runtime::find_agent;
@@ -44,7 +44,7 @@ pub(super) struct Expose {
 
 impl Expose {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        stop::watch(Wish::NotHangup)?;
+        stop::watch(StopSignals::WithoutHangup)?;
         terminal::start();
         let runtime = runtime()?;
         let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;

@@ -17,7 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use super::stop::{self, Wish};
+use super::stop::{self, StopSignals};
 use super::{Common, Outcome, no_dumps, output, terminal};
 use crate::agent::notify;
 use crate::config::files;
@@ -44,7 +44,7 @@ pub(super) struct Hub {
 
 impl Hub {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        stop::watch(Wish::OrHangup)?;
+        stop::watch(StopSignals::WithHangup)?;
         terminal::start();
         let (dirs, config) = common.load()?;
         no_dumps()?;

@@ -1,20 +1,20 @@
-//! The wish that this process ends, as the commands hear of it.
+//! Requests that this process ends, as the commands hear of it.
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use crate::runner::stop;
-pub(super) use crate::runner::stop::{Wish, asked as heard};
+pub(super) use crate::runner::stop::{StopSignals, asked as heard};
 
-/// From now on wishes are kept, as [`stop::watch`] does.
-pub(super) fn watch(wish: Wish) -> anyhow::Result<()> {
-    stop::watch(wish).context("cannot watch for being asked to end")
+/// From now on requests are kept, as [`stop::watch`] does.
+pub(super) fn watch(signals: StopSignals) -> anyhow::Result<()> {
+    stop::watch(signals).context("cannot watch for being asked to end")
 }
 
 /// Completes when somebody asks this process to end, or its terminal is closed; for a command that
 /// is simply ended by that before.
 pub(super) async fn asked() {
-    if let Err(error) = watch(Wish::OrHangup) {
+    if let Err(error) = watch(StopSignals::WithHangup) {
         log::warn!("{error:#}");
     }
     heard().await;

@@ -169,7 +169,7 @@ impl HubTask {
         }
     }
 
-    /// Says what is wished, again whenever it changes, and that one is still there.
+    /// Says what is to be known, again whenever it changes, and that one is still there.
     async fn speak(
         &self,
         mut writer: impl AsyncWrite + Unpin,

@@ -14,7 +14,7 @@ use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_transport::task::{Supervisor, alongside};
 use tokio::sync::mpsc;
 
-use super::super::stop::{self, Wish};
+use super::super::stop::{self, StopSignals};
 use super::super::view::{Events, Journal, Lines};
 use super::super::{Common, Outcome, logging, runtime, terminal};
 use crate::config::Config;
@@ -61,7 +61,7 @@ fn view(common: &Common, definition: &Definition) -> Box<dyn View> {
 }
 
 fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
-    stop::watch(Wish::OrHangup)?;
+    stop::watch(StopSignals::WithHangup)?;
     terminal::detach();
     let (dirs, config) = common.load()?;
     let definition = session::find(&config, &dirs, name)?;
@@ -184,7 +184,7 @@ async fn meet(
     mut registration: Option<RegistrationHandle>,
     view: &mut dyn View,
 ) -> Outcome {
-    let (wish, stop) = mpsc::channel(1);
+    let (request, stop) = mpsc::channel(1);
     let mut told = registration.as_mut().and_then(RegistrationHandle::stop_requests);
     let stopped = async move {
         tokio::select! {
@@ -192,7 +192,7 @@ async fn meet(
             Some(()) = async { told.as_mut()?.recv().await } => {}
         }
         // The run may have ended.
-        let _ = wish.send(()).await;
+        let _ = request.send(()).await;
     };
     let outcome = match registration {
         Some(registration) => {

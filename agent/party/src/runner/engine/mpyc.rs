@@ -1,10 +1,10 @@
 //! MPyC, unmodified, in the Python that is found or made for it.
 //!
 //! ```text
-//! python    an interpreter that can import MPyC, and the files that takes
-//! launcher  runs the program in the sandbox; our Python files
-//! talk      what runner and launcher say to each other
-//! versions  what is part of the agreement, and what people read of it
+//! python        an interpreter that can import MPyC, and the files that takes
+//! launcher      runs the program in the sandbox; our Python files
+//! conversation  what runner and launcher say to each other
+//! versions      what is part of the agreement, and what people read of it
 //! ```
 //!
 //! What the runner has to know of MPyC: of a pair, the party with the lower index opens the
@@ -12,8 +12,8 @@
 //! A program may start and shut down MPyC more than once: each time every pair connects once more,
 //! and an MPyC that sees a connection closed that it has not accepted yet takes its peer for gone.
 
+mod conversation;
 pub mod python;
-mod talk;
 mod versions;
 
 use std::ffi::OsString;
@@ -28,8 +28,8 @@ use super::{Claim, Contents, Conversation, Engine, EngineError, LAUNCHER};
 use crate::config::{Config, Directories, Session};
 use crate::runner::view::{Notice, View};
 use crate::session::{Copied, Definition};
+pub use conversation::Packet;
 use python::{Progress, Python};
-pub use talk::Packet;
 pub use versions::Versions;
 
 /// The launcher's files.
@@ -101,7 +101,7 @@ impl Engine for Mpyc {
         copied: &Copied,
         me: PeerIndex,
     ) -> Box<dyn Conversation> {
-        Box::new(talk::Talk::new(&definition.settings, copied, me))
+        Box::new(conversation::MpycConversation::new(&definition.settings, copied, me))
     }
 }
 

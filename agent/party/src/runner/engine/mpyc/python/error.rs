@@ -157,7 +157,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What it means that a command did not come to its end, where that was for a wish to stop.
+    /// What it means that a command did not come to its end, where that was for a request to stop.
     pub(super) fn stopped(error: &io::Error) -> Option<Self> {
         (error.kind() == io::ErrorKind::Interrupted).then_some(Self::Stopped)
     }

@@ -75,7 +75,7 @@ pub enum Packet {
 
 /// The conversation with one launcher, and how often its MPyC has connected.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(super) struct MpycConversation {
     settings: Session,
     /// The program's name among its files.
     program: String,
@@ -86,7 +86,7 @@ pub(super) struct Talk {
     listens: u32,
 }
 
-impl Talk {
+impl MpycConversation {
     pub(super) fn new(settings: &Session, copied: &Copied, me: PeerIndex) -> Self {
         Self {
             dials: PerParty::of(settings.parties.len(), 0),
@@ -109,7 +109,7 @@ impl Talk {
     }
 }
 
-impl Conversation for Talk {
+impl Conversation for MpycConversation {
     fn order(&self, order: Order) -> io::Result<Vec<u8>> {
         let Self { settings, me, .. } = self;
         let command = match order {
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     /// The conversation of bob, the second of three.
-    fn bob() -> Talk {
+    fn bob() -> MpycConversation {
         let parties = ["alice", "bob", "carol"].map(|name| name.parse().unwrap()).to_vec();
         let settings = Session::new("program.py".into(), parties.try_into().unwrap());
         let copied = Copied {
@@ -167,11 +167,11 @@ mod tests {
             program: Vec::new(),
             files: Vec::new(),
         };
-        Talk::new(&settings, &copied, PeerIndex::new(1))
+        MpycConversation::new(&settings, &copied, PeerIndex::new(1))
     }
 
-    fn hears(talk: &mut Talk, packet: &str) -> Option<Report> {
-        talk.report(packet.as_bytes()).unwrap()
+    fn hears(conversation: &mut MpycConversation, packet: &str) -> Option<Report> {
+        conversation.report(packet.as_bytes()).unwrap()
     }
 
     #[test]
