@@ -10,6 +10,7 @@ mod enroll;
 mod exit;
 mod expose;
 mod hub;
+mod journal;
 mod locate;
 mod logging;
 mod output;
@@ -22,6 +23,7 @@ mod session;
 mod settings;
 mod status;
 mod stop;
+mod style;
 mod terminal;
 mod view;
 

@@ -23,6 +23,7 @@ pub mod peek;
 pub mod pipe;
 mod provider;
 pub mod quic;
+mod quic_stream;
 pub mod rate_limit;
 mod raw;
 pub mod resume;

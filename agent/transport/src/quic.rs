@@ -9,9 +9,8 @@ mod connection;
 mod endpoint;
 mod error;
 mod incoming;
-mod stream;
 
+pub use crate::quic_stream::QuicStream;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use incoming::QuicIncoming;
-pub use stream::QuicStream;

@@ -18,7 +18,7 @@ use tokio_rustls::TlsStream;
 
 use crate::error::TransportError;
 use crate::expect::Protocol;
-use crate::quic::QuicStream;
+use crate::quic_stream::QuicStream;
 use crate::raw::{RawStream, reads_and_writes};
 
 /// How long a handshake may take: some five round trips around the world and a slow processor.

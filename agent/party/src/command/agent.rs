@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::stop::{self, StopSignals};
-use super::{Common, Outcome, logging, output, runtime, terminal};
+use super::{Common, Outcome, journal, output, runtime, terminal};
 use crate::agent::{self, ServiceRequest, Setup};
 use crate::config::Directories;
 use crate::identity::Store;
@@ -49,7 +49,7 @@ impl Agent {
         let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
         let (dirs, config) = common.load()?;
         if let Ok(party) = Store::new(&dirs.state).party() {
-            logging::about("MPYC_PARTY", party);
+            journal::about("MPYC_PARTY", party);
         }
         let (listener, registration) = held();
         super::no_dumps()?;

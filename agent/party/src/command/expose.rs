@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::stop::{self, StopSignals};
-use super::{Common, Outcome, logging, runtime, terminal};
+use super::{Common, Outcome, journal, runtime, terminal};
 use crate::agent::notify;
 use crate::config::runtime::find_agent;
 use crate::config::{Config, ConfigError, Directories, rules};
@@ -53,7 +53,7 @@ impl Expose {
             return Err(ConfigError::NothingExposed.into());
         }
         let store = Store::new(&dirs.state);
-        logging::about("MPYC_PARTY", store.party()?);
+        journal::about("MPYC_PARTY", store.party()?);
         super::no_dumps()?;
         let agent = find_agent(&dirs, self.agent.as_deref());
         runtime.block_on(expose(

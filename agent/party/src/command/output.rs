@@ -1,17 +1,13 @@
 //! Text for people and JSON for scripts.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::Display;
 
-use anstyle::{AnsiColor, Style};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::style::{BAD, DIM};
+pub(super) use super::style::{Mark, dimmed, warning};
 use super::terminal::{self, Stream};
-
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
-const DIM: Style = Style::new().dimmed();
 
 /// Shows an error and what led to it.
 pub(super) fn error(error: &anyhow::Error) {
@@ -37,25 +33,6 @@ pub(super) fn line(text: impl Display) {
 /// An answer on standard output, as it is.
 pub(super) fn text(text: String) {
     terminal::print(Stream::Output, text);
-}
-
-/// How something was found to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Mark {
-    Good,
-    Doubtful,
-    Bad,
-}
-
-impl Display for Mark {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Good => write!(f, "{GOOD}✓{GOOD:#}"),
-            Self::Doubtful => write!(f, "{DOUBTFUL}!{DOUBTFUL:#}"),
-            Self::Bad => write!(f, "{BAD}✗{BAD:#}"),
-        }
-    }
 }
 
 /// A line of an answer with a mark before it.
@@ -118,11 +95,6 @@ pub(super) fn warn(text: impl Display) {
     remark(warning(text));
 }
 
-/// A line that tells something to know.
-pub(super) fn warning(text: impl Display) -> String {
-    format!("{} {text}\n", Mark::Doubtful)
-}
-
 /// How something ended, on standard error; never left out.
 pub(super) fn end(mark: Mark, text: impl Display) {
     terminal::print_last(Stream::Errors, format!("{mark} {text}\n"));
@@ -131,11 +103,6 @@ pub(super) fn end(mark: Mark, text: impl Display) {
 /// A line of a log.
 pub(super) fn dim(text: impl Display) {
     remark(dimmed(text));
-}
-
-/// A line of a log, as it is shown.
-pub(super) fn dimmed(text: impl Display) -> String {
-    format!("{DIM}{text}{DIM:#}\n")
 }
 
 fn remark(text: String) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::output::Mark;
 use super::terminal::{self, Entry, Render, Stream};
-use super::{logging, output};
+use super::{journal, output};
 use crate::runner::engine;
 use crate::runner::view::{Channel, Excerpt, Notice, View};
 
@@ -122,11 +122,11 @@ fn peers(notice: &Notice<'_>) -> String {
 impl View for Journal {
     fn show(&mut self, notice: Notice<'_>) {
         if let Some(stage) = stage(&notice) {
-            logging::about("MPYC_STAGE", stage);
+            journal::about("MPYC_STAGE", stage);
         }
         let level = match &notice {
             Notice::Agreed(run) => {
-                logging::about("MPYC_RUN", run);
+                journal::about("MPYC_RUN", run);
                 Level::Info
             }
             Notice::Ended(Verdict::Completed) => Level::Info,

@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error;
 use super::incoming::canonical;
-use super::stream::{QuicStream, REFUSED};
 use crate::error::TransportError;
 use crate::expect::Protocol;
+use crate::quic_stream::{QuicStream, REFUSED, close_reason};
 use crate::secure::{FIRST_MESSAGE_TIMEOUT, HANDSHAKE_TIMEOUT, Secure, SecureStream};
 use crate::verify::{Verified, Verifier};
 
@@ -153,7 +153,7 @@ impl Connection {
 
     /// Waits for the end of the connection; says why it ended, in words for people.
     pub async fn closed(&self) -> String {
-        error::words(&self.0.quic.closed().await)
+        close_reason(&self.0.quic.closed().await)
     }
 
     fn over(&self) -> TransportError {

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use mpyc_party_core::verdict::Remark;
 use quinn::{ConnectError, ConnectionError, TransportErrorCode};
 use rustls::AlertDescription;
 
 use crate::error::{TransportError, refusal};
+use crate::quic_stream::close_reason;
 use crate::verify::Verifier;
 
 /// Which end of a handshake this is.
@@ -76,22 +76,5 @@ pub(super) fn dial(address: SocketAddr, error: &ConnectError) -> TransportError 
 
 /// The end of a connection.
 pub(super) fn over(address: SocketAddr, error: &ConnectionError) -> TransportError {
-    TransportError::Over { address, reason: words(error) }
-}
-
-/// Why a connection is over. What the other end says of it is cleaned and shortened.
-pub(super) fn words(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => {
-            "the other end closed the connection".to_owned()
-        }
-        ConnectionError::ApplicationClosed(close) => {
-            let why = Remark::from(String::from_utf8_lossy(&close.reason));
-            format!("the other end closed the connection: {why}")
-        }
-        ConnectionError::LocallyClosed => "the connection was closed here".to_owned(),
-        ConnectionError::TimedOut => "the other end went silent".to_owned(),
-        ConnectionError::Reset => "the other end does not know the connection any more".to_owned(),
-        other => format!("the connection broke: {}", Remark::from(other.to_string())),
-    }
+    TransportError::Over { address, reason: close_reason(error) }
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::super::stop::{self, StopSignals};
 use super::super::view::{Events, Journal, Lines};
-use super::super::{Common, Outcome, logging, runtime, terminal};
+use super::super::{Common, Outcome, journal, logging, runtime, terminal};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
 use crate::identity::{Renewal, Store, keep_fresh};
@@ -69,8 +69,8 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     let store = Store::new(&dirs.state);
     let party = store.party()?;
     definition.index_of(&party)?;
-    logging::about("MPYC_SESSION", name);
-    logging::about("MPYC_PARTY", &party);
+    journal::about("MPYC_SESSION", name);
+    journal::about("MPYC_PARTY", &party);
     // The order is a matter of safety: first the sandboxed process, which begins as a copy of this
     // one, then the key.
     let launch = match runner::prepare(definition, (&config, &dirs), &party, view.as_mut()) {

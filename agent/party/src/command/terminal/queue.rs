@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::super::{logging, output};
+use super::super::{journal, style};
 use super::Stream;
 use crate::runner::view::Excerpt;
 
@@ -20,7 +20,7 @@ pub(in crate::command) enum Entry {
     /// Text as it is.
     Text(Stream, String),
     /// An entry of the journal.
-    Journal(Box<logging::Entry>),
+    Journal(Box<journal::Entry>),
     /// Lines of the program, read from the record when their turn comes.
     Program(Excerpt, Render),
 }
@@ -76,7 +76,7 @@ impl Queue {
             message => {
                 if self.left_out > 0 {
                     let text = format!("{} messages are left out: nobody read", self.left_out);
-                    self.push_message(Entry::Text(Stream::Errors, output::warning(text)));
+                    self.push_message(Entry::Text(Stream::Errors, style::warning(text)));
                     self.left_out = 0;
                 }
                 self.push_message(message);

@@ -12,7 +12,7 @@ use anstream::adapter::strip_str;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::super::{logging, output};
+use super::super::{journal, style};
 use super::Stream;
 use super::queue::{Entry, Keep, Queue, Render};
 use crate::runner::view::Excerpt;
@@ -180,7 +180,7 @@ impl Writer {
             Entry::Program(excerpt, render) => {
                 if let Err(error) = self.show_excerpt(&excerpt, render) {
                     let text = format!("the run's record cannot be read: {error}");
-                    self.write(Stream::Errors, &output::warning(text));
+                    self.write(Stream::Errors, &style::warning(text));
                 }
             }
         }
@@ -203,7 +203,7 @@ impl Writer {
                     self.write(stream, &lines.lines().map(line).collect::<String>());
                 }
                 Render::Journal => lines.lines().for_each(|line| {
-                    logging::Entry::of_program(line).send();
+                    journal::Entry::of_program(line).send();
                     self.note_progress();
                 }),
             }

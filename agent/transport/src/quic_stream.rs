@@ -6,15 +6,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mpyc_party_core::verdict::Remark;
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream, StoppedError, VarInt, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use super::error::words;
 
 /// Why a stream is reset: its holder dropped it.
 const DROPPED: VarInt = VarInt::from_u32(1);
 /// Why a stream is reset: it is for nothing that is known here.
-pub(super) const REFUSED: VarInt = VarInt::from_u32(2);
+pub(crate) const REFUSED: VarInt = VarInt::from_u32(2);
 
 type Delivery = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync>>;
 
@@ -36,7 +35,7 @@ enum End {
 }
 
 impl QuicStream {
-    pub(super) fn new(send: SendStream, recv: RecvStream) -> Self {
+    pub(crate) fn new(send: SendStream, recv: RecvStream) -> Self {
         Self { send, recv, end: End::Open }
     }
 }
@@ -62,7 +61,7 @@ impl AsyncRead for QuicStream {
                 io::Error::new(io::ErrorKind::UnexpectedEof, "the other end broke the stream off")
             }
             ReadError::ConnectionLost(why) => {
-                io::Error::new(io::ErrorKind::UnexpectedEof, words(&why))
+                io::Error::new(io::ErrorKind::UnexpectedEof, close_reason(&why))
             }
             other => other.into(),
         })
@@ -113,11 +112,28 @@ fn unread() -> io::Error {
 }
 
 fn lost(why: &ConnectionError) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, words(why))
+    io::Error::new(io::ErrorKind::ConnectionReset, close_reason(why))
 }
 
 impl fmt::Debug for QuicStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("QuicStream").field(&self.send.id()).finish()
+    }
+}
+
+/// Why a connection is over. What the other end says of it is cleaned and shortened.
+pub(crate) fn close_reason(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => {
+            "the other end closed the connection".to_owned()
+        }
+        ConnectionError::ApplicationClosed(close) => {
+            let why = Remark::from(String::from_utf8_lossy(&close.reason));
+            format!("the other end closed the connection: {why}")
+        }
+        ConnectionError::LocallyClosed => "the connection was closed here".to_owned(),
+        ConnectionError::TimedOut => "the other end went silent".to_owned(),
+        ConnectionError::Reset => "the other end does not know the connection any more".to_owned(),
+        other => format!("the connection broke: {}", Remark::from(other.to_string())),
     }
 }
