@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::accept::{Accepted, Admission, Arrival, Listener};
+use crate::address_book::AddressBook;
 use crate::dial::{BoxFuture, DialError, LocalEnd};
-use crate::discovery::AddressBook;
 use crate::links::report::Attempt;
 use crate::peers::SessionPeers;
 use crate::stack::Stack;

@@ -2,15 +2,14 @@
 //!
 //! A [`Discovery`] publishes where this party is and finds where the others are: by what the
 //! configuration says, in the local network, at the hubs. Each is one file, and one row of the table in
-//! [`standard`]. An [`AddressBook`] runs all of them for the peers of one session and puts together what
-//! they find; whoever dials does not know by whom an address was found, and people are told.
+//! [`standard`]. An [address book](crate::address_book) runs all of them for the peers of one session
+//! and puts together what they find; whoever dials does not know by whom an address was found, and
+//! people are told.
 
-pub mod book;
 mod configured;
 mod hub;
 mod mdns;
 pub mod nat;
-pub mod publish;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,11 +24,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::addr::OwnAddresses;
 use crate::client::lighthouse::Event;
-use crate::dial::{BoxFuture, LocalEnd};
+use crate::dial::{BoxFuture, LocalEnd, PathKind};
 use crate::peers::SessionPeers;
-use crate::stack::Stack;
-
-pub use book::AddressBook;
 
 /// Every discovery that comes with mpyc-party, one row each.
 #[must_use]
@@ -66,15 +62,15 @@ pub struct Search {
     /// Where is looked.
     pub sources: Sources,
     /// The kinds of path that this process knows.
-    pub stack: Arc<Stack>,
+    pub kinds: Vec<Arc<dyn PathKind>>,
     /// What this process dials from and is dialled at.
     pub local: LocalEnd,
     /// Where this party is, to be published: nothing for one that only asks. It changes, also without
     /// being another value, when everything is to be said and asked again.
     pub own: watch::Receiver<OwnAddresses>,
-    findings: mpsc::Sender<(&'static str, Finding)>,
-    hub_events: mpsc::Sender<Event>,
-    name: &'static str,
+    pub(crate) findings: mpsc::Sender<(&'static str, Finding)>,
+    pub(crate) hub_events: mpsc::Sender<Event>,
+    pub(crate) name: &'static str,
 }
 
 /// Where a peer is; replaces what the same discovery found before.

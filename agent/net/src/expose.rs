@@ -27,8 +27,8 @@ use tokio::time::timeout;
 use crate::accept::permits::ConnectionPermits;
 use crate::accept::{self, AcceptError, Admission, Listener, Origin, Reception};
 use crate::dial::{BoxFuture, DialContext, DialError, LocalEnd, Route};
-use crate::discovery::publish::{Audience, Publication};
 use crate::monitor::NetworkMonitor;
+use crate::publication::{Audience, Publication};
 use crate::stack::Stack;
 use guest::GuestError;
 

@@ -4,7 +4,7 @@
 //! # The story
 //!
 //! What a process can reach by and find by is its [`Stack`]: a table of kinds of path ([`dial`]) and a
-//! table of discoveries ([`discovery`]). An [address book](discovery::AddressBook) asks all discoveries
+//! table of discoveries ([`discovery`]). An [address book](address_book::AddressBook) asks all discoveries
 //! where the [peers](peers) of a session are, and says what each kind of path may try. The
 //! [`links`] dial that, let in the peers that dial this party ([`accept`]), and keep one link to each
 //! peer over the best path there is. What a kind of path finds is a [`route`]; carriers of streams go
@@ -20,6 +20,7 @@
 
 pub mod accept;
 pub mod addr;
+pub mod address_book;
 pub mod client;
 pub mod connect;
 pub mod dial;
@@ -30,6 +31,7 @@ pub mod monitor;
 pub mod peers;
 pub mod ping;
 pub mod probe;
+pub mod publication;
 pub mod route;
 pub mod stack;
 

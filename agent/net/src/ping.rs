@@ -10,7 +10,7 @@ use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::{Secure, frame};
 use tokio::time::timeout;
 
-use crate::discovery::book::PeerAddresses;
+use crate::address_book::PeerAddresses;
 use crate::peers::SessionPeers;
 use crate::probe::{Probe, ProbeError};
 use crate::stack::Stack;

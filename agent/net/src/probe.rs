@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::accept::shown;
+use crate::address_book::PeerAddresses;
 use crate::dial::{DIAL_TIMEOUT, DialError, LocalEnd, Route};
-use crate::discovery::book::PeerAddresses;
 use crate::peers::SessionPeers;
 use crate::stack::Stack;
 

@@ -66,7 +66,7 @@ fn services(search: &Search) -> Vec<Service> {
             own.filter_map(mpyc_party_core::addr::Address::socket).next().map(|at| at.port());
         Some((name, kind.service()?, port))
     };
-    search.stack.kinds().filter_map(service).collect()
+    search.kinds.iter().filter_map(service).collect()
 }
 
 async fn watch_for_ever(search: Search) {

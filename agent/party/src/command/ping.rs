@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_net::Stack;
-use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_net::ping::{self, MAX_ROUND_TRIPS};
 use mpyc_party_transport::task::{Heartbeat, alongside};

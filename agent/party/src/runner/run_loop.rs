@@ -14,7 +14,7 @@ use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::{Action, Event, Run, Timeouts};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
 use mpyc_party_net::accept::Entrance;
-use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::links::report::PeerReport;
 use mpyc_party_net::links::{LinkEvent, Links};
 use mpyc_party_net::monitor::NetworkMonitor;

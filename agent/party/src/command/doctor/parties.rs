@@ -7,7 +7,7 @@ use std::time::Duration;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::Stack;
-use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_net::ping::Ping;
 use mpyc_party_transport::Identity;

@@ -13,7 +13,7 @@ use clap::Args;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::Stack;
-use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox::Sandboxed;
 use mpyc_party_transport::task::{Heartbeat, alongside};

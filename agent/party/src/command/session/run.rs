@@ -9,7 +9,7 @@ use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::{Reason, Verdict};
 use mpyc_party_net::Stack;
 use mpyc_party_net::accept::Entrance;
-use mpyc_party_net::discovery::AddressBook;
+use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_transport::task::{Supervisor, alongside};
 use tokio::sync::mpsc;

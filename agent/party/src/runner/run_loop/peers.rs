@@ -5,7 +5,7 @@ use std::io;
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Reason, Stage};
-use mpyc_party_net::discovery::book::PeerAddresses;
+use mpyc_party_net::address_book::PeerAddresses;
 use mpyc_party_net::links::{LinkEvent, Linked};
 
 use super::super::engine::Order;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mpyc_party_core::agreement::EncodedEntry;
 use mpyc_party_net::accept::Entrance;
+use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::dial::{LocalEnd, public_port};
-use mpyc_party_net::discovery::AddressBook;
 use mpyc_party_net::links::{LinkEvent, Links};
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox::{Process, Sandboxed};

@@ -12,12 +12,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep;
 
-use super::nat::Nat;
-use super::{Finding, HubReport, Search, Seen, Sources};
 use crate::addr::OwnAddresses;
 use crate::addr::own_ips;
 use crate::client::lighthouse::Event;
 use crate::dial::{BoxFuture, Call, LocalEnd};
+use crate::discovery::nat::Nat;
+use crate::discovery::{Finding, HubReport, Search, Seen, Sources};
 use crate::peers::SessionPeers;
 use crate::stack::Stack;
 
@@ -116,7 +116,7 @@ impl AddressBook {
         let search = Search {
             peers: self.peers.clone(),
             sources: self.sources.clone(),
-            stack: Arc::clone(&self.stack),
+            kinds: self.stack.kinds().cloned().collect(),
             local: self.local.clone(),
             own: self.own.subscribe(),
             findings: self.senders.0.clone(),
