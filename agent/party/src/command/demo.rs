@@ -56,9 +56,9 @@ impl Demo {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (dirs, config) = common.load()?;
         let site = Site::make(&dirs, &config, &self)?;
+        terminal::start();
         python::prepare(&Python::new(config.python.interpreter, &dirs.cache))?;
         let mut show = Show::new(common.json, &site);
-        terminal::start();
         runtime()?.block_on(async {
             let mut crew = Crew::new(&dirs);
             let completed = tokio::select! {
