@@ -22,9 +22,9 @@ fn links_are_compared_with_plain_tcp() {
     let sections: Value = serde_json::from_slice(&ended.stdout).unwrap();
     let links = &sections[0];
     assert_eq!(figure(links, "plain TCP", "MB/s")["ratio"], 1.0);
-    assert_eq!(figure(links, "plain TCP", "CPU-s/GB, carrier")["highest"], 0.0);
+    assert_eq!(figure(links, "plain TCP", "CPU-s/GB, tunnel")["highest"], 0.0);
     for row in ["our link", "our link, QUIC", "our link, relayed"] {
-        for what in ["MB/s", "CPU-s/GB, all", "CPU-s/GB, carrier", "64 B p50 µs", "64 B p99 µs"] {
+        for what in ["MB/s", "CPU-s/GB, all", "CPU-s/GB, tunnel", "64 B p50 µs", "64 B p99 µs"] {
             assert!(figure(links, row, what)["lowest"].as_f64().unwrap() > 0.0, "{row}: {what}");
         }
     }
