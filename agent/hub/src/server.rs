@@ -73,9 +73,7 @@ pub async fn serve(
         () = &mut shutdown => return Ok(()),
     };
     let monitor = Arc::clone(&load);
-    supervisor.spawn("load monitor", |mut heartbeat| async move {
-        heartbeat.during(monitor.run()).await;
-    });
+    supervisor.spawn_polled("load monitor", async move { monitor.run().await });
     let endpoint = endpoint.with_handshake_limits(MAX_HANDSHAKES);
     let ended = tokio::select! {
         ended = accept(&listener, &endpoint, &hub, &load, &mut connections) => Err(ended),
@@ -107,30 +105,25 @@ async fn start(
             let server = OwnIdentity::new(Arc::clone(&authority), Role::Authority).await?;
             let hub = OwnIdentity::new(Arc::clone(&authority), Role::Hub(number)).await?;
             let (signing, signer) = signing::queue();
-            supervisor.spawn("signing queue", |mut heartbeat| async move {
-                heartbeat.during(signer.run()).await;
-            });
+            supervisor.spawn_polled("signing queue", signer.run());
             let membership = Membership::new(Arc::clone(&authority));
             let identity = hub.subscribe();
             let served = AuthorityServer { authority, identity: server.subscribe(), signing };
             for own in [server, hub] {
                 let task = format!("renewal of the identity of {}", own.role());
-                supervisor.spawn(task, |mut heartbeat| async move {
-                    heartbeat.during(own.keep_fresh()).await;
-                });
+                supervisor.spawn_polled(task, own.keep_fresh());
             }
             (identity, Some(served), membership)
         }
     };
     let watching = membership.clone();
-    supervisor.spawn("revocation watcher", |mut heartbeat| async move {
-        heartbeat.during(watching.watch_revocations()).await;
-    });
+    supervisor
+        .spawn_polled("revocation watcher", async move { watching.watch_revocations().await });
     let lighthouse = LighthouseServer::new(limits.lighthouse, membership.clone());
     let relay = RelayServer::new(limits.relay, lighthouse.clone(), membership);
     let scheduler = relay.clone();
-    supervisor.spawn("relay scheduler", |mut heartbeat| async move {
-        heartbeat.during(scheduler.schedule(limits.relay_rate)).await;
+    supervisor.spawn_polled("relay scheduler", async move {
+        scheduler.schedule(limits.relay_rate).await
     });
     let name = Tag::hub(&identity.borrow().root().fingerprint).server_name();
     Ok(Hub { name, identity, authority, lighthouse, relay })

@@ -125,7 +125,16 @@ impl Supervisor {
         self.start(name.into(), task);
     }
 
-    /// The same, and it ends, as it may, when the handle is dropped.
+    /// The same for `work` that shows no life of its own: it lives for as long as it is polled.
+    pub fn spawn_polled(
+        &mut self,
+        name: impl Into<String>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.spawn(name, |mut heartbeat| async move { heartbeat.during(work).await });
+    }
+
+    /// The same as [`spawn`](Self::spawn), and it ends, as it may, when the handle is dropped.
     pub fn spawn_abortable<F>(
         &mut self,
         name: impl Into<String>,
