@@ -46,7 +46,7 @@ pub enum Control {
     Ready(RunId),
     /// The sender, who did not dial this link, asks its peer for a carrier of this stream.
     Dial {
-        /// The how-manieth connection to this peer it is, from 0.
+        /// Its number among the connections to this peer, from 0.
         cycle: u32,
         /// The newest carrier that the sender knows; one that is newer is on its way already.
         newest: Epoch,
@@ -70,7 +70,7 @@ pub enum Control {
 pub struct StreamOpening {
     /// The run this stream belongs to.
     pub run: RunId,
-    /// The how-manieth MPyC connection of this pair it is, from 0.
+    /// Its number among the MPyC connections of this pair, from 0.
     pub cycle: u32,
     /// Which carrier of the stream it is.
     pub epoch: Epoch,

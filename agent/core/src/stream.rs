@@ -44,7 +44,7 @@ pub const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 pub struct Epoch {
     /// The epoch of the link, from 1.
     pub link: u64,
-    /// The how-manieth carrier on that link.
+    /// Its number among the carriers on that link.
     pub attempt: u32,
 }
 

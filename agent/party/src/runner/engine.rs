@@ -4,8 +4,8 @@
 //!
 //! An engine's process runs in the sandbox and has no network. On its control socket it speaks a
 //! language of its own, which a [`Conversation`] translates: it asks for connections and accepts
-//! some, and is handed a descriptor for each. A connection is known by its peer and its *cycle*: the
-//! how-manieth it is of that pair.
+//! some, and is handed a descriptor for each. A connection is known by its peer and its *cycle*:
+//! its number among those of that pair.
 //!
 //! Another engine is a folder beside `mpyc` and a line in `ENGINES`. The folder has:
 //!
@@ -134,7 +134,7 @@ pub enum Report {
     Connect {
         /// The peer.
         peer: PeerIndex,
-        /// The how-manieth connection of this pair it is.
+        /// Its number among the connections of this pair.
         cycle: u32,
     },
     /// It accepts the connections of this cycle and of no other; at present none at all where there

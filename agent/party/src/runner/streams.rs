@@ -2,7 +2,7 @@
 //! and go.
 //!
 //! Of a pair, the same end always opens and the other accepts: which of them, the engine knows. How
-//! often they do so is up to the program; the how-manieth connection of a pair it is, is its *cycle*.
+//! often they do so is up to the program; its number among the connections of a pair is its *cycle*.
 //! A stream reaches the accepting process only when that accepts the same cycle: until then it is
 //! held, for a process that sees its connection closed takes its peer for gone.
 //!
