@@ -49,6 +49,37 @@ fn without_times(peers: &Value) -> Value {
     peers
 }
 
+/// The fault is injected into the real binary, see `transport/src/task/fault.rs`.
+#[cfg(debug_assertions)]
+#[test]
+fn a_run_whose_inspect_socket_fails_goes_on_unseen_and_says_so() -> Result<()> {
+    let network = three()?;
+    network.declare(&demo(PATIENT))?;
+    let bob = network.party("bob");
+    let mut command = bob.command();
+    command.args(["session", "run", "demo", "--json", "-v"]);
+    command.env("MPYC_PARTY_FAULT", "panic inspect socket");
+    let mut runs = [
+        network.party("alice").run("demo")?,
+        bob.run_by(command)?,
+        network.party("carol").run("demo")?,
+    ];
+    for run in &runs {
+        run.wait_for_line("running", LIMIT)?;
+    }
+    ensure!(asks(bob, &["status"])?["running"][0]["now"].is_object(), "it is not seen before");
+    runs[1].runner()?.signal(Signal::USR1)?;
+    let said =
+        "status and peers will not see this run any more: the task «inspect socket» panicked";
+    let begun = std::time::Instant::now();
+    while !runs[1].said().contains(said) {
+        ensure!(begun.elapsed() < LIMIT, "{}", runs[1].said());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    runs.iter_mut().try_for_each(|run| run.feed("1\n"))?;
+    runs.into_iter().try_for_each(completes)
+}
+
 #[test]
 fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     let network = three()?;

@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use mpyc_party_net::discovery::HubReport;
 use mpyc_party_net::discovery::nat::Nat;
 use mpyc_party_net::links::report::PeerReport;
+use mpyc_party_transport::task::Supervisor;
 
 /// The socket's name in the run's directory.
 const NAME: &str = "inspect";
@@ -73,7 +73,7 @@ pub struct Snapshot {
 pub(super) struct Inspector {
     asked: mpsc::Receiver<oneshot::Sender<Snapshot>>,
     path: PathBuf,
-    _task: JoinSet<()>,
+    supervisor: Supervisor,
 }
 
 impl Inspector {
@@ -81,19 +81,24 @@ impl Inspector {
     /// be, the run goes on unseen.
     pub(super) fn open(directory: &Path) -> Self {
         let (sender, asked) = mpsc::channel(1);
-        let mut task = JoinSet::new();
+        let mut supervisor = Supervisor::new(None);
         match listen(directory) {
-            Ok(listener) => drop(task.spawn(serve(listener, sender))),
+            Ok(listener) => supervisor.spawn("inspect socket", |_| serve(listener, sender)),
             Err(error) => log::warn!("status and peers will not see this run: {error}"),
         }
-        Self { asked, path: directory.join(NAME), _task: task }
+        Self { asked, path: directory.join(NAME), supervisor }
     }
 
-    /// The next one who wants a snapshot. Never ends; may be cancelled.
+    /// The next one who wants a snapshot. Never ends; may be cancelled. No run fails for want of
+    /// being seen: that the socket is served no more is only said.
     pub(super) async fn next(&mut self) -> oneshot::Sender<Snapshot> {
-        match self.asked.recv().await {
-            Some(asked) => asked,
-            None => std::future::pending().await,
+        loop {
+            tokio::select! {
+                Some(asked) = self.asked.recv() => return asked,
+                failure = self.supervisor.failure() => {
+                    log::error!("status and peers will not see this run any more: {failure}");
+                }
+            }
         }
     }
 }
