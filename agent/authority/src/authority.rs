@@ -24,6 +24,7 @@ use crate::records::{Records, trail};
 use crate::signer::{RootClaims, Signer, SigningRequest};
 use crate::{files, pool, tbs};
 
+pub use enrolment::EnrolmentRequest;
 pub use members::{Member, Revoked};
 pub use tokens::TOKEN_LIFETIME;
 

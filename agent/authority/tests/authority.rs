@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{EXPORTER, authority, enrol, enrol_with, network, new_key, party, token};
+use common::{asked, authority, enrol, enrol_with, network, new_key, party, token};
 use mpyc_party_authority::{Authority, AuthorityError, CERTIFICATE_LIFETIME, Revoked};
 use mpyc_party_core::claims::{Claims, Fingerprint};
 use mpyc_party_core::role::Role;
@@ -96,7 +96,7 @@ fn foreign_keys_and_forged_requests_are_refused() {
     let ecdsa = KeyPair::generate().unwrap();
     let csr = CertificateParams::default().serialize_request(&ecdsa).unwrap();
     let id = token.secret.hash().id();
-    let outcome = authority.enrol(&id, &[0; 32], &EXPORTER, csr.der(), now());
+    let outcome = authority.enrol(asked(&id, &[0; 32], csr.der()), now());
     assert!(matches!(outcome, Err(AuthorityError::Request)));
     // Somebody else's public key: the signature does not fit.
     let key = new_key();
@@ -104,7 +104,7 @@ fn foreign_keys_and_forged_requests_are_refused() {
     let other = new_key();
     let at = csr.windows(32).position(|window| window == key.der_bytes()).unwrap();
     csr[at..at + 32].copy_from_slice(other.der_bytes());
-    let outcome = authority.enrol(&id, &[0; 32], &EXPORTER, &csr, now());
+    let outcome = authority.enrol(asked(&id, &[0; 32], &csr), now());
     assert!(matches!(outcome, Err(AuthorityError::Request)));
 }
 
@@ -139,7 +139,7 @@ fn tokens_end_and_belong_to_their_authority() {
     let public = mpyc_party_core::claims::PublicKey(key.der_bytes().try_into().unwrap());
     let proof = token.secret.proof(&[8; 32], &public);
     let csr = params.serialize_request(&key).unwrap();
-    let moved = home.enrol(&token.secret.hash().id(), &proof, &EXPORTER, csr.der(), now());
+    let moved = home.enrol(asked(&token.secret.hash().id(), &proof, csr.der()), now());
     assert!(matches!(moved, Err(AuthorityError::UnknownToken)));
     assert!(home.list().unwrap().is_empty());
 }
@@ -312,6 +312,6 @@ proptest! {
     #[test]
     fn random_requests_never_panic(csr: Vec<u8>, id: [u8; 16]) {
         let (_dir, authority) = authority();
-        prop_assert!(authority.enrol(&id, &[0; 32], &EXPORTER, &csr, now()).is_err());
+        prop_assert!(authority.enrol(asked(&id, &[0; 32], &csr), now()).is_err());
     }
 }

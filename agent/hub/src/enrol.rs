@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use mpyc_party_authority::Authority;
+use mpyc_party_authority::{Authority, EnrolmentRequest};
 use mpyc_party_core::membership;
 use mpyc_party_transport::task::blocking;
 use mpyc_party_transport::{Enrolment, now};
@@ -29,7 +29,8 @@ pub(crate) async fn check(
     let (authority, asked) = (Arc::clone(authority), request.clone());
     let work = move || {
         let membership::Enrolment { token, proof, csr } = &asked;
-        authority.check_enrolment(token, proof, &exporter, csr, now())
+        let asked = EnrolmentRequest { token, proof, exporter: &exporter, csr };
+        authority.check_enrolment(asked, now())
     };
     match blocking(work).await {
         Ok(()) => Some(Newcomer { connection, request }),
@@ -45,7 +46,11 @@ pub(crate) async fn serve(newcomer: Newcomer, authority: Arc<Authority>, signing
     let Newcomer { mut connection, request } = newcomer;
     let membership::Enrolment { token, proof, csr } = request;
     let exporter = connection.exporter;
-    let work = move || authority.enrol(&token, &proof, &exporter, &csr, now());
+    let work = move || {
+        let asked =
+            EnrolmentRequest { token: &token, proof: &proof, exporter: &exporter, csr: &csr };
+        authority.enrol(asked, now())
+    };
     let outcome = signing.issue(Requester::Token(token), work).await;
     reply(&mut connection, outcome).await;
 }

@@ -11,6 +11,26 @@ use crate::error::AuthorityError;
 use crate::policy::{self, Enrolment, Newcomer};
 use crate::records::tokens;
 
+/// What somebody with a token asks to become a member with.
+#[derive(Clone, Copy, Debug)]
+pub struct EnrolmentRequest<'a> {
+    /// Which token it is.
+    pub token: &'a [u8; 16],
+    /// That the requester knows the token's secret.
+    pub proof: &'a [u8; 32],
+    /// What binds the proof to its connection (RFC 8446, section 7.5).
+    pub exporter: &'a [u8; 32],
+    /// The certificate request, in DER (RFC 2986).
+    pub csr: &'a [u8],
+}
+
+impl<'a> EnrolmentRequest<'a> {
+    fn newcomer(self) -> Result<Newcomer<'a>, AuthorityError> {
+        let Self { token, proof, exporter, csr } = self;
+        Ok(Newcomer { token, proof, exporter, key: requested_key(csr)? })
+    }
+}
+
 impl Authority {
     /// Whether the holder of a token can enrol, without a signature and without a change.
     ///
@@ -18,13 +38,10 @@ impl Authority {
     /// Those of [`enrol`](Self::enrol) that need no signature.
     pub fn check_enrolment(
         &self,
-        token: &[u8; 16],
-        proof: &[u8; 32],
-        exporter: &[u8; 32],
-        request: &[u8],
+        request: EnrolmentRequest<'_>,
         now: u64,
     ) -> Result<(), AuthorityError> {
-        let newcomer = Newcomer { token, proof, exporter, key: requested_key(request)? };
+        let newcomer = request.newcomer()?;
         self.records.read(|c| policy::enrolment(c, &self.root, &newcomer, now).map(drop))
     }
 
@@ -35,13 +52,10 @@ impl Authority {
     /// Says whether token, proof, request, name or signer is the reason.
     pub fn enrol(
         &self,
-        token: &[u8; 16],
-        proof: &[u8; 32],
-        exporter: &[u8; 32],
-        request: &[u8],
+        request: EnrolmentRequest<'_>,
         now: u64,
     ) -> Result<Vec<u8>, AuthorityError> {
-        let newcomer = Newcomer { token, proof, exporter, key: requested_key(request)? };
+        let newcomer = request.newcomer()?;
         let issue = self.records.change(|c| self.reserve_enrolment(c, &newcomer, now))?;
         self.issue(issue, now)
     }

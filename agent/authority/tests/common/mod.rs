@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use mpyc_party_authority::{
-    Authority, AuthorityError, LocalSigner, Signature, Signer, SignerError, SigningRequest,
+    Authority, AuthorityError, EnrolmentRequest, LocalSigner, Signature, Signer, SignerError,
+    SigningRequest,
 };
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::NetworkName;
@@ -63,6 +64,15 @@ pub(crate) fn token(authority: &Authority, name: &str) -> Token {
     authority.new_token(&party(name), &[], 3600, vec!["h:1".to_owned()], now()).unwrap()
 }
 
+/// A request over the connection of these tests.
+pub(crate) fn asked<'a>(
+    token: &'a [u8; 16],
+    proof: &'a [u8; 32],
+    csr: &'a [u8],
+) -> EnrolmentRequest<'a> {
+    EnrolmentRequest { token, proof, exporter: &EXPORTER, csr }
+}
+
 pub(crate) fn enrol_with(
     authority: &Authority,
     token: &Token,
@@ -73,7 +83,7 @@ pub(crate) fn enrol_with(
     let public = PublicKey(key.der_bytes().try_into().unwrap());
     let proof = token.secret.proof(&EXPORTER, &public);
     let csr = params.serialize_request(key).unwrap();
-    authority.enrol(&token.secret.hash().id(), &proof, &EXPORTER, csr.der(), at)
+    authority.enrol(asked(&token.secret.hash().id(), &proof, csr.der()), at)
 }
 
 pub(crate) fn enrol_at(

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use mpyc_party_authority::Authority;
+use mpyc_party_authority::{Authority, EnrolmentRequest};
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::{generate_key, now};
@@ -30,7 +30,9 @@ pub(crate) fn enrol(authority: &Authority, name: &str, directory: &Path) -> Resu
     let exporter = [0; 32];
     let proof = token.secret.proof(&exporter, &PublicKey(key.der_bytes().try_into()?));
     let id = token.secret.hash().id();
-    let certificate = authority.enrol(&id, &proof, &exporter, request.der(), now())?;
+    let asked =
+        EnrolmentRequest { token: &id, proof: &proof, exporter: &exporter, csr: request.der() };
+    let certificate = authority.enrol(asked, now())?;
     fs::write(directory.join("certificate.der"), certificate)?;
     fs::write(directory.join("key.der"), &pkcs8)?;
     Ok(fs::write(directory.join("root.der"), authority.root().der())?)

@@ -9,6 +9,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use mpyc_party_authority::EnrolmentRequest;
 use mpyc_party_core::claims::{Claims, PublicKey};
 use mpyc_party_core::role::Role;
 use mpyc_party_core::token::Secret;
@@ -34,7 +35,9 @@ fuzz_target!(|data: &[u8]| {
     let exporter = [7; 32];
     // Who knows the token can show that it does for any key.
     let proof = secret.proof(&exporter, &PublicKey(*key));
-    let enrolled = NETWORK.authority.enrol(&secret.hash().id(), &proof, &exporter, &request, now());
+    let token = &secret.hash().id();
+    let asked = EnrolmentRequest { token, proof: &proof, exporter: &exporter, csr: &request };
+    let enrolled = NETWORK.authority.enrol(asked, now());
     // A request may be written in other ways than one; it is for the same key.
     if let Ok(certificate) = enrolled {
         assert!(Claims::from_der(&certificate).is_ok_and(|claims| claims.key.0 == *key));
