@@ -1,8 +1,5 @@
 mod groups;
-
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
+mod schedules;
 
 use super::*;
 use crate::key::Fingerprint;
@@ -40,9 +37,9 @@ fn reflexive(addresses: &[Address]) -> Vec<Reflexive> {
     std::iter::once(seen).filter(|_| !addresses.is_empty()).chain(forwarded).collect()
 }
 
-struct Sea(Lighthouse);
+struct Fixture(Lighthouse);
 
-impl Sea {
+impl Fixture {
     fn new() -> Self {
         Self(Lighthouse::new(Limits::default()))
     }
@@ -95,310 +92,213 @@ fn gone(to: ConnectionId, party: &str) -> Action {
 
 #[test]
 fn parties_find_each_other_in_either_order() {
-    let mut sea = Sea::new();
-    let (alice, bob) = (sea.connect("alice", "203.0.113.1:5"), sea.connect("bob", "203.0.113.2:6"));
-    assert_eq!(sea.watch(alice, &["bob"]), []);
+    let mut fixture = Fixture::new();
+    let (alice, bob) =
+        (fixture.connect("alice", "203.0.113.1:5"), fixture.connect("bob", "203.0.113.2:6"));
+    assert_eq!(fixture.watch(alice, &["bob"]), []);
     let seen = ["203.0.113.2:4747", "192.168.1.2:4747"];
-    let told = sea.announce(bob, &["192.168.1.2:4747"], &["alice"]);
+    let told = fixture.announce(bob, &["192.168.1.2:4747"], &["alice"]);
     assert_eq!(told, [present(alice, "bob", &seen)]);
-    assert_eq!(sea.announce(bob, &["192.168.1.2:4747"], &["alice"]), [], "nothing new");
-    let late = sea.connect("alice", "203.0.113.1:7");
-    assert_eq!(sea.watch(late, &["bob"]), [present(late, "bob", &seen)]);
-    assert_eq!(sea.0.disconnect(bob), [gone(alice, "bob"), gone(late, "bob")]);
-    assert_eq!(sea.0.disconnect(bob), []);
+    assert_eq!(fixture.announce(bob, &["192.168.1.2:4747"], &["alice"]), [], "nothing new");
+    let late = fixture.connect("alice", "203.0.113.1:7");
+    assert_eq!(fixture.watch(late, &["bob"]), [present(late, "bob", &seen)]);
+    assert_eq!(fixture.0.disconnect(bob), [gone(alice, "bob"), gone(late, "bob")]);
+    assert_eq!(fixture.0.disconnect(bob), []);
 }
 
 #[test]
 fn a_bystander_learns_nothing_whatever_happens() {
-    let mut sea = Sea::new();
-    let eve = sea.connect("eve", "203.0.113.9:1");
-    let bob = sea.connect("bob", "203.0.113.2:6");
-    let mut heard = sea.watch(eve, &["bob", "nobody"]);
-    heard.extend(sea.announce(bob, &["192.168.1.2:4747"], &["alice"]));
-    heard.extend(sea.watch(eve, &["bob", "nobody"]));
-    heard.extend(sea.announce(bob, &["192.168.1.2:4748"], &["alice"]));
-    heard.extend(sea.0.disconnect(bob));
-    heard.extend(sea.watch(eve, &["bob"]));
+    let mut fixture = Fixture::new();
+    let eve = fixture.connect("eve", "203.0.113.9:1");
+    let bob = fixture.connect("bob", "203.0.113.2:6");
+    let mut heard = fixture.watch(eve, &["bob", "nobody"]);
+    heard.extend(fixture.announce(bob, &["192.168.1.2:4747"], &["alice"]));
+    heard.extend(fixture.watch(eve, &["bob", "nobody"]));
+    heard.extend(fixture.announce(bob, &["192.168.1.2:4748"], &["alice"]));
+    heard.extend(fixture.0.disconnect(bob));
+    heard.extend(fixture.watch(eve, &["bob"]));
     assert_eq!(heard, []);
 }
 
 #[test]
 fn another_tag_is_another_world() {
-    let mut sea = Sea::new();
-    let (alice, bob) = (sea.connect("alice", "203.0.113.1:5"), sea.connect("bob", "203.0.113.2:6"));
-    sea.announce(alice, &[], &[]);
+    let mut fixture = Fixture::new();
+    let (alice, bob) =
+        (fixture.connect("alice", "203.0.113.1:5"), fixture.connect("bob", "203.0.113.2:6"));
+    fixture.announce(alice, &[], &[]);
     let parties = vec![name("bob")];
-    sea.0.hear(alice, Request::Watch { tag: tag("other"), parties });
-    assert_eq!(sea.announce(bob, &["192.168.1.2:4747"], &["alice"]), []);
+    fixture.0.hear(alice, Request::Watch { tag: tag("other"), parties });
+    assert_eq!(fixture.announce(bob, &["192.168.1.2:4747"], &["alice"]), []);
 }
 
 #[test]
 fn who_is_allowed_no_longer_hears_that_it_is_over() {
-    let mut sea = Sea::new();
-    let (alice, bob) = (sea.connect("alice", "203.0.113.1:5"), sea.connect("bob", "203.0.113.2:6"));
-    sea.watch(alice, &["bob"]);
-    sea.announce(bob, &["192.168.1.2:4747"], &["alice"]);
-    assert_eq!(sea.announce(bob, &["192.168.1.2:4747"], &["carol"]), [gone(alice, "bob")]);
+    let mut fixture = Fixture::new();
+    let (alice, bob) =
+        (fixture.connect("alice", "203.0.113.1:5"), fixture.connect("bob", "203.0.113.2:6"));
+    fixture.watch(alice, &["bob"]);
+    fixture.announce(bob, &["192.168.1.2:4747"], &["alice"]);
+    assert_eq!(fixture.announce(bob, &["192.168.1.2:4747"], &["carol"]), [gone(alice, "bob")]);
 }
 
 #[test]
 fn a_restarted_instance_replaces_its_predecessor_without_a_gap() {
-    let mut sea = Sea::new();
-    let (alice, old) = (sea.connect("alice", "203.0.113.1:5"), sea.connect("bob", "203.0.113.2:6"));
-    sea.watch(alice, &["bob"]);
-    sea.announce(old, &["192.168.1.2:1"], &["alice"]);
-    let new = sea.connect("bob", "203.0.113.3:6");
+    let mut fixture = Fixture::new();
+    let (alice, old) =
+        (fixture.connect("alice", "203.0.113.1:5"), fixture.connect("bob", "203.0.113.2:6"));
+    fixture.watch(alice, &["bob"]);
+    fixture.announce(old, &["192.168.1.2:1"], &["alice"]);
+    let new = fixture.connect("bob", "203.0.113.3:6");
     let seen = ["203.0.113.3:2", "192.168.1.2:2"];
-    let told = sea.announce(new, &["192.168.1.2:2"], &["alice"]);
+    let told = fixture.announce(new, &["192.168.1.2:2"], &["alice"]);
     assert_eq!(told, [present(alice, "bob", &seen)]);
-    assert_eq!(sea.0.disconnect(old), []);
+    assert_eq!(fixture.0.disconnect(old), []);
 }
 
 #[test]
 fn loopback_stays_on_the_machine() {
-    let mut sea = Sea::new();
-    let bob = sea.connect("bob", "127.0.0.1:6");
-    sea.announce(bob, &["127.0.0.1:4747", "192.168.1.2:4747"], &["alice"]);
-    let here = sea.connect("alice", "127.0.0.1:5");
-    let told = sea.watch(here, &["bob"]);
+    let mut fixture = Fixture::new();
+    let bob = fixture.connect("bob", "127.0.0.1:6");
+    fixture.announce(bob, &["127.0.0.1:4747", "192.168.1.2:4747"], &["alice"]);
+    let here = fixture.connect("alice", "127.0.0.1:5");
+    let told = fixture.watch(here, &["bob"]);
     assert_eq!(told, [present(here, "bob", &["127.0.0.1:4747", "192.168.1.2:4747"])]);
-    let there = sea.connect("alice", "203.0.113.1:5");
-    let told = sea.watch(there, &["bob"]);
+    let there = fixture.connect("alice", "203.0.113.1:5");
+    let told = fixture.watch(there, &["bob"]);
     assert_eq!(told, [present(there, "bob", &["192.168.1.2:4747"])]);
-    let mallory = sea.connect("mallory", "203.0.113.6:5");
-    sea.announce(mallory, &["127.0.0.1:22", "169.254.169.254:80"], &["alice"]);
-    let told = sea.watch(here, &["mallory"]);
+    let mallory = fixture.connect("mallory", "203.0.113.6:5");
+    fixture.announce(mallory, &["127.0.0.1:22", "169.254.169.254:80"], &["alice"]);
+    let told = fixture.watch(here, &["mallory"]);
     assert_eq!(told, [present(here, "mallory", &["203.0.113.6:22"])]);
 }
 
 #[test]
 fn an_instance_that_comes_back_replaces_its_older_connection_at_once() {
-    let mut sea = Sea::new();
-    let (alice, old) = (sea.connect("alice", "203.0.113.1:5"), sea.connect("bob", "203.0.113.2:6"));
-    sea.watch(alice, &["bob"]);
-    sea.announce_as(old, 7, &["192.168.1.2:1"], &["alice"]);
-    let new = sea.connect_udp("bob", "203.0.113.2:9");
-    let told = sea.announce_as(new, 7, &["192.168.1.2:1"], &["alice"]);
+    let mut fixture = Fixture::new();
+    let (alice, old) =
+        (fixture.connect("alice", "203.0.113.1:5"), fixture.connect("bob", "203.0.113.2:6"));
+    fixture.watch(alice, &["bob"]);
+    fixture.announce_as(old, 7, &["192.168.1.2:1"], &["alice"]);
+    let new = fixture.connect_udp("bob", "203.0.113.2:9");
+    let told = fixture.announce_as(new, 7, &["192.168.1.2:1"], &["alice"]);
     let seen = ["u203.0.113.2:9", "203.0.113.2:1", "192.168.1.2:1"];
     assert_eq!(told, [Action::Close(old, Reason::Replaced), present(alice, "bob", &seen)]);
-    assert_eq!(sea.announce_as(old, 7, &["192.168.1.9:1"], &["alice"]), [], "it is over");
-    assert_eq!(sea.0.disconnect(old), []);
+    assert_eq!(fixture.announce_as(old, 7, &["192.168.1.9:1"], &["alice"]), [], "it is over");
+    assert_eq!(fixture.0.disconnect(old), []);
     // What another party calls its instance is its own affair.
-    let eve = sea.connect("eve", "203.0.113.6:6");
-    assert_eq!(sea.announce_as(eve, 7, &["192.168.1.2:1"], &["alice"]), []);
+    let eve = fixture.connect("eve", "203.0.113.6:6");
+    assert_eq!(fixture.announce_as(eve, 7, &["192.168.1.2:1"], &["alice"]), []);
 }
 
 #[test]
 fn a_delayed_announcement_on_the_older_connection_replaces_nothing() {
-    let mut sea = Sea::new();
-    let old = sea.connect("bob", "203.0.113.2:6");
-    let new = sea.connect("bob", "203.0.113.3:6");
-    sea.announce_as(new, 7, &["192.168.1.2:1"], &["alice"]);
-    let told = sea.announce_as(old, 7, &["192.168.1.2:1"], &["alice"]);
+    let mut fixture = Fixture::new();
+    let old = fixture.connect("bob", "203.0.113.2:6");
+    let new = fixture.connect("bob", "203.0.113.3:6");
+    fixture.announce_as(new, 7, &["192.168.1.2:1"], &["alice"]);
+    let told = fixture.announce_as(old, 7, &["192.168.1.2:1"], &["alice"]);
     assert_eq!(told, [Action::Close(old, Reason::Replaced)]);
-    let other = sea.announce_as(new, 8, &["192.168.1.2:1"], &["alice"]);
+    let other = fixture.announce_as(new, 8, &["192.168.1.2:1"], &["alice"]);
     assert_eq!(other, [Action::Close(new, Reason::Instance)]);
 }
 
 #[test]
 fn a_migrated_address_is_pushed() {
-    let mut sea = Sea::new();
-    let alice = sea.connect("alice", "203.0.113.1:5");
-    let bob = sea.connect_udp("bob", "203.0.113.2:6");
-    sea.watch(alice, &["bob"]);
-    let told = sea.announce(bob, &["u192.168.1.2:6"], &["alice"]);
+    let mut fixture = Fixture::new();
+    let alice = fixture.connect("alice", "203.0.113.1:5");
+    let bob = fixture.connect_udp("bob", "203.0.113.2:6");
+    fixture.watch(alice, &["bob"]);
+    let told = fixture.announce(bob, &["u192.168.1.2:6"], &["alice"]);
     assert_eq!(told, [present(alice, "bob", &["u203.0.113.2:6", "u192.168.1.2:6"])]);
     let observed = at("198.51.100.9:77");
-    let told = sea.0.moved(bob, at("[::ffff:198.51.100.9]:77"), TIME);
+    let told = fixture.0.moved(bob, at("[::ffff:198.51.100.9]:77"), TIME);
     let seen = present(alice, "bob", &["u198.51.100.9:77", "u192.168.1.2:6"]);
     assert_eq!(told, [Action::Send(bob, Answer::Welcome { observed, time: TIME }), seen]);
-    assert_eq!(sea.0.moved(bob, observed, TIME), []);
+    assert_eq!(fixture.0.moved(bob, observed, TIME), []);
 }
 
 #[test]
 fn who_leaves_the_machine_sees_no_loopback_any_more() {
-    let mut sea = Sea::new();
-    let (alice, bob) = (sea.connect_udp("alice", "127.0.0.1:5"), sea.connect("bob", "127.0.0.1:6"));
-    sea.announce(bob, &["127.0.0.1:4747", "192.168.1.2:4747"], &["alice"]);
-    let told = sea.watch(alice, &["bob"]);
+    let mut fixture = Fixture::new();
+    let (alice, bob) =
+        (fixture.connect_udp("alice", "127.0.0.1:5"), fixture.connect("bob", "127.0.0.1:6"));
+    fixture.announce(bob, &["127.0.0.1:4747", "192.168.1.2:4747"], &["alice"]);
+    let told = fixture.watch(alice, &["bob"]);
     assert_eq!(told, [present(alice, "bob", &["127.0.0.1:4747", "192.168.1.2:4747"])]);
-    let told = sea.0.moved(alice, at("203.0.113.1:5"), TIME);
+    let told = fixture.0.moved(alice, at("203.0.113.1:5"), TIME);
     assert_eq!(told[1..], [present(alice, "bob", &["192.168.1.2:4747"])]);
 }
 
 #[test]
 fn a_call_reaches_only_whom_one_may_look_up() {
-    let mut sea = Sea::new();
-    let (old, new) = (sea.connect("bob", "203.0.113.2:6"), sea.connect("bob", "203.0.113.3:6"));
-    sea.announce(old, &["192.168.1.2:1"], &["alice", "carol"]);
-    sea.announce(new, &["192.168.1.2:2"], &["alice"]);
-    let callee = |from| sea.0.callee(&name(from), &[], tag("demo"), &name("bob"));
+    let mut fixture = Fixture::new();
+    let (old, new) =
+        (fixture.connect("bob", "203.0.113.2:6"), fixture.connect("bob", "203.0.113.3:6"));
+    fixture.announce(old, &["192.168.1.2:1"], &["alice", "carol"]);
+    fixture.announce(new, &["192.168.1.2:2"], &["alice"]);
+    let callee = |from| fixture.0.callee(&name(from), &[], tag("demo"), &name("bob"));
     assert_eq!([callee("alice"), callee("carol"), callee("eve")], [Some(new), Some(old), None]);
-    assert_eq!(sea.0.callee(&name("alice"), &[], tag("other"), &name("bob")), None);
+    assert_eq!(fixture.0.callee(&name("alice"), &[], tag("other"), &name("bob")), None);
 }
 
 #[test]
 fn everything_is_bounded() {
     let limits = Limits { connections: 5, per_party: 2, per_address: 4, tags: 1, parties: 1 };
-    let mut sea = Sea(Lighthouse::new(limits));
-    let connect = |sea: &mut Sea, party, from| {
-        sea.0.connect(name(party), at(from), Transport::Tcp, TIME).err()
+    let mut fixture = Fixture(Lighthouse::new(limits));
+    let connect = |fixture: &mut Fixture, party, from| {
+        fixture.0.connect(name(party), at(from), Transport::Tcp, TIME).err()
     };
-    let first = sea.connect("alice", "203.0.113.1:1");
-    sea.connect("alice", "203.0.113.1:2");
-    sea.connect("bob", "203.0.113.1:3");
-    sea.connect("dave", "203.0.113.1:4");
-    assert_eq!(connect(&mut sea, "carol", "203.0.113.1:5"), Some(Reason::AddressFull));
-    let bob = sea.connect("bob", "203.0.113.2:1");
-    assert_eq!(connect(&mut sea, "carol", "203.0.113.3:1"), Some(Reason::Full));
-    assert_eq!(sea.announce_as(bob, 1, &[], &["a", "b"]), [Action::Close(bob, Reason::TooMuch)]);
-    assert!(sea.announce_as(bob, 1, &[], &["a"]).is_empty());
-    assert_eq!(sea.watch(bob, &["a", "b"]), [Action::Close(bob, Reason::TooMuch)]);
-    assert_eq!(sea.watch(bob, &["a"]), []);
+    let first = fixture.connect("alice", "203.0.113.1:1");
+    fixture.connect("alice", "203.0.113.1:2");
+    fixture.connect("bob", "203.0.113.1:3");
+    fixture.connect("dave", "203.0.113.1:4");
+    assert_eq!(connect(&mut fixture, "carol", "203.0.113.1:5"), Some(Reason::AddressFull));
+    let bob = fixture.connect("bob", "203.0.113.2:1");
+    assert_eq!(connect(&mut fixture, "carol", "203.0.113.3:1"), Some(Reason::Full));
+    assert_eq!(
+        fixture.announce_as(bob, 1, &[], &["a", "b"]),
+        [Action::Close(bob, Reason::TooMuch)]
+    );
+    assert!(fixture.announce_as(bob, 1, &[], &["a"]).is_empty());
+    assert_eq!(fixture.watch(bob, &["a", "b"]), [Action::Close(bob, Reason::TooMuch)]);
+    assert_eq!(fixture.watch(bob, &["a"]), []);
     let parties = vec![name("a")];
-    let second = sea.0.hear(bob, Request::Watch { tag: tag("other"), parties });
+    let second = fixture.0.hear(bob, Request::Watch { tag: tag("other"), parties });
     assert_eq!(second, [Action::Close(bob, Reason::TooMuch)]);
     // One of alice's that comes back is let in to replace itself, and for nothing else.
-    assert!(sea.announce_as(first, 1, &[], &[]).is_empty());
-    let back = sea.connect("alice", "203.0.113.1:6");
-    assert_eq!(connect(&mut sea, "alice", "203.0.113.1:7"), Some(Reason::Full));
-    assert_eq!(sea.announce_as(back, 1, &[], &[]), [Action::Close(first, Reason::Replaced)]);
-    let more = sea.connect("alice", "203.0.113.1:8");
-    assert_eq!(sea.announce_as(more, 3, &[], &[]), [Action::Close(more, Reason::Full)]);
-    sea.0.disconnect(more);
-    sea.0.disconnect(bob);
-    assert_eq!(connect(&mut sea, "erin", "203.0.113.3:1"), None);
+    assert!(fixture.announce_as(first, 1, &[], &[]).is_empty());
+    let back = fixture.connect("alice", "203.0.113.1:6");
+    assert_eq!(connect(&mut fixture, "alice", "203.0.113.1:7"), Some(Reason::Full));
+    assert_eq!(fixture.announce_as(back, 1, &[], &[]), [Action::Close(first, Reason::Replaced)]);
+    let more = fixture.connect("alice", "203.0.113.1:8");
+    assert_eq!(fixture.announce_as(more, 3, &[], &[]), [Action::Close(more, Reason::Full)]);
+    fixture.0.disconnect(more);
+    fixture.0.disconnect(bob);
+    assert_eq!(connect(&mut fixture, "erin", "203.0.113.3:1"), None);
 }
 
 #[test]
 fn a_party_has_its_bound_and_one_customer_is_one_address() {
     let limits = Limits { per_party: 2, per_address: 3, ..Limits::default() };
-    let mut sea = Sea(Lighthouse::new(limits));
-    let connect = |sea: &mut Sea, party, from| {
-        sea.0.connect(name(party), at(from), Transport::Tcp, TIME).err()
+    let mut fixture = Fixture(Lighthouse::new(limits));
+    let connect = |fixture: &mut Fixture, party, from| {
+        fixture.0.connect(name(party), at(from), Transport::Tcp, TIME).err()
     };
-    sea.connect("alice", "[2001:db8::1]:1");
-    sea.connect("alice", "[2001:db8::2]:1");
-    let third = sea.connect("alice", "[2001:db8:0:1::1]:1");
-    let told = sea.announce(third, &[], &[]);
+    fixture.connect("alice", "[2001:db8::1]:1");
+    fixture.connect("alice", "[2001:db8::2]:1");
+    let third = fixture.connect("alice", "[2001:db8:0:1::1]:1");
+    let told = fixture.announce(third, &[], &[]);
     assert_eq!(told, [Action::Close(third, Reason::PartyFull)]);
-    sea.connect("bob", "[2001:db8::3]:1");
-    assert_eq!(connect(&mut sea, "carol", "[2001:db8::4]:1"), Some(Reason::AddressFull));
-    assert_eq!(connect(&mut sea, "carol", "[2001:db8:0:2::4]:1"), None);
+    fixture.connect("bob", "[2001:db8::3]:1");
+    assert_eq!(connect(&mut fixture, "carol", "[2001:db8::4]:1"), Some(Reason::AddressFull));
+    assert_eq!(connect(&mut fixture, "carol", "[2001:db8:0:2::4]:1"), None);
 }
 
 #[test]
 fn who_watches_says_first_who_it_is() {
-    let mut sea = Sea::new();
-    let alice = sea.connect("alice", "203.0.113.1:1");
-    let told = sea.0.hear(alice, Request::Watch { tag: tag("demo"), parties: vec![name("bob")] });
+    let mut fixture = Fixture::new();
+    let alice = fixture.connect("alice", "203.0.113.1:1");
+    let told =
+        fixture.0.hear(alice, Request::Watch { tag: tag("demo"), parties: vec![name("bob")] });
     assert_eq!(told, [Action::Close(alice, Reason::Instance)]);
-}
-
-/// Any event of the two connections of alice, bob and eve.
-fn event() -> impl Strategy<Value = (usize, u8, u16)> {
-    (0usize..6, 0u8..7, 1u16..4)
-}
-
-/// What everybody has been told so far.
-#[derive(Default)]
-struct Known(BTreeMap<ConnectionId, BTreeMap<PartyName, Vec<Address>>>);
-
-impl Known {
-    /// Connection `id` does not watch these any longer, and is not told so.
-    fn forget(&mut self, id: ConnectionId, parties: &[&str]) {
-        let known = self.0.entry(id).or_default();
-        known.retain(|party, _| !parties.contains(&party.as_str()));
-    }
-
-    /// Takes in what was sent; returns who was told to go.
-    fn take(&mut self, actions: Vec<Action>) -> Vec<ConnectionId> {
-        let mut closed = Vec::new();
-        for action in actions {
-            match action {
-                Action::Send(to, Answer::Present { party, addresses, .. }) => {
-                    self.0.entry(to).or_default().insert(party, addresses);
-                }
-                Action::Send(to, Answer::Gone { party, .. }) => {
-                    assert!(self.0.entry(to).or_default().remove(&party).is_some());
-                }
-                Action::Send(..) => {}
-                Action::Close(id, reason) => {
-                    assert_eq!(reason, Reason::Replaced, "nothing is over a limit");
-                    closed.push(id);
-                }
-            }
-        }
-        closed
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    /// Whatever happens, a watcher that adds up what it was told knows exactly what it may
-    /// see, eve, whom nobody allows, is told nothing, and nothing is kept of who has gone.
-    #[test]
-    fn what_was_told_is_what_is(events in proptest::collection::vec(event(), 1..60)) {
-        let names = ["alice", "bob", "eve"];
-        let mut sea = Sea::new();
-        let mut ids: Vec<Option<ConnectionId>> = vec![None; 6];
-        let mut known = Known::default();
-        for (who, what, port) in events {
-            // The two connections of a party are one instance when the port says so.
-            let instance = u8::try_from(if port == 1 { who % 3 } else { who }).unwrap();
-            let announced = [&*format!("192.0.2.1:{port}"), "u192.0.2.1:9"];
-            let mut unwatched = None;
-            let actions = match (ids[who], what) {
-                (None, _) => {
-                    let from = SocketAddr::from(([203, 0, 113, u8::try_from(who).unwrap()], 9));
-                    let transport = if port == 1 { Transport::Tcp } else { Transport::Udp };
-                    let (id, actions) = sea.0.connect(name(names[who % 3]), from, transport, TIME).unwrap();
-                    ids[who] = Some(id);
-                    actions
-                }
-                (Some(id), 0) => { ids[who] = None; known.0.remove(&id); sea.0.disconnect(id) }
-                (Some(id), 1) => sea.0.moved(id, SocketAddr::from(([198, 51, 100, 7], port)), TIME),
-                (Some(id), _) => {
-                    let instance = sea.0.connections[&id].instance().map_or(instance, |i| i.0[0]);
-                    let allow: &[&str] = if what == 2 { &["alice", "bob"] } else { &["bob"] };
-                    match what {
-                        2 | 3 => sea.announce_as(id, instance, &announced, allow),
-                        _ => {
-                            let mut actions = sea.announce_as(id, instance, &[], &[]);
-                            // It may have been told that it is the older one.
-                            if sea.0.connections[&id].instance().is_some() {
-                                actions.extend(sea.watch(id, &names[usize::from(what - 4)..]));
-                                unwatched = Some((id, usize::from(what - 4)));
-                            }
-                            actions
-                        }
-                    }
-                }
-            };
-            let closed = known.take(actions);
-            if let Some((id, first)) = unwatched {
-                known.forget(id, &names[..first]);
-            }
-            for closed in closed {
-                let actions = sea.0.disconnect(closed);
-                prop_assert!(known.take(actions).is_empty());
-                known.0.remove(&closed);
-                ids.iter_mut().filter(|id| **id == Some(closed)).for_each(|id| *id = None);
-            }
-            for id in ids.iter().flatten() {
-                let connection = &sea.0.connections[id];
-                for party in connection.watched.get(&tag("demo")).into_iter().flatten() {
-                    let seen = sea.0.visible(connection, tag("demo"), party);
-                    let told = known.0.get(id).and_then(|k| k.get(party)).cloned();
-                    prop_assert_eq!(seen, told);
-                }
-                if connection.party == name("eve") {
-                    prop_assert!(known.0.get(id).is_none_or(BTreeMap::is_empty));
-                }
-            }
-        }
-        ids.iter().flatten().for_each(|id| drop(sea.0.disconnect(*id)));
-        prop_assert!(sea.0.connections.is_empty() && sea.0.index.is_empty());
-    }
 }
