@@ -42,7 +42,7 @@ pub enum Control {
     Entry(EncodedEntry),
     /// All entries as this party received them, byte for byte, in roster order.
     List(Vec<EncodedEntry>),
-    /// This party holds the agreement, and its MPyC process waits for the start.
+    /// This party holds the agreement, and its engine's process waits for the start.
     Ready(RunId),
     /// The sender, who did not dial this link, asks its peer for a carrier of this stream.
     Dial {
@@ -64,13 +64,13 @@ pub enum Control {
 }
 
 /// The first message on a carrier of a stream, sent by the end that dialled the link. Which of the
-/// two MPyC processes opened the connection needs no telling: it is always the one with the lower
+/// two processes opened the connection needs no telling: it is always the one with the lower
 /// index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamOpening {
     /// The run this stream belongs to.
     pub run: RunId,
-    /// Its number among the MPyC connections of this pair, from 0.
+    /// Its number among the engine's connections of this pair, from 0.
     pub cycle: u32,
     /// Which carrier of the stream it is.
     pub epoch: Epoch,

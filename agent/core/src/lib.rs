@@ -19,7 +19,7 @@
 //! dies. Over their links the parties exchange [`control`] messages. Each says what it would run,
 //! cut into [`component`]s with a [`label`] each; the [`agreement`] holds only if all parties have told
 //! all others the same. Then, and only then, the [`run`] starts: one execution of the session, with an
-//! id that is never reused. Each connection of its MPyC processes is a [`stream`], which outlives the
+//! id that is never reused. Each connection of its engine's processes is a [`stream`], which outlives the
 //! link that carries it. The run ends in a [`verdict`]: completed, or failed with who, where and why.
 //!
 //! Beside sessions, a party may [`expose`] ports of its machine to some others, so that those who

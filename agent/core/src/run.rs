@@ -48,7 +48,7 @@ pub struct Timeouts {
 /// What happened, as the runner saw it.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The MPyC process is ready in its sandbox and this is what it would run.
+    /// The engine's process is ready in its sandbox and this is what it would run.
     Prepared {
         /// Its components.
         components: Box<Components>,
@@ -70,7 +70,7 @@ pub enum Event {
     Faulty(PeerIndex, Reason),
     /// Something failed here.
     Failed(Reason),
-    /// The MPyC process ended.
+    /// The engine's process ended.
     Exited(Exit),
     /// Time has passed.
     Tick,
@@ -96,7 +96,7 @@ pub enum Action {
         /// Unless one newer than this is there.
         newest: Epoch,
     },
-    /// The run is over: end the MPyC process, write the record. Events are still taken, for the
+    /// The run is over: end the engine's process, write the record. Events are still taken, for the
     /// peers have to hear of it.
     End(Verdict),
     /// Nobody has to be told any more: close the links.

@@ -20,7 +20,7 @@ pub enum Stage {
     Agree,
     /// All parties are ready and wait for each other.
     Start,
-    /// The MPyC program runs.
+    /// The program runs.
     Run,
     /// The program has ended here; the others' reports are awaited.
     End,
@@ -105,11 +105,11 @@ pub enum Reason {
     Lost(Remark),
     /// Somebody stopped the session there.
     Stopped,
-    /// The MPyC process ended without success.
+    /// The program ended without success.
     Ended(Exit),
-    /// The MPyC process was stopped (frozen) by a signal.
+    /// The program was stopped (frozen) by a signal.
     Frozen,
-    /// On a stream it claimed an MPyC index that is not its own.
+    /// On a stream it claimed a party index that is not its own.
     ClaimedIndex(u16),
     /// It sent something to unpickle that is not on the allow-list.
     Pickle(Remark),
@@ -136,9 +136,9 @@ impl Reason {
             Self::Lost(remark) => write!(f, "the link to it was lost: {remark}"),
             Self::Stopped => f.write_str("the session was stopped there"),
             Self::Ended(exit) => write!(f, "the program {exit}"),
-            Self::Frozen => f.write_str("the MPyC process was stopped (frozen)"),
+            Self::Frozen => f.write_str("the program was stopped (frozen)"),
             Self::ClaimedIndex(index) => {
-                write!(f, "claimed to be MPyC party {index}, which it is not")
+                write!(f, "claimed to be party {index}, which it is not")
             }
             Self::Pickle(what) => write!(f, "sent an object that is not allowed: {what}"),
             Self::Protocol(remark) => write!(f, "broke the protocol: {remark}"),

@@ -226,7 +226,7 @@ impl Config {
         Sources { hubs, addresses, local: self.network.local_discovery }
     }
 
-    /// The configuration as TOML, defaults filled in.
+    /// The configuration as TOML, including the defaults.
     ///
     /// # Errors
     /// None is known: every value here has a form in TOML.

@@ -25,7 +25,7 @@ use site::Site;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The demo needs no root and changes nothing outside the state and cache directories. The first time,
-it downloads a private Python environment.
+it downloads a private Python environment, unless an interpreter is configured.
 
 Examples:
   mpyc-party demo

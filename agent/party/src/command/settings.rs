@@ -17,7 +17,7 @@ pub(super) enum Settings {
         /// The file [default: the one that would be used]
         file: Option<PathBuf>,
     },
-    /// Print the effective configuration, with defaults filled in
+    /// Print the effective configuration, including the defaults
     Show,
 }
 

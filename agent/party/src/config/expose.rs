@@ -15,7 +15,7 @@ pub enum ExposeError {
     /// Nobody is to be led to this address.
     #[error("{to} cannot be exposed: {why}")]
     Address {
-        /// Where it would lead.
+        /// The address it would lead to.
         to: SocketAddr,
         /// Why not there.
         why: Refusal,
@@ -45,7 +45,7 @@ pub enum ExposeError {
 pub struct Expose {
     /// The port that is asked for, and to which it leads.
     pub port: u16,
-    /// Where it leads; this machine itself where none is given.
+    /// The address it leads to; this machine itself where none is given.
     #[serde(default = "this_machine")]
     pub address: IpAddr,
     /// Whoever is in one of these groups may.

@@ -88,10 +88,10 @@ pub struct Session {
     /// Who may start it.
     #[serde(default)]
     pub start: Start,
-    /// How often it may start without a person.
+    /// How many times it may start without a person.
     #[serde(default = "one")]
     pub max_runs: u32,
-    /// Shortest time between two starts without a person.
+    /// The shortest time between two starts without a person.
     #[serde(default = "hour", with = "humantime_serde")]
     pub interval: Duration,
     /// How long to wait for all parties.
@@ -111,12 +111,12 @@ pub struct Session {
     /// Keys that these parties must have, from the bundle that this session came in.
     #[serde(default)]
     pub keys: BTreeMap<PartyName, PublicKey>,
-    /// Most memory of the MPyC process in MiB.
+    /// The memory limit of the program's process, in MiB.
     pub memory: Option<u64>,
-    /// Most output of the program in MiB.
+    /// The limit of the program's output, in MiB.
     #[serde(default = "output")]
     pub output: u64,
-    /// Whether the program's output goes to the journal, too, where others may read it.
+    /// Whether the program's output also goes to the journal, where others may read it.
     #[serde(default)]
     pub journal_output: bool,
 }

@@ -38,7 +38,7 @@ pub struct Proposal {
     pub parties: Roster,
     /// MPyC's threshold.
     pub threshold: usize,
-    /// Whether threshold 0 is meant.
+    /// Threshold 0 hides nothing from the other parties; this says that it is meant.
     #[serde(default)]
     pub allow_no_privacy: bool,
     /// Options of MPyC itself.
@@ -52,9 +52,9 @@ pub struct Proposal {
     /// How long an outage may last.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
-    /// Most memory of the MPyC process in MiB.
+    /// The memory limit of the program's process, in MiB.
     pub memory: Option<u64>,
-    /// Most output of the program in MiB.
+    /// The limit of the program's output, in MiB.
     pub output: u64,
     /// The key of each party whose key is known.
     #[serde(default)]
