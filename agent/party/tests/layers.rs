@@ -72,6 +72,11 @@ fn rust_files(dir: &str) -> Vec<(PathBuf, String)> {
     found.into_iter().map(text).collect()
 }
 
+/// Whether a file has tests only.
+fn of_tests(path: &Path) -> bool {
+    path.components().any(|part| ["tests", "tests.rs"].iter().any(|name| part.as_os_str() == *name))
+}
+
 /// The layer that a file of `agent/party/src` belongs to.
 fn layer(path: &Path) -> Option<usize> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -118,7 +123,6 @@ fn of_the_runner_only_its_engines_know_what_computes() {
 #[test]
 fn the_core_knows_nothing_of_the_outside() {
     // Its tests may be told by the environment which random schedule to replay.
-    let of_tests = |path: &Path| path.components().any(|part| part.as_os_str() == "tests");
     for (path, code) in rust_files("../core/src").into_iter().filter(|(path, _)| !of_tests(path)) {
         for outside in OUTSIDE {
             assert!(!code.contains(outside), "{} uses {outside}", path.display());
@@ -149,8 +153,8 @@ fn crates_depend_only_on_those_below_them() {
 #[test]
 fn signing_lives_in_the_authority_only() {
     let signs = ["self_signed", "signed_by"];
-    for dir in ["src", "../core/src", "../transport/src", "../net/src", "../hub/src"] {
-        for (path, code) in rust_files(dir) {
+    for (folder, _) in CRATES.into_iter().filter(|(folder, _)| *folder != "authority") {
+        for (path, code) in rust_files(&format!("../{folder}/src")) {
             let found = signs.iter().find(|word| code.contains(**word));
             assert!(found.is_none(), "{} uses {found:?}", path.display());
         }
@@ -162,9 +166,9 @@ fn one_place_writes_to_the_outputs() {
     // «println!» and «eprint!» end in these as well. They panic where an output is full, and wait
     // for whoever reads.
     let writes = ["println!(", "print!(", "stdout().lock", "stdout().write", "stderr().write"];
-    let of_tests = |path: &Path| path.components().any(|part| part.as_os_str() == "tests");
-    for dir in ["src", "../core/src", "../transport/src", "../hub/src"] {
-        for (path, code) in rust_files(dir).into_iter().filter(|(path, _)| !of_tests(path)) {
+    for (folder, _) in CRATES {
+        let product = rust_files(&format!("../{folder}/src")).into_iter();
+        for (path, code) in product.filter(|(path, _)| !of_tests(path)) {
             let found = writes.iter().find(|word| code.contains(**word));
             assert!(found.is_none(), "{} uses {found:?}: see command/terminal.rs", path.display());
         }
@@ -174,11 +178,12 @@ fn one_place_writes_to_the_outputs() {
 #[test]
 fn every_task_is_somebodys() {
     // One that nobody has dies unseen: see transport/src/task.rs.
-    let of_tests = |path: &Path| path.components().any(|part| part.as_os_str() == "tests");
-    let own = |(path, _): &(PathBuf, String)| !of_tests(path) && !path.ends_with("resume/tests.rs");
-    for dir in ["src", "../core/src", "../transport/src", "../net/src", "../hub/src"] {
-        for (path, code) in rust_files(dir).into_iter().filter(own) {
-            assert!(!code.contains("tokio::spawn"), "{} spawns a task of its own", path.display());
+    let spawns = ["tokio::spawn", "task::spawn(", "spawn_local", "Handle::current"];
+    for (folder, _) in CRATES {
+        let product = rust_files(&format!("../{folder}/src")).into_iter();
+        for (path, code) in product.filter(|(path, _)| !of_tests(path)) {
+            let found = spawns.iter().find(|word| code.contains(**word));
+            assert!(found.is_none(), "{} spawns a task of its own: {found:?}", path.display());
         }
     }
 }
