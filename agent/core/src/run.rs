@@ -66,6 +66,12 @@ pub enum Event {
     StreamBegan(PeerIndex),
     /// A stream from this peer ended as streams should.
     StreamEnded(PeerIndex),
+    /// The program here waits until it is connected to those of all peers.
+    Connecting,
+    /// It is.
+    Connected,
+    /// It awaits something on a stream that this peer has ended.
+    Awaits(PeerIndex),
     /// This peer did what it may not.
     Faulty(PeerIndex, Reason),
     /// Something failed here.
@@ -118,6 +124,8 @@ pub struct Run {
     id: Option<RunId>,
     peers: PerParty<Peer>,
     now: Duration,
+    /// Since when the program waits until it is connected.
+    connecting: Option<Duration>,
     done: bool,
     verdict: Option<Verdict>,
     /// How long this party stays after its verdict.
@@ -144,6 +152,7 @@ impl Run {
             id: None,
             peers,
             now: Duration::ZERO,
+            connecting: None,
             done: false,
             verdict: None,
             farewell: Duration::ZERO,
@@ -182,10 +191,11 @@ impl Run {
         }
         let silent =
             self.others().filter_map(|i| self.peers[i].silent_at(self.timeouts.grace, self.done));
+        let left = self.others().filter_map(|i| self.left_at(i));
         let deadline = (self.stage < Stage::Run).then_some(self.timeouts.deadline);
         let pending = self.pending.as_ref().map(|(at, _)| *at);
         let more = [deadline, self.difference_due, pending].into_iter().flatten();
-        silent.chain(more).min()
+        silent.chain(left).chain(more).min()
     }
 
     /// Takes one event at time `now` (since the start of this run) and says what to do.
@@ -220,6 +230,11 @@ impl Run {
             }
             Event::StreamBegan(peer) => self.peers[peer].begun += 1,
             Event::StreamEnded(peer) => self.peers[peer].ended += 1,
+            Event::Connecting => self.connecting = Some(self.now),
+            Event::Connected => self.connecting = None,
+            Event::Awaits(peer) => {
+                self.peers[peer].awaited = self.peers[peer].awaited.or(Some(self.now))
+            }
             Event::Faulty(peer, reason) => self.blame(vec![peer], reason),
             // The program has done its part: others may still count on that.
             Event::Failed(Reason::Stopped) if self.done => self.unconfirmed(),
@@ -256,7 +271,7 @@ impl Run {
                 self.actions.push(Action::Dial { peer, cycle, newest });
             }
             Control::Done if self.stage >= Stage::Start => {
-                known.done = true;
+                known.done = known.done.or(Some(self.now));
                 self.note(peer);
             }
             Control::Noted if self.done => known.parted = true,

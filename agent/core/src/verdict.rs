@@ -119,9 +119,20 @@ pub enum Reason {
     OutputLimit,
     /// Something failed on that machine itself.
     Local(Remark),
+    /// Its program ended, or closed a connection, although more was awaited from it.
+    Left,
 }
 
+/// What happened where a party has left.
+const LEFT: &str = "left: its program ended or closed a connection while more was awaited from it";
+
 impl Reason {
+    /// The same for versions that do not know this reason; none where all do.
+    #[must_use]
+    pub fn known_to_all(&self) -> Option<Self> {
+        matches!(self, Self::Left).then(|| Self::Lost(LEFT.into()))
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, words: Words) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("not there at the deadline"),
@@ -144,6 +155,7 @@ impl Reason {
             Self::Protocol(remark) => write!(f, "broke the protocol: {remark}"),
             Self::OutputLimit => f.write_str("the program wrote more output than allowed"),
             Self::Local(remark) => write!(f, "{remark}"),
+            Self::Left => f.write_str(LEFT),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::verdict::{Failure, Stage, Verdict};
 
 /// How long a party that failed stays for peers that are away: as long as a link needs to come back
 /// where it can. Those who hear nothing find that it is silent.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Run {
     /// The run failed: tells everybody.
@@ -32,7 +32,7 @@ impl Run {
 
     /// The program succeeded here, and the last reports of some peers are lost.
     pub(super) fn unconfirmed(&mut self) {
-        let who = self.names(|peer| !peer.done);
+        let who = self.names(|peer| peer.done.is_none());
         self.end(Verdict::Unconfirmed(who));
     }
 

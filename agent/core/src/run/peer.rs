@@ -25,12 +25,14 @@ pub(super) struct Peer {
     pub(super) list: Option<Vec<EncodedEntry>>,
     /// The run that it is ready for.
     pub(super) ready: Option<RunId>,
-    /// Its program ended with success.
-    pub(super) done: bool,
+    /// When its program ended with success.
+    pub(super) done: Option<Duration>,
     /// How many streams with it have begun, and on how many it has said its end. Which of both is
     /// heard of first, is left to chance.
     pub(super) begun: u32,
     pub(super) ended: u32,
+    /// Since when the program here has awaited what can no longer come from it.
+    pub(super) awaited: Option<Duration>,
     /// It has this party's last word, or needs none.
     pub(super) parted: bool,
 }
@@ -50,7 +52,21 @@ impl Peer {
     /// Whether nothing more is expected from it: it is done, and either this party is `done` as well,
     /// or all has come that its program sent. What has not, is lost with its runner.
     pub(super) fn is_over(&self, done: bool) -> bool {
-        self.done && (done || self.ended > 0 && self.ended >= self.begun)
+        self.done.is_some() && (done || self.ended > 0 && self.ended >= self.begun)
+    }
+
+    /// Whether it has ended a stream on which something is awaited here.
+    pub(super) fn has_left(&self) -> bool {
+        self.awaited.is_some() && self.ended > 0
+    }
+
+    /// Since when it has held up the program here, which has been connecting since `connecting`: it
+    /// ended a stream on which something is awaited, or its program ended and will never connect.
+    /// A peer whose program runs may take its time, and so may one from which nothing is awaited.
+    pub(super) fn holds_up_since(&self, connecting: Option<Duration>) -> Option<Duration> {
+        let awaited = self.awaited.filter(|_| self.has_left());
+        let connects = self.done.filter(|_| self.ended >= self.begun).zip(connecting);
+        awaited.or(connects.map(|(done, connecting)| done.max(connecting)))
     }
 
     /// When its silence has lasted for `grace`; never where it [is over](Self::is_over).

@@ -105,7 +105,7 @@ impl Run {
         if self.stage == Stage::Start {
             self.start();
         }
-        if self.done && self.others().all(|i| self.peers[i].done) {
+        if self.done && self.others().all(|i| self.peers[i].done.is_some()) {
             self.end(Verdict::Completed);
         }
     }

@@ -1,6 +1,7 @@
 //! Whole sessions in one process, whatever goes wrong in them.
 
 mod labels;
+mod leaving;
 mod outages;
 mod world;
 

@@ -120,8 +120,9 @@ async fn read(
     traffic: &Traffic,
 ) -> Remark {
     loop {
-        match frame::read::<Control>(&mut reader, MAX_CONTROL_BYTES).await {
-            Ok(Some(message)) => {
+        match frame::read_extended::<Control>(&mut reader, MAX_CONTROL_BYTES).await {
+            Ok(Some((message, extensions))) => {
+                let message = message.from_wire(&extensions);
                 if events.send(PeerEvent::Message(id, message)).await.is_err() {
                     return "this runner ends".into();
                 }
@@ -143,7 +144,9 @@ async fn write(
     mut writer: impl AsyncWrite + Unpin,
 ) -> Result<(), Remark> {
     while let Some(message) = queue.recv().await {
-        match timeout(WRITE_TIMEOUT, frame::write(&mut writer, &message, MAX_CONTROL_BYTES)).await {
+        let (message, extensions) = message.into_wire();
+        let written = frame::write_extended(&mut writer, &message, &extensions, MAX_CONTROL_BYTES);
+        match timeout(WRITE_TIMEOUT, written).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string().into()),
             Err(_) => return Err("the peer does not read".into()),

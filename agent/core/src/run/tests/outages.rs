@@ -184,12 +184,6 @@ fn a_different_second_statement_is_a_fault() {
     }
 }
 
-impl Numbers {
-    fn index(&mut self, end: usize) -> usize {
-        usize::try_from(self.below(end as u64)).unwrap()
-    }
-}
-
 /// What goes wrong in a schedule, beside links that die and come back in time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Trouble {

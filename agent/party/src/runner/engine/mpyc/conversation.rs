@@ -53,6 +53,11 @@ pub enum Packet {
     Listen,
     /// MPyC no longer does.
     Unlisten,
+    /// The program awaits a message on a connection that this peer has ended.
+    Awaiting {
+        /// Its roster index.
+        peer: usize,
+    },
     /// A peer sent something that may not be unpickled.
     Refused {
         /// Its roster index, where that is known.
@@ -144,7 +149,8 @@ impl Conversation for MpycConversation {
             Packet::Refused { peer, what } => {
                 Report::Refused { peer: peer.map(PeerIndex::new), what }
             }
-            Packet::Started => return Ok(None),
+            Packet::Awaiting { peer } => Report::Awaits(PeerIndex::new(peer)),
+            Packet::Started => Report::Connecting,
             Packet::Connected => Report::Connected,
             Packet::Stopped { elapsed_s, bytes_sent } => {
                 Report::Computed(Cycle { elapsed_s, bytes_sent })
