@@ -33,6 +33,11 @@ use peer::Peer;
 
 /// How long a failure waits for a peer's explanation where it may be the consequence of another.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a peer that says something else than before has to show that its earlier instance is there
+/// as well: as long as a link needs to come back.
+const TWIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many instances of one peer are remembered.
+const MAX_INSTANCES: usize = 8;
 /// How long a known difference waits for the other entries, so that the odd one out can be named.
 const COMPARISON_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -89,6 +94,9 @@ pub enum Action {
     Send(PeerIndex, Control),
     /// Close the control link to this peer and look for another.
     Unlink(PeerIndex),
+    /// Over the control link to this peer has come the entry of the instance that this run is with: its
+    /// streams move there.
+    Recognised(PeerIndex),
     /// All parties hold the same agreement: streams of this run may come.
     Agreed(RunId),
     /// Let the program start.
@@ -123,6 +131,10 @@ pub struct Run {
     /// The run that all agreed on.
     id: Option<RunId>,
     peers: PerParty<Peer>,
+    /// The entries of each peer so far, the latest last: one for each instance of it.
+    instances: PerParty<Vec<EncodedEntry>>,
+    /// An entry of a peer that another party has and this one has not.
+    disputed: Option<(PeerIndex, EncodedEntry)>,
     now: Duration,
     /// Since when the program waits until it is connected.
     connecting: Option<Duration>,
@@ -141,6 +153,7 @@ impl Run {
     #[must_use]
     pub fn new(me: PeerIndex, roster: Roster, root: Fingerprint, timeouts: Timeouts) -> Self {
         let peers = PerParty::of(roster.len(), Peer::default());
+        let instances = PerParty::of(roster.len(), Vec::new());
         Self {
             me,
             roster,
@@ -151,6 +164,8 @@ impl Run {
             compare: false,
             id: None,
             peers,
+            instances,
+            disputed: None,
             now: Duration::ZERO,
             connecting: None,
             done: false,
@@ -224,6 +239,7 @@ impl Run {
             Event::Linked(peer, key) => self.linked_anew(peer, key),
             Event::Unlinked(peer, why) => self.unlinked(peer, why),
             Event::Received(peer, _) if !self.peers[peer].linked => {}
+            Event::Received(peer, message) if self.is_strange(peer, &message) => {}
             Event::Received(peer, message) => {
                 self.peers[peer].heard = self.now;
                 self.receive(peer, message);
@@ -249,8 +265,23 @@ impl Run {
         }
     }
 
+    /// Whether this may be a message of another instance of the peer, one that had its link before: each
+    /// instance says its entry first.
+    fn is_strange(&self, peer: PeerIndex, message: &Control) -> bool {
+        let for_anybody =
+            matches!(message, Control::Entry(_) | Control::Beat(_) | Control::Abort(_));
+        self.stage >= Stage::Agree && !self.peers[peer].introduced && !for_anybody
+    }
+
     /// A message that comes again is no news: each link begins with all that was said before.
     fn receive(&mut self, peer: PeerIndex, message: Control) {
+        if let Control::Entry(entry) = &message
+            && self.is_back(peer, entry)
+        {
+            // Both are to hear of it.
+            self.peers[peer].introduced = true;
+            return self.blame(vec![peer], Reason::Twice);
+        }
         let known = &mut self.peers[peer];
         match message {
             Control::Beat(_) => {}

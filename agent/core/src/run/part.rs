@@ -10,7 +10,7 @@ use super::peer::Peer;
 use super::{Action, Event, Run};
 use crate::control::Control;
 use crate::roster::PeerIndex;
-use crate::verdict::{Failure, Stage, Verdict};
+use crate::verdict::{Failure, Reason, Stage, Verdict};
 
 /// How long a party that failed stays for peers that are away: as long as a link needs to come back
 /// where it can. Those who hear nothing find that it is silent.
@@ -58,10 +58,10 @@ impl Run {
             Event::Received(peer, message) if self.peers[peer].linked => {
                 self.peers[peer].heard = self.now;
                 match message {
-                    Control::Noted => self.peers[peer].parted = true,
+                    Control::Noted => self.peers[peer].parted = !self.is_twice(peer),
                     Control::Done => self.note(peer),
                     Control::Abort(_) => {
-                        self.peers[peer].parted = true;
+                        self.peers[peer].parted = !self.is_twice(peer);
                         self.note(peer);
                     }
                     Control::Entry(entry) if !self.peers[peer].introduced => {
@@ -73,6 +73,16 @@ impl Run {
             // Somebody asks again: it has to end now.
             Event::Failed(_) => self.farewell = self.now,
             _ => {}
+        }
+    }
+
+    /// Whether the run failed because this peer is there twice: then another instance is to hear of it.
+    pub(super) fn is_twice(&self, peer: PeerIndex) -> bool {
+        match &self.verdict {
+            Some(Verdict::Failed(Failure { who, reason: Reason::Twice, .. })) => {
+                self.roster.get(peer).is_some_and(|name| who.contains(name))
+            }
+            _ => false,
         }
     }
 

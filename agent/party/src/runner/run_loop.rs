@@ -267,6 +267,7 @@ impl RunLoop<'_> {
         match action {
             Action::Send(peer, message) => self.links.send(peer, message),
             Action::Unlink(peer) => self.links.unlink(peer),
+            Action::Recognised(peer) => self.streams.recognised(&self.links, peer),
             Action::Agreed(run) => {
                 self.streams.agreed(run);
                 for peer in self.session_peers.peers() {

@@ -97,6 +97,8 @@ pub(super) struct Streams {
     run: Option<RunId>,
     /// The link to each peer: its epoch, and whether this end opens the carriers on it.
     links: PerParty<Option<(u64, bool)>>,
+    /// The same of a link over which nobody has been recognised yet.
+    fresh: PerParty<Option<(u64, bool)>>,
     /// The cycle that the local process accepts, where it accepts any.
     accepts: Option<u32>,
     /// Every stream there was.
@@ -118,6 +120,7 @@ impl Streams {
             me,
             run: None,
             links: PerParty::of(parties, None),
+            fresh: PerParty::of(parties, None),
             accepts: None,
             entries: BTreeMap::new(),
             events,
@@ -130,9 +133,15 @@ impl Streams {
         self.run = Some(run);
     }
 
-    /// There is a link to `peer`, the first or the next: all its streams move there.
-    pub(super) fn linked(&mut self, links: &Links, peer: PeerIndex, linked: &Linked) {
-        self.links[peer] = Some((linked.path.epoch, linked.opener));
+    /// There is a link to `peer`, the first or the next.
+    pub(super) fn linked(&mut self, peer: PeerIndex, linked: &Linked) {
+        self.fresh[peer] = Some((linked.path.epoch, linked.opener));
+    }
+
+    /// At the other end of that link is the one with whom the streams are: all of them move there.
+    pub(super) fn recognised(&mut self, links: &Links, peer: PeerIndex) {
+        let Some(fresh) = self.fresh[peer].take() else { return };
+        self.links[peer] = Some(fresh);
         let of_peer = |(stream, entry): (&StreamId, &Entry)| {
             (stream.peer == peer && !entry.finished).then_some(*stream)
         };
@@ -142,7 +151,7 @@ impl Streams {
 
     /// There is no link to `peer` now.
     pub(super) fn unlinked(&mut self, peer: PeerIndex) {
-        self.links[peer] = None;
+        (self.links[peer], self.fresh[peer]) = (None, None);
     }
 
     /// The local process opens this stream.

@@ -3,7 +3,7 @@
 use std::env;
 use std::time::Duration;
 
-use super::super::{EXPLANATION_TIMEOUT, Event};
+use super::super::{EXPLANATION_TIMEOUT, Event, TWIN_TIMEOUT};
 use super::world::{DEADLINE, GRACE, World, at};
 use crate::control::Control;
 use crate::numbers::Numbers;
@@ -56,6 +56,7 @@ fn a_peer_that_was_started_anew_ends_the_run_of_the_others_and_may_wait_for_the_
     assert_eq!(world.verdicts, [None, None, None]);
     world.link_all();
     world.settle();
+    world.pass(TWIN_TIMEOUT + SECOND);
     for index in [0, 2] {
         assert_eq!(world.blamed(index), ["p1"]);
         assert!(world.failure(index).to_string().contains("it was started anew"));

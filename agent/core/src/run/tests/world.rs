@@ -138,7 +138,7 @@ impl World {
                     self.wires[me][peer].push_back(message);
                 }
             }
-            Action::Dial { .. } => {}
+            Action::Dial { .. } | Action::Recognised(_) => {}
             Action::Agreed(id) => self.agreed[me] = Some(id),
             Action::Start => self.started[me] = self.agreed[me],
             Action::End(verdict) => {

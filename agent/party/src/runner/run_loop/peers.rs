@@ -49,10 +49,12 @@ impl RunLoop<'_> {
 
     async fn linked(&mut self, peer: PeerIndex, linked: &Linked) -> io::Result<()> {
         let before = self.machine.missing();
+        self.streams.linked(peer, linked);
         self.happen(Event::Linked(peer, linked.key)).await?;
-        self.streams.linked(&self.links, peer, linked);
         let missing = self.machine.missing();
-        if let Some(name) = self.session_peers.roster.get(peer) {
+        if self.verdict.is_none()
+            && let Some(name) = self.session_peers.roster.get(peer)
+        {
             self.view.show(Notice::Link(name, &linked.path, self.began.elapsed()));
             if before.contains(name) && self.outages.is_well(peer) {
                 self.view.show(Notice::Linked(name, &linked.path, &missing));
@@ -80,7 +82,10 @@ impl RunLoop<'_> {
     /// Warns, once for each peer, where something on the way changes what it carries.
     fn notice_tampering(&mut self, peer: PeerIndex) {
         let Some(name) = self.session_peers.roster.get(peer) else { return };
-        if self.links.traffic(peer).tampered() == 0 || !self.tampered.insert(peer) {
+        if self.verdict.is_some() || self.links.traffic(peer).tampered() == 0 {
+            return;
+        }
+        if !self.tampered.insert(peer) {
             return;
         }
         let text = format!(
@@ -93,6 +98,7 @@ impl RunLoop<'_> {
 
     fn back(&mut self, peer: PeerIndex, linked: Option<&Linked>) {
         if let Some(time) = self.outages.end(peer)
+            && self.verdict.is_none()
             && let Some(name) = self.session_peers.roster.get(peer)
         {
             self.view.show(Notice::Back(name, time, linked.map(|linked| &linked.path)));
