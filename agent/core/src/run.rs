@@ -188,6 +188,13 @@ impl Run {
         silent.chain(more).min()
     }
 
+    /// For so long this party has not listened, whatever held it up: nobody has been silent then.
+    pub fn excuse(&mut self, time: Duration) {
+        for peer in self.others() {
+            self.peers[peer].heard += time;
+        }
+    }
+
     /// Takes one event at time `now` (since the start of this run) and says what to do.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         self.now = now;

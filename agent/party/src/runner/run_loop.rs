@@ -20,6 +20,7 @@ use mpyc_party_net::links::{LinkEvent, Links};
 use mpyc_party_net::monitor::NetworkMonitor;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox as sandbox;
+use mpyc_party_transport::task::blocking;
 use tokio::sync::{mpsc, watch};
 
 use program::RECORD_TIMEOUT;
@@ -37,6 +38,10 @@ use crate::session::{Copied, Definition};
 
 /// With nothing to wait for but news, the clock is looked at now and then all the same.
 const IDLE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A look at the clock that comes later than this tells that this process stood still: it was stopped,
+/// or got no processor.
+const MAX_TICK_DELAY: Duration = Duration::from_secs(1);
 
 /// How a run ended here.
 #[derive(Debug)]
@@ -194,7 +199,13 @@ impl RunLoop<'_> {
                     let _ = asked.send(self.snapshot(book));
                 }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
-                () = tokio::time::sleep_until(tick) => self.happen(Event::Tick).await?,
+                () = tokio::time::sleep_until(tick) => {
+                    let late = tick.elapsed();
+                    if late > MAX_TICK_DELAY {
+                        self.machine.excuse(late);
+                    }
+                    self.happen(Event::Tick).await?;
+                }
             }
         }
         Ok(())
@@ -310,8 +321,10 @@ impl RunLoop<'_> {
         record.peers = peers;
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         record.outages = self.outages.record(&self.session_peers.roster);
-        let written = self.directory.write();
-        self.part(&mut sources).await?;
+        // The others hear of the end however long the disk takes.
+        let written = blocking(self.directory.writing());
+        let (written, parted) = tokio::join!(written, self.part(&mut sources));
+        parted?;
         // Before its socket goes, or it would be at the hub once more, and a proposal.
         drop(sources.book);
         // Last, for a peer that does not hang up may hold this up for a moment.

@@ -2,7 +2,7 @@
 //! writes.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::Event;
@@ -41,6 +41,7 @@ impl RunLoop<'_> {
             sandbox::Event::Exited(sandbox::Exit::Status(status)) => Exit::Status(status),
             sandbox::Event::Exited(sandbox::Exit::Signal(signal)) => Exit::Signal(signal),
         };
+        let begun = Instant::now();
         self.exited = true;
         self.directory.record.exit = Some(exit);
         // What the launcher said last explains the end better than the exit status does.
@@ -51,6 +52,7 @@ impl RunLoop<'_> {
             self.report(report).await?;
         }
         self.drain(output, LAST_WORDS).await?;
+        self.machine.excuse(begun.elapsed());
         self.happen(Event::Exited(exit)).await
     }
 
