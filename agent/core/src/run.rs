@@ -188,10 +188,11 @@ impl Run {
         silent.chain(more).min()
     }
 
-    /// For so long this party has not listened, whatever held it up: nobody has been silent then.
-    pub fn excuse(&mut self, time: Duration) {
+    /// Until `now` this party has not listened, whatever held it up: nobody was silent, and each has
+    /// the grace time anew.
+    pub fn listen_anew(&mut self, now: Duration) {
         for peer in self.others() {
-            self.peers[peer].heard += time;
+            self.peers[peer].heard = now;
         }
     }
 

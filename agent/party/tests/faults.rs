@@ -60,6 +60,18 @@ fn a_presence_at_a_hub_that_fails_begins_anew() -> Result<()> {
 }
 
 #[test]
+fn a_runner_that_was_stopped_and_goes_on_names_nobody_else() -> Result<()> {
+    let network = three()?;
+    let mut runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+    let mut bob = runs.remove(1);
+    bob.runner()?.signal(Signal::STOP)?;
+    all_blame(&mut runs, Instant::now() + GRACE, &["bob"], "silent")?;
+    bob.runner()?.signal(Signal::CONT)?;
+    blames(&mut bob, Instant::now() + GRACE, &["bob"], "silent")?;
+    Ok(network.end()?)
+}
+
+#[test]
 fn a_late_party_is_waited_for() -> Result<()> {
     let network = three()?;
     network.declare(&demo(SUM))?;

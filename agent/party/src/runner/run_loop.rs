@@ -39,9 +39,9 @@ use crate::session::{Copied, Definition};
 /// With nothing to wait for but news, the clock is looked at now and then all the same.
 const IDLE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A look at the clock that comes later than this tells that this process stood still: it was stopped,
-/// or got no processor.
-const MAX_TICK_DELAY: Duration = Duration::from_secs(1);
+/// What has not listened for longer accuses nobody of silence. Beside a peer there is something to hear
+/// twice a second.
+const MAX_DEAFNESS: Duration = Duration::from_secs(1);
 
 /// How a run ended here.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ struct RunLoop<'a> {
     session_peers: SessionPeers,
     machine: Run,
     began: Instant,
+    /// When this loop wants to go round at the latest.
+    due: Duration,
     launcher: Launcher,
     process: sandbox::Process,
     links: Links,
@@ -122,6 +124,7 @@ pub async fn run_to_verdict(
         launcher,
         process,
         began: Instant::now(),
+        due: Duration::ZERO,
         definition,
         copied,
         directory,
@@ -173,6 +176,7 @@ impl RunLoop<'_> {
         while self.verdict.is_none() {
             let tick = self.tick();
             let running = !self.exited;
+            self.due = tick.saturating_duration_since(self.began.into());
             tokio::select! {
                 event = self.process.next_event(), if running => {
                     self.process(event?, output).await?;
@@ -199,16 +203,18 @@ impl RunLoop<'_> {
                     let _ = asked.send(self.snapshot(book));
                 }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
-                () = tokio::time::sleep_until(tick) => {
-                    let late = tick.elapsed();
-                    if late > MAX_TICK_DELAY {
-                        self.machine.excuse(late);
-                    }
-                    self.happen(Event::Tick).await?;
-                }
+                () = tokio::time::sleep_until(tick) => self.happen(Event::Tick).await?,
             }
         }
         Ok(())
+    }
+
+    /// This loop has heard nothing since `time`; for long, where it was held up.
+    fn listened_until(&mut self, time: Duration) {
+        let now = self.began.elapsed();
+        if now > time + MAX_DEAFNESS {
+            self.machine.listen_anew(now);
+        }
     }
 
     /// When the machine wants to look at the clock.
@@ -263,7 +269,10 @@ impl RunLoop<'_> {
     async fn happen(&mut self, event: Event) -> io::Result<()> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            // At `due` at the latest something happens, unless this process stood still.
+            self.listened_until(self.due);
             let now = self.began.elapsed();
+            self.due = self.due.max(now);
             let actions = self.machine.handle(now, event);
             self.directory.record.enter(self.machine.stage(), now);
             for action in actions {

@@ -1,7 +1,6 @@
 //! What comes from the peers: where they are, links, messages, streams; and the farewell.
 
 use std::io;
-use std::time::Instant;
 
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
@@ -136,9 +135,9 @@ impl RunLoop<'_> {
             return Ok(());
         }
         if self.definition.settings.start == Start::OnProposal && !self.counted {
-            let begun = Instant::now();
+            let begun = self.began.elapsed();
             blocking(self.directory.counting()).await.map_err(io::Error::other)?;
-            self.machine.excuse(begun.elapsed());
+            self.listened_until(begun);
             self.counted = true;
         }
         for Delivery { peer, descriptor } in deliveries {

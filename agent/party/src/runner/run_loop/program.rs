@@ -2,7 +2,7 @@
 //! writes.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::run::Event;
@@ -41,7 +41,7 @@ impl RunLoop<'_> {
             sandbox::Event::Exited(sandbox::Exit::Status(status)) => Exit::Status(status),
             sandbox::Event::Exited(sandbox::Exit::Signal(signal)) => Exit::Signal(signal),
         };
-        let begun = Instant::now();
+        let begun = self.began.elapsed();
         self.exited = true;
         self.directory.record.exit = Some(exit);
         // What the launcher said last explains the end better than the exit status does.
@@ -52,7 +52,7 @@ impl RunLoop<'_> {
             self.report(report).await?;
         }
         self.drain(output, LAST_WORDS).await?;
-        self.machine.excuse(begun.elapsed());
+        self.listened_until(begun);
         self.happen(Event::Exited(exit)).await
     }
 
