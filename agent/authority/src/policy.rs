@@ -121,7 +121,8 @@ pub(crate) fn renewal(
     let missed = |latest: &Vec<u8>| {
         Claims::from_der(latest).is_ok_and(|latest| {
             let other = latest.serial != claims.serial && latest.key == claims.key;
-            other && now < latest.renewal_due()
+            // One of a time when the clock ran ahead is of no use yet.
+            other && latest.check_validity(now).is_ok() && now < latest.renewal_due()
         })
     };
     Ok(match latest.filter(missed) {

@@ -250,6 +250,19 @@ fn a_renewal_that_never_arrived_is_given_again() {
 }
 
 #[test]
+fn after_a_clock_that_ran_ahead_renewals_are_valid_at_once() {
+    let (_dir, authority) = authority();
+    let first = enrol(&authority, &token(&authority, "alice"), &new_key()).unwrap();
+    let (first, start) = (Claims::from_der(&first).unwrap(), now() + 16 * 3600);
+    let ahead = authority.renew(&first, start + 30 * 24 * 3600).unwrap();
+    assert!(Claims::from_der(&ahead).unwrap().check_validity(start).is_err());
+    let second = Claims::from_der(&authority.renew(&first, start).unwrap()).unwrap();
+    second.check_validity(start).unwrap();
+    let third = authority.renew(&second, start + 16 * 3600).unwrap();
+    Claims::from_der(&third).unwrap().check_validity(start + 16 * 3600).unwrap();
+}
+
+#[test]
 fn a_name_alone_renews_nothing() {
     let (_dir, authority) = authority();
     let claims = enrol(&authority, &token(&authority, "alice"), &new_key()).unwrap();

@@ -146,25 +146,36 @@ pub enum Refusal {
     Multicast,
 }
 
-/// Metadata services outside link-local space: Alibaba, Oracle, Azure; AWS, Google.
+/// Metadata services outside link-local space: Alibaba, Oracle, Azure; AWS (instances, containers),
+/// Google, Scaleway.
 const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
     Ipv4Addr::new(168, 63, 129, 16),
 ];
-const METADATA_V6: [Ipv6Addr; 2] = [
+const METADATA_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
 ];
 
-/// The IPv4 address inside a mapped (RFC 4291, 2.5.5.2) or NAT64 one (RFC 6052, 2.1), else itself.
+/// The IPv4 address to which a translator or a tunnel would take this one, else itself: one that is
+/// mapped (RFC 4291, 2.5.5.2), of NAT64 (RFC 6052, 2.1; RFC 8215 with a prefix of 96 bits), translated
+/// (RFC 2765), compatible (RFC 4291, 2.5.5.1; `::` and `::1` are none) or of 6to4 (RFC 3056).
 fn unwrap(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
-            let [.., a, b, c, d] = v6.octets();
-            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-        }
-        other => other.to_canonical(),
+    let IpAddr::V6(v6) = address else { return address };
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    };
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x2002, high, low, ..] => v4(high, low),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
+        _ => address.to_canonical(),
     }
 }
 
@@ -205,12 +216,24 @@ pub fn check_socket(address: SocketAddr, vantage: Vantage) -> Result<(), Refusal
 /// kind; what is none is passed on uninterpreted, for those who know its kind to check.
 #[must_use]
 pub fn admit(announced: &[Address], vantage: Vantage) -> Vec<Address> {
+    let check = |socket| check_socket(socket, vantage).is_ok();
+    bounded(announced, |address| address.socket().is_none_or(check))
+}
+
+/// The addresses among `announced` that can be passed on at any vantage: what is worth keeping of an
+/// announcement, within the bounds of [`admit`].
+#[must_use]
+pub fn well_formed(announced: &[Address]) -> Vec<Address> {
+    bounded(announced, |_| true)
+}
+
+/// Those that are well formed and `fit`: in their order, each once, within the bounds.
+fn bounded(announced: &[Address], fit: impl Fn(&Address) -> bool) -> Vec<Address> {
     let (mut admitted, mut bytes) = (Vec::new(), 0);
     for address in announced.iter().filter(|address| address.is_well_formed()) {
         let address = address.canonical();
-        let checked = address.socket().map_or(Ok(()), |socket| check_socket(socket, vantage));
         let size = address.kind.len() + address.value.len();
-        if checked.is_ok() && !admitted.contains(&address) && bytes + size <= MAX_ADDRESSES_BYTES {
+        if fit(&address) && !admitted.contains(&address) && bytes + size <= MAX_ADDRESSES_BYTES {
             bytes += size;
             admitted.push(address);
         }
@@ -245,10 +268,19 @@ mod tests {
             ("[::1]:1", Refusal::Loopback),
             ("[::ffff:127.0.0.1]:1", Refusal::Loopback),
             ("[64:ff9b::7f00:1]:1", Refusal::Loopback),
+            ("[64:ff9b:1::7f00:1]:1", Refusal::Loopback),
+            ("[::7f00:1]:1", Refusal::Loopback),
+            ("[::ffff:0:7f00:1]:1", Refusal::Loopback),
+            ("[2002:7f00:1::1]:1", Refusal::Loopback),
+            ("[2002:a9fe:a9fe::]:80", Refusal::LinkLocal),
+            ("[64:ff9b:1:ffff::6464:64c8]:80", Refusal::Metadata),
+            ("[2002:e000:1::1]:1", Refusal::Multicast),
             ("169.254.169.254:80", Refusal::LinkLocal),
             ("[::ffff:169.254.169.254]:80", Refusal::LinkLocal),
             ("[fe80::1]:1", Refusal::LinkLocal),
             ("[fd00:ec2::254]:80", Refusal::Metadata),
+            ("[fd00:ec2::23]:80", Refusal::Metadata),
+            ("[fd00:42::42]:80", Refusal::Metadata),
             ("168.63.129.16:80", Refusal::Metadata),
             ("224.0.0.1:1", Refusal::Multicast),
             ("255.255.255.255:1", Refusal::Multicast),
@@ -258,7 +290,14 @@ mod tests {
                 assert_eq!(check(address, Vantage::Elsewhere), Err(why), "{address}");
             }
         }
-        for text in ["203.0.113.7:4747", "192.168.1.2:4747", "[2001:db8::1]:4747", "[fd01::1]:1"] {
+        for text in [
+            "203.0.113.7:4747",
+            "192.168.1.2:4747",
+            "[2001:db8::1]:4747",
+            "[fd01::1]:1",
+            "[2002:cb00:7107::1]:4747",
+            "[64:ff9b::cb00:7107]:4747",
+        ] {
             for address in &both(text) {
                 assert_eq!(check(address, Vantage::Elsewhere), Ok(()), "{address}");
             }

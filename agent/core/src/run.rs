@@ -213,6 +213,14 @@ impl Run {
         silent.chain(left).chain(more).min()
     }
 
+    /// Until `now` this party has not listened, whatever held it up: nobody was silent, and each has
+    /// the grace time anew.
+    pub fn listen_anew(&mut self, now: Duration) {
+        for peer in self.others() {
+            self.peers[peer].heard = now;
+        }
+    }
+
     /// Takes one event at time `now` (since the start of this run) and says what to do.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         self.now = now;

@@ -13,7 +13,7 @@ use mpyc_party_core::role::Role;
 use mpyc_party_core::token::{Token, TokenError};
 use mpyc_party_net::RequestError;
 use mpyc_party_net::client::{enrolment, renewal};
-use mpyc_party_transport::task::Heartbeat;
+use mpyc_party_transport::task::{Heartbeat, blocking};
 use mpyc_party_transport::{Identity, KeyError, generate_key, now};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -220,7 +220,8 @@ impl Store {
         self.load()
     }
 
-    /// Renews the certificate if two thirds of its life are over, and loads the new one.
+    /// Renews the certificate if two thirds of its life are over, and loads the new one. No other task
+    /// waits for the disk.
     ///
     /// # Errors
     /// Where the authority cannot be asked or refuses; the old certificate is then still there.
@@ -233,14 +234,19 @@ impl Store {
             return Ok(None);
         }
         // Another process of this party may have been faster.
-        if let Ok(kept) = self.load()
+        let store = self.clone();
+        if let Ok(kept) = blocking(move || store.load()).await
             && !due_in(&kept).is_zero()
         {
             return Ok(Some(kept));
         }
         let certificate = renewal::renew(hubs, identity).await?;
-        self.write("certificate.pem", "CERTIFICATE", &certificate)?;
-        self.load().map(Some)
+        let store = self.clone();
+        let write = move || {
+            store.write("certificate.pem", "CERTIFICATE", &certificate)?;
+            store.load().map(Some)
+        };
+        blocking(write).await
     }
 
     /// The `identity`, renewed where that is due; one that cannot be renewed as it is, with why: it may
@@ -353,6 +359,8 @@ impl Renewal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mpyc_party_authority::Authority;
+    use rustix::fs::{CWD, FileType, Mode};
     use std::sync::Barrier;
     use std::thread;
 
@@ -361,6 +369,32 @@ mod tests {
         assert_eq!(next_check(Duration::from_secs(16 * 3600)), MAX_CHECK_INTERVAL);
         assert_eq!(next_check(Duration::from_secs(90)), Duration::from_secs(90));
         assert_eq!(next_check(Duration::ZERO), MIN_RENEWAL_INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_holds_up_nothing_but_the_renewal() {
+        let (dir, long_ago) = (tempfile::tempdir().unwrap(), now() - 20 * 3600);
+        let authority = dir.path().join("ca");
+        let authority =
+            Authority::init(&authority, &"example".parse().unwrap(), None, long_ago).unwrap();
+        let alice = Role::party("alice".parse().unwrap()).unwrap();
+        let alice = authority.own_credentials(&alice, long_ago).unwrap();
+        let alice = Identity::try_from(alice).unwrap();
+        let store = Store::new(dir.path());
+        files::private_dir(&store.dir).unwrap();
+        store.write("certificate.pem", "CERTIFICATE", &[]).unwrap();
+        // Whoever opens it waits until somebody writes.
+        let hangs = store.dir.join("key.pem");
+        rustix::fs::mknodat(CWD, &hangs, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let goes_on = thread::spawn(move || {
+            thread::sleep(Duration::from_secs(2));
+            std::fs::write(hangs, "").unwrap();
+        });
+        let begun = std::time::Instant::now();
+        let renewed = store.renew_if_due(&[], &alice);
+        assert!(tokio::time::timeout(Duration::from_millis(10), renewed).await.is_err());
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        goes_on.join().unwrap();
     }
 
     #[test]

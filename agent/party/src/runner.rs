@@ -7,6 +7,7 @@
 //!
 //! [run's machine]: mpyc_party_core::run::Run
 
+pub(crate) mod background;
 mod dry_run;
 pub mod engine;
 pub mod handover;

@@ -4,11 +4,12 @@
 mod common;
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use common::{ENDLESS, LIMIT, SUM, all_blame, blames, demo, run_by_way_of, three};
+use common::{ENDLESS, LIMIT, SUM, all_blame, blames, completes, demo, run_by_way_of, three};
 use mpyc_party_lab::party::{Party, Run};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// Runs a program with a small file system in place of a directory, holding a copy of it.
 const WITH_DISK: &str = r#"
@@ -72,5 +73,25 @@ fn a_disk_that_fills_up_during_the_run_ends_it_everywhere() -> Result<()> {
         ensure!(outcome.text.contains("No space left"), "{}", outcome.text);
     }
     blames(&mut bob, due, &["bob"], "local")?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_disk_that_hangs_silences_nobody() -> Result<()> {
+    let network = three()?;
+    let grace = Duration::from_secs(2);
+    network.declare(&demo(SUM).grace(grace).set("start", "\"on-proposal\""))?;
+    let tallies = network.party("bob").state().join("tallies");
+    std::fs::create_dir_all(&tallies)?;
+    // Whoever opens it waits until somebody writes.
+    let counter = tallies.join("demo.json");
+    mknodat(CWD, &counter, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    let runs = network.run("demo")?;
+    for run in &runs {
+        run.wait_for("running", LIMIT)?;
+    }
+    std::thread::sleep(3 * grace);
+    std::fs::write(counter, "{\"runs\": 0, \"last\": 0}")?;
+    runs.into_iter().try_for_each(completes)?;
     Ok(network.end()?)
 }

@@ -31,6 +31,46 @@ fn a_missing_party_is_named_at_the_deadline() -> Result<()> {
     Ok(network.end()?)
 }
 
+/// The fault is injected into the real binary, see `transport/src/task/fault.rs`.
+#[cfg(debug_assertions)]
+#[test]
+fn a_presence_at_a_hub_that_fails_begins_anew() -> Result<()> {
+    let network = three()?;
+    network.declare(&demo(SUM))?;
+    let mut with_fault = Command::new("env");
+    let fault = format!("MPYC_PARTY_FAULT=panic presence at hub {}", network.hub_address());
+    with_fault.arg(fault);
+    let bob = run_by_way_of(with_fault, network.party("bob"))?;
+    let says = |text: &str| -> Result<()> {
+        let begun = Instant::now();
+        while !bob.said().contains(text) {
+            ensure!(begun.elapsed() < LIMIT, "bob does not say «{text}»: {}", bob.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    says("sees this party at")?;
+    bob.runner()?.signal(Signal::USR1)?;
+    says("panicked: injected")?;
+    let others = [network.party("alice").run("demo")?, network.party("carol").run("demo")?];
+    says("the discovery «hub» failed, and begins anew")?;
+    others.into_iter().try_for_each(completes)?;
+    completes(bob)?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_runner_that_was_stopped_and_goes_on_names_nobody_else() -> Result<()> {
+    let network = three()?;
+    let mut runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+    let mut bob = runs.remove(1);
+    bob.runner()?.signal(Signal::STOP)?;
+    all_blame(&mut runs, Instant::now() + GRACE, &["bob"], "silent")?;
+    bob.runner()?.signal(Signal::CONT)?;
+    blames(&mut bob, Instant::now() + GRACE, &["bob"], "silent")?;
+    Ok(network.end()?)
+}
+
 #[test]
 fn a_late_party_is_waited_for() -> Result<()> {
     let network = three()?;

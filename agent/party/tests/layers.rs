@@ -85,18 +85,41 @@ fn layer(path: &Path) -> Option<usize> {
     LAYERS.iter().position(|layer| *layer == name)
 }
 
-/// Modules named in `use crate::{…}` or by a path from the crate's root.
-fn imports(code: &str) -> Vec<&'static str> {
-    let named = |layer: &&&str| code.contains(&format!("crate::{layer}"));
-    assert!(!code.contains("use crate::{"), "import one module a line, so that this test sees it");
+/// Modules that the file at `path` names by a path from the crate's root, be it by `crate::` or by as
+/// many `super::` as lead there.
+fn imports(path: &Path, code: &str) -> Vec<&'static str> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = "super::".repeat(path.strip_prefix(src).unwrap().components().count());
+    let named = |layer: &&&str| {
+        code.contains(&format!("crate::{layer}")) || code.contains(&format!("{root}{layer}"))
+    };
+    let of_root = |line: &str| {
+        let begins = |unseen: &str| line.contains(&format!("{root}{unseen}"));
+        // Inside a module in the same file they lead to that file.
+        let of_file = line.starts_with(' ');
+        ["crate::{", "crate::*", "crate as "].iter().any(|unseen| line.contains(unseen))
+            || !of_file && (begins("{") || begins("*"))
+    };
+    let unseen = code.lines().find(|line| of_root(line));
+    assert!(unseen.is_none(), "{}: import one module a line: {unseen:?}", path.display());
     LAYERS.iter().filter(named).copied().collect()
+}
+
+#[test]
+fn every_path_to_another_module_is_seen() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let seen = |file: &str, code: &str| imports(&src.join(file), code);
+    assert_eq!(seen("runner.rs", "use super::command;"), ["command"]);
+    assert_eq!(seen("runner/view.rs", "super::super::command::run()"), ["command"]);
+    assert_eq!(seen("runner/view.rs", "use crate::agent::notify;"), ["agent"]);
+    assert!(seen("runner/view.rs", "use super::session::x;").is_empty());
 }
 
 #[test]
 fn modules_import_only_from_their_left() {
     for (path, code) in rust_files("src") {
         let Some(own) = layer(&path) else { continue };
-        for import in imports(&code) {
+        for import in imports(&path, &code) {
             let other = LAYERS.iter().position(|layer| *layer == import).unwrap();
             assert!(other <= own, "{} imports {import}, which is to its right", path.display());
         }
@@ -133,11 +156,68 @@ fn the_core_knows_nothing_of_the_outside() {
     }
 }
 
-/// What the crate of this folder depends on, except in its tests.
+/// What the crate of this folder depends on, except in its tests: on every platform, for its build
+/// script as well, and by its own name whatever it is called there.
 fn dependencies(folder: &str) -> Vec<String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("Cargo.toml");
-    let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
-    manifest["dependencies"].as_table().unwrap().keys().cloned().collect()
+    in_manifest(&fs::read_to_string(manifest).unwrap())
+}
+
+fn in_manifest(text: &str) -> Vec<String> {
+    let manifest: toml::Table = text.parse().unwrap();
+    let platforms = manifest.get("target").and_then(toml::Value::as_table).into_iter().flatten();
+    let platforms = platforms.filter_map(|(_, platform)| platform.as_table());
+    let sections = std::iter::once(&manifest).chain(platforms).flat_map(|table| {
+        ["dependencies", "build-dependencies"].into_iter().filter_map(|name| table.get(name))
+    });
+    let name = |(name, wanted): (&String, &toml::Value)| {
+        wanted.get("package").and_then(toml::Value::as_str).unwrap_or(name).to_owned()
+    };
+    sections.filter_map(toml::Value::as_table).flat_map(|all| all.iter().map(name)).collect()
+}
+
+#[test]
+fn every_dependency_in_a_manifest_is_seen() {
+    let found = in_manifest(
+        "[dependencies]
+        own = { package = \"mpyc-party-hub\", path = \"../hub\" }
+        [target.'cfg(unix)'.dependencies]
+        tokio = \"1\"
+        [build-dependencies]
+        cc = \"1\"
+        [dev-dependencies]
+        toml = \"1\"",
+    );
+    assert_eq!(found, ["mpyc-party-hub", "cc", "tokio"]);
+}
+
+/// The sources of all crates of the product except `left_out`.
+fn product(left_out: &[&str]) -> Vec<(PathBuf, String)> {
+    let folders = CRATES.iter().filter(|(folder, _)| !left_out.contains(folder));
+    folders.flat_map(|(folder, _)| rust_files(&format!("../{folder}/src"))).collect()
+}
+
+#[test]
+fn every_crate_has_its_rules() {
+    let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let has_manifest = |entry: &fs::DirEntry| entry.path().join("Cargo.toml").exists();
+    let folders = fs::read_dir(agent).unwrap().flatten().filter(has_manifest);
+    for folder in folders.map(|entry| entry.file_name().into_string().unwrap()) {
+        let ruled = CRATES.iter().any(|(known, _)| *known == folder);
+        assert!(ruled || folder == "lab", "{folder} is not in the table of crates");
+    }
+}
+
+#[test]
+fn only_the_sandbox_may_be_unsafe() {
+    for (folder, _) in CRATES.iter().filter(|(folder, _)| *folder != "sandbox") {
+        let roots = rust_files(&format!("../{folder}/src"))
+            .into_iter()
+            .filter(|(path, _)| path.ends_with("src/lib.rs") || path.ends_with("src/main.rs"));
+        for (path, code) in roots {
+            assert!(code.contains("#![forbid(unsafe_code)]"), "{} allows it", path.display());
+        }
+    }
 }
 
 #[test]
@@ -153,11 +233,9 @@ fn crates_depend_only_on_those_below_them() {
 #[test]
 fn signing_lives_in_the_authority_only() {
     let signs = ["self_signed", "signed_by"];
-    for (folder, _) in CRATES.into_iter().filter(|(folder, _)| *folder != "authority") {
-        for (path, code) in rust_files(&format!("../{folder}/src")) {
-            let found = signs.iter().find(|word| code.contains(**word));
-            assert!(found.is_none(), "{} uses {found:?}", path.display());
-        }
+    for (path, code) in product(&["authority"]) {
+        let found = signs.iter().find(|word| code.contains(**word));
+        assert!(found.is_none(), "{} uses {found:?}", path.display());
     }
 }
 
@@ -165,26 +243,29 @@ fn signing_lives_in_the_authority_only() {
 fn one_place_writes_to_the_outputs() {
     // «println!» and «eprint!» end in these as well. They panic where an output is full, and wait
     // for whoever reads.
-    let writes = ["println!(", "print!(", "stdout().lock", "stdout().write", "stderr().write"];
-    for (folder, _) in CRATES {
-        let product = rust_files(&format!("../{folder}/src")).into_iter();
-        for (path, code) in product.filter(|(path, _)| !of_tests(path)) {
-            let found = writes.iter().find(|word| code.contains(**word));
-            assert!(found.is_none(), "{} uses {found:?}: see command/terminal.rs", path.display());
-        }
+    let writes = [
+        "println!(",
+        "print!(",
+        "dbg!(",
+        "stdout().lock",
+        "stderr().lock",
+        "stdout().write",
+        "stderr().write",
+    ];
+    for (path, code) in product(&[]).into_iter().filter(|(path, _)| !of_tests(path)) {
+        let found = writes.iter().find(|word| code.contains(**word));
+        assert!(found.is_none(), "{} uses {found:?}: see command/terminal.rs", path.display());
     }
 }
 
 #[test]
 fn every_task_is_somebodys() {
     // One that nobody has dies unseen: see transport/src/task.rs.
-    let spawns = ["tokio::spawn", "task::spawn(", "spawn_local", "Handle::current"];
-    for (folder, _) in CRATES {
-        let product = rust_files(&format!("../{folder}/src")).into_iter();
-        for (path, code) in product.filter(|(path, _)| !of_tests(path)) {
-            let found = spawns.iter().find(|word| code.contains(**word));
-            assert!(found.is_none(), "{} spawns a task of its own: {found:?}", path.display());
-        }
+    let own = |(path, _): &(PathBuf, String)| !of_tests(path);
+    let spawns = ["tokio::spawn", "task::spawn(", "spawn_local(", "Handle::current"];
+    for (path, code) in product(&[]).into_iter().filter(own) {
+        let found = spawns.iter().find(|word| code.contains(**word));
+        assert!(found.is_none(), "{} spawns a task of its own by {found:?}", path.display());
     }
 }
 

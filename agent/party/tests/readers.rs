@@ -19,6 +19,7 @@ use mpyc_party_lab::party::{Network, Party};
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_getfl, fcntl_setfl, flock, open};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 
 /// Outlasts what a machine under load takes for a beat; what holds up a runner for longer ends the run.
@@ -214,6 +215,28 @@ fn a_terminal_that_hangs_up_ends_nothing() -> Result<()> {
     master.read_line(&mut String::new())?;
     drop(master);
     completes_talkative(&network, bob)?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_run_in_the_background_of_a_terminal_goes_on() -> Result<()> {
+    let network = three()?;
+    for stops_writers in [false, true] {
+        network.declare(&demo(SUM).grace(GRACE))?;
+        let (master, terminal) = terminal()?;
+        let mut modes = tcgetattr(&terminal)?;
+        modes.local_modes.set(LocalModes::TOSTOP, stops_writers);
+        tcsetattr(&terminal, OptionalActions::Now, &modes)?;
+        // Whoever types meanwhile types for the foreground.
+        File::from(master.try_clone()?).write_all(b"typed\n")?;
+        let shell = by_shell(network.party("bob"), "\"$@\" session run demo & wait $!");
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(shell.get_program()).arg("-m").args(shell.get_args());
+        command.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
+        completes_with(&network, &mut Runner(command.spawn()?))?;
+        drop(master);
+    }
     Ok(network.end()?)
 }
 

@@ -43,13 +43,11 @@ impl Incoming {
         Ok(Self { start: bounded(address, FIRST_MESSAGE_TIMEOUT, work).await?, address })
     }
 
-    /// What the connection is for, when it asks for exactly one protocol of ours.
+    /// What the connection is for: the first protocol of ours among those that it offers. A later
+    /// version may offer its own number before the one that is known here.
     #[must_use]
     pub fn protocol(&self) -> Option<Protocol> {
-        let hello = self.start.client_hello();
-        let mut offered = hello.alpn()?;
-        let first = offered.next()?;
-        if offered.next().is_some() { None } else { Protocol::from_alpn(first) }
+        self.start.client_hello().alpn()?.find_map(Protocol::from_alpn)
     }
 
     /// The TLS server name it asks for.

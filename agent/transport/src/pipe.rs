@@ -139,9 +139,12 @@ async fn inward(
         let length = match u32::from_be_bytes(head) {
             KEEPALIVE => continue,
             END => {
-                // One that has gone misses nothing.
+                // One that has gone misses nothing; one that is there and takes no more lost something.
                 let _ = writer.shutdown().await;
-                return Ok(());
+                return match gone {
+                    Some((_, error)) if !is_gone(&error) => Err(Broken::Local(error)),
+                    _ => Ok(()),
+                };
             }
             length => usize::try_from(length)
                 .ok()
@@ -156,6 +159,12 @@ async fn inward(
             gone = Some((Instant::now(), error));
         }
     }
+}
+
+/// Whether the local side has ended by itself.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
 }
 
 async fn pass(writer: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {

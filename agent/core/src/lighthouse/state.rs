@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::index::Index;
 use super::{Action, Answer, ConnectionId, Instance, Limits, Member, Reason, Request, Transport};
-use crate::addr::{self, Address, MAX_ADDRESSES, Reflexive, Vantage, canonical};
+use crate::addr::{self, Address, Reflexive, Vantage, canonical};
 use crate::name::{GroupName, PartyName};
 use crate::sni::Tag;
 
@@ -21,7 +21,7 @@ struct Announced {
 
 #[derive(Debug)]
 struct Announcement {
-    /// As they came, except that there are not too many.
+    /// Whatever of it can be passed on to anybody: nothing else takes room here.
     announced: Announced,
     /// Those that may be passed on, with what is seen from here.
     addresses: Vec<Address>,
@@ -57,6 +57,17 @@ impl Connection {
     #[cfg(test)]
     pub(super) fn instance(&self) -> Option<Instance> {
         self.instance
+    }
+
+    /// Bytes that the kinds and values of its announcements take.
+    #[cfg(test)]
+    pub(super) fn announced_bytes(&self) -> usize {
+        let all = self.announced.values().map(|announcement| &announcement.announced);
+        let bytes = |announced: &Announced| {
+            let addresses = announced.addresses.iter().map(|a| a.kind.len() + a.value.len());
+            addresses.chain(announced.reflexive.iter().map(|r| r.kind.len())).sum::<usize>()
+        };
+        all.map(bytes).sum()
     }
 
     fn vantage(&self) -> Vantage {
@@ -188,7 +199,8 @@ impl Lighthouse {
         let older = self.older_connection(id, instance)?;
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(Vec::new()) };
         (connection.instance, connection.surplus) = (Some(instance), None);
-        announced.addresses.truncate(MAX_ADDRESSES);
+        announced.addresses = addr::well_formed(&announced.addresses);
+        announced.reflexive.retain(|reflexive| addr::is_kind(&reflexive.kind));
         announced.reflexive.truncate(MAX_REFLEXIVE);
         let addresses = connection.addresses(&announced);
         let allow = allow.into_iter().collect();

@@ -242,6 +242,22 @@ fn a_call_reaches_only_whom_one_may_look_up() {
 }
 
 #[test]
+fn what_nobody_could_be_told_takes_no_room() {
+    let mut fixture = Fixture::new();
+    let id = fixture.connect("alice", "203.0.113.1:5");
+    let address = |kind: &str, size| Address { kind: kind.to_owned(), value: vec![1; size] };
+    let oversized = vec![address("tor", 12_000), address(&"k".repeat(3000), 1)];
+    let many = (0..64).map(|n| Address { kind: "tor".to_owned(), value: vec![n; 240] }).collect();
+    for addresses in [oversized, many] {
+        let reflexive = vec![Reflexive { kind: "k".repeat(3000), port: None }; 4];
+        let (tag, instance, allow) = (tag("demo"), Instance([1; 16]), Vec::new());
+        fixture.0.hear(id, Request::Announce { tag, instance, addresses, reflexive, allow });
+        let kept = fixture.0.connections[&id].announced_bytes();
+        assert!(kept <= crate::addr::MAX_ADDRESSES_BYTES, "{kept} bytes");
+    }
+}
+
+#[test]
 fn everything_is_bounded() {
     let limits = Limits { connections: 5, per_party: 2, per_address: 4, tags: 1, parties: 1 };
     let mut fixture = Fixture(Lighthouse::new(limits));

@@ -31,12 +31,15 @@ async fn run(mut search: Search) {
     search.own.mark_unchanged();
     loop {
         tokio::select! {
-            Some(event) = events.recv() => hear(&search, event).await,
+            event = events.recv() => match event {
+                Some(event) => hear(&search, event).await,
+                // The client has failed, and said so: whoever runs this begins anew.
+                None => return,
+            },
             Ok(()) = search.own.changed() => {
                 search.own.mark_unchanged();
                 client.set(presence(&search));
             }
-            else => return,
         }
     }
 }

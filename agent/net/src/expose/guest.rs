@@ -66,7 +66,8 @@ impl Exposure {
         };
         let mut ask = next(&mut secure).await?;
         if let (Ask::Meet(addresses), true) = (&ask, origin.kind.relayed) {
-            self.meet(&secure.peer, addresses, Vantage::of(secure.address.ip()));
+            // The hub may be on this machine; where the party is, nobody but the party says.
+            self.meet(&secure.peer, addresses, Vantage::Elsewhere);
             ask = next(&mut secure).await?;
         }
         let Ask::Port(port) = ask else {

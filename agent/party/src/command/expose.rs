@@ -1,5 +1,6 @@
 //! `mpyc-party expose`.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use mpyc_party_net::accept::Entrance;
 use mpyc_party_net::dial::{LocalEnd, public_port};
 use mpyc_party_net::expose::{Allowed, serve};
 use mpyc_party_net::publication::Publication;
-use mpyc_party_transport::task::Supervisor;
+use mpyc_party_transport::task::{Supervisor, blocking};
 use mpyc_party_transport::{Identity, quic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -56,13 +57,11 @@ impl Expose {
         journal::about("MPYC_PARTY", store.party()?);
         super::no_dumps()?;
         let agent = find_agent(&dirs, self.agent.as_deref());
-        runtime.block_on(expose(
-            &common.stack,
-            (&dirs, &config),
-            store,
-            agent.as_deref(),
-            reloads,
-        ))?;
+        let exposed = expose(&common.stack, (&dirs, &config), store, agent.as_deref(), reloads);
+        let exposed = runtime.block_on(exposed);
+        // A thread may still wait for a disk; it ends with the process.
+        runtime.shutdown_background();
+        exposed?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -73,7 +72,7 @@ async fn expose(
     (dirs, config): (&Directories, &Config),
     store: Store,
     agent: Option<&Path>,
-    mut reloads: Signal,
+    reloads: Signal,
 ) -> anyhow::Result<()> {
     let mut stop = std::pin::pin!(stop::heard());
     let hubs = config.hubs(store.hubs()?);
@@ -102,15 +101,12 @@ async fn expose(
     let listeners = vec![public_port(entrance), Box::new(calls) as _];
     let (stack, changes) = (Arc::clone(stack), allowed.subscribe());
     let serving = serve((identity, tag), stack, local, changes, listeners, publication);
-    let mut serving = std::pin::pin!(serving);
     tell(&allowed.borrow());
-    loop {
-        tokio::select! {
-            error = &mut serving => return Err(error.into()),
-            () = &mut stop => break,
-            Some(()) = reloads.recv() => reload(dirs, &allowed),
-            failure = supervisor.failure() => return Err(failure.into()),
-        }
+    tokio::select! {
+        error = serving => return Err(error.into()),
+        () = &mut stop => {}
+        never = reload(reloads, dirs, &allowed) => match never {},
+        failure = supervisor.failure() => return Err(failure.into()),
     }
     notify::stopping();
     quic.close("it is not exposed any more");
@@ -148,17 +144,26 @@ fn allowed(config: &Config) -> Allowed {
     Allowed { rules: rules(&config.expose), pins: config.peers.iter().filter_map(pin).collect() }
 }
 
-/// Reads the configuration again; a bad one changes nothing.
-fn reload(dirs: &Directories, allowed: &watch::Sender<Allowed>) {
-    notify::reloading();
-    match dirs.load() {
-        Ok(config) => {
-            allowed.send_replace(self::allowed(&config));
-            log::info!("the configuration was read again");
+/// Reads the configuration again whenever that is asked for; a bad one changes nothing. Nobody who is
+/// connected waits for the disk.
+async fn reload(
+    mut requests: Signal,
+    dirs: &Directories,
+    allowed: &watch::Sender<Allowed>,
+) -> Infallible {
+    while requests.recv().await.is_some() {
+        notify::reloading();
+        let dirs = dirs.clone();
+        match blocking(move || dirs.load()).await {
+            Ok(config) => {
+                allowed.send_replace(self::allowed(&config));
+                log::info!("the configuration was read again");
+            }
+            Err(error) => log::error!("the old configuration stays: {error}"),
         }
-        Err(error) => log::error!("the old configuration stays: {error}"),
+        tell(&allowed.borrow());
     }
-    tell(&allowed.borrow());
+    std::future::pending().await
 }
 
 /// Says what is exposed, and that it is ready for them.

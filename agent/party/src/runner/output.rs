@@ -6,11 +6,14 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::stdio::stdin;
 use tokio::sync::mpsc;
 
+use super::background;
 use super::view::{Channel, Excerpt};
 use crate::config::files::{self, FileError};
 use crate::session::words::printable;
@@ -19,6 +22,8 @@ use crate::session::words::printable;
 const MAX_LINE_BYTES: usize = 8 * 1024;
 /// Bytes that are read from the program at once: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
+/// How often it is looked at whether this process has come to the foreground.
+const FOREGROUND_INTERVAL: Duration = Duration::from_millis(200);
 /// Reads of which the run loop has not heard yet. With more, the program waits.
 const MAX_UNHEARD: usize = 16;
 
@@ -172,10 +177,29 @@ impl Recorder {
 /// terminal cannot be interrupted, and must hold nothing up.
 pub(super) fn feed(descriptor: OwnedFd) {
     let feed = move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut File::from(descriptor));
+        // The program finds its input closed.
+        let _ = copy_input(&mut File::from(descriptor));
     };
-    // Without the thread the program finds its input closed.
+    // Without the thread it does so as well.
     let _ = std::thread::Builder::new().name("stdin".into()).spawn(feed);
+}
+
+fn copy_input(program: &mut File) -> io::Result<()> {
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        let mut polled = [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
+        match poll(&mut polled, None) {
+            Ok(_) if background::read_stops(stdin()) => std::thread::sleep(FOREGROUND_INTERVAL),
+            Ok(_) => match rustix::io::read(stdin(), &mut bytes) {
+                Ok(0) => return Ok(()),
+                Ok(length) => program.write_all(&bytes[..length])?,
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]

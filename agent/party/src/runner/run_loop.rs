@@ -20,6 +20,7 @@ use mpyc_party_net::links::{LinkEvent, Links};
 use mpyc_party_net::monitor::NetworkMonitor;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox as sandbox;
+use mpyc_party_transport::task::blocking;
 use tokio::sync::{mpsc, watch};
 
 use program::RECORD_TIMEOUT;
@@ -37,6 +38,10 @@ use crate::session::{Copied, Definition};
 
 /// With nothing to wait for but news, the clock is looked at now and then all the same.
 const IDLE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What has not listened for longer accuses nobody of silence. Beside a peer there is something to hear
+/// twice a second.
+const MAX_DEAFNESS: Duration = Duration::from_secs(1);
 
 /// How a run ended here.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ struct RunLoop<'a> {
     session_peers: SessionPeers,
     machine: Run,
     began: Instant,
+    /// When this loop wants to go round at the latest.
+    due: Duration,
     launcher: Launcher,
     process: sandbox::Process,
     links: Links,
@@ -117,6 +124,7 @@ pub async fn run_to_verdict(
         launcher,
         process,
         began: Instant::now(),
+        due: Duration::ZERO,
         definition,
         copied,
         directory,
@@ -168,6 +176,7 @@ impl RunLoop<'_> {
         while self.verdict.is_none() {
             let tick = self.tick();
             let running = !self.exited;
+            self.due = tick.saturating_duration_since(self.began.into());
             tokio::select! {
                 event = self.process.next_event(), if running => {
                     self.process(event?, output).await?;
@@ -198,6 +207,14 @@ impl RunLoop<'_> {
             }
         }
         Ok(())
+    }
+
+    /// This loop has heard nothing since `time`; for long, where it was held up.
+    fn listened_until(&mut self, time: Duration) {
+        let now = self.began.elapsed();
+        if now > time + MAX_DEAFNESS {
+            self.machine.listen_anew(now);
+        }
     }
 
     /// When the machine wants to look at the clock.
@@ -252,7 +269,10 @@ impl RunLoop<'_> {
     async fn happen(&mut self, event: Event) -> io::Result<()> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            // At `due` at the latest something happens, unless this process stood still.
+            self.listened_until(self.due);
             let now = self.began.elapsed();
+            self.due = self.due.max(now);
             let actions = self.machine.handle(now, event);
             self.directory.record.enter(self.machine.stage(), now);
             for action in actions {
@@ -311,8 +331,10 @@ impl RunLoop<'_> {
         record.peers = peers;
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         record.outages = self.outages.record(&self.session_peers.roster);
-        let written = self.directory.write();
-        self.part(&mut sources).await?;
+        // The others hear of the end however long the disk takes.
+        let written = blocking(self.directory.writing());
+        let (written, parted) = tokio::join!(written, self.part(&mut sources));
+        parted?;
         // Before its socket goes, or it would be at the hub once more, and a proposal.
         drop(sources.book);
         // Last, for a peer that does not hang up may hold this up for a moment.

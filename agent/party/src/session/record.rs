@@ -203,20 +203,23 @@ impl RunDirectory {
     /// # Errors
     /// What the system says; an older record is then still there.
     pub fn write(&self) -> Result<(), FileError> {
+        self.writing()()
+    }
+
+    /// What [writes](Self::write) the record as it is now, for a thread that may wait for the disk.
+    pub fn writing(&self) -> impl FnOnce() -> Result<(), FileError> + Send + use<> {
         let path = self.path.join("record.json");
         let text = serde_json::to_vec_pretty(&self.record).map_err(std::io::Error::from);
-        files::replace_private(&path, &at(&path, text)?)
+        move || files::replace_private(&path, &at(&path, text)?)
     }
 }
 
 impl RunDirectory {
-    /// Counts this run for good: from here on it is one of those that the session may have.
-    ///
-    /// # Errors
-    /// What the system says. The run must then not go on.
-    pub fn count(&self) -> Result<(), FileError> {
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        run_counter::RunCounter::increment(&self.counter, now.try_into().unwrap_or_default())
+    /// What counts this run for good, for a thread that may wait for the disk: when it has returned, the
+    /// run is one of those that the session may have; where it fails, the run must not go on.
+    pub fn counting(&self) -> impl FnOnce() -> Result<(), FileError> + Send + use<> {
+        let (counter, now) = (self.counter.clone(), OffsetDateTime::now_utc().unix_timestamp());
+        move || run_counter::RunCounter::increment(&counter, now.try_into().unwrap_or_default())
     }
 
     /// Removes the copies of program and launcher: what remains is the record and the output.

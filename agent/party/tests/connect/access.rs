@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use mpyc_party_lab::party::Network;
+use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 
 use crate::machine::{Machine, free_port};
@@ -84,6 +85,23 @@ fn a_port_that_is_not_exposed_is_not_told_from_one_that_is_for_others() -> Resul
     ensure!(said.err.contains("this party itself"), "{}", said.err);
     let wrong = connect(alice, &["bob", "0"]).output()?;
     ensure!(wrong.status.code() == Some(2));
+    drop(machine);
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_configuration_on_a_disk_that_hangs_holds_nobody_up() -> Result<()> {
+    let network = Network::on_loopback(&["bob", "alice"])?;
+    let (port, bob) = (echo()?, network.party("bob"));
+    bob.configure(&exposing(port, "parties = [\"alice\"]"))?;
+    let machine = expose(bob)?;
+    // Whoever opens it waits until somebody writes.
+    std::fs::remove_file(bob.config())?;
+    rustix::fs::mknodat(CWD, bob.config(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    machine.signal(Signal::HUP)?;
+    machine.tells("notify: RELOADING=1")?;
+    let said = ask(network.party("alice"), "bob", port, b"word")?;
+    ensure!(said.status.success() && said.out == b"word", "{}", said.err);
     drop(machine);
     Ok(network.end()?)
 }

@@ -1,7 +1,7 @@
 //! A party that is allowed, and does not keep to the protocol or wants too much.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mpyc_party::identity::Store;
@@ -9,9 +9,11 @@ use mpyc_party_core::addr::Address;
 use mpyc_party_core::expose::{Answer, Ask, MAX_MESSAGE_BYTES, Refusal};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Network, Party};
+use mpyc_party_net::client::relay;
 use mpyc_party_transport::{Expect, Protocol, Secure, connect, frame};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
 
 use crate::machine::{Machine, free_port};
 use crate::service::{echo, expose, exposing};
@@ -65,6 +67,26 @@ async fn who_says_nothing_or_nonsense_is_put_out() -> Result<()> {
     say(&mut proper, &Ask::Port(port)).await?;
     ensure!(hear(&mut proper).await? == Answer::Connected);
     drop((proper, machine));
+    Ok(network.end()?)
+}
+
+#[tokio::test]
+async fn nobody_has_this_machine_dial_itself() -> Result<()> {
+    let (network, machine, _, port) = exposing_bob()?;
+    let (identity, bob) = (Store::new(&network.party("alice").state()).load()?, "bob".parse()?);
+    let tag = Tag::exposed(&identity.root().fingerprint, &bob);
+    let hub = network.hub_address().to_string();
+    let pipe = relay::call(&hub, &identity, tag, &bob).await?;
+    let (expect, name) = (Expect::Parties(vec![(bob, None)]), tag.server_name());
+    let mut secure = connect(pipe, &identity, Protocol::Expose, &expect, &name).await?;
+    let dialled = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let somebody = Address::new("quic", dialled.local_addr()?);
+    say(&mut secure, &Ask::Meet(vec![somebody])).await?;
+    say(&mut secure, &Ask::Port(port)).await?;
+    ensure!(hear(&mut secure).await? == Answer::Connected);
+    let packet = timeout(Duration::from_secs(1), dialled.recv(&mut [0; 2048])).await;
+    ensure!(packet.is_err(), "bob dials his own machine");
+    drop((secure, machine));
     Ok(network.end()?)
 }
 

@@ -125,3 +125,39 @@ async fn what_a_local_side_said_last_arrives_although_it_has_gone() {
     assert_eq!(heard, b"goodbye");
     drop(ends);
 }
+
+/// Takes nothing any more, and says why.
+struct Full;
+
+impl AsyncWrite for Full {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        std::task::Poll::Ready(Err(io::ErrorKind::StorageFull.into()))
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_found_no_room_are_an_error() {
+    let (mut far, near) = duplex(1000);
+    let said = [&[0, 0, 0, 2, b'h', b'i'][..], &END.to_be_bytes()].concat();
+    far.write_all(&said).await.unwrap();
+    let broken = carry(near, tokio::io::empty(), Full, &Traffic::default()).await;
+    assert!(matches!(broken, Err(Broken::Local(_))), "{broken:?}");
+}

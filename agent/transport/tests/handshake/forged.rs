@@ -6,6 +6,8 @@ use rcgen::{ExtendedKeyUsagePurpose, IsCa, SanType};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use time::{Duration, OffsetDateTime};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::forge::{Forge, Forged, leaf_params};
 use crate::trusting::Trusting;
@@ -22,24 +24,50 @@ async fn refused_chain(home: &Forge, chain: Vec<Vec<u8>>, key: &rcgen::KeyPair) 
     let bob = home.party("bob");
     let expects = [(Protocol::Control, only("alice"))];
     let client = async {
-        let chain = chain.into_iter().map(CertificateDer::from).collect();
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(std::sync::Arc::new(Trusting::default()))
-            .with_client_auth_cert(chain, key.into())
-            .unwrap();
-        config.alpn_protocols = vec![Protocol::Control.alpn().to_vec()];
-        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-        let name = ServerName::try_from(NAME).unwrap();
-        let mut stream = connector.connect(name, dialled).await.unwrap();
+        let mut stream = connected(dialled, chain, key, &[Protocol::Control.alpn()]).await;
         assert!(stream.read_u8().await.is_err(), "the server must not accept");
     };
     let ((), server) = tokio::join!(client, accept(accepted, &bob, &expects));
     reason(server)
+}
+
+/// A client built on plain rustls, which sends this chain and offers these protocols.
+async fn connected(
+    dialled: TcpStream,
+    chain: Vec<Vec<u8>>,
+    key: &rcgen::KeyPair,
+    offered: &[&[u8]],
+) -> TlsStream<TcpStream> {
+    let chain = chain.into_iter().map(CertificateDer::from).collect();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(std::sync::Arc::new(Trusting::default()))
+        .with_client_auth_cert(chain, key.into())
+        .unwrap();
+    config.alpn_protocols = offered.iter().map(|alpn| alpn.to_vec()).collect();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    connector.connect(ServerName::try_from(NAME).unwrap(), dialled).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_later_version_may_offer_its_own_number_beside_the_known_one() {
+    let home = Forge::new("example");
+    let (bob, later) = (home.party("bob"), home.sign(&alice()));
+    let (dialled, accepted) = sockets().await;
+    let expects = [(Protocol::Control, only("alice"))];
+    let client = async {
+        let offered: [&[u8]; 2] = [b"mpyc-control/3", Protocol::Control.alpn()];
+        let stream = connected(dialled, vec![later.certificate], &later.key, &offered).await;
+        let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        (chosen, stream)
+    };
+    let ((chosen, _open), server) = tokio::join!(client, accept(accepted, &bob, &expects));
+    assert_eq!(chosen.as_deref(), Some(Protocol::Control.alpn()));
+    assert_eq!(server.unwrap().protocol, Protocol::Control);
 }
 
 #[tokio::test]

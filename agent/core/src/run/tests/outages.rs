@@ -30,6 +30,17 @@ fn a_peer_that_is_away_has_the_grace_time_to_come_back() {
 }
 
 #[test]
+fn who_did_not_listen_accuses_nobody_of_silence() {
+    let mut world = World::running(3);
+    let now = world.now + GRACE + SECOND;
+    world.runs[0].listen_anew(now);
+    assert_eq!(world.runs[0].handle(now, Event::Tick), []);
+    assert!(!world.runs[1].handle(now, Event::Tick).is_empty(), "this one listened");
+    let now = now + GRACE;
+    assert!(!world.runs[0].handle(now, Event::Tick).is_empty(), "it has listened since");
+}
+
+#[test]
 fn what_was_lost_with_a_link_is_said_on_the_next() {
     // Each message of the way to the start is lost once, in every combination of the three pairs.
     for lost in 1..200 {

@@ -15,13 +15,15 @@ use rustix::io::Errno;
 use super::super::{journal, style};
 use super::Stream;
 use super::queue::{Entry, Keep, Queue, Render};
+use crate::runner::background;
 use crate::runner::view::Excerpt;
 
 /// Bytes that are written at once: a reader that takes so many has read.
 const WRITE_BYTES: usize = 4096;
 /// Bytes that are read from the record at once. A line of it is shorter.
 const READ_BYTES: usize = 64 * 1024;
-/// How often the one who waits for the end looks whether it should not.
+/// How often the one who waits for the end looks whether it should not, and the one who may not write
+/// whether it may.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Where one of the two outputs leads.
@@ -37,8 +39,12 @@ impl Output {
         Self { descriptor, plain }
     }
 
-    /// Whether a write would not wait; an error counts, for it comes at once.
+    /// Whether a write would neither wait nor stop this process; an error counts, for it comes at
+    /// once.
     fn is_ready(self) -> bool {
+        if background::write_stops(self.descriptor) {
+            return false;
+        }
         let mut polled = [PollFd::from_borrowed_fd(self.descriptor, PollFlags::OUT)];
         poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
@@ -80,6 +86,8 @@ pub(super) struct Writer {
     read: Mutex<Instant>,
     /// Why an output cannot be written any more.
     failures: Mutex<[Option<Errno>; 2]>,
+    /// Whether this process is not to wait, nor to be stopped, for its reader.
+    detached: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,6 +103,7 @@ impl Writer {
             changed: Condvar::new(),
             read: Mutex::new(Instant::now()),
             failures: Mutex::default(),
+            detached: AtomicBool::new(false),
         }
     }
 
@@ -103,6 +112,7 @@ impl Writer {
         let mut state = lock(&self.state);
         if state.mode == Mode::AtOnce {
             state.mode = Mode::WhenReady;
+            self.detached.store(true, Ordering::Relaxed);
         }
     }
 
@@ -218,6 +228,10 @@ impl Writer {
             (output.plain && text.contains('\u{1b}')).then(|| strip_str(text).to_string());
         let mut rest = stripped.as_deref().unwrap_or(text).as_bytes();
         while !rest.is_empty() && self.failure(stream).is_none() {
+            if self.detached.load(Ordering::Relaxed) && background::write_stops(output.descriptor) {
+                thread::sleep(LOOK_EVERY);
+                continue;
+            }
             match rustix::io::write(output.descriptor, &rest[..rest.len().min(WRITE_BYTES)]) {
                 Ok(written) => {
                     rest = &rest[written..];
