@@ -21,7 +21,7 @@ impl Discovery for Configured {
         Some(Box::pin(async move {
             for peer in search.peers.peers() {
                 if let Some(place) = search.sources.addresses.get(search.peers.name(peer)) {
-                    let addresses = vec![(address(place), Vantage::Configured)];
+                    let addresses = vec![(parse_address(place), Vantage::Configured)];
                     search.found(Finding { peer, addresses }).await;
                 }
             }
@@ -31,8 +31,10 @@ impl Discovery for Configured {
     }
 }
 
-/// «host:port», or «kind address» for another kind of path.
-fn address(place: &str) -> Address {
+/// What a person writes for an address: «host:port» for one over TCP, and «kind address» for another
+/// kind of path, as in `quic 203.0.113.7:4747`. Whether it can be dialled is for its kind to check.
+#[must_use]
+pub fn parse_address(place: &str) -> Address {
     match place.split_once(' ') {
         Some((kind, value)) => Address::new(kind, value),
         None => Address::new(DEFAULT_KIND.name, place),

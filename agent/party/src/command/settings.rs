@@ -28,6 +28,7 @@ impl Settings {
             Self::Check { file } => {
                 let file = file.or(dirs.config).ok_or(ConfigError::Nothing)?;
                 let config = Config::load(&file)?;
+                config.check_for(&common.stack, &file)?;
                 let sessions = config.sessions.len();
                 output::good(format!("{} is in order; sessions: {sessions}", file.display()));
             }
