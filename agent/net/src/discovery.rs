@@ -40,9 +40,15 @@ pub trait Discovery: fmt::Debug + Send + Sync {
     /// What people call it: «hub», «local network», «configuration».
     fn name(&self) -> &'static str;
 
-    /// Publishes where this party is and looks for the peers of `search`, for ever; nothing where
-    /// there is nothing to look at. Dropping it ends both.
-    fn start(&self, search: Search) -> Option<BoxFuture<'static, ()>>;
+    /// Whether `sources` give it anything to look at.
+    fn is_used(&self, sources: &Sources) -> bool {
+        let _ = sources;
+        true
+    }
+
+    /// Publishes where this party is and looks for the peers of `search`, for ever, where it
+    /// [is used](Self::is_used). Dropping it ends both.
+    fn start(&self, search: Search) -> BoxFuture<'static, ()>;
 }
 
 /// Where is looked: what the settings of this process say for all discoveries. A discovery with

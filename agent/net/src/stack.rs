@@ -9,7 +9,7 @@ use mpyc_party_core::path::{Kind, Target};
 use crate::accept::Listener;
 use crate::addr::OwnAddresses;
 use crate::dial::{self, LocalEnd, PathKind};
-use crate::discovery::{self, Discovery};
+use crate::discovery::{self, Discovery, Sources};
 
 /// A row of a [`Stack`] that cannot stand beside the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +109,11 @@ impl Stack {
     /// All discoveries.
     pub fn discoveries(&self) -> impl Iterator<Item = &Arc<dyn Discovery>> {
         self.discoveries.iter()
+    }
+
+    /// The discoveries that `sources` give anything to look at.
+    pub fn used(&self, sources: &Sources) -> impl Iterator<Item = &Arc<dyn Discovery>> {
+        self.discoveries.iter().filter(|discovery| discovery.is_used(sources))
     }
 
     /// What can be tried of an address that was told at `vantage`: nothing where its kind is not

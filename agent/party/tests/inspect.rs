@@ -89,6 +89,9 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     ensure!(status["party"] == "bob" && status["network"] == "example", "{status}");
     ensure!(status["certificate"]["valid"] == true, "{status}");
     ensure!(status["hubs"][0] == network.hub_address().to_string(), "{status}");
+    let discoveries = status["discoveries"].as_array().context("no discoveries")?;
+    ensure!(discoveries.contains(&"hub".into()), "{status}");
+    ensure!(!discoveries.contains(&"configuration".into()), "no address is configured: {status}");
     let [run] = &status["running"].as_array().context("no runs")?[..] else {
         anyhow::bail!("{status}")
     };

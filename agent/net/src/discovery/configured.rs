@@ -2,7 +2,7 @@
 
 use mpyc_party_core::addr::{Address, Vantage};
 
-use super::{Discovery, Finding, Search};
+use super::{Discovery, Finding, Search, Sources};
 use crate::dial::{BoxFuture, DEFAULT_KIND};
 
 /// See the module.
@@ -14,11 +14,12 @@ impl Discovery for Configured {
         "configuration"
     }
 
-    fn start(&self, search: Search) -> Option<BoxFuture<'static, ()>> {
-        if search.sources.addresses.is_empty() {
-            return None;
-        }
-        Some(Box::pin(async move {
+    fn is_used(&self, sources: &Sources) -> bool {
+        !sources.addresses.is_empty()
+    }
+
+    fn start(&self, search: Search) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
             for peer in search.peers.peers() {
                 if let Some(place) = search.sources.addresses.get(search.peers.name(peer)) {
                     let addresses = vec![(parse_address(place), Vantage::Configured)];
@@ -27,7 +28,7 @@ impl Discovery for Configured {
             }
             // It does not change while this process lives.
             std::future::pending().await
-        }))
+        })
     }
 }
 

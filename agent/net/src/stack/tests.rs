@@ -40,8 +40,8 @@ impl Discovery for Row {
     fn name(&self) -> &'static str {
         self.0
     }
-    fn start(&self, _: Search) -> Option<BoxFuture<'static, ()>> {
-        None
+    fn start(&self, _: Search) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 }
 

@@ -56,6 +56,9 @@ fn linked_over(run: &Run, kind: &str) -> Result<()> {
 
 fn session() -> Result<()> {
     let network = three()?;
+    let status = network.party("bob").command().args(["status", "--json"]).output()?;
+    let status: Value = serde_json::from_slice(&status.stdout)?;
+    ensure!(status["discoveries"].as_array().is_some_and(|all| all.contains(&"notes".into())));
     let mut runs = running(&network, &demo(PATIENT))?;
     for peer in peers(network.party("bob"))? {
         ensure!(peer["path"]["kind"] == "unix" && peer["why_not_direct"].is_null(), "{peer}");
