@@ -8,7 +8,7 @@ use mpyc_party_transport::handshake_limiter::accept_next;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// How TCP connections come in.
+/// How TCP connections come in: the listener of the public port, or what stands for it.
 #[derive(Debug)]
 pub enum Entrance {
     /// At a port of one's own.
