@@ -8,7 +8,6 @@ use clap::Subcommand;
 use super::{Common, Outcome, output};
 use crate::config::{Config, ConfigError};
 
-/// Check or show the configuration
 #[derive(Debug, Subcommand)]
 pub(super) enum Settings {
     /// Check a configuration and do nothing else

@@ -20,7 +20,6 @@ use crate::session;
 use crate::session::bundle::minute;
 use crate::session::words::{names_or_none, visible};
 
-/// Show who this party is, what runs here, and how the last runs ended
 #[derive(Debug, Args)]
 #[command(after_help = "\
 This asks only the runners and the agent on this machine. The agent answers those who may ask it
