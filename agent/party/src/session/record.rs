@@ -139,8 +139,9 @@ impl Record {
 pub enum BeginError {
     /// One run of a session at a time.
     #[error(
-        "session «{session}» is running here already{}: wait for its end, or stop it",
-        process.map(|id| format!(" (process {id})")).unwrap_or_default()
+        "session «{session}» is running here already{}: wait for its end, or stop it with Ctrl-C where it runs{}, or, if the agent started it, with systemctl stop mpyc-session@{session}",
+        process.map(|id| format!(" (process {id})")).unwrap_or_default(),
+        process.map(|id| format!(", with kill {id}")).unwrap_or_default()
     )]
     Running {
         /// The session.
