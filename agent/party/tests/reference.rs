@@ -234,3 +234,13 @@ fn a_failed_operation_is_status_1() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn an_authority_without_members_says_how_to_have_one() -> Result<()> {
+    let home = TempDir::new()?;
+    ends(home.path(), &["ca", "init", "--network", "example"], 0, "network example is made")?;
+    ends(home.path(), &["ca", "list"], 0, "ca token --name NAME --hub HOST:PORT")?;
+    let token = ["ca", "token", "--name", "alice", "--hub"];
+    ends(home.path(), &[&token[..], &["hub"]].concat(), 1, "of the form «host:port»")?;
+    ends(home.path(), &[&token[..], &["hub:4747"]].concat(), 0, "")
+}
