@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
-"""Follows every relative link of the pages, and looks whether the book in docs/ is complete."""
+"""Follows every relative link of the pages, and looks whether the files that they name exist and the book
+in docs/ is complete."""
 
+import fnmatch
+import functools
 import pathlib
 import re
+import subprocess
 import sys
 import urllib.parse
 
@@ -15,6 +19,15 @@ CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
 HEADING = re.compile(r"^#{1,6} +(.+?) *#* *$", re.MULTILINE)
 INLINE = re.compile(r"\]\(\s*<?([^)>\s]+)>?[^)]*\)")
 DEFINITION = re.compile(r"^ *\[([^\]]+)\]: +(\S+)", re.MULTILINE)
+# What a page calls a file: «`agent/net/src/dial.rs`», or short «`net/dial.rs`» or «`dial.rs`».
+NAME = re.compile(r"`([\w.*-]+(?:/[\w.*-]+)*)/?`")
+# Folders of whose files pages speak by the whole path. Those of hosts/ are for readers to make.
+FOLDERS = ("agent", "docs", "images", "modules", "programs", "terraform", "tests")
+# Written by tests, with examples of what others may have.
+GENERATED = ("commands.md", "options.md")
+# No file has this name: what is said of it has to be found.
+SPECIMEN = "`hub/supervision.rs`"
+
 REFERENCE = re.compile(r"\]\[([^\]]+)\]")
 
 
@@ -65,6 +78,29 @@ def wrong(page: pathlib.Path, target: str) -> str | None:
     return None
 
 
+@functools.cache
+def places() -> frozenset[str]:
+    """Every file and folder of the project, and short names of crates: net/dial.rs for agent/net/src/dial.rs."""
+    listed = ["git", "-C", PROJECT, "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = map(pathlib.PurePath, subprocess.check_output(listed, text=True).splitlines())
+    all_places = {place for file in files for place in (file, *file.parents)}
+    short = {re.sub(r"^agent/(\w+)/src/", r"\1/", place.as_posix()) for place in all_places}
+    return frozenset(short | {place.as_posix() for place in all_places})
+
+
+def unknown(text: str):
+    """The line of each name that looks like a file of the project, and is none, with why."""
+    text = FENCE.sub(blanked, text)
+    for match in NAME.finditer(text):
+        name = match[1]
+        ours = name.endswith((".rs", ".py")) or ("/" in name and name.split("/")[0] in FOLDERS)
+        # NAME.rs is for the reader to name.
+        if not ours or re.search(r"\b[A-Z]+\b(?!\.md)", name):
+            continue
+        if not any(fnmatch.filter(places(), pattern) for pattern in (name, f"*/{name}")):
+            yield text.count("\n", 0, match.start()) + 1, f"{name} is named, and does not exist"
+
+
 def left_out():
     """Pages that the book lacks, or has twice."""
     targets = [(BOOK / target).resolve() for _, target in links(SUMMARY.read_text())]
@@ -80,6 +116,14 @@ def main() -> int:
         for line, target in links(page.read_text())
         if (reason := wrong(page, target))
     ]
+    found += [
+        f"{page.relative_to(PROJECT)}:{line}: {reason}"
+        for page in pages()
+        if page.name not in (*GENERATED, "CHANGELOG.md")
+        for line, reason in unknown(page.read_text())
+    ]
+    if not list(unknown(SPECIMEN)):
+        found.append(f"tests/docs.py: {SPECIMEN} is not found to be missing")
     found += [f"{SUMMARY.relative_to(PROJECT)}: {reason}" for reason in left_out()]
     print(*found, f"{len(pages())} pages, {len(found)} complaints", sep="\n")
     return 1 if found else 0

@@ -13,7 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-/// The most addresses that one instance of a party may announce: two kinds for sixteen interfaces.
+/// The most addresses that one instance of a party may announce: two kinds for sixteen interfaces. Of
+/// more, [`admit`] keeps the first ones. A party lists those of its best kind first, so with more kinds
+/// or interfaces it is the worst kinds of which others hear nothing.
 pub const MAX_ADDRESSES: usize = 32;
 /// The most bytes that they may have together.
 pub const MAX_ADDRESSES_BYTES: usize = 4096;
@@ -101,7 +103,22 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// From where an address was told.
+/// Whether `text` is «host:port», as in `hub.example.org:4747`, `192.0.2.1:4747` or `[2001:db8::1]:4747`
+/// (RFC 3986, 3.2.2). Whether the host exists is not looked at.
+#[must_use]
+pub fn is_host_port(text: &str) -> bool {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return address.port() != 0;
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let allowed = |c: char| !c.is_whitespace() && !c.is_control() && !"/:[]@".contains(c);
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port: u16 = port.parse().unwrap_or_default();
+    !host.is_empty() && host.chars().all(allowed) && digits && port != 0
+}
+
+/// From where an address was told: the address source, of which each kind's policy asks how far it is
+/// to be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Vantage {
     /// By this machine's own configuration: whoever wrote it may name any machine.
@@ -144,6 +161,9 @@ pub enum Refusal {
     /// Multicast, broadcast, reserved space.
     #[error("a multicast, broadcast or reserved address is no single machine")]
     Multicast,
+    /// A policy of its kind's own; why, as a clause with a subject.
+    #[error("{0}")]
+    Policy(&'static str),
 }
 
 /// Metadata services outside link-local space: Alibaba, Oracle, Azure; AWS (instances, containers),
@@ -362,6 +382,32 @@ mod tests {
         assert_eq!(admitted.len(), MAX_ADDRESSES_BYTES / 253);
         // A socket address leads somewhere whatever kind it claims to be.
         assert_eq!(admit(&[Address::new("tor", "127.0.0.1:22")], Vantage::Elsewhere), []);
+    }
+
+    #[test]
+    fn a_place_is_a_host_and_a_port() {
+        for fine in
+            ["hub:1", "hub.example.org:4747", "192.0.2.1:65535", "[::1]:4747", "[fe80::1%2]:1"]
+        {
+            assert!(is_host_port(fine), "{fine}");
+        }
+        let bad = [
+            "",
+            "hub",
+            ":1",
+            "hub:",
+            "hub:0",
+            "192.0.2.1:0",
+            "hub:65536",
+            "hub:+1",
+            "hub:x",
+            "::1:4747",
+            "[::1]",
+        ];
+        let more = ["a b:1", "https://hub:1", "hub:1/x", "[hub]:1", "[]:1", "hub\u{7}:1"];
+        for bad in bad.into_iter().chain(more) {
+            assert!(!is_host_port(bad), "{bad}");
+        }
     }
 
     #[test]

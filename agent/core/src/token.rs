@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::addr::is_host_port;
 use crate::key::{Fingerprint, PublicKey};
 use crate::name::NetworkName;
 
@@ -27,6 +28,8 @@ const LENGTH_BYTES: usize = 3;
 const MAX_BODY_BYTES: usize = 2048;
 /// The most hubs in a token.
 pub const MAX_HUBS: usize = 8;
+/// The longest «host:port» of a hub, in bytes: a domain name (RFC 1035, 2.3.4) and a port.
+const MAX_HUB_BYTES: usize = 260;
 
 /// What only the holder of a token knows.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
@@ -113,7 +116,7 @@ pub enum TokenError {
     /// A character is wrong.
     #[error("the token has a typing mistake: copy it again")]
     Typo,
-    /// Too many or too long hubs.
+    /// No hubs, too many, or one that is no place.
     #[error("a token holds 1 to {MAX_HUBS} hubs of the form «host:port»")]
     Hubs,
 }
@@ -122,10 +125,10 @@ impl Token {
     /// The token as one string, wiped from memory when dropped.
     ///
     /// # Errors
-    /// When there are no hubs, too many, or they are too long.
+    /// When there are no hubs, too many, or one is not «host:port».
     pub fn to_text(&self) -> Result<Zeroizing<String>, TokenError> {
         let fine = (1..=MAX_HUBS).contains(&self.hubs.len())
-            && self.hubs.iter().all(|hub| (3..=260).contains(&hub.len()) && hub.contains(':'));
+            && self.hubs.iter().all(|hub| hub.len() <= MAX_HUB_BYTES && is_host_port(hub));
         if !fine {
             return Err(TokenError::Hubs);
         }
@@ -226,7 +229,12 @@ mod tests {
 
     #[test]
     fn hubs_are_bounded() {
-        for hubs in [vec![], vec!["h:1".to_owned(); MAX_HUBS + 1], vec!["host".to_owned()]] {
+        for hubs in [
+            vec![],
+            vec!["h:1".to_owned(); MAX_HUBS + 1],
+            vec!["host".to_owned()],
+            vec![":1".to_owned()],
+        ] {
             assert_eq!(Token { hubs, ..token() }.to_text(), Err(TokenError::Hubs));
         }
     }

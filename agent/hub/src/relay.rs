@@ -172,7 +172,7 @@ impl RelayServer {
         let (one, other) = (caller.party.clone(), callee.party.clone());
         log::debug!("{one} and {other} are connected");
         let why = self.splice(caller, callee).await;
-        log::debug!("{one} and {other} are apart: {why}");
+        log::debug!("{one} and {other} are not relayed any more: {why}");
     }
 }
 

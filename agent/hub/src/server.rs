@@ -141,7 +141,7 @@ async fn accept(
     let (mut for_tcp, mut for_quic) = (load.admission(), load.admission());
     let mut next_tcp = async || {
         for_tcp.admit().await;
-        handshake_limiter::accept_next(listener).await
+        handshake_limiter::accept_next(|| listener.accept()).await
     };
     loop {
         tokio::select! {

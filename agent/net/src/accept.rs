@@ -37,7 +37,8 @@ pub trait Listener: Send {
     fn next(&mut self) -> BoxFuture<'_, Box<dyn Arrival>>;
 }
 
-/// Somebody who comes in, before anything is decided. Dropped, it is turned away.
+/// An incoming connection before anything is decided, also before its handshake. Dropped, it is turned
+/// away.
 pub trait Arrival: Send {
     /// From where.
     fn origin(&self) -> Origin;
@@ -132,7 +133,8 @@ pub async fn handshake(
     }
 }
 
-/// Whoever lets others in.
+/// An acceptor: whoever lets others in. It says whom the handshake admits, and takes over the
+/// connections that have been accepted.
 pub trait Reception: Send + Sync + 'static {
     /// Why an admitted connection came to nothing.
     type Error: From<AcceptError> + fmt::Display + Send;

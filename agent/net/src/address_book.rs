@@ -112,7 +112,8 @@ impl AddressBook {
     }
 
     fn run(&mut self, name: &'static str, pause: Duration) {
-        let discovery = self.stack.discoveries().find(|discovery| discovery.name() == name);
+        let mut used = self.stack.used(&self.sources);
+        let Some(discovery) = used.find(|discovery| discovery.name() == name) else { return };
         let search = Search {
             peers: self.peers.clone(),
             sources: self.sources.clone(),
@@ -123,10 +124,8 @@ impl AddressBook {
             hub_events: self.senders.1.clone(),
             name,
         };
-        if let Some(task) = discovery.and_then(|discovery| discovery.start(search)) {
-            let id = self.tasks.spawn(after(pause, task)).id();
-            self.running.insert(id, name);
-        }
+        let id = self.tasks.spawn(after(pause, discovery.start(search))).id();
+        self.running.insert(id, name);
     }
 
     /// The addresses of this machine have changed: that is published, and the others are asked for

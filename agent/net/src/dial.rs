@@ -52,6 +52,8 @@ pub fn standard() -> Vec<Arc<dyn PathKind>> {
 }
 
 /// A kind of path: how it is named, preferred, announced, checked, dialled and listened for.
+///
+/// It gets no settings: what it has to know is in [`LocalEnd`], or was given to its constructor.
 pub trait PathKind: fmt::Debug + Send + Sync {
     /// Its row: name, preference, and what else the choice between kinds goes by.
     fn kind(&self) -> Kind;
@@ -65,21 +67,27 @@ pub trait PathKind: fmt::Debug + Send + Sync {
     /// Says why not.
     fn check(&self, address: &Address, vantage: Vantage) -> Result<(), Refusal>;
 
-    /// Where this process can be reached over this kind now.
+    /// Where this process can be reached over this kind now. It may be asked before
+    /// [`listen`](Self::listen), as `expose` does, so the addresses must not depend on that.
     fn own(&self, local: &LocalEnd) -> Vec<Address>;
 
-    /// How a hub may complete that by what it sees.
+    /// How a hub may complete that by what it sees; without it, hubs pass on what
+    /// [`own`](Self::own) says and nothing more.
     fn reflexive(&self, local: &LocalEnd) -> Option<Reflexive> {
         let _ = local;
         None
     }
 
-    /// The service type under which the local network is told (RFC 6763, section 7).
+    /// The service type under which the local network is told (RFC 6763, section 7); without one, it is
+    /// not told.
     fn service(&self) -> Option<&'static str> {
         None
     }
 
-    /// Where connections of this kind come in, for a kind that has a place of its own for them.
+    /// Where connections of this kind come in, for a kind that has a place of its own for them. It
+    /// takes them with [`accept_next`](mpyc_party_transport::handshake_limiter::accept_next), which
+    /// waits when the system has no descriptors left, and decides each handshake in a
+    /// [`HandshakeLimiter`](mpyc_party_transport::handshake_limiter::HandshakeLimiter).
     ///
     /// # Errors
     /// When it cannot be opened.

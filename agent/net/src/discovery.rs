@@ -27,6 +27,8 @@ use crate::client::lighthouse::Event;
 use crate::dial::{BoxFuture, LocalEnd, PathKind};
 use crate::peers::SessionPeers;
 
+pub use configured::parse_address;
+
 /// Every discovery that comes with mpyc-party, one row each.
 #[must_use]
 pub fn standard() -> Vec<Arc<dyn Discovery>> {
@@ -38,17 +40,24 @@ pub trait Discovery: fmt::Debug + Send + Sync {
     /// What people call it: «hub», «local network», «configuration».
     fn name(&self) -> &'static str;
 
-    /// Publishes where this party is and looks for the peers of `search`, for ever; nothing where
-    /// there is nothing to look at. Dropping it ends both.
-    fn start(&self, search: Search) -> Option<BoxFuture<'static, ()>>;
+    /// Whether `sources` give it anything to look at.
+    fn is_used(&self, sources: &Sources) -> bool {
+        let _ = sources;
+        true
+    }
+
+    /// Publishes where this party is and looks for the peers of `search`, for ever, where it
+    /// [is used](Self::is_used). Dropping it ends both.
+    fn start(&self, search: Search) -> BoxFuture<'static, ()>;
 }
 
-/// Where is looked.
+/// Where is looked: what the settings of this process say for all discoveries. A discovery with
+/// settings of its own has a field here, which `Config::sources` of the binary fills.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// The hubs, «host:port».
     pub hubs: Vec<String>,
-    /// Addresses that are known beforehand, «host:port».
+    /// Addresses that are known beforehand, «host:port» or «kind address» ([`parse_address`]).
     pub addresses: BTreeMap<PartyName, String>,
     /// Whether the local network is looked at.
     pub local: bool,

@@ -36,4 +36,4 @@ pub mod route;
 pub mod stack;
 
 pub use client::RequestError;
-pub use stack::Stack;
+pub use stack::{Stack, StackError};

@@ -4,6 +4,7 @@ mod agent;
 mod directories;
 mod expose;
 pub mod files;
+mod places;
 pub mod runtime;
 mod session;
 
@@ -14,12 +15,14 @@ use std::path::{Path, PathBuf};
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::{PartyName, PortName, SessionName};
 use mpyc_party_core::relay;
+use mpyc_party_net::Stack;
 use mpyc_party_net::discovery::Sources;
 use serde::{Deserialize, Serialize};
 
 pub use agent::{Agent, AgentSettingsError, Bus};
 pub use directories::Directories;
 pub use expose::{Expose, ExposeError, rules};
+pub use places::PlaceError;
 pub use session::{Demand, PythonVersionError, Session, SettingsError, Start};
 
 /// The port of hubs and parties where none is configured.
@@ -83,7 +86,8 @@ impl Default for Listen {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Peer {
-    /// Where it may be reached, as «host:port»: a candidate like those that a hub tells.
+    /// Where it may be reached, as «host:port», or «kind address» for another kind of path than TCP:
+    /// a candidate like those that a hub tells.
     pub address: Option<String>,
     /// Its public key. Only a certificate for this key is then accepted as this party.
     pub key: Option<PublicKey>,
@@ -140,14 +144,29 @@ pub enum ConfigError {
         /// Line, column and what is wrong there.
         source: toml::de::Error,
     },
+    /// No hub or peer can be where it is said to be.
+    #[error("{key} in {}: {source}", path.display())]
+    Place {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong, and what to do.
+        source: PlaceError,
+    },
     /// A session's values do not go together.
-    #[error("session {session}: {source}")]
+    #[error("[sessions.{session}] in {}: {source}", path.display())]
     Session {
+        /// The file.
+        path: PathBuf,
         /// The session.
         session: SessionName,
         /// What is wrong, and what to do.
         source: SettingsError,
     },
+    /// The values of a session that no file declares do not go together.
+    #[error(transparent)]
+    Settings(SettingsError),
     /// The agent's values cannot be used.
     #[error("[agent] in {}: {source}", path.display())]
     Agent {
@@ -196,6 +215,8 @@ impl Config {
         if let Some(interpreter) = &mut config.python.interpreter {
             *interpreter = base.join(&interpreter);
         }
+        let place = |(key, source)| ConfigError::Place { path: path.into(), key, source };
+        places::check(&config, &Stack::default()).map_err(place)?;
         config.agent.check().map_err(|source| ConfigError::Agent { path: path.into(), source })?;
         expose::check_all(&config.expose).map_err(|(name, source)| ConfigError::Expose {
             path: path.into(),
@@ -204,11 +225,24 @@ impl Config {
         })?;
         for (name, session) in &mut config.sessions {
             session.resolve(base);
-            session
-                .check()
-                .map_err(|source| ConfigError::Session { session: name.clone(), source })?;
+            session.check().map_err(|source| ConfigError::Session {
+                path: path.into(),
+                session: name.clone(),
+                source,
+            })?;
         }
         Ok(config)
+    }
+
+    /// Checks what only a process with this `stack` can judge of the configuration that was read from
+    /// `path`.
+    ///
+    /// # Errors
+    /// An address of a kind that is not there, or that its kind refuses.
+    pub fn check_for(&self, stack: &Stack, path: &Path) -> Result<(), ConfigError> {
+        places::check(self, stack)
+            .and_then(|()| places::check_kinds(self, stack))
+            .map_err(|(key, source)| ConfigError::Place { path: path.into(), key, source })
     }
 
     /// The hubs to ask: those configured, else `enrolled`, those of the enrolment token.

@@ -34,7 +34,7 @@ const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 pub enum IdentityError {
     /// There is none yet.
     #[error(
-        "this party is not enrolled: there is no identity in {}. Ask the holder of the authority for a token (mpyc-party ca token --name NAME), then run mpyc-party enroll",
+        "this machine is not enrolled: there is no identity in {}. Ask the holder of the authority for a token (mpyc-party ca token --name NAME --hub HOST:PORT; for a hub, --for-hub N instead of --name), then run mpyc-party enroll",
         dir.display()
     )]
     None {

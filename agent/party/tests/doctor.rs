@@ -128,7 +128,8 @@ fn parties_that_are_not_there_break_nothing() -> Result<()> {
     network.declare(&demo(SUM))?;
     let found = checkup(network.party("alice"))?;
     found.only(&[])?;
-    found.says("party", "doubtful", "not there (demo): bob, carol: no hub, no neighbour")?;
+    let nowhere = "not there (demo): bob, carol: nothing says where it is (configuration, local network, hub): it has not";
+    found.says("party", "doubtful", nowhere)?;
     found.says("party", "doubtful", "only a party that runs the session can be seen")?;
     Ok(network.end()?)
 }

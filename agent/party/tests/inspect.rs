@@ -89,6 +89,9 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     ensure!(status["party"] == "bob" && status["network"] == "example", "{status}");
     ensure!(status["certificate"]["valid"] == true, "{status}");
     ensure!(status["hubs"][0] == network.hub_address().to_string(), "{status}");
+    let discoveries = status["discoveries"].as_array().context("no discoveries")?;
+    ensure!(discoveries.contains(&"hub".into()), "{status}");
+    ensure!(!discoveries.contains(&"configuration".into()), "no address is configured: {status}");
     let [run] = &status["running"].as_array().context("no runs")?[..] else {
         anyhow::bail!("{status}")
     };
@@ -145,7 +148,7 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
         ensure!(peer["why_not_direct"].is_null(), "{peer}");
     }
     let shown = tells(bob, &["status"])?;
-    for text in ["bob, a party of the network example", "runs since", "all are linked"] {
+    for text in ["bob, a party of the network example", "has been running for", "all are linked"] {
         ensure!(shown.contains(text), "no «{text}»:\n{shown}");
     }
     let shown = tells(bob, &["peers"])?;
@@ -172,8 +175,12 @@ fn a_run_that_waits_says_for_whom() -> Result<()> {
     let now = &asks(alice, &["status"])?["running"][0]["now"];
     ensure!(now["stage"] == "find" && now["deadline_s"].as_f64().is_some_and(|s| s > 0.0), "{now}");
     let shown = tells(alice, &["peers", "demo"])?;
-    for text in ["looks for the others", "no link to carol", "carol: no hub", "it has not started"]
-    {
+    for text in [
+        "has been looking for the others for",
+        "no link to carol",
+        "carol: nothing says where it is",
+        "it has not started",
+    ] {
         ensure!(shown.contains(text), "no «{text}»:\n{shown}");
     }
     drop(runs);

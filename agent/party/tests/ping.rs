@@ -61,7 +61,11 @@ fn whoever_is_not_there_is_told_of_in_words() -> Result<()> {
     let alice = network.party("alice");
     let absent = ping(alice, &["bob", "--wait", "1s"])?;
     ensure!(absent.status.code() == Some(1), "{}", said(&absent));
-    for text in ["bob does not answer", "session demo: no hub, no neighbour", "ask it to start"] {
+    for text in [
+        "bob does not answer",
+        "session demo: nothing says where it is (configuration, local network, hub): it has not",
+        "ask it to start",
+    ] {
         ensure!(said(&absent).contains(text), "no «{text}»: {}", said(&absent));
     }
     ensure!(!said(&absent).contains("other"), "it is not in that session: {}", said(&absent));

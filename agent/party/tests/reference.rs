@@ -214,20 +214,33 @@ fn a_failed_operation_is_status_1() -> Result<()> {
         "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"bob\", \"carol\"]\n";
     fs::write(home.path().join("config.toml"), declared)?;
     for (arguments, text) in [
-        (["--config", "config.toml", "session", "run", "demo"].as_slice(), "not enrolled"),
+        (
+            ["--config", "config.toml", "session", "run", "demo"].as_slice(),
+            "ca token --name NAME --hub HOST:PORT",
+        ),
         (&["session", "run", "nosuch"], "no session «nosuch»"),
         (&["session", "show", "nosuch"], "no session «nosuch»"),
-        (&["session", "logs", "nosuch"], "no run"),
-        (&["session", "remove", "nosuch"], "nosuch"),
+        (&["session", "logs", "nosuch"], "mpyc-party session list"),
+        (&["session", "remove", "nosuch"], "«nosuch» was imported here: mpyc-party session list"),
         (&["enroll"], "no enrolment token"),
         (&["enroll", "--token-file", "nosuch"], "nosuch"),
-        (&["hub"], "ca init"),
+        (&["hub"], "ca init --network NAME"),
         (&["ca", "list"], "ca init"),
-        (&["man", "nosuch"], "nosuch"),
+        (&["man", "nosuch"], "mkdir -p nosuch"),
         (&["demo", "--program", "nosuch.py"], "nosuch.py"),
         (&["demo", "--file", "nosuch.txt"], "nosuch.txt"),
     ] {
         ends(home.path(), arguments, 1, text)?;
     }
     Ok(())
+}
+
+#[test]
+fn an_authority_without_members_says_how_to_have_one() -> Result<()> {
+    let home = TempDir::new()?;
+    ends(home.path(), &["ca", "init", "--network", "example"], 0, "network example is made")?;
+    ends(home.path(), &["ca", "list"], 0, "ca token --name NAME --hub HOST:PORT")?;
+    let token = ["ca", "token", "--name", "alice", "--hub"];
+    ends(home.path(), &[&token[..], &["hub"]].concat(), 1, "of the form «host:port»")?;
+    ends(home.path(), &[&token[..], &["hub:4747"]].concat(), 0, "")
 }

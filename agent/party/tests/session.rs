@@ -69,7 +69,10 @@ fn a_session_that_runs_already_is_not_started_again() -> Result<()> {
     let mut runs = running(&network, &demo(PATIENT))?;
     let mut second = network.party("bob").run("demo")?;
     ensure!(second.exit(LIMIT)?.code() == Some(1));
-    let reason = format!("running here already (process {})", runs[1].runner()?.id());
+    let reason = format!(
+        "running here already (process {id}): wait for its end, or stop it with Ctrl-C where it runs, with kill {id}",
+        id = runs[1].runner()?.id()
+    );
     ensure!(second.said().contains(&reason), "{}", second.said());
     ensure!(network.party("bob").runs().len() == 1, "the refused one left a record");
     runs.iter_mut().try_for_each(|run| run.feed("1\n"))?;

@@ -40,7 +40,8 @@ fn main() -> ExitCode {
     if env::args().nth(1).is_some_and(|first| first == "--config") {
         let stack = Stack::default()
             .with_kind(unix::Unix::new(shared()))
-            .with_discovery(directory::Directory::new(shared()));
+            .and_then(|stack| stack.with_discovery(directory::Directory::new(shared())))
+            .expect("rows of their own");
         return mpyc_party::command::main(stack);
     }
     if env::var_os(DIRECTORY).is_none() {

@@ -7,11 +7,11 @@
 //! through.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use crate::error::TransportError;
@@ -154,7 +154,8 @@ impl HandshakeLimiter {
         HandshakePermit { limiter: self.clone(), number, address, evicted }
     }
 
-    /// Lets `handshake` of the connection from `address` run while it holds a slot.
+    /// Lets `handshake` of the connection from `address` run while it holds a slot. Where connections
+    /// come from no IP address, one address stands for all that are not told apart.
     ///
     /// # Errors
     /// Those of the handshake, or that it was evicted in favour of others.
@@ -167,11 +168,11 @@ impl HandshakeLimiter {
     }
 }
 
-/// The next connection of `listener`; it never gives up. When the system runs out of descriptors
-/// or a connection dies in the queue, it waits a moment and goes on.
-pub async fn accept_next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// The next connection of a listener that is asked by `accept`; it never gives up. When the system
+/// runs out of descriptors or a connection dies in the queue, it waits a moment and goes on.
+pub async fn accept_next<T, A: Future<Output = io::Result<T>>>(accept: impl Fn() -> A) -> T {
     loop {
-        match listener.accept().await {
+        match accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
                 log::warn!("cannot accept a connection: {error}");

@@ -4,11 +4,11 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use mpyc_party_transport::handshake_limiter;
+use mpyc_party_transport::handshake_limiter::accept_next;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// How TCP connections come in.
+/// How TCP connections come in: the listener of the public port, or what stands for it.
 #[derive(Debug)]
 pub enum Entrance {
     /// At a port of one's own.
@@ -47,7 +47,7 @@ impl Entrance {
     /// The next connection; never gives up. May be cancelled.
     pub async fn next(&mut self) -> (TcpStream, SocketAddr) {
         let handed = match self {
-            Self::Own(listener) => return handshake_limiter::accept_next(listener).await,
+            Self::Own(listener) => return accept_next(|| listener.accept()).await,
             Self::Agent { handed, .. } => handed,
         };
         while let Some(tcp) = handed.recv().await {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpyc_party_core::addr::{Address, Refusal, Vantage};
+use mpyc_party_core::addr::{Address, Refusal, Vantage, is_host_port};
 use mpyc_party_core::path::Kind;
 use mpyc_party_core::relay::CallId;
 use mpyc_party_transport::{Expect, Protocol, Secure};
@@ -43,7 +43,7 @@ impl PathKind for Relay {
     /// Only a hub that this party has itself is one: nobody else can name another.
     fn check(&self, address: &Address, vantage: Vantage) -> Result<(), Refusal> {
         match (address.text(), vantage) {
-            (Some(_), Vantage::Configured) => Ok(()),
+            (Some(hub), Vantage::Configured) if is_host_port(hub) => Ok(()),
             _ => Err(Refusal::Unreadable),
         }
     }

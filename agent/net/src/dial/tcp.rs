@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mpyc_party_core::addr::{Address, Reflexive, Refusal, Vantage};
+use mpyc_party_core::addr::{Address, Reflexive, Refusal, Vantage, is_host_port};
 use mpyc_party_core::path::Kind;
 use mpyc_party_transport::handshake_limiter::{HandshakeLimiter, HandshakeLimits};
 use mpyc_party_transport::{Expect, Protocol, Secure};
@@ -45,7 +45,7 @@ impl PathKind for Tcp {
     /// machine's resolver for whatever they like.
     fn check(&self, address: &Address, vantage: Vantage) -> Result<(), Refusal> {
         match (address.text(), vantage) {
-            (Some(_), Vantage::Configured) => Ok(()),
+            (Some(place), Vantage::Configured) if is_host_port(place) => Ok(()),
             _ => check_socket(address, vantage),
         }
     }

@@ -2,7 +2,7 @@
 
 use mpyc_party_core::addr::{Address, Vantage};
 
-use super::{Discovery, Finding, Search};
+use super::{Discovery, Finding, Search, Sources};
 use crate::dial::{BoxFuture, DEFAULT_KIND};
 
 /// See the module.
@@ -14,25 +14,28 @@ impl Discovery for Configured {
         "configuration"
     }
 
-    fn start(&self, search: Search) -> Option<BoxFuture<'static, ()>> {
-        if search.sources.addresses.is_empty() {
-            return None;
-        }
-        Some(Box::pin(async move {
+    fn is_used(&self, sources: &Sources) -> bool {
+        !sources.addresses.is_empty()
+    }
+
+    fn start(&self, search: Search) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
             for peer in search.peers.peers() {
                 if let Some(place) = search.sources.addresses.get(search.peers.name(peer)) {
-                    let addresses = vec![(address(place), Vantage::Configured)];
+                    let addresses = vec![(parse_address(place), Vantage::Configured)];
                     search.found(Finding { peer, addresses }).await;
                 }
             }
             // It does not change while this process lives.
             std::future::pending().await
-        }))
+        })
     }
 }
 
-/// «host:port», or «kind address» for another kind of path.
-fn address(place: &str) -> Address {
+/// What a person writes for an address: «host:port» for one over TCP, and «kind address» for another
+/// kind of path, as in `quic 203.0.113.7:4747`. Whether it can be dialled is for its kind to check.
+#[must_use]
+pub fn parse_address(place: &str) -> Address {
     match place.split_once(' ') {
         Some((kind, value)) => Address::new(kind, value),
         None => Address::new(DEFAULT_KIND.name, place),

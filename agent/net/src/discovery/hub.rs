@@ -3,7 +3,7 @@
 use mpyc_party_core::addr::Vantage;
 use mpyc_party_core::name::PartyName;
 
-use super::{Discovery, Finding, Search};
+use super::{Discovery, Finding, Search, Sources};
 use crate::client::lighthouse::{Client, Event, Presence};
 use crate::dial::{BoxFuture, relay_address};
 
@@ -16,11 +16,12 @@ impl Discovery for Hubs {
         "hub"
     }
 
-    fn start(&self, search: Search) -> Option<BoxFuture<'static, ()>> {
-        if search.sources.hubs.is_empty() {
-            return None;
-        }
-        Some(Box::pin(run(search)))
+    fn is_used(&self, sources: &Sources) -> bool {
+        !sources.hubs.is_empty()
+    }
+
+    fn start(&self, search: Search) -> BoxFuture<'static, ()> {
+        Box::pin(run(search))
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use super::{Discovery, Finding, Search};
+use super::{Discovery, Finding, Search, Sources};
 use crate::addr::own_networks;
 use crate::dial::BoxFuture;
 use announcements::Announcements;
@@ -50,8 +50,12 @@ impl Discovery for Mdns {
         "local network"
     }
 
-    fn start(&self, search: Search) -> Option<BoxFuture<'static, ()>> {
-        search.sources.local.then(|| Box::pin(watch_for_ever(search)) as BoxFuture<'static, ()>)
+    fn is_used(&self, sources: &Sources) -> bool {
+        sources.local
+    }
+
+    fn start(&self, search: Search) -> BoxFuture<'static, ()> {
+        Box::pin(watch_for_ever(search))
     }
 }
 

@@ -139,7 +139,7 @@ impl Exposure {
         let (sent, received, took) =
             (traffic.sent(), traffic.received(), begun.elapsed().as_secs());
         log::info!(MPYC_PEER = party.as_str(), MPYC_PORT = name.as_str();
-            "{party} and {name} are apart after {took} s: {received} bytes in, {sent} out; {why}");
+            "{party} disconnected from {name} after {took} s: {received} bytes in, {sent} out; {why}");
     }
 }
 

@@ -66,7 +66,7 @@ impl Acceptor {
         let mut connections = Connections::new("a connection at the public port");
         loop {
             let (tcp, from) = tokio::select! {
-                next = handshake_limiter::accept_next(&listener) => next,
+                next = handshake_limiter::accept_next(|| listener.accept()) => next,
                 () = connections.next_ended() => continue,
                 () = heartbeat.tick() => continue,
             };

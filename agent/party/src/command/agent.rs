@@ -18,7 +18,6 @@ use crate::agent::{self, ServiceRequest, Setup};
 use crate::config::Directories;
 use crate::identity::Store;
 
-/// Run the daemon that takes part in sessions by itself
 #[derive(Debug, Args)]
 #[command(after_help = "\
 At the first start the agent also looks for a token in the systemd credential «token», on a

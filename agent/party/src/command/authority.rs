@@ -14,7 +14,6 @@ use serde_json::json;
 
 use super::{Common, Outcome, no_dumps, output};
 
-/// Manage the certificate authority of a network
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
     /// Make an authority, and with it a network
@@ -48,14 +47,13 @@ Examples:
     },
 }
 
-/// Make a single-use token with which one party (or hub) enrols
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The token is printed on standard output. Whoever has it can enrol under that name: hand it over as
-you would a password.
+you would a password, and keep it in a file that only you can read (umask 077).
 
 Examples:
-  mpyc-party ca token --name alice --hub hub.example.org:4747 > alice.token
+  (umask 077; mpyc-party ca token --name alice --hub hub.example.org:4747 > alice.token)
   mpyc-party ca token --name bob --hub hub.example.org:4747 --valid-for 1h --group finance")]
 pub(super) struct Token {
     /// The party's name
@@ -141,6 +139,11 @@ fn list(members: &[Member], as_json: bool) -> anyhow::Result<()> {
             })
         };
         return Ok(output::json(&members.iter().map(value).collect::<Vec<_>>())?);
+    }
+    if members.is_empty() {
+        output::step(
+            "nobody is enrolled yet: make a token with mpyc-party ca token --name NAME --hub HOST:PORT",
+        );
     }
     for member in members {
         let state = match (member.revoked, member.expires) {

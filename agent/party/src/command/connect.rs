@@ -28,7 +28,6 @@ use crate::session::words::visible;
 /// How long the other end of what is closed may take to hear of it.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Connect standard input and output to a port that another party exposes, for example for SSH
 #[derive(Debug, Args)]
 #[command(after_help = "\
 mpyc-party reaches the other party wherever it is, as in a session: directly, through its NAT, or

@@ -21,7 +21,6 @@ use crew::Crew;
 use show::Show;
 use site::Site;
 
-/// Start a hub and several parties on this machine, and do one real MPyC run
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The demo needs no root and changes nothing outside the state and cache directories. The first time,

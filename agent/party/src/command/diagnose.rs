@@ -25,7 +25,7 @@ pub(super) fn not_direct(stack: &Stack, report: &PeerReport, run: &Snapshot) -> 
             let tried = tried(report, |name| kind(name).is_some_and(|kind| kind < used));
             Some(format!("no {} connection gets through{tried}", better.name.to_uppercase()))
         }
-        None if report.attempts.is_empty() => Some(unknown(&run.hubs).to_owned()),
+        None if report.attempts.is_empty() => Some(unknown(stack, &run.hubs)),
         None => Some(format!(
             "it is known where it was, but not reached there{}",
             tried(report, |_| true)
@@ -34,12 +34,14 @@ pub(super) fn not_direct(stack: &Stack, report: &PeerReport, run: &Snapshot) -> 
 }
 
 /// Why nothing is known of a peer.
-pub(super) fn unknown(hubs: &[HubReport]) -> &'static str {
-    if hubs.iter().any(|hub| hub.seen.is_some()) {
-        "no hub, no neighbour and no configuration says where it is: it has not started the session, or reaches no hub of these"
+pub(super) fn unknown(stack: &Stack, hubs: &[HubReport]) -> String {
+    let asked: Vec<_> = stack.discoveries().map(|discovery| discovery.name()).collect();
+    let why = if hubs.iter().any(|hub| hub.seen.is_some()) {
+        ": it has not started the session, or it reaches none of these hubs"
     } else {
-        "no hub can be asked where it is, and neither a neighbour nor the configuration says so"
-    }
+        ", and no hub can be asked"
+    };
+    format!("nothing says where it is ({}){why}", asked.join(", "))
 }
 
 /// Why `hub` cannot be used; most reasons name it.

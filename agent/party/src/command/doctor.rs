@@ -22,7 +22,6 @@ use crate::session::{self, Definition};
 use findings::Findings;
 use machine::DryRun;
 
-/// Check everything that a run needs, and say what is wrong and what to do
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The doctor checks configuration, disk, Python and MPyC in the sandbox, certificate, clock, each hub

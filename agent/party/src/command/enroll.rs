@@ -15,7 +15,6 @@ use crate::identity::Store;
 /// Longest token in bytes.
 const LONGEST_TOKEN: u64 = 16 * 1024;
 
-/// Become a party of a network
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Give the token in a file, on standard input or at the prompt, never on the command line, where

@@ -26,7 +26,6 @@ use crate::config::{Config, ConfigError, Directories, rules};
 use crate::identity::{Renewal, Store, keep_fresh};
 use crate::runner::handover::{self, RegistrationHandle};
 
-/// Let chosen parties connect to ports of this machine
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The section [expose] of the configuration says which ports, and to whom; without it nothing is

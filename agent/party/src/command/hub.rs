@@ -23,12 +23,11 @@ use crate::agent::notify;
 use crate::config::files;
 use crate::identity::{Renewal, Store, keep_fresh};
 
-/// Run a hub: lighthouse, relay, and enrolment where the authority is
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A hub that finds the authority's directory (made by mpyc-party ca init) also enrols parties and
 renews their certificates. Any other hub needs an identity of its own: enrol it with
-mpyc-party enroll and a token of mpyc-party ca token --for-hub 2.
+mpyc-party enroll and a token of mpyc-party ca token --for-hub 2 --hub HOST:PORT.
 
 Examples:
   mpyc-party hub
@@ -60,7 +59,7 @@ impl Hub {
                 let hubs = config.hubs(store.hubs()?);
                 let identity = store.load().with_context(|| {
                     format!(
-                        "there is no authority in {} to serve (mpyc-party ca init makes one)",
+                        "there is no authority in {} to serve (mpyc-party ca init --network NAME makes one)",
                         authority.display()
                     )
                 })?;

@@ -114,7 +114,7 @@ pub(super) async fn locate(
         }
     }
     let hubs = book.hubs();
-    searches.into_iter().map(|search| search.result(&hubs)).collect()
+    searches.into_iter().map(|search| search.result(&stack, &hubs)).collect()
 }
 
 fn attempt(
@@ -133,14 +133,14 @@ fn attempt(
 }
 
 impl Search {
-    fn result(self, hubs: &[HubReport]) -> Result<Ping, Miss> {
+    fn result(self, stack: &Stack, hubs: &[HubReport]) -> Result<Ping, Miss> {
         if let Some(echo) = self.echo {
             return Ok(echo);
         }
         let tried: Vec<String> = targets(&self.at).map(ToString::to_string).collect();
         let (known, told) = (!tried.is_empty(), tried.join(", "));
         let why = match self.last {
-            _ if !known => nowhere(hubs),
+            _ if !known => nowhere(stack, hubs),
             Some(last) => format!("it should be at {told}, but: {last}"),
             None => format!("it should be at {told}, but does not answer"),
         };
@@ -149,8 +149,8 @@ impl Search {
 }
 
 /// Why nothing is known of a party, and which hubs could not be asked.
-fn nowhere(hubs: &[HubReport]) -> String {
-    format!("{}{}", diagnose::unknown(hubs), problems(hubs))
+fn nowhere(stack: &Stack, hubs: &[HubReport]) -> String {
+    format!("{}{}", diagnose::unknown(stack, hubs), problems(hubs))
 }
 
 /// The hubs that could not be asked, in brackets; nothing where there is none.

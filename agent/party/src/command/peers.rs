@@ -20,7 +20,6 @@ use crate::session::words::visible;
 
 const NOTHING: &str = "nothing runs here now: mpyc-party session run NAME meets the others";
 
-/// Show the other parties of running sessions: the path to each, how fast it is, and why it is not direct
 #[derive(Debug, Args)]
 #[command(after_help = "\
 This asks only the runners on this machine. SENT and RECEIVED count the bytes of MPyC in this run.

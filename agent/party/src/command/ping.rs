@@ -26,7 +26,6 @@ use crate::session::{self, Definition};
 /// Pause before the next round trip.
 const PING_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Look for another party, connect to it, and measure how long an answer takes
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A party answers while it waits for or takes part in a run of a session that you share. It learns

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 
 use super::{Cli, Outcome, output};
 
-/// Print a completion script
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: mpyc-party completions bash > ~/.local/share/bash-completion/completions/mpyc-party"
@@ -32,7 +31,6 @@ impl Completions {
     }
 }
 
-/// Write the manual pages
 #[derive(Debug, Args)]
 pub(super) struct Man {
     /// The directory, which must exist
@@ -41,6 +39,10 @@ pub(super) struct Man {
 
 impl Man {
     pub(super) fn run(self) -> Outcome {
+        if !self.directory.is_dir() {
+            let directory = self.directory.display();
+            bail!("there is no directory {directory}: make it with mkdir -p {directory}");
+        }
         let mut all = Cli::command().disable_help_subcommand(true);
         all.build();
         let mut commands = vec![all];
@@ -51,7 +53,7 @@ impl Man {
                 .manual("mpyc-party");
             let path = self.directory.join(page.get_filename());
             let written = write(&page, &command).and_then(|text| std::fs::write(&path, text));
-            written.with_context(|| path.display().to_string())?;
+            written.with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(ExitCode::SUCCESS)
     }

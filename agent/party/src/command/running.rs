@@ -52,14 +52,14 @@ impl Running {
             format!("no link to {}", away.join(", "))
         };
         let what = match now.stage {
-            Stage::Prepare => "makes ready",
-            Stage::Find => "looks for the others",
-            Stage::Agree => "compares what will run",
-            Stage::Start => "waits for all to be ready",
-            Stage::Run => "runs",
-            Stage::End => "waits for the others to end",
+            Stage::Prepare => "has been making ready",
+            Stage::Find => "has been looking for the others",
+            Stage::Agree => "has been comparing what will run",
+            Stage::Start => "has been waiting for all to be ready",
+            Stage::Run => "has been running",
+            Stage::End => "has been waiting for the others to end",
         };
         let left = now.deadline_s.map(|left| format!(" (gives up in {left:.0} s)"));
-        format!("{what} since {:.0} s{}, {missing}", now.in_stage_s, left.unwrap_or_default())
+        format!("{what} for {:.0} s{}, {missing}", now.in_stage_s, left.unwrap_or_default())
     }
 }

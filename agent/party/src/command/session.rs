@@ -15,7 +15,6 @@ use mpyc_party_core::name::SessionName;
 
 use super::{Common, Outcome};
 
-/// Run, check, list, show and share sessions
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
     /// Meet the other parties and run a session

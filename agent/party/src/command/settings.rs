@@ -8,7 +8,6 @@ use clap::Subcommand;
 use super::{Common, Outcome, output};
 use crate::config::{Config, ConfigError};
 
-/// Check or show the configuration
 #[derive(Debug, Subcommand)]
 pub(super) enum Settings {
     /// Check a configuration and do nothing else
@@ -28,6 +27,7 @@ impl Settings {
             Self::Check { file } => {
                 let file = file.or(dirs.config).ok_or(ConfigError::Nothing)?;
                 let config = Config::load(&file)?;
+                config.check_for(&common.stack, &file)?;
                 let sessions = config.sessions.len();
                 output::good(format!("{} is in order; sessions: {sessions}", file.display()));
             }

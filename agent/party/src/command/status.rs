@@ -18,9 +18,8 @@ use crate::config::{Config, Directories};
 use crate::identity::Store;
 use crate::session;
 use crate::session::bundle::minute;
-use crate::session::words::visible;
+use crate::session::words::{names_or_none, visible};
 
-/// Show who this party is, what runs here, and how the last runs ended
 #[derive(Debug, Args)]
 #[command(after_help = "\
 This asks only the runners and the agent on this machine. The agent answers those who may ask it
@@ -48,6 +47,8 @@ impl Status {
         let hubs = config.hubs(store.hubs()?);
         let running = runtime.block_on(running::all(&dirs, None))?;
         let last = last_runs(&config, &dirs)?;
+        let sources = config.sources(hubs.clone());
+        let found_by: Vec<_> = common.stack.used(&sources).map(|one| one.name()).collect();
         if common.json {
             output::json(&json!({
                 "party": party, "network": claims.network, "address": claims.address,
@@ -56,6 +57,7 @@ impl Status {
                     "valid": claims.check_validity(now()).is_ok(),
                 },
                 "hubs": hubs, "local_discovery": config.network.local_discovery,
+                "discoveries": found_by,
                 "agent": agent.as_ref().map(Agent::json),
                 "running": running.iter().map(json).collect::<Vec<_>>(),
                 "sessions": last.iter().map(|(name, run)| json!({
@@ -68,9 +70,7 @@ impl Status {
         output::field("address", claims.address);
         output::field("certificate", validity(&claims));
         output::field("hubs", if hubs.is_empty() { "none".to_owned() } else { hubs.join(", ") });
-        let nearby =
-            if config.network.local_discovery { "are found" } else { "are not looked for" };
-        output::field("nearby", format!("parties in the same local network {nearby}"));
+        output::field("finds by", names_or_none(&found_by));
         if let Some(agent) = &agent {
             agent.show();
         }

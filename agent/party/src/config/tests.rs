@@ -54,6 +54,7 @@ fn mistakes_are_named() {
         assert!(error.contains(expected), "{error}\n… does not say {expected}");
     }
     let cases = [
+        ("threshold = 2", "[sessions.demo] in /"),
         ("threshold = 2", "threshold 2 is too large for 3 parties"),
         ("threshold = 0", "every party can learn every input"),
         ("grace = \"1ms\"", "grace at least 1s"),
@@ -67,6 +68,40 @@ fn mistakes_are_named() {
         let error = session(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}\n… does not say {expected}");
     }
+}
+
+#[test]
+fn a_place_of_a_hub_or_peer_has_the_form_that_it_needs() {
+    for fine in ["bob.example.org:4747", "[2001:db8::1]:4747", "quic 203.0.113.7:4747", "tcp bob:1"]
+    {
+        let config = load(&format!("[peers.bob]\naddress = \"{fine}\"")).unwrap();
+        assert_eq!(config.check_for(&Stack::default(), Path::new("c")).ok(), Some(()), "{fine}");
+    }
+    let (hub, peer) = ("[network]\nhubs = [\"hub:1\", \"?\"]", "[peers.bob]\naddress = \"?\"");
+    let cases = [
+        (hub, "hub", "network.hubs in "),
+        (hub, "quic 203.0.113.7:4747", "as in \"hub.example.org:4747\""),
+        (hub, "hub:0", "«hub:0» is no address of a hub"),
+        (peer, "foo", "peers.bob.address in "),
+        (peer, "foo", "as in \"bob.example.org:4747\""),
+        (peer, "", "no address of its kind"),
+        (peer, "foo:70000", "no address of its kind"),
+        (peer, "203.0.113.7:0", "port 0 cannot be dialled"),
+        (peer, "quic bob:4747", "as in \"quic 203.0.113.7:4747\""),
+        (peer, "quic", "«quic» cannot be dialled"),
+        (peer, "relay hub", "no address of its kind"),
+    ];
+    for (text, place, expected) in cases {
+        let error = load(&text.replace('?', place)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}\n… does not say {expected}");
+    }
+    // Another program may have the kind, so that only a process knows whether it has.
+    let unknown = load("[peers.bob]\naddress = \"qiuc 203.0.113.7:4747\"").unwrap();
+    let error = unknown.check_for(&Stack::default(), Path::new("c")).unwrap_err().to_string();
+    assert!(
+        error.contains("«qiuc», which is not known here: there are tcp, quic, relay"),
+        "{error}"
+    );
 }
 
 #[test]

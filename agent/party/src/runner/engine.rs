@@ -37,7 +37,7 @@ use mpyc_party_sandbox::Mount;
 
 use super::view::View;
 use crate::config::{Config, Directories, Session};
-use crate::session::record::Cycle;
+use crate::session::record::RuntimeStatistics;
 use crate::session::{Copied, Definition};
 pub(super) use launcher::Launcher;
 
@@ -157,7 +157,7 @@ pub enum Report {
     /// The processes of all parties are connected.
     Connected,
     /// One computation of perhaps several is over.
-    Computed(Cycle),
+    Computed(RuntimeStatistics),
 }
 
 /// What an engine's process is, once it has loaded everything.

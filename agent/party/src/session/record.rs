@@ -28,7 +28,7 @@ const LOCK_NAME: &str = "alive";
 
 /// One start and shutdown of the MPyC runtime, as MPyC itself reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cycle {
+pub struct RuntimeStatistics {
     /// Seconds from start to stop.
     pub elapsed_s: f64,
     /// Bytes sent to all peers.
@@ -68,9 +68,9 @@ pub struct Record {
     /// Seconds from the beginning to the verdict.
     #[serde(default)]
     pub took_s: Option<f64>,
-    /// MPyC's statistics.
+    /// MPyC's statistics, one for each start of its runtime.
     #[serde(rename = "mpyc")]
-    pub cycles: Vec<Cycle>,
+    pub statistics: Vec<RuntimeStatistics>,
     /// The links as they were at the end, and what they carried.
     #[serde(default)]
     pub peers: Vec<PeerReport>,
@@ -103,7 +103,7 @@ impl Record {
             exit: None,
             stages: Vec::new(),
             took_s: None,
-            cycles: Vec::new(),
+            statistics: Vec::new(),
             peers: Vec::new(),
             versions: None,
             outages: Vec::new(),
@@ -139,8 +139,9 @@ impl Record {
 pub enum BeginError {
     /// One run of a session at a time.
     #[error(
-        "session «{session}» is running here already{}: wait for its end, or stop it",
-        process.map(|id| format!(" (process {id})")).unwrap_or_default()
+        "session «{session}» is running here already{}: wait for its end, or stop it with Ctrl-C where it runs{}, or, if the agent started it, with systemctl stop mpyc-session@{session}",
+        process.map(|id| format!(" (process {id})")).unwrap_or_default(),
+        process.map(|id| format!(", with kill {id}")).unwrap_or_default()
     )]
     Running {
         /// The session.

@@ -27,7 +27,7 @@ fn a_group_gets_what_is_exposed_to_it_and_a_party_what_to_that() -> Result<()> {
     ensure!(said.err.contains("direct"), "{}", said.err);
     let said = ask(network.party("alice"), "bob", port, b"word")?;
     ensure!(said.status.success() && said.out == b"word", "{}", said.err);
-    machine.tells("operator and echo are apart after")?;
+    machine.tells("operator disconnected from echo after")?;
     machine.tells(&format!("{MUCH} bytes in, {MUCH} out; both have ended"))?;
     machine.tells("alice, from ")?;
     drop(machine);
@@ -170,7 +170,7 @@ fn what_is_exposed_no_longer_ends_and_the_rest_goes_on() -> Result<()> {
     machine.tells("the old configuration stays")?;
     bob.configure(&exposing(port, "parties = [\"carol\"]"))?;
     machine.signal(Signal::HUP)?;
-    machine.tells("alice and echo are apart")?;
+    machine.tells("alice disconnected from echo")?;
     let (status, _) = end(alice)?;
     ensure!(status.code() == Some(1), "{status}");
     drop(carol.stdin.take());

@@ -106,7 +106,7 @@ async fn one_party_has_so_many_connections_and_no_more() -> Result<()> {
     };
     ensure!(refused == Refusal::PartyFull && held.len() == 32, "{refused} after {}", held.len());
     held.pop();
-    machine.tells("alice and echo are apart")?;
+    machine.tells("alice disconnected from echo")?;
     let mut secure = enter(alice, bob).await?;
     say(&mut secure, &Ask::Port(port)).await?;
     ensure!(hear(&mut secure).await? == Answer::Connected);

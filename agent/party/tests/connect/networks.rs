@@ -145,7 +145,7 @@ fn ssh_gets_through_symmetric_nats_and_copies_whole_files() -> Result<()> {
     ensure!(said.status.success() && summed.starts_with(&digest), "{summed}, not {digest}");
     let back = ssh.client(operator, "target")?.arg(format!("cat {}", copy.display())).output()?;
     ensure!(back.status.success() && back.stdout == much, "{} bytes came back", back.stdout.len());
-    machine.tells("operator and ssh are apart")?;
+    machine.tells("operator disconnected from ssh")?;
     drop((ssh, machine));
     Ok(network.end()?)
 }

@@ -27,9 +27,9 @@ impl Discovery for Directory {
         "notes"
     }
 
-    fn start(&self, search: Search) -> Option<BoxFuture<'static, ()>> {
+    fn start(&self, search: Search) -> BoxFuture<'static, ()> {
         let notes = self.directory.join(format!("notes-{}", search.peers.tag));
-        Some(Box::pin(run(search, notes)))
+        Box::pin(run(search, notes))
     }
 }
 

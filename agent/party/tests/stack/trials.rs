@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Failed, Trial};
 use mpyc_party_lab::party::{Network, Party, Run};
+use mpyc_party_net::Stack;
 use serde_json::Value;
 
 use crate::common::{ENDLESS, LIMIT, PATIENT, SUM, completes, demo, running, three};
@@ -43,6 +44,11 @@ fn peers(party: &Party) -> Result<Vec<Value>> {
     Ok(told[0]["peers"].as_array().context("no peers")?.clone())
 }
 
+/// The kind that is used while the added one is closed.
+fn next_best() -> Result<&'static str> {
+    Ok(Stack::default().best().context("no kinds")?.name)
+}
+
 fn linked_over(run: &Run, kind: &str) -> Result<()> {
     run.wait_until(kind, LIMIT, |e| e["event"] == "link" && e["path"] == kind)?;
     Ok(())
@@ -50,6 +56,9 @@ fn linked_over(run: &Run, kind: &str) -> Result<()> {
 
 fn session() -> Result<()> {
     let network = three()?;
+    let status = network.party("bob").command().args(["status", "--json"]).output()?;
+    let status: Value = serde_json::from_slice(&status.stdout)?;
+    ensure!(status["discoveries"].as_array().is_some_and(|all| all.contains(&"notes".into())));
     let mut runs = running(&network, &demo(PATIENT))?;
     for peer in peers(network.party("bob"))? {
         ensure!(peer["path"]["kind"] == "unix" && peer["why_not_direct"].is_null(), "{peer}");
@@ -61,17 +70,17 @@ fn session() -> Result<()> {
 }
 
 fn path_change() -> Result<()> {
-    let (network, closed) = (three()?, shared().join(CLOSED));
+    let (network, closed, next_best) = (three()?, shared().join(CLOSED), next_best()?);
     fs::write(&closed, "")?;
     let runs = running(&network, &demo(ENDLESS))?;
-    runs.iter().try_for_each(|run| linked_over(run, "tcp"))?;
+    runs.iter().try_for_each(|run| linked_over(run, next_best))?;
     fs::remove_file(&closed)?;
     runs.iter().try_for_each(|run| linked_over(run, "unix"))?;
     fs::write(&closed, "")?;
     for run in &runs {
         // Two peers, at first and again.
-        let back = |e: &Value| e["event"] == "link" && e["path"] == "tcp";
-        run.wait_for_number(3, "a link over tcp again", LIMIT, back)?;
+        let back = |e: &Value| e["event"] == "link" && e["path"] == next_best;
+        run.wait_for_number(3, "a link over the next best kind again", LIMIT, back)?;
     }
     fs::remove_file(&closed)?;
     drop(runs);
@@ -113,7 +122,7 @@ fn mixed() -> Result<()> {
         carol.run_by(usual)?,
     ];
     linked_over(&runs[0], "unix")?;
-    linked_over(&runs[0], "tcp")?;
+    linked_over(&runs[0], next_best()?)?;
     runs.into_iter().try_for_each(completes)?;
     Ok(network.end()?)
 }

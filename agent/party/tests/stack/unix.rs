@@ -2,6 +2,7 @@
 //! there is, but for a file «closed», while which is there nothing gets through.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use mpyc_party_net::accept::{
     AcceptError, Accepted, Admission, Arrival, Listener, Origin, handshake,
 };
 use mpyc_party_net::dial::{BoxFuture, DialContext, DialError, LocalEnd, PathKind, Route};
+use mpyc_party_transport::handshake_limiter::{HandshakeLimiter, HandshakeLimits, accept_next};
 use mpyc_party_transport::{Expect, Protocol, RawStream, Secure};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
@@ -25,6 +27,11 @@ const KIND: Kind = Kind {
     opens_nats: false,
     relayed: false,
 };
+
+/// Why no address of this kind is taken from elsewhere.
+const ELSEWHERE: Refusal = Refusal::Policy("a socket of this machine means none on another one");
+/// From where all connections of this kind come.
+const THIS_MACHINE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The file that closes every path of this kind.
 pub(crate) const CLOSED: &str = "closed";
@@ -58,7 +65,7 @@ impl PathKind for Unix {
     fn check(&self, address: &Address, vantage: Vantage) -> Result<(), Refusal> {
         let path = address.text().map(Path::new).ok_or(Refusal::Unreadable)?;
         match vantage {
-            Vantage::Elsewhere => Err(Refusal::Loopback),
+            Vantage::Elsewhere => Err(ELSEWHERE),
             _ if path.parent() == Some(&self.directory) => Ok(()),
             _ => Err(Refusal::Unreadable),
         }
@@ -74,7 +81,8 @@ impl PathKind for Unix {
             return Ok(None);
         }
         let listener = UnixListener::bind(self.own_path())?;
-        Ok(Some(Box::new(Sockets { listener, directory: self.directory.clone() })))
+        let limiter = HandshakeLimiter::new(HandshakeLimits::default());
+        Ok(Some(Box::new(Sockets { listener, limiter, directory: self.directory.clone() })))
     }
 
     fn route(
@@ -110,24 +118,23 @@ impl Route for UnixRoute {
 
 struct Sockets {
     listener: UnixListener,
+    limiter: HandshakeLimiter,
     directory: PathBuf,
 }
 
 impl Listener for Sockets {
     fn next(&mut self) -> BoxFuture<'_, Box<dyn Arrival>> {
         Box::pin(async move {
-            loop {
-                if let Ok((stream, _)) = self.listener.accept().await {
-                    let directory = self.directory.clone();
-                    return Box::new(Caller { stream, directory }) as Box<dyn Arrival>;
-                }
-            }
+            let (stream, _) = accept_next(|| self.listener.accept()).await;
+            let (limiter, directory) = (self.limiter.clone(), self.directory.clone());
+            Box::new(Caller { stream, limiter, directory }) as Box<dyn Arrival>
         })
     }
 }
 
 struct Caller {
     stream: UnixStream,
+    limiter: HandshakeLimiter,
     directory: PathBuf,
 }
 
@@ -142,7 +149,8 @@ impl Arrival for Caller {
     ) -> BoxFuture<'static, Result<Accepted, AcceptError>> {
         Box::pin(async move {
             let raw = Cuttable::raw(self.stream, &self.directory).map_err(DialError::Io)?;
-            Ok(Accepted::Connection(Box::new(handshake(raw, &admission).await?)))
+            let secure = self.limiter.decide(THIS_MACHINE, handshake(raw, &admission)).await?;
+            Ok(Accepted::Connection(Box::new(secure)))
         })
     }
 }

@@ -80,9 +80,7 @@ impl Site {
             );
             session.allow_no_privacy = true;
         }
-        session
-            .check()
-            .map_err(|source| ConfigError::Session { session: self.session.clone(), source })?;
+        session.check().map_err(ConfigError::Settings)?;
         let mut own = Config { listen: Listen { port: 0 }, ..Config::default() };
         own.python.clone_from(&config.python);
         // All are on this machine, which nobody else needs to know.

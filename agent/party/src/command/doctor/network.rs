@@ -93,13 +93,13 @@ fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Find
         Err(why @ Miss::Refused(Reason::NotMember)) => findings.bad(
             over_tcp,
             miss(&hub, why),
-            "ask the holder of the network; with a new token, move the identity in the state directory away and enrol anew",
+            "ask the holder of the network for a new token. Then move the identity in the state directory away, and enrol anew",
         ),
         Err(why) if any => findings.doubtful(over_tcp, miss(&hub, why), "another hub answers; ask the holder of this one"),
         Err(why) => findings.bad(
             over_tcp,
             miss(&hub, why),
-            "check the address (network.hubs), this network, and with the holder that mpyc-party hub runs there",
+            "check the address (network.hubs) and this network. Ask the holder whether mpyc-party hub runs there",
         ),
     }
     match &udp {

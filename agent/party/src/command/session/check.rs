@@ -33,7 +33,6 @@ use crate::session::words::{names, visible};
 use crate::session::{self, Copied, Definition};
 use peers::{Answer, Heard, Own};
 
-/// Check everything without running it: what is missing here, who is there, what differs
 #[derive(Debug, Args)]
 #[command(after_help = "\
 This asks the parties that wait in a run of the session, and disturbs nobody. It does not see a

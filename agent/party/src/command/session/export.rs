@@ -20,7 +20,6 @@ use crate::session::proposal::Proposal;
 use crate::session::words::names;
 use crate::session::{self, Definition};
 
-/// Export a session to a file for the other parties
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The bundle holds the definition, the program and its files, and the keys of the parties, signed by

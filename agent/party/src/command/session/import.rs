@@ -19,7 +19,6 @@ use crate::session::bundle::{self, Opened};
 use crate::session::consent::{Consent, text};
 use crate::session::imported;
 
-/// Show a session from another party, and add it on consent
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Shows what the session would run, with whom, and who could learn what; adds it only if you agree.

@@ -15,7 +15,6 @@ use super::runs;
 use crate::runner::view::Channel;
 use crate::session::words::printable;
 
-/// Print what the program wrote in a run
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -47,7 +46,9 @@ impl Logs {
         };
         let Some(run) = run else {
             if count == 0 {
-                bail!("no run of session «{name}» is on record");
+                bail!(
+                    "no run of session «{name}» is on record: mpyc-party session list shows all sessions, and how their last runs ended"
+                );
             }
             bail!("there is no such run of session «{name}»: they are numbered from 1 to {count}");
         };

@@ -17,7 +17,7 @@ pub(super) fn remove(common: &Common, name: &SessionName) -> Outcome {
                 "session «{name}» is declared in the configuration: remove [sessions.{name}] there"
             );
         }
-        bail!("no session «{name}» was imported here");
+        bail!("no session «{name}» was imported here: mpyc-party session list shows all");
     }
     imported::remove(&dirs, name)?;
     output::good(format!("session {name} is removed; the records of its runs stay"));

@@ -26,7 +26,6 @@ use crate::runner::view::{Notice, View};
 use crate::runner::{self, Launch, PrepareError};
 use crate::session::{self, Definition};
 
-/// Run a session
 #[derive(Debug, Args)]
 #[command(after_help = "Example: mpyc-party session run demo")]
 pub(in crate::command) struct Run {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::config::Directories;
 use crate::config::files::FileError;
 use crate::runner::engine;
-use crate::session::record::{self, Cycle, Record};
+use crate::session::record::{self, Record, RuntimeStatistics};
 use crate::session::words::visible;
 
 /// One run on record.
@@ -64,7 +64,7 @@ impl Run {
 
     /// What is known beside the verdict, a line each.
     pub(super) fn details(&self) -> Vec<String> {
-        let Record { run, exit, cycles, versions, warnings, .. } = &self.record;
+        let Record { run, exit, statistics: starts, versions, warnings, .. } = &self.record;
         let mut lines = Vec::new();
         if let Some(run) = run {
             lines.push(format!("run {}", visible(run)));
@@ -72,8 +72,8 @@ impl Run {
         if let Some(exit) = exit {
             lines.push(format!("the program {exit}, {} bytes of output", self.record.output_bytes));
         }
-        if !cycles.is_empty() {
-            lines.push(statistics(cycles));
+        if !starts.is_empty() {
+            lines.push(statistics(starts));
         }
         let times = self.record.times();
         if !times.is_empty() {
@@ -97,10 +97,10 @@ impl Run {
     }
 }
 
-fn statistics(cycles: &[Cycle]) -> String {
-    let seconds: f64 = cycles.iter().map(|cycle| cycle.elapsed_s).sum();
-    let bytes = cycles.iter().map(|cycle| cycle.bytes_sent).fold(0, u64::saturating_add);
-    let times = match cycles.len() {
+fn statistics(starts: &[RuntimeStatistics]) -> String {
+    let seconds: f64 = starts.iter().map(|start| start.elapsed_s).sum();
+    let bytes = starts.iter().map(|start| start.bytes_sent).fold(0, u64::saturating_add);
+    let times = match starts.len() {
         1 => "once".to_owned(),
         many => format!("{many} times"),
     };

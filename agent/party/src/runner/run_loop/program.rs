@@ -19,7 +19,7 @@ use super::RunLoop;
 
 /// Computations of which statistics are kept. What the launcher reports may be
 /// the program's invention, and must not fill memory and record.
-const MAX_CYCLES: usize = 1000;
+const MAX_STATISTICS: usize = 1000;
 /// How long the disk may take no output of an ended program before the others hear of its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long it may take none before the runner itself ends.
@@ -105,9 +105,9 @@ impl RunLoop<'_> {
                 _ => Ok(()),
             },
             Ok(Some(Report::Computed(computed))) => {
-                let cycles = &mut self.directory.record.cycles;
-                if cycles.len() < MAX_CYCLES {
-                    cycles.push(computed);
+                let starts = &mut self.directory.record.statistics;
+                if starts.len() < MAX_STATISTICS {
+                    starts.push(computed);
                 }
                 Ok(())
             }

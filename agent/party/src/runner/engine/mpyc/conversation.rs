@@ -9,7 +9,7 @@ use super::{Mpyc, Versions};
 use crate::config::Session;
 use crate::runner::engine::{Conversation, Engine, Order, PROGRAM, Report};
 use crate::session::Copied;
-use crate::session::record::Cycle;
+use crate::session::record::RuntimeStatistics;
 
 /// What the launcher is told.
 #[derive(Debug, Serialize)]
@@ -153,7 +153,7 @@ impl Conversation for MpycConversation {
             Packet::Started => Report::Connecting,
             Packet::Connected => Report::Connected,
             Packet::Stopped { elapsed_s, bytes_sent } => {
-                Report::Computed(Cycle { elapsed_s, bytes_sent })
+                Report::Computed(RuntimeStatistics { elapsed_s, bytes_sent })
             }
         }))
     }
