@@ -3,6 +3,8 @@
 A message that is not refused in time ends this process: its memory and its processor time are limited.
 """
 
+import fractions
+import itertools
 import os
 import pickle
 import random
@@ -139,6 +141,9 @@ class Keys(Hostile):
             self.refused(message(identifier('dict', items, items)), 'more than 10000')
             self.refused(message(identifier('set', items)), 'more than 10000')
             self.refused(message(identifier('frozenset', items)), 'more than 10000')
+        both = list(itertools.product(('a', b'a'), repeat=15))
+        self.assertEqual(len(set(map(hash, both))), 1)
+        self.refused(message(identifier('set', both)), 'more than 10000')
         few = many[:1000]
         self.refused(message(b'](' + 11 * identifier('set', few) + b'e'), 'more than 10000')
         self.assertEqual(values.loads(message(identifier('set', few))), set(few))
@@ -186,6 +191,8 @@ class Rebuilt(Hostile):
 
     def test_fractions(self):
         self.refuses('more than 32768 bits', 'fraction', 1 << 900_000, 3**500_000)
+        with self.assertRaisesRegex(values.Refused, 'more than 32768 bits'):
+            values.dumps(fractions.Fraction(1, 1 << 40_000))
 
     @unittest.skipUnless(np, 'without numpy')
     def test_arrays(self):

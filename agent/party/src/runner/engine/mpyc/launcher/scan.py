@@ -40,6 +40,7 @@ _SCALAR = b'(?:%s)' % b'|'.join((b'K.', _short(b'\x8a'), b'M..', b'J.{4}', b'G.{
 _LIST = rb'\](?:\(%s{2,16}e|%sa)?' % (_SCALAR, _SCALAR)
 _SMALL = b'(?:%s)' % b'|'.join((_SCALAR + rb'{2}\x86', _SCALAR + rb'{3}\x87', _LIST, _SCALAR + rb'\x85',
                                 rb'X\x04\0\0\0dict' + _LIST + _LIST + rb'\x87Q'))
+ONE_SCALAR = re.compile(rb'(?s)\x80\x03%s\.' % _SCALAR)  # most messages that are not large
 SCALARS_TO_END = re.compile(b'(?s)%s{0,1000}[et]' % _SCALAR)
 SMALL_TO_END = re.compile(b'(?s)%s{0,1000}[et]' % _SMALL)
 DEPTH_OF_SMALL = 2
@@ -47,6 +48,8 @@ DEPTH_OF_SMALL = 2
 
 def check(data):
     """Raise a ValueError unless this message is one that `values.dumps` could have written."""
+    if ONE_SCALAR.fullmatch(data):
+        return
     if not data.startswith(START):
         raise ValueError('not written by this launcher')
     # How deep each value on the unpickler's stack is. Those of lists are negative: they can be appended to.

@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 def dumps(value):
-    """Write a value; whatever its reader would refuse is refused here already."""
+    """Write a value. What its reader would refuse is refused here already, but for fields new to it."""
     try:
         message = _written(_Writer, value)
         scan.check(message)
@@ -102,49 +102,18 @@ class _File(io.BytesIO):
         return self.getvalue()[self.tell():]
 
 
-class _Writer(pickle.Pickler):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self._allowance = _Allowance()
-
-    def persistent_id(self, value):
-        if type(value) in PLAIN:
-            return _take_apart_list(value) if type(value) is list else None
-        if type(value) in (dict, set, frozenset):
-            self._allowance.keys(value)
-        return _take_apart(value)
-
-
-class _Plain(pickle.Unpickler):
-    def find_class(self, module, name):
-        raise Refused(f'{module}.{name}')
-
-
-class _Reader(_Plain):
-    def __init__(self, file):
-        super().__init__(file)
-        self._allowance = _Allowance()
-
-    def persistent_load(self, identifier):
-        kind, *parts = _of(tuple, identifier)
-        if (rebuild := _REBUILD.get(_of(str, kind))) is None:
-            raise Refused(kind)
-        return rebuild(self._allowance, *parts)
-
-
 class _Allowance:
-    """What one message may cost beyond the time to read it."""
+    """What is left of what one message may cost beyond the time to read it."""
 
-    def __init__(self):
-        self._field_bits = MAX_NEW_FIELD_BITS
-        self._keys = MAX_KEYS_WITH_KNOWN_HASH
+    _field_bits = MAX_NEW_FIELD_BITS
+    _keys = MAX_KEYS_WITH_KNOWN_HASH
 
-    def new_field(self, bits):
+    def take_field(self, bits):
         self._field_bits -= max(bits, MIN_NEW_FIELD_BITS)
         if self._field_bits < 0:
             raise ValueError(f'new fields of more than {MAX_NEW_FIELD_BITS} bits')
 
-    def keys(self, keys):
+    def take_keys(self, keys):
         """Take these keys or items of a set if each is a scalar, or a tuple of scalars."""
         if TEXT.issuperset(map(type, keys)):
             return
@@ -154,9 +123,31 @@ class _Allowance:
                     raise ValueError(f'key or item of a set of type {type(part).__name__}')
                 if type(part) is int and part.bit_length() > MAX_KEY_BITS:
                     raise ValueError(f'key or item of a set of more than {MAX_KEY_BITS} bits')
-                self._keys -= type(part) not in TEXT
+                self._keys -= type(part) is not str  # b'a' and 'a' have one hash: tuples of k of them 2**k
         if self._keys < 0:
-            raise ValueError(f'more than {MAX_KEYS_WITH_KNOWN_HASH} numbers as keys or items of sets')
+            raise ValueError(f'more than {MAX_KEYS_WITH_KNOWN_HASH} keys or items of sets that are no text')
+
+
+class _Writer(_Allowance, pickle.Pickler):
+    def persistent_id(self, value):
+        if type(value) in PLAIN:
+            return _take_apart_list(value) if type(value) is list else None
+        if type(value) in (dict, set, frozenset):
+            self.take_keys(value)
+        return _take_apart(value)
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module, name):
+        raise Refused(f'{module}.{name}')
+
+
+class _Reader(_Allowance, _Plain):
+    def persistent_load(self, identifier):
+        kind, *parts = _of(tuple, identifier)
+        if (rebuild := _REBUILD.get(_of(str, kind))) is None:
+            raise Refused(kind)
+        return rebuild(self, *parts)
 
 
 def _of(kind, *values):
@@ -212,13 +203,13 @@ _kind('bytearray')(lambda value: bytearray(_of(bytes, value)))
 
 @_kind_with_allowance('dict')
 def _dict(allowance, keys, values):
-    allowance.keys(_of(list, keys))
+    allowance.take_keys(_of(list, keys))
     return dict(zip(keys, _of(list, values), strict=True))
 
 
 @_kind_with_allowance('set')
 def _set(allowance, items, kind=set):
-    allowance.keys(_of(list, items))
+    allowance.take_keys(_of(list, items))
     return kind(items)
 
 
@@ -230,7 +221,7 @@ _kind_with_allowance('frozenset')(functools.partial(_set, kind=frozenset))
 _take_apart.register(complex, lambda value: ('complex', value.real, value.imag))
 _take_apart.register(range, lambda value: ('range', value.start, value.stop, value.step))
 _take_apart.register(decimal.Decimal, lambda value: ('decimal', str(value).encode()))
-_take_apart.register(fractions.Fraction, lambda value: ('fraction', value.numerator, value.denominator))
+_take_apart.register(fractions.Fraction, lambda value: ('fraction', *_ratio(value.numerator, value.denominator)))
 _take_apart.register(datetime.date, lambda value: ('date', value.isoformat()))
 _take_apart.register(datetime.time, lambda value: ('time', value.isoformat()))
 _take_apart.register(datetime.datetime, lambda value: ('datetime', value.isoformat()))
@@ -245,11 +236,13 @@ _kind('datetime')(lambda text: datetime.datetime.fromisoformat(_of(str, text)))
 _kind('timedelta')(lambda *parts: datetime.timedelta(*_of(int, *parts)))
 
 
-@_kind('fraction')
-def _fraction(numerator, denominator):
-    _bounded(MAX_FRACTION_BITS, *_of(int, numerator, denominator))
-    return fractions.Fraction(numerator, denominator)
 
+def _ratio(*terms):
+    _bounded(MAX_FRACTION_BITS, *_of(int, *terms))
+    return terms
+
+
+_kind('fraction')(lambda *terms: fractions.Fraction(*_ratio(*terms)))
 
 if not isinstance(gmpy.mpz(0), int):  # else MPyC does without gmpy2
     _take_apart.register(type(gmpy.mpz(0)), lambda value: ('mpz', int(value)))
@@ -318,7 +311,7 @@ def _made(allowance, bits, make, modulus):
     """The field or ring for this modulus: a new one only if the allowance has so many bits left."""
     key = make, modulus
     if key not in _MADE:
-        allowance.new_field(bits)
+        allowance.take_field(bits)
         _MADE[key] = make(modulus)
     return _MADE[key]
 
