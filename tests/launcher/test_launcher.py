@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import pickle
 import shutil
 import socket
 import struct
@@ -47,7 +46,7 @@ class Programs(RunTestCase):
             ready = dict(party.of('ready')[0])
             self.assertIn(ready.pop('loop'), ('uvloop', 'asyncio'))
             self.assertEqual(ready, dict(
-                type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11', message_format=1,
+                type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11', message_format=2,
                 numpy=None if options else numpy, gmpy2=None if options else gmpy2))
 
     def test_arguments_are_the_program_s(self):
@@ -138,6 +137,7 @@ class Peers(RunTestCase):
     """Peers that are not MPyC: this test speaks its wire protocol."""
 
     EVIL = b'cposix\nsystem\n(S"touch evil"\ntR.'
+    FINE = b'\x80\x03X\x04\0\0\0fine.'
 
     def frame(self, stream):
         """Read one frame of MPyC: label and payload."""
@@ -184,7 +184,7 @@ class Peers(RunTestCase):
                     party = run.parties[index]
                     for peer, stream in self.meet(run, party, peers).items():
                         label, _ = self.frame(stream)
-                        self.send(stream, label, payload if peer == culprit else pickle.dumps('fine'))
+                        self.send(stream, label, payload if peer == culprit else self.FINE)
                     self.refused(run, party, culprit, what)
 
     def test_a_message_that_came_before_it_was_awaited(self):

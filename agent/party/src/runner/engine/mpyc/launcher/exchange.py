@@ -110,7 +110,8 @@ def _or_refuse(control, peer, convert, argument):
     try:
         return convert(argument)
     except values.Refused as refused:
-        control.send('refused', peer=peer, what=str(refused)[:MAX_WHAT])
+        what = str(refused)[:MAX_WHAT].encode(errors='backslashreplace')  # a lone surrogate is no text
+        control.send('refused', peer=peer, what=what.decode())
         leave(EXIT_REFUSED)
 
 
