@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_net::Stack;
 use mpyc_party_net::accept::Entrance;
 use mpyc_party_net::dial::{LocalEnd, public_port};
 use mpyc_party_net::expose::{Allowed, serve};
 use mpyc_party_net::publication::Publication;
-use mpyc_party_transport::task::Supervisor;
+use mpyc_party_transport::task::{Supervisor, blocking};
 use mpyc_party_transport::{Identity, quic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -56,13 +57,14 @@ impl Expose {
         journal::about("MPYC_PARTY", store.party()?);
         super::no_dumps()?;
         let agent = find_agent(&dirs, self.agent.as_deref());
-        runtime.block_on(expose(
-            &common.stack,
-            (&dirs, &config),
-            store,
-            agent.as_deref(),
-            reloads,
-        ))?;
+        let exposed = runtime.block_on(async {
+            let stack = &common.stack;
+            let exposed = expose(stack, (&dirs, &config), store, agent.as_deref(), reloads);
+            stop::in_time(exposed).await
+        });
+        // A thread may still wait for a disk; it ends with the process.
+        runtime.shutdown_background();
+        exposed??;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -76,10 +78,8 @@ async fn expose(
     mut reloads: Signal,
 ) -> anyhow::Result<()> {
     let mut stop = std::pin::pin!(stop::heard());
-    let hubs = config.hubs(store.hubs()?);
-    let party = store.party()?;
-    let identity = tokio::select! {
-        identity = fresh(&store, &hubs) => identity?,
+    let (identity, party, hubs) = tokio::select! {
+        fresh = fresh(&store, config) => fresh?,
         () = &mut stop => {
             notify::stopping();
             return Ok(());
@@ -108,7 +108,7 @@ async fn expose(
         tokio::select! {
             error = &mut serving => return Err(error.into()),
             () = &mut stop => break,
-            Some(()) = reloads.recv() => reload(dirs, &allowed),
+            Some(()) = reloads.recv() => reload(dirs, &allowed).await,
             failure = supervisor.failure() => return Err(failure.into()),
         }
     }
@@ -118,13 +118,18 @@ async fn expose(
     Ok(())
 }
 
-/// The identity, renewed where that is due.
-async fn fresh(store: &Store, hubs: &[String]) -> anyhow::Result<Identity> {
-    let (identity, failed) = store.freshest(hubs, store.load_party()?.0).await;
+/// The identity, renewed where that is due, whose it is, and its hubs.
+async fn fresh(
+    store: &Store,
+    config: &Config,
+) -> anyhow::Result<(Identity, PartyName, Vec<String>)> {
+    let (identity, party, hubs) = store.load_all().await?;
+    let hubs = config.hubs(hubs);
+    let (identity, failed) = store.freshest(&hubs, identity).await;
     if let Some(why) = failed {
         log::warn!("{why}");
     }
-    Ok(identity)
+    Ok((identity, party, hubs))
 }
 
 /// Where others come in: by the agent's port where there is an agent, else by one of its own.
@@ -149,9 +154,10 @@ fn allowed(config: &Config) -> Allowed {
 }
 
 /// Reads the configuration again; a bad one changes nothing.
-fn reload(dirs: &Directories, allowed: &watch::Sender<Allowed>) {
+async fn reload(dirs: &Directories, allowed: &watch::Sender<Allowed>) {
     notify::reloading();
-    match dirs.load() {
+    let dirs = dirs.clone();
+    match blocking(move || dirs.load()).await {
         Ok(config) => {
             allowed.send_replace(self::allowed(&config));
             log::info!("the configuration was read again");

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::bundle::{self, BundleError, Opened};
 use super::{DefinitionError, SessionError};
-use crate::config::files::{self, FileError, at};
+use crate::config::files::{self, Content, FileError, at};
 use crate::config::{Directories, Session};
 
 /// Largest definition in bytes.
@@ -69,8 +69,8 @@ fn definition(text: &str, directory: &Path) -> Result<Session, DefinitionError> 
 /// Where it is not there, or was changed since.
 pub fn origin(dirs: &Directories, name: &SessionName, root: &Root) -> Result<Opened, OriginError> {
     let path = directory(dirs, name).join("bundle");
-    let bytes = files::read(&path, bundle::MAX_BYTES)?;
-    let day = at(&path, path.metadata().and_then(|data| data.modified()))?;
+    let Content { bytes, metadata } = files::read_content(&path, bundle::MAX_BYTES)?;
+    let day = at(&path, metadata.modified())?;
     let day = day.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(bundle::open(&bytes, root, day)?)
 }

@@ -18,11 +18,13 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use super::run_counter;
-use crate::config::Directories;
-use crate::config::files::{self, FileError, at};
+use crate::config::files::{self, FILE_TIMEOUT, FileError, at};
+use crate::config::{Directories, bounded};
 
 /// Largest record in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
+/// Largest file of a session's lock in bytes: it holds the number of a process.
+const MAX_LOCK_BYTES: u64 = 64;
 /// The file of a run directory that its runner keeps locked.
 const LOCK_NAME: &str = "alive";
 
@@ -233,9 +235,10 @@ fn lock(dirs: &Directories, session: &SessionName) -> Result<File, BeginError> {
     let dir = dirs.state.join("locks");
     files::private_dir(&dir)?;
     let path = dir.join(session.as_str());
-    let file = at(&path, File::options().create(true).truncate(false).write(true).open(&path))?;
+    let file = files::open_lock(&path)?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let process = std::fs::read_to_string(&path).ok().and_then(|holder| holder.parse().ok());
+        let holder = files::read(&path, MAX_LOCK_BYTES).unwrap_or_default();
+        let process = std::str::from_utf8(&holder).ok().and_then(|holder| holder.parse().ok());
         return Err(BeginError::Running { session: session.clone(), process });
     }
     at(&path, file.set_len(0))?;
@@ -246,8 +249,11 @@ fn lock(dirs: &Directories, session: &SessionName) -> Result<File, BeginError> {
 /// Whether the runner of the run directory `path` is there. Takes no lock that a new run needs.
 #[must_use]
 pub fn is_running(path: &Path) -> bool {
-    let file = File::open(path.join(LOCK_NAME));
-    file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    files::open(&path.join(LOCK_NAME)).is_ok_and(|file| is_locked(&file))
+}
+
+fn is_locked(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared).is_err()
 }
 
 /// The directories of the runs that are going on.
@@ -256,8 +262,13 @@ pub fn is_running(path: &Path) -> bool {
 /// Where the directory cannot be read.
 pub fn running(dirs: &Directories) -> Result<Vec<PathBuf>, FileError> {
     let runs = runs_dir(dirs);
-    let all = files::list(&runs)?.into_iter().map(|name| runs.join(name));
-    Ok(all.filter(|path| is_running(path)).collect())
+    let all: Vec<_> = files::list(&runs)?.into_iter().map(|name| runs.join(name)).collect();
+    let locked = |path: &PathBuf| {
+        files::open_unbounded(&path.join(LOCK_NAME)).is_ok_and(|file| is_locked(&file))
+    };
+    let running =
+        bounded::within(FILE_TIMEOUT, move || all.into_iter().filter(locked).collect::<Vec<_>>());
+    at(&runs, running.map_err(Into::into))
 }
 
 /// The record in the run directory `path`.

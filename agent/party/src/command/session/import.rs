@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::{Common, Outcome, output};
-use crate::config::{Config, Directories};
+use crate::config::{Config, Directories, files};
 use crate::identity::Store;
 use crate::session::bundle::{self, Opened};
 use crate::session::consent::{Consent, text};
@@ -73,7 +73,8 @@ impl Import {
         opened.check_for(&me, identity.claims().key, pinned)?;
         let name = &opened.bundle.session;
         if let Some(input) = &self.input {
-            File::open(input).with_context(|| input.display().to_string())?;
+            // Every run reads it anew, so it has to last.
+            files::open(input)?;
         }
         let consent = Consent::of(&opened, &me, self.input.as_deref());
         match before(&config, &dirs, &identity, &opened)? {
@@ -112,15 +113,12 @@ impl Import {
     }
 
     fn read(&self) -> anyhow::Result<Vec<u8>> {
-        let most = bundle::MAX_BYTES + 1;
-        let mut text = Vec::new();
         let read = if self.reads_stdin() {
-            std::io::stdin().take(most).read_to_end(&mut text)
+            files::read_stdin(bundle::MAX_BYTES).context("the bundle on standard input")?
         } else {
-            File::open(&self.file).and_then(|file| file.take(most).read_to_end(&mut text))
+            files::read_named(&self.file, bundle::MAX_BYTES)?.bytes
         };
-        read.with_context(|| self.file.display().to_string())?;
-        Ok(text)
+        Ok(read.to_vec())
     }
 
     fn reads_stdin(&self) -> bool {
@@ -182,7 +180,7 @@ fn before(
             "session «{name}» is declared in the configuration, which comes first: remove [sessions.{name}] there to import it"
         );
     }
-    if !imported::directory(dirs, name).exists() {
+    if files::metadata(&imported::directory(dirs, name))?.is_none() {
         return Ok(Before::Nothing);
     }
     let changes = match imported::origin(dirs, name, identity.root()) {
