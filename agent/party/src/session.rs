@@ -8,6 +8,7 @@ pub mod imported;
 pub mod proposal;
 pub mod record;
 pub mod run_counter;
+pub mod run_name;
 pub mod words;
 
 use std::collections::BTreeSet;

@@ -244,6 +244,7 @@ impl RunLoop<'_> {
     async fn begin(&mut self) -> io::Result<()> {
         self.launcher.send(Order::Prepare, None).await?;
         self.directory.record.party = Some(self.session_peers.own_name().clone());
+        self.directory.ready();
         self.directory.record.enter(Stage::Find, Duration::ZERO);
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::verdict::{Exit, Stage, Verdict};
@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::run_counter;
+use super::{run_counter, run_name};
 use crate::config::files::{self, FILE_TIMEOUT, FileError, at};
 use crate::config::{Directories, bounded};
 
@@ -65,9 +65,12 @@ pub struct Record {
     pub verdict: Option<Verdict>,
     /// How the program ended here.
     pub exit: Option<Exit>,
-    /// Seconds from the beginning to each stage.
+    /// Seconds from the moment it was ready to each stage.
     pub stages: Vec<(Stage, f64)>,
-    /// Seconds from the beginning to the verdict.
+    /// Seconds that it took to make it ready; from then on stages are counted.
+    #[serde(default)]
+    pub prepare_s: Option<f64>,
+    /// Seconds from then to the verdict.
     #[serde(default)]
     pub took_s: Option<f64>,
     /// MPyC's statistics.
@@ -104,6 +107,7 @@ impl Record {
             verdict: None,
             exit: None,
             stages: Vec::new(),
+            prepare_s: None,
             took_s: None,
             cycles: Vec::new(),
             peers: Vec::new(),
@@ -121,14 +125,16 @@ impl Record {
             let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
             Some((time(self.ended.as_ref()?)? - time(&self.started)?).as_seconds_f64())
         };
-        let prepare = self.took_s.zip(whole()).map(|(took, whole)| (whole - took).max(0.0));
+        // Older records have only what the clock showed, which may have been set meanwhile.
+        let by_clock = || self.took_s.zip(whole()).map(|(took, whole)| (whole - took).max(0.0));
+        let prepare = self.prepare_s.or_else(by_clock);
         let ends = self.stages.iter().skip(1).map(|(_, at)| Some(*at)).chain([self.took_s]);
         let stages = self.stages.iter().zip(ends);
         let spans = stages.filter_map(|((stage, from), to)| Some((*stage, to? - from)));
         prepare.map(|time| (Stage::Prepare, time)).into_iter().chain(spans).collect()
     }
 
-    /// Notes that `stage` has begun, `after` the run did.
+    /// Notes that `stage` has begun, `after` the run was ready.
     pub fn enter(&mut self, stage: Stage, after: Duration) {
         if self.stages.last().is_none_or(|(last, _)| *last != stage) {
             self.stages.push((stage, after.as_secs_f64()));
@@ -163,6 +169,8 @@ pub struct RunDirectory {
     /// What is to be kept.
     pub record: Record,
     counter: PathBuf,
+    /// When it began, by a clock that nobody sets.
+    began: Instant,
     /// Tells that this process is there, as long as it is.
     _alive: File,
     _lock: File,
@@ -186,7 +194,7 @@ impl RunDirectory {
         let runs = runs_dir(dirs);
         files::private_dir(&runs)?;
         let dir = tempfile::Builder::new()
-            .prefix(&format!("{stamp}-{session}-"))
+            .prefix(&run_name::prefix(&stamp, session, &files::list(&runs)?))
             .rand_bytes(6)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&runs);
@@ -195,9 +203,14 @@ impl RunDirectory {
         at(&path, flock(&alive, FlockOperation::NonBlockingLockExclusive).map_err(Into::into))?;
         let record = Record::new(session.clone());
         let counter = run_counter::path(dirs, session);
-        let run = Self { path, record, counter, _alive: alive, _lock: lock };
+        let run = Self { path, record, counter, began: Instant::now(), _alive: alive, _lock: lock };
         run.write()?;
         Ok(run)
+    }
+
+    /// Notes that everything is ready.
+    pub fn ready(&mut self) {
+        self.record.prepare_s = Some(self.began.elapsed().as_secs_f64());
     }
 
     /// Writes the record as it is now.
@@ -217,8 +230,7 @@ impl RunDirectory {
     /// # Errors
     /// What the system says. The run must then not go on.
     pub fn count(&self) -> Result<(), FileError> {
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        run_counter::RunCounter::increment(&self.counter, now.try_into().unwrap_or_default())
+        run_counter::RunCounter::increment(&self.counter, run_counter::Moment::now())
     }
 
     /// Removes the copies of program and launcher: what remains is the record and the output.
@@ -281,8 +293,8 @@ pub fn read(path: &Path) -> Result<Record, FileError> {
     at(&path, serde_json::from_slice(&bytes).map_err(std::io::Error::from))
 }
 
-/// The runs of `session` that are on record, oldest first, with their directories. A record that
-/// cannot be read is left out.
+/// The runs of `session` that are on record, in the order in which they began, whatever the clock
+/// showed, with their directories. A record that cannot be read is left out.
 ///
 /// # Errors
 /// Where the directory cannot be read.
@@ -295,6 +307,8 @@ pub fn of(dirs: &Directories, session: &SessionName) -> Result<Vec<(PathBuf, Rec
     // The name narrows it down, the record decides: «a-b» is in the names of the runs of «x-a-b» too.
     let infix = format!("-{session}-");
     let named = files::list(&runs)?.into_iter().filter(|name| name.contains(&infix));
-    let all = named.filter_map(record);
-    Ok(all.filter(|(_, record)| record.session == *session).collect())
+    let all = named.filter_map(record).filter(|(_, record)| record.session == *session);
+    let mut all: Vec<_> = all.collect();
+    all.sort_by_cached_key(|(path, _)| run_name::position(path, session));
+    Ok(all)
 }
