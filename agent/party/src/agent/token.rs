@@ -1,7 +1,7 @@
 //! Where an enrolment token may have been left for this machine, and how it is taken away there.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -213,7 +213,7 @@ fn wipe(path: &Path) -> Result<(), FileError> {
     let overwritten = overwrite();
     at(path, fs::remove_file(path))?;
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    at(path, File::open(directory.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()))?;
+    at(path, files::open_dir(directory.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()))?;
     at(path, overwritten)
 }
 

@@ -157,7 +157,7 @@ fn allowed(config: &Config) -> Allowed {
 async fn reload(dirs: &Directories, allowed: &watch::Sender<Allowed>) {
     notify::reloading();
     let dirs = dirs.clone();
-    match blocking(move || dirs.load()).await {
+    match blocking(move || dirs.reload()).await {
         Ok(config) => {
             allowed.send_replace(self::allowed(&config));
             log::info!("the configuration was read again");

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -23,6 +24,9 @@ use super::{Common, Outcome, no_dumps, output, terminal};
 use crate::agent::notify;
 use crate::config::{Config, Directories, files};
 use crate::identity::{Renewal, Store, keep_fresh};
+
+/// How long threads that wait for a disk may take to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Run a hub: lighthouse, relay, and enrolment where the authority is
 #[derive(Debug, Args)]
@@ -54,8 +58,8 @@ impl Hub {
         // Handshakes and relayed bytes are work for every processor.
         let runtime = Runtime::new()?;
         let served = runtime.block_on(stop::in_time(self.serve(kept, &config, address)));
-        // A thread may still wait for a disk; it ends with the process.
-        runtime.shutdown_background();
+        // What is being signed is still written down, unless its disk does not answer.
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         served??;
         output::step("the hub has stopped");
         Ok(ExitCode::SUCCESS)

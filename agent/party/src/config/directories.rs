@@ -56,6 +56,14 @@ impl Directories {
             Some(path) => Config::load(path),
         }
     }
+
+    /// Loads it once more. What was a pipe cannot be read twice.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn reload(&self) -> Result<Config, ConfigError> {
+        self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)
+    }
 }
 
 /// The configuration where it is looked for, if there is one. Whatever else has that name is for

@@ -13,8 +13,8 @@ use tempfile::{NamedTempFile, PersistError};
 use super::bounded;
 
 pub use reading::{
-    Content, FILE_TIMEOUT, PIPE_TIMEOUT, ReadError, Source, open, open_lock, open_unbounded, read,
-    read_content, read_named, read_stdin, read_within,
+    Content, FILE_TIMEOUT, PIPE_TIMEOUT, ReadError, Source, open, open_dir, open_lock,
+    open_terminal, open_unbounded, read, read_content, read_named, read_stdin, read_within,
 };
 
 /// A file that could not be used, with its path.
@@ -91,7 +91,7 @@ fn write_whole(
         file.write_all(content)?;
         file.as_file().sync_all()?;
         persist(file).map_err(|error| error.error)?;
-        File::open(dir)?.sync_all()
+        open_dir(dir)?.sync_all()
     };
     at(path, written())
 }

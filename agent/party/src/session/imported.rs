@@ -6,7 +6,7 @@
 //! sessions/demo/files/…        program and files
 //! ```
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf, absolute};
@@ -127,7 +127,7 @@ pub fn store(
     // With a predecessor the two change places, and it goes with the temporary directory.
     let flags = if target.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     at(&target, renameat_with(CWD, new.path(), CWD, &target, flags).map_err(Into::into))?;
-    at(&all, File::open(&all).and_then(|dir| dir.sync_all()))?;
+    at(&all, files::open_dir(&all).and_then(|dir| dir.sync_all()))?;
     Ok(())
 }
 
@@ -149,7 +149,7 @@ fn sync(directory: &Path) -> io::Result<()> {
             sync(&entry.path())?;
         }
     }
-    File::open(directory)?.sync_all()
+    files::open_dir(directory)?.sync_all()
 }
 
 /// Removes the imported session `name`; its run records stay.

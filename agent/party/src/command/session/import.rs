@@ -1,7 +1,6 @@
 //! `mpyc-party session import`.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ use serde_json::json;
 use super::super::{Common, Outcome, output};
 use crate::config::{Config, Directories, files};
 use crate::identity::Store;
-use crate::session::bundle::{self, Opened};
+use crate::session::bundle::{self, BundleError, Opened};
 use crate::session::consent::{Consent, text};
 use crate::session::imported;
 
@@ -113,10 +112,17 @@ impl Import {
     }
 
     fn read(&self) -> anyhow::Result<Vec<u8>> {
+        let too_large = |error: &io::Error| error.kind() == ErrorKind::FileTooLarge;
         let read = if self.reads_stdin() {
-            files::read_stdin(bundle::MAX_BYTES).context("the bundle on standard input")?
+            match files::read_stdin(bundle::MAX_BYTES) {
+                Err(error) if too_large(&error) => return Err(BundleError::TooLarge.into()),
+                read => read.context("the bundle on standard input")?,
+            }
         } else {
-            files::read_named(&self.file, bundle::MAX_BYTES)?.bytes
+            match files::read_named(&self.file, bundle::MAX_BYTES) {
+                Err(error) if too_large(&error.source) => return Err(BundleError::TooLarge.into()),
+                read => read?.bytes,
+            }
         };
         Ok(read.to_vec())
     }
@@ -130,7 +136,7 @@ impl Import {
         let refused =
             "nothing was added: there is no terminal to ask on. Look at it, then repeat with --yes";
         let mut answers: Box<dyn BufRead> = if self.reads_stdin() {
-            Box::new(BufReader::new(File::open("/dev/tty").context(refused)?))
+            Box::new(BufReader::new(files::open_terminal().context(refused)?))
         } else if std::io::stdin().is_terminal() {
             Box::new(std::io::stdin().lock())
         } else {

@@ -147,6 +147,23 @@ pub fn open_unbounded(path: &Path) -> io::Result<File> {
     regular(open_any(path, Instant::now() + FILE_TIMEOUT)?.0).map(|(file, _)| file)
 }
 
+/// Opens a directory, and nothing else.
+///
+/// # Errors
+/// What the system says.
+pub fn open_dir(path: &Path) -> io::Result<File> {
+    let flags = NOT_WAITING | OFlags::DIRECTORY.bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Opens the terminal of this process, on which a person answers.
+///
+/// # Errors
+/// Where there is none.
+pub fn open_terminal() -> io::Result<File> {
+    File::open("/dev/tty")
+}
+
 /// Reads a regular file of at most `most` bytes.
 ///
 /// # Errors

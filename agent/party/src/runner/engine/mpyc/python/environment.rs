@@ -195,7 +195,7 @@ impl Maker<'_> {
         remove(&temporary)?;
         keep_links_only(&site.directory.join("bin"))?;
         // A power cut after the rename must not leave empty files in place.
-        let written = File::open(site.directory).and_then(|directory| Ok(syncfs(directory)?));
+        let written = files::open_dir(site.directory).and_then(|directory| Ok(syncfs(directory)?));
         written.map_err(Error::cache(site.directory))
     }
 
