@@ -311,7 +311,7 @@ impl RunLoop<'_> {
         record.peers = peers;
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         record.outages = self.outages.record(&self.session_peers.roster);
-        let written = self.directory.write();
+        let written = self.directory.keep().await;
         self.part(&mut sources).await?;
         // Before its socket goes, or it would be at the hub once more, and a proposal.
         drop(sources.book);

@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::verdict::{Exit, Stage, Verdict};
 use mpyc_party_net::links::report::PeerReport;
+use mpyc_party_transport::task::blocking;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::{run_counter, run_name};
+use super::run_counter::{self, Moment, RunCounter};
+use super::run_name;
 use crate::config::files::{self, FILE_TIMEOUT, FileError, at};
 use crate::config::{Directories, bounded};
 
@@ -218,19 +220,37 @@ impl RunDirectory {
     /// # Errors
     /// What the system says; an older record is then still there.
     pub fn write(&self) -> Result<(), FileError> {
+        let (path, text) = self.text()?;
+        files::replace_private(&path, &text)
+    }
+
+    /// The same, off the event loop.
+    ///
+    /// # Errors
+    /// As [`RunDirectory::write`].
+    pub async fn keep(&self) -> Result<(), FileError> {
+        let (path, text) = self.text()?;
+        blocking(move || files::replace_private(&path, &text)).await
+    }
+
+    /// The record's file, and what belongs there.
+    fn text(&self) -> Result<(PathBuf, Vec<u8>), FileError> {
         let path = self.path.join("record.json");
         let text = serde_json::to_vec_pretty(&self.record).map_err(std::io::Error::from);
-        files::replace_private(&path, &at(&path, text)?)
+        let text = at(&path, text)?;
+        Ok((path, text))
     }
 }
 
 impl RunDirectory {
-    /// Counts this run for good: from here on it is one of those that the session may have.
+    /// Counts this run for good, off the event loop: from here on it is one of those that the session
+    /// may have.
     ///
     /// # Errors
     /// What the system says. The run must then not go on.
-    pub fn count(&self) -> Result<(), FileError> {
-        run_counter::RunCounter::increment(&self.counter, run_counter::Moment::now())
+    pub async fn count(&self) -> Result<(), FileError> {
+        let counter = self.counter.clone();
+        blocking(move || RunCounter::increment(&counter, Moment::now())).await
     }
 
     /// Removes the copies of program and launcher: what remains is the record and the output.

@@ -134,7 +134,7 @@ impl RunLoop<'_> {
             return Ok(());
         }
         if self.definition.settings.start == Start::OnProposal && !self.counted {
-            self.directory.count().map_err(io::Error::other)?;
+            self.directory.count().await.map_err(io::Error::other)?;
             self.counted = true;
         }
         for Delivery { peer, descriptor } in deliveries {
