@@ -23,6 +23,10 @@ use super::run_name;
 use crate::config::files::{self, FILE_TIMEOUT, FileError, at};
 use crate::config::{Directories, bounded};
 
+/// The file of a run directory that holds its record.
+const RECORD_NAME: &str = "record.json";
+/// Records that are read within one limit of time.
+const READ_AT_ONCE: usize = 256;
 /// Largest record in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// Largest file of a session's lock in bytes: it holds the number of a process.
@@ -235,7 +239,7 @@ impl RunDirectory {
 
     /// The record's file, and what belongs there.
     fn text(&self) -> Result<(PathBuf, Vec<u8>), FileError> {
-        let path = self.path.join("record.json");
+        let path = self.path.join(RECORD_NAME);
         let text = serde_json::to_vec_pretty(&self.record).map_err(std::io::Error::from);
         let text = at(&path, text)?;
         Ok((path, text))
@@ -308,9 +312,19 @@ pub fn running(dirs: &Directories) -> Result<Vec<PathBuf>, FileError> {
 /// # Errors
 /// Where it cannot be read.
 pub fn read(path: &Path) -> Result<Record, FileError> {
-    let path = path.join("record.json");
+    let path = path.join(RECORD_NAME);
     let bytes = files::read(&path, MAX_RECORD_BYTES)?;
     at(&path, serde_json::from_slice(&bytes).map_err(std::io::Error::from))
+}
+
+/// The records in these run directories; those that can be read.
+fn read_all(runs: &Path, paths: Vec<PathBuf>) -> Result<Vec<(PathBuf, Record)>, FileError> {
+    let read = |path: PathBuf| {
+        let bytes = files::read_unbounded(&path.join(RECORD_NAME), MAX_RECORD_BYTES).ok()?;
+        Some((path, serde_json::from_slice(&bytes).ok()?))
+    };
+    let all = bounded::within(FILE_TIMEOUT, move || paths.into_iter().filter_map(read).collect());
+    at(runs, all.map_err(Into::into))
 }
 
 /// The runs of `session` that are on record, in the order in which they began, whatever the clock
@@ -320,15 +334,15 @@ pub fn read(path: &Path) -> Result<Record, FileError> {
 /// Where the directory cannot be read.
 pub fn of(dirs: &Directories, session: &SessionName) -> Result<Vec<(PathBuf, Record)>, FileError> {
     let runs = runs_dir(dirs);
-    let record = |name: String| {
-        let path = runs.join(name);
-        read(&path).ok().map(|record| (path, record))
-    };
     // The name narrows it down, the record decides: «a-b» is in the names of the runs of «x-a-b» too.
     let infix = format!("-{session}-");
     let named = files::list(&runs)?.into_iter().filter(|name| name.contains(&infix));
-    let all = named.filter_map(record).filter(|(_, record)| record.session == *session);
-    let mut all: Vec<_> = all.collect();
+    let named: Vec<PathBuf> = named.map(|name| runs.join(name)).collect();
+    let mut all = Vec::new();
+    for some in named.chunks(READ_AT_ONCE) {
+        all.extend(read_all(&runs, some.to_vec())?);
+    }
+    all.retain(|(_, record)| record.session == *session);
     all.sort_by_cached_key(|(path, _)| run_name::position(path, session));
     Ok(all)
 }

@@ -147,6 +147,15 @@ pub fn open_unbounded(path: &Path) -> io::Result<File> {
     regular(open_any(path, Instant::now() + FILE_TIMEOUT)?.0).map(|(file, _)| file)
 }
 
+/// Reads a regular file of at most `most` bytes, one of many that are read within one limit.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_unbounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let (file, metadata) = regular(open_any(path, Instant::now() + FILE_TIMEOUT)?.0)?;
+    take(&file, metadata.len(), most).map(|mut bytes| std::mem::take(&mut *bytes))
+}
+
 /// Opens a directory, and nothing else.
 ///
 /// # Errors
