@@ -90,14 +90,14 @@ impl Doctor {
             dry_run.finish(findings).await;
         }
         let store = Store::new(&dirs.state);
-        let (identity, me) = match store.load_party() {
+        let (identity, me, hubs) = match store.load_all().await {
             Ok(loaded) => loaded,
             Err(error) => {
                 findings.broken("identity", error);
                 return Ok(());
             }
         };
-        let hubs = config.hubs(store.hubs()?);
+        let hubs = config.hubs(hubs);
         let identity = certificate(&store, &hubs, identity, findings).await;
         let seen = network::look(&hubs, &identity, config.listen.port, findings).await;
         let certificates = seen.certificates.iter().chain([identity.claims()]);

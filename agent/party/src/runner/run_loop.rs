@@ -20,7 +20,6 @@ use mpyc_party_net::links::{LinkEvent, Links};
 use mpyc_party_net::monitor::NetworkMonitor;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox as sandbox;
-use mpyc_party_transport::task::blocking;
 use tokio::sync::{mpsc, watch};
 
 use program::RECORD_TIMEOUT;
@@ -261,6 +260,7 @@ impl RunLoop<'_> {
     async fn begin(&mut self) -> io::Result<()> {
         self.launcher.send(Order::Prepare, None).await?;
         self.directory.record.party = Some(self.session_peers.own_name().clone());
+        self.directory.ready();
         self.directory.record.enter(Stage::Find, Duration::ZERO);
         Ok(())
     }
@@ -332,7 +332,7 @@ impl RunLoop<'_> {
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         record.outages = self.outages.record(&self.session_peers.roster);
         // The others hear of the end however long the disk takes.
-        let written = blocking(self.directory.writing());
+        let written = self.directory.keep();
         let (written, parted) = tokio::join!(written, self.part(&mut sources));
         parted?;
         // Before its socket goes, or it would be at the hub once more, and a proposal.

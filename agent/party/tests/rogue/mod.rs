@@ -43,6 +43,7 @@ impl Rogue {
     pub(crate) fn new(party: &Party) -> Result<Self> {
         let dirs = Directories {
             config: None,
+            named: false,
             state: party.state(),
             cache: party.directory().join("cache"),
         };

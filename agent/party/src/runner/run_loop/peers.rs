@@ -7,7 +7,6 @@ use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Reason, Stage};
 use mpyc_party_net::address_book::PeerAddresses;
 use mpyc_party_net::links::{LinkEvent, Linked};
-use mpyc_party_transport::task::blocking;
 
 use super::super::engine::Order;
 use super::super::streams::{Delivery, StreamEvent};
@@ -142,7 +141,7 @@ impl RunLoop<'_> {
         }
         if self.definition.settings.start == Start::OnProposal && !self.counted {
             let begun = self.began.elapsed();
-            blocking(self.directory.counting()).await.map_err(io::Error::other)?;
+            self.directory.count().await.map_err(io::Error::other)?;
             self.listened_until(begun);
             self.counted = true;
         }
