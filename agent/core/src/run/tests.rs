@@ -2,6 +2,7 @@
 
 mod labels;
 mod outages;
+mod stalls;
 mod world;
 
 use proptest::prelude::*;
