@@ -7,8 +7,8 @@
 //! (heartbeats) are not answered is *suspect*: everything is dialled again, and the first connection
 //! replaces it. A worse path never replaces a good one.
 //!
-//! A link that carries small packets alone is of no use. The first beat of each link, and every
-//! fourth, is a packet of full size; a kind of path on which none is answered, or which died young,
+//! A link that carries small packets alone is of no use. The second beat of each link, and every
+//! fourth from then on, is sent in packets of full size; a kind of path on which none is answered, or which died young,
 //! is not chosen again for a while as long as there are others.
 //!
 //! Kinds are tried best first, each a moment after the better one, as happy eyeballs (RFC 8305) does
@@ -131,9 +131,10 @@ pub enum Action {
         /// In a packet of full size.
         full: bool,
     },
-    /// On this connection small packets pass and those of full size do not: what is dialled to its
-    /// other end from now on shall send smaller ones.
+    /// On this connection small packets pass and those of full size do not.
     Stalled(ConnectionId),
+    /// What is dialled to the other end of this connection from now on shall send smaller packets.
+    Shrink(ConnectionId),
     /// There is no link any more.
     Lost,
 }

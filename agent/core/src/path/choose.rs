@@ -115,7 +115,7 @@ impl Paths {
         let died = self.healthy().is_none();
         if let Some(old) = self.retire(died) {
             if old.is_black_hole(self.now) {
-                self.actions.push(Action::Stalled(old.id));
+                self.actions.extend([Action::Stalled(old.id), Action::Shrink(old.id)]);
             }
             self.actions.push(Action::Close(old.id));
         }

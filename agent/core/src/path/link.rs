@@ -2,8 +2,10 @@
 //!
 //! Some paths carry small packets and lose larger ones without a word: their MTU is smaller than
 //! that of the interfaces, and no ICMP message gets through that would say so (a black hole, RFC 2923).
-//! There heartbeats alone would show a healthy link over which no stream moves. So the first beat of
-//! each link, and every fourth, is sent as a packet of full size.
+//! There heartbeats alone would show a healthy link over which no stream moves. So as soon as the first
+//! beat of a link is answered, the second is sent in packets of full size, and so is every fourth from
+//! then on, if all before it were answered: whoever answers the small ones and not that one is
+//! behind such a path.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,6 +49,8 @@ pub(super) struct Link {
     beats: VecDeque<Beat>,
     next_beat: Duration,
     number: u32,
+    /// The next beat is to be of full size, if all before it were answered.
+    full_due: bool,
 }
 
 /// A beat that was sent.
@@ -79,6 +83,7 @@ impl Link {
             beats: VecDeque::new(),
             next_beat: now,
             number: 0,
+            full_due: false,
         }
     }
 
@@ -106,6 +111,9 @@ impl Link {
             let beat = self.beats.drain(..=at).next_back();
             self.round_trip = beat.map(|beat| now.saturating_sub(beat.sent));
             (self.suspect, self.stalled) = (false, None);
+            if !self.proven && self.number == 1 {
+                self.next_beat = now;
+            }
             let newest = self.round_trip.unwrap_or_default();
             // As TCP does it (RFC 6298, section 2), but quick to become patient.
             let smoothed = |usual: Duration| (usual * 7 + newest) / 8;
@@ -144,7 +152,7 @@ impl Paths {
         if let Some(beat) = late.filter(|_| !link.suspect) {
             (link.suspect, link.stalled) = (true, beat.full.then_some(self.now));
             if beat.full && !link.proven {
-                self.actions.push(Action::Stalled(link.id));
+                self.actions.extend([Action::Stalled(link.id), Action::Shrink(link.id)]);
             }
             self.redial();
         }
@@ -153,7 +161,9 @@ impl Paths {
             link.next_beat = self.now + BEAT_INTERVAL;
             link.number = link.number.wrapping_add(1);
             link.beats.truncate(MAX_REMEMBERED_BEATS - 1);
-            let full = link.number % BEATS_PER_FULL_BEAT == 1;
+            link.full_due |= link.number % BEATS_PER_FULL_BEAT == 2;
+            let full = link.full_due && link.beats.is_empty();
+            link.full_due &= !full;
             link.beats.push_back(Beat { number: link.number, sent: self.now, full });
             self.actions.push(Action::Beat { number: link.number, full });
         }
@@ -164,7 +174,7 @@ impl Paths {
     pub(super) fn stream_stalled(&mut self, id: ConnectionId) {
         let Some(link) = self.link.as_mut().filter(|link| link.id == id) else { return };
         link.stalled_streams += 1;
-        self.actions.push(Action::Stalled(id));
+        self.actions.push(Action::Shrink(id));
         if link.stalled_streams >= MAX_STALLED_STREAMS {
             link.stalled = Some(self.now);
             self.drop_link();

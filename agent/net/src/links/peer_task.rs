@@ -265,6 +265,12 @@ impl PeerTask {
                 Box::pin(self.send_by(send)).await;
             }
             Action::Stalled(id) => self.stalled(id).await,
+            Action::Shrink(id) => {
+                let segments = self.connections.get(&id).and_then(|known| known.way.segments);
+                if let Some((address, bytes)) = segments {
+                    segment_memory::stalled(address, bytes);
+                }
+            }
             Action::Lost => {
                 self.link = None;
                 self.shared.slots()[self.peer.get()].link = None;
@@ -274,13 +280,10 @@ impl PeerTask {
         }
     }
 
-    /// Only small packets pass on this connection: the next to the same address sends no others.
+    /// Only small packets pass on this connection.
     async fn stalled(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id) else { return };
         let way = &connection.way;
-        if let Some((address, bytes)) = way.segments {
-            segment_memory::stalled(address, bytes);
-        }
         let label = self.shared.stack.label(way.kind.name);
         let why = format!(
             "on the path to it ({label}, {}) small packets pass and those of full size vanish",

@@ -10,7 +10,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 fn a_path_that_loses_what_is_large_is_left_for_another() {
     let mut world = World::new(&KINDS);
     world.narrow.insert(TCP);
-    world.pass(SECOND * 4);
+    world.pass(SECOND * 3);
     assert_eq!(world.kinds(), [Some(QUIC); 2], "not the kind that died, although it is better");
     world.pass(SECOND * 10);
     world.agree_on(TCP);
@@ -61,10 +61,9 @@ fn an_outage_is_not_taken_for_a_narrow_path() {
         let mut now = SECOND;
         while now < SECOND * 20 {
             let answered = now < SECOND * 10 + Duration::from_millis(milliseconds);
-            let beats: Vec<u32> = actions.iter().filter_map(beat).collect();
             assert!(!actions.contains(&Action::Stalled(1)), "at {now:?}");
-            for number in beats.into_iter().filter(|_| answered) {
-                end.handle(now, Event::Echoed(1, number));
+            while let Some(number) = actions.iter().find_map(beat).filter(|_| answered) {
+                actions = end.handle(now, Event::Echoed(1, number));
             }
             now = end.next_tick().max(now + Duration::from_millis(1));
             actions = end.handle(now, Event::Tick);
@@ -78,6 +77,17 @@ fn beat(action: &Action) -> Option<u32> {
         Action::Beat { number, .. } => Some(*number),
         _ => None,
     }
+}
+
+#[test]
+fn who_answers_nothing_is_not_said_to_be_behind_a_narrow_path() {
+    let mut end = Paths::new(false);
+    end.handle(SECOND, Event::Taken { id: 1, kind: TCP, instance: 1, epoch: 1 });
+    for seconds in 2..30 {
+        let actions = end.handle(SECOND * seconds, Event::Tick);
+        assert!(!actions.contains(&Action::Stalled(1)));
+    }
+    assert_eq!(end.healthy(), None);
 }
 
 #[test]

@@ -154,7 +154,8 @@ impl World {
                     self.send(end, id, full, Parcel::Beat(id, number));
                 }
             }
-            Action::Stalled(id) => {
+            Action::Stalled(_) => {}
+            Action::Shrink(id) => {
                 if let Some((_, target)) = self.connections.get(&id) {
                     self.small.insert(target.kind);
                 }
