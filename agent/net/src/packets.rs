@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mpyc_party_transport::frame::{self, FrameError};
+use mpyc_party_transport::pipe::filler;
 use mpyc_party_transport::{Secure, SecureStream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +33,12 @@ pub struct Packets {
 pub(crate) fn full_size(stream: &SecureStream) -> usize {
     let (least, most) = (*FULL_SIZE_BYTES.start(), *FULL_SIZE_BYTES.end());
     stream.segment_bytes().unwrap_or(least).clamp(least, most) as usize
+}
+
+/// What goes behind a message that is followed by a pipe, so that packets of full size carry both; nothing
+/// where `stream` does not run over TCP.
+pub(crate) fn pipe_filler(stream: &SecureStream) -> Vec<u8> {
+    stream.segment_bytes().map(|_| filler(full_size(stream))).unwrap_or_default()
 }
 
 /// Says `question` in packets of full size over `secure`, and waits until the other end has heard all of

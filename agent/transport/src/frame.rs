@@ -159,7 +159,22 @@ pub async fn write<T: Serialize>(
     message: &T,
     limit: usize,
 ) -> Result<(), FrameError> {
-    writer.write_all(&frame(message, limit, &Extensions::new())?).await?;
+    write_before(writer, message, limit, &[]).await
+}
+
+/// The same with `more` bytes behind the frame, all at once.
+///
+/// # Errors
+/// As for [`write`].
+pub async fn write_before<T: Serialize>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+    limit: usize,
+    more: &[u8],
+) -> Result<(), FrameError> {
+    let mut bytes = frame(message, limit, &Extensions::new())?;
+    bytes.extend_from_slice(more);
+    writer.write_all(&bytes).await?;
     writer.flush().await?;
     Ok(())
 }
