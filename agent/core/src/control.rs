@@ -29,7 +29,7 @@ pub enum Purpose {
 
 /// The tag of the extension of [`Control::Abort`] that has the reason where not every version of this
 /// protocol knows it: the message itself then has another, in words.
-const REASON_TAG: u32 = 1;
+const REASON_TAG: u32 = 2;
 
 /// A message on a control link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

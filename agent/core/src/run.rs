@@ -65,6 +65,10 @@ pub enum Event {
     Linked(PeerIndex, PublicKey),
     /// The control link to this peer has ended.
     Unlinked(PeerIndex, Remark),
+    /// Small packets pass on the way to this peer and larger ones do not, as far as this says.
+    Stalled(PeerIndex, Remark),
+    /// No hub tells where others are, for what stands here keeps this party from all of them.
+    Isolated(Remark),
     /// A message came over the control link.
     Received(PeerIndex, Control),
     /// A stream with this peer has its first carrier.
@@ -143,6 +147,8 @@ pub struct Run {
     /// How long this party stays after its verdict.
     farewell: Duration,
     left: bool,
+    /// What keeps this party from all hubs.
+    isolated: Option<Remark>,
     difference_due: Option<Duration>,
     pending: Option<(Duration, Failure)>,
     actions: Vec<Action>,
@@ -172,6 +178,7 @@ impl Run {
             verdict: None,
             farewell: Duration::ZERO,
             left: false,
+            isolated: None,
             difference_due: None,
             pending: None,
             actions: Vec::new(),
@@ -246,6 +253,8 @@ impl Run {
             Event::Prepared { components, own } => self.prepared(*components, own),
             Event::Linked(peer, key) => self.linked_anew(peer, key),
             Event::Unlinked(peer, why) => self.unlinked(peer, why),
+            Event::Isolated(why) => self.isolated = Some(why),
+            Event::Stalled(peer, why) => self.peers[peer].stalled = Some((self.now, why)),
             Event::Received(peer, _) if !self.peers[peer].linked => {}
             Event::Received(peer, message) if self.is_strange(peer, &message) => {}
             Event::Received(peer, message) => {

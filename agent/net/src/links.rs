@@ -57,6 +57,8 @@ pub enum LinkEvent {
     Suspect(PeerIndex),
     /// It does again.
     Well(PeerIndex),
+    /// Small packets pass on it and packets of full size do not, in words.
+    Stalled(PeerIndex, Remark),
     /// A message came.
     Received(PeerIndex, Control),
     /// A peer opened a carrier of a stream.
@@ -221,6 +223,11 @@ impl Links {
     /// Sends `message` to `peer`. A peer that does not read for long loses its link.
     pub fn send(&self, peer: PeerIndex, message: Control) {
         self.command(peer, peer_task::PeerCommand::Send(message));
+    }
+
+    /// A carrier over the link of this epoch to `peer` was given up, for it made no progress.
+    pub fn stalled(&self, peer: PeerIndex, epoch: u64) {
+        self.command(peer, peer_task::PeerCommand::Stalled(epoch));
     }
 
     /// Closes the link to `peer`; another may come up.

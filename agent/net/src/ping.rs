@@ -11,6 +11,7 @@ use mpyc_party_transport::{Secure, frame};
 use tokio::time::timeout;
 
 use crate::address_book::PeerAddresses;
+use crate::packets::{self, Packets};
 use crate::peers::SessionPeers;
 use crate::probe::{Probe, ProbeError};
 use crate::stack::Stack;
@@ -89,6 +90,17 @@ impl Ping {
     #[must_use]
     pub fn key(&self) -> PublicKey {
         self.probe.secure.peer.key
+    }
+
+    /// Which packets get through to it; none where the connection does not run over TCP. Where they do
+    /// not, this connection is of no use any more.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn packets(&mut self) -> Result<Option<Packets>, PingError> {
+        self.beats = self.beats.wrapping_add(1);
+        let (secure, beat) = (&mut self.probe.secure, Control::Beat(self.beats));
+        Ok(packets::measure::<_, Control>(secure, &beat, MAX_CONTROL_BYTES).await?)
     }
 
     /// How long an answer takes.

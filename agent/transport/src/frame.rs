@@ -2,7 +2,8 @@
 //!
 //! The body is the message, in postcard, and behind it a list of [extensions](MAX_EXTENSIONS): pairs
 //! of a tag and bytes. What a later version has to say beside a message of this version goes there,
-//! under a tag of its own, and a reader skips the tags that it does not know.
+//! under a tag of its own, and a reader skips the tags that it does not know. Tag 1 is
+//! [padding](write_filling) in every protocol; the others are those of their messages.
 //! A change that a reader may not skip raises the number in the protocol's ALPN instead (see
 //! [`Protocol::alpn`](crate::Protocol::alpn)).
 //!
@@ -19,6 +20,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 pub const MAX_EXTENSIONS: usize = 16;
 /// The most bytes that they may have together, beside the limit of the message.
 pub const MAX_EXTENSION_BYTES: usize = 1024;
+
+/// The tag of bytes that only make a frame longer, whatever its message.
+const PADDING_TAG: u32 = 1;
+/// So many of them in a frame: with their tag and length less than [`MAX_EXTENSION_BYTES`].
+const PADDING_BYTES: usize = 1000;
 
 /// Tags and bytes behind a message.
 pub type Extensions = Vec<(u32, Vec<u8>)>;
@@ -149,6 +155,19 @@ fn encode_extended<T: Serialize>(
     }
 }
 
+/// A whole frame.
+fn frame<T: Serialize>(
+    message: &T,
+    extensions: &Extensions,
+    limit: usize,
+) -> Result<Vec<u8>, FrameError> {
+    let mut frame = encode_extended(vec![0; 4], message, extensions, limit)?;
+    let length = frame.len() - 4;
+    let head = u32::try_from(length).map_err(|_| FrameError::TooLong { length, limit })?;
+    frame[..4].copy_from_slice(&head.to_be_bytes());
+    Ok(frame)
+}
+
 /// Writes one frame whose message has at most `limit` bytes, and flushes it.
 ///
 /// # Errors
@@ -172,13 +191,45 @@ pub async fn write_extended<T: Serialize>(
     extensions: &Extensions,
     limit: usize,
 ) -> Result<(), FrameError> {
-    let mut frame = encode_extended(vec![0; 4], message, extensions, limit)?;
-    let length = frame.len() - 4;
-    let head = u32::try_from(length).map_err(|_| FrameError::TooLong { length, limit })?;
-    frame[..4].copy_from_slice(&head.to_be_bytes());
-    writer.write_all(&frame).await?;
+    writer.write_all(&frame(message, extensions, limit)?).await?;
     writer.flush().await?;
     Ok(())
+}
+
+/// Writes one frame with `more` bytes behind it, all at once.
+///
+/// # Errors
+/// As for [`write`].
+pub async fn write_before<T: Serialize>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+    limit: usize,
+    more: &[u8],
+) -> Result<(), FrameError> {
+    let mut bytes = frame(message, &Extensions::new(), limit)?;
+    bytes.extend_from_slice(more);
+    writer.write_all(&bytes).await?;
+    writer.flush().await?;
+    Ok(())
+}
+
+/// Writes one message as padded frames, as often as it takes to make `least` bytes, all at once: the
+/// packets that carry them are of full size. Every reader takes them for that message, said so often as
+/// is returned.
+///
+/// # Errors
+/// When the message is longer than `limit` or the connection fails.
+pub async fn write_filling<T: Serialize>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+    limit: usize,
+    least: usize,
+) -> Result<usize, FrameError> {
+    let padded = frame(message, &vec![(PADDING_TAG, vec![0; PADDING_BYTES])], limit)?;
+    let times = least.div_ceil(padded.len());
+    writer.write_all(&padded.repeat(times)).await?;
+    writer.flush().await?;
+    Ok(times)
 }
 
 #[cfg(test)]
@@ -202,6 +253,19 @@ mod tests {
         }
         let mut reader = wire.as_slice();
         for text in ["one", "two"] {
+            assert_eq!(now(read::<String>(&mut reader, 16)).unwrap().unwrap(), text);
+        }
+        assert!(now(read::<String>(&mut reader, 16)).unwrap().is_none());
+    }
+
+    #[test]
+    fn padding_fills_a_packet_and_changes_no_message() {
+        let mut wire = Vec::new();
+        assert_eq!(now(write_filling(&mut wire, &"full", 16, 2500)).unwrap(), 3);
+        now(write(&mut wire, &"next", 16)).unwrap();
+        assert!((2500..4000).contains(&wire.len()), "{} bytes", wire.len());
+        let mut reader = wire.as_slice();
+        for text in ["full", "full", "full", "next"] {
             assert_eq!(now(read::<String>(&mut reader, 16)).unwrap().unwrap(), text);
         }
         assert!(now(read::<String>(&mut reader, 16)).unwrap().is_none());

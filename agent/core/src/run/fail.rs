@@ -103,6 +103,15 @@ impl Run {
         ];
         for (at, step) in steps.iter().enumerate() {
             let who: Vec<PeerIndex> = self.others().filter(|&i| !step(i)).collect();
+            // Who is held up by the way to it is not to blame.
+            let stall = |i: &PeerIndex| self.peers[*i].stall(self.now).cloned();
+            if let Some(why) = who.iter().find_map(stall) {
+                let held_up = who.into_iter().filter(|i| stall(i).is_some()).collect();
+                return self.blame(held_up, Reason::Lost(why));
+            }
+            if let (0, false, Some(why)) = (at, who.is_empty(), self.isolated.clone()) {
+                return self.blame(who, Reason::Lost(why));
+            }
             if !who.is_empty() {
                 let reason = if at == 0 { Reason::Missing } else { Reason::Late };
                 return self.blame(who, reason);

@@ -17,6 +17,8 @@ pub(super) struct Peer {
     pub(super) introduced: bool,
     /// Why the last link to it was lost.
     pub(super) lost: Option<Remark>,
+    /// When it was seen that only small packets pass on the way to it, and on which.
+    pub(super) stalled: Option<(Duration, Remark)>,
     /// When something was last heard from it.
     pub(super) heard: Duration,
     /// Its entry, if it came before this party had one of its own.
@@ -37,7 +39,17 @@ pub(super) struct Peer {
     pub(super) parted: bool,
 }
 
+/// A path that stalls does so within this time of each link over it: whatever holds a peer up later
+/// is something else.
+const STALL_RELEVANT_FOR: Duration = Duration::from_secs(10);
+
 impl Peer {
+    /// Why it may be held up by its link, where packets of full size have stalled lately.
+    pub(super) fn stall(&self, now: Duration) -> Option<&Remark> {
+        let recent = |(since, _): &&(Duration, Remark)| now <= *since + STALL_RELEVANT_FOR;
+        self.stalled.as_ref().filter(recent).map(|(_, why)| why)
+    }
+
     /// A new link to it is up.
     pub(super) fn link(&mut self, now: Duration, key: PublicKey) {
         (self.key, self.linked, self.introduced) = (Some(key), true, false);
@@ -76,8 +88,9 @@ impl Peer {
 
     /// Why it is not there, after `grace`.
     pub(super) fn absence(&self, grace: Duration) -> Reason {
-        match &self.lost {
-            Some(why) if !self.linked => {
+        match (&self.stalled, &self.lost) {
+            (Some((since, why)), _) if self.heard <= *since => Reason::Lost(why.clone()),
+            (_, Some(why)) if !self.linked => {
                 let time = grace.as_secs_f32();
                 Reason::Lost(format!("{why}; it was not back within {time} s").into())
             }

@@ -3,6 +3,7 @@
 mod labels;
 mod leaving;
 mod outages;
+mod stalls;
 mod twins;
 mod world;
 

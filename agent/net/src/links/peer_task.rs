@@ -18,6 +18,7 @@ use super::connection::{Connection, Way};
 use super::report::{Attempt, PathReport};
 use super::{GOODBYE_TIMEOUT, Link, LinkEvent, Linked, Shared};
 use crate::dial::DialError;
+use crate::segment_memory;
 
 /// Connections that may be up at once beside the link.
 const MAX_CONNECTIONS: usize = 32;
@@ -29,6 +30,8 @@ pub(super) enum PeerCommand {
     Moved(Vec<IpAddr>),
     Send(Control),
     Unlink,
+    /// A stream over the link of this epoch made no progress.
+    Stalled(u64),
 }
 
 /// What connections and attempts tell.
@@ -40,8 +43,8 @@ pub(super) enum PeerEvent {
     Message(ConnectionId, Control),
     /// A connection has ended.
     Closed(ConnectionId, Remark),
-    /// An attempt is over.
-    Tried(Target, String),
+    /// An attempt is over, and whether it opened a connection over which nothing got through.
+    Tried(Target, String, bool),
 }
 
 struct PeerTask {
@@ -137,6 +140,12 @@ impl PeerTask {
                 self.happen(Event::Moved { uprooted }).await;
             }
             PeerCommand::Send(message) => self.send(message).await,
+            PeerCommand::Stalled(epoch) => {
+                let link = self.shared.slots()[self.peer.get()].link.as_ref().map(|l| l.path.epoch);
+                if let Some(id) = self.link.filter(|_| link == Some(epoch)) {
+                    self.happen(Event::StreamStalled(id)).await;
+                }
+            }
             PeerCommand::Unlink => {
                 if let Some(id) = self.link {
                     self.ended(id, "it was closed here".into()).await;
@@ -150,7 +159,10 @@ impl PeerTask {
             PeerEvent::Opened(secure, way, lost) => self.opened(*secure, way, lost).await,
             PeerEvent::Message(id, message) => self.message(id, message).await,
             PeerEvent::Closed(id, why) => self.ended(id, why).await,
-            PeerEvent::Tried(target, outcome) => {
+            PeerEvent::Tried(target, outcome, stalled) => {
+                if stalled && self.link.is_none() {
+                    self.tell(LinkEvent::Stalled(self.peer, outcome.as_str().into())).await;
+                }
                 self.note(&target, outcome);
                 self.happen(Event::Tried(target)).await;
             }
@@ -200,8 +212,12 @@ impl PeerTask {
     }
 
     async fn send(&mut self, message: Control) {
+        self.send_by(|link| link.send(message)).await;
+    }
+
+    async fn send_by(&mut self, send: impl FnOnce(&Connection) -> bool) {
         let Some(id) = self.link else { return };
-        let stuck = self.connections.get(&id).is_some_and(|link| !link.send(message));
+        let stuck = self.connections.get(&id).is_some_and(|link| !send(link));
         if stuck {
             Box::pin(self.ended(id, "too many messages wait for it".into())).await;
         }
@@ -242,7 +258,19 @@ impl PeerTask {
                     self.fading.push((Instant::now() + GOODBYE_TIMEOUT, connection));
                 }
             }
-            Action::Beat(number) => Box::pin(self.send(Control::Beat(number))).await,
+            Action::Beat { number, full } => {
+                let beat = Control::Beat(number);
+                let send =
+                    |link: &Connection| if full { link.send_full(beat) } else { link.send(beat) };
+                Box::pin(self.send_by(send)).await;
+            }
+            Action::Stalled(id) => self.stalled(id).await,
+            Action::Shrink(id) => {
+                let segments = self.connections.get(&id).and_then(|known| known.way.segments);
+                if let Some((address, bytes)) = segments {
+                    segment_memory::stalled(address, bytes);
+                }
+            }
             Action::Lost => {
                 self.link = None;
                 self.shared.slots()[self.peer.get()].link = None;
@@ -250,6 +278,19 @@ impl PeerTask {
                 self.tell(LinkEvent::Unlinked(self.peer, why)).await;
             }
         }
+    }
+
+    /// Only small packets pass on this connection.
+    async fn stalled(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let way = &connection.way;
+        let label = self.shared.stack.label(way.kind.name);
+        let why = format!(
+            "on the path to it ({label}, {}) small packets pass and those of full size vanish",
+            way.address
+        );
+        self.why = why.as_str().into();
+        self.tell(LinkEvent::Stalled(self.peer, why.into())).await;
     }
 
     /// This connection is the link from now on.
@@ -276,14 +317,14 @@ impl PeerTask {
         let (shared, peer, events) = (self.shared.clone(), self.peer, self.events.clone());
         let lost = self.paths.lost();
         self.attempts.spawn(async move {
-            let outcome = match dial(&shared, peer, &target, lost).await {
+            let (outcome, stalled) = match dial(&shared, peer, &target, lost).await {
                 Ok((secure, way)) => {
                     let _ = events.send(PeerEvent::Opened(Box::new(secure), way, lost)).await;
-                    "connected".to_owned()
+                    ("connected".to_owned(), false)
                 }
-                Err(error) => error.to_string(),
+                Err(error) => (error.to_string(), error.stalled().is_some()),
             };
-            let _ = events.send(PeerEvent::Tried(target, outcome)).await;
+            let _ = events.send(PeerEvent::Tried(target, outcome, stalled)).await;
         });
     }
 

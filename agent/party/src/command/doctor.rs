@@ -25,8 +25,9 @@ use machine::DryRun;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The doctor checks configuration, disk, Python and MPyC in the sandbox, certificate, clock, each hub
-over TCP and over UDP, the NAT before this machine, and the other parties of each session. It
-disturbs nobody and changes nothing, except that it renews a certificate that is due.
+over TCP and over UDP, which packets get through to it (path MTU), the NAT before this machine, and
+the other parties of each session. It disturbs nobody and changes nothing, except that it renews a
+certificate that is due.
 
   ✓ as it should be    ! works, but could be better    ✗ sessions cannot run
 

@@ -80,6 +80,8 @@ struct RunLoop<'a> {
     outages: Outages,
     /// Those to whom the way is known to change bytes.
     tampered: BTreeSet<PeerIndex>,
+    /// Those to whom the way is known to lose packets of full size.
+    stalled: BTreeSet<PeerIndex>,
     view: &'a mut dyn View,
 }
 
@@ -140,6 +142,7 @@ pub async fn run_to_verdict(
         left: false,
         outages,
         tampered: BTreeSet::new(),
+        stalled: BTreeSet::new(),
         view,
     };
     let port = local.tcp.unwrap_or_default();
@@ -202,7 +205,10 @@ impl RunLoop<'_> {
                     let _ = asked.send(self.snapshot(book));
                 }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
-                () = tokio::time::sleep_until(tick) => self.happen(Event::Tick).await?,
+                () = tokio::time::sleep_until(tick) => {
+                    let isolated = book.isolated_by().map(|why| Event::Isolated(why.into()));
+                    self.happen(isolated.unwrap_or(Event::Tick)).await?;
+                }
             }
         }
         Ok(())

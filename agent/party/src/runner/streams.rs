@@ -58,8 +58,8 @@ impl fmt::Display for StreamId {
 pub(super) enum StreamEvent {
     /// A carrier is in use.
     Attached(StreamId),
-    /// The carrier of this epoch broke or did not come up.
-    Cut { stream: StreamId, epoch: Epoch },
+    /// The carrier of this epoch broke, did not come up, or has `stalled`.
+    Cut { stream: StreamId, epoch: Epoch, stalled: bool },
     /// It should be replaced now.
     Due { stream: StreamId, epoch: Epoch },
     /// The peer sends no more on one of its streams.
@@ -258,7 +258,7 @@ impl Streams {
                 Ok(()) => StreamEvent::Attached(stream),
                 Err(why) => {
                     log::debug!("carrier {epoch} of {stream}: {why}");
-                    StreamEvent::Cut { stream, epoch }
+                    StreamEvent::Cut { stream, epoch, stalled: false }
                 }
             };
             let _ = events.send(event);
@@ -351,7 +351,8 @@ impl Streams {
                 let _ = told.send(match event {
                     resume::Event::Cut { epoch, why } => {
                         log::debug!("carrier {epoch} of {stream}: {why}");
-                        StreamEvent::Cut { stream, epoch }
+                        let stalled = why.kind() == io::ErrorKind::TimedOut;
+                        StreamEvent::Cut { stream, epoch, stalled }
                     }
                     resume::Event::PeerEnded => StreamEvent::Ended(peer),
                     resume::Event::Finished => StreamEvent::Finished(stream),

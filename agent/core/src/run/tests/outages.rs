@@ -262,6 +262,9 @@ impl Schedule {
                 let pairs: Vec<_> = self.world.pairs().collect();
                 let (a, b) = pairs[self.numbers.index(pairs.len())];
                 if self.world.linked(a, b) {
+                    if self.numbers.below(2) == 0 {
+                        self.world.give(a, Event::Stalled(at(b), "small packets pass".into()));
+                    }
                     self.world.unlink(a, b);
                     self.away.push(((a, b), self.world.now));
                 }

@@ -4,7 +4,7 @@ use std::io;
 
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
-use mpyc_party_core::verdict::{Reason, Stage};
+use mpyc_party_core::verdict::{Reason, Remark, Stage};
 use mpyc_party_net::address_book::PeerAddresses;
 use mpyc_party_net::links::{LinkEvent, Linked};
 
@@ -36,6 +36,10 @@ impl RunLoop<'_> {
             LinkEvent::Well(peer) => {
                 self.back(peer, None);
                 Ok(())
+            }
+            LinkEvent::Stalled(peer, why) => {
+                self.notice_stall(peer, &why);
+                self.happen(Event::Stalled(peer, why)).await
             }
             LinkEvent::Received(peer, message) => self.happen(Event::Received(peer, message)).await,
             LinkEvent::Stream(peer, opening, secure) => {
@@ -96,6 +100,16 @@ impl RunLoop<'_> {
         self.directory.record.warnings.push(text);
     }
 
+    /// Warns, once for each peer, where packets do not get through.
+    fn notice_stall(&mut self, peer: PeerIndex, why: &Remark) {
+        let Some(name) = self.session_peers.roster.get(peer) else { return };
+        if self.stalled.insert(peer) {
+            let text = format!("{name}: {why}; mpyc-party doctor tells which packets pass");
+            self.view.show(Notice::Warning(&text));
+            self.directory.record.warnings.push(text);
+        }
+    }
+
     fn back(&mut self, peer: PeerIndex, linked: Option<&Linked>) {
         if let Some(time) = self.outages.end(peer)
             && self.verdict.is_none()
@@ -114,8 +128,11 @@ impl RunLoop<'_> {
                 let deliveries = self.streams.attached(stream);
                 self.deliver(deliveries).await
             }
-            StreamEvent::Cut { stream, epoch } => {
+            StreamEvent::Cut { stream, epoch, stalled } => {
                 self.notice_tampering(stream.peer);
+                if stalled {
+                    self.links.stalled(stream.peer, epoch.link);
+                }
                 self.streams.cut(stream, epoch);
                 Ok(())
             }
