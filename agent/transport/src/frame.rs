@@ -165,7 +165,7 @@ pub async fn write<T: Serialize>(
 /// The same with `more` bytes behind the frame, all at once.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub async fn write_before<T: Serialize>(
     writer: &mut (impl AsyncWrite + Unpin),
     message: &T,
