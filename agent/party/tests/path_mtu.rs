@@ -244,7 +244,7 @@ fn the_doctor_measures_the_way_to_a_party() -> Result<()> {
     let (lines, values) = doctor(network.party("alice"))?;
     let of_bob = |value: &&Value| value["to"] == "bob (demo)";
     let found = values.as_array().and_then(|all| all.iter().find(of_bob)).context("no bob")?;
-    ensure!(found["lost"] == 1500, "{lines:?} {values:#}");
+    ensure!(found["lost"] == 1500 && found["bytes"] == 1064, "{lines:?} {values:#}");
     drop(bob);
     Ok(network.end()?)
 }
