@@ -62,6 +62,8 @@ pub enum PingError {
 pub struct Ping {
     probe: Probe,
     beats: u32,
+    /// How it came about.
+    way: (Arc<Stack>, SessionPeers, PeerIndex, PeerAddresses),
 }
 
 impl Ping {
@@ -77,7 +79,17 @@ impl Ping {
         addresses: &PeerAddresses,
     ) -> Result<Self, ProbeError> {
         let probe = Probe::open(stack, peers, peer, addresses, Purpose::Ping).await?;
-        Ok(Self { probe, beats: 0 })
+        let way = (Arc::clone(stack), peers.clone(), peer, addresses.clone());
+        Ok(Self { probe, beats: 0, way })
+    }
+
+    /// Another connection to the same peer.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    pub async fn again(&mut self) -> Result<Self, ProbeError> {
+        let (stack, peers, peer, addresses) = &self.way;
+        Self::open(stack, peers, *peer, addresses).await
     }
 
     /// The connection.

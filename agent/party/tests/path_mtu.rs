@@ -106,6 +106,24 @@ fn a_path_that_grows_narrow_during_a_run() -> Result<()> {
     waits_for_no_round(exchange)
 }
 
+#[test]
+fn a_path_through_two_nats_that_grows_narrow_during_a_run() -> Result<()> {
+    if !hosts_for_tests()? {
+        return Ok(());
+    }
+    let router = || RouterPlace { link: Some(Wan::default()), ..RouterPlace::default() };
+    let topology = Topology::default().public("hub").public("carol");
+    let topology = topology.behind("alice", router()).behind("bob", router());
+    let begun = Instant::now();
+    let exchange = Exchange::start(&topology, GRACE)?;
+    exchange.links("alice", "bob", "quic", begun)?;
+    exchange.moves()?;
+    exchange.router("alice")?.set_link(&Wan::narrow(1300))?;
+    exchange.moves()?;
+    exchange.moves()?;
+    waits_for_no_round(exchange)
+}
+
 /// The three, enrolled before alice's line is narrow.
 fn narrow_later(mtu: u16) -> Result<Network> {
     let network = Network::in_topology(&direct(Wan::default()), &NAMES)?;
@@ -226,7 +244,7 @@ fn the_doctor_measures_the_way_to_a_party() -> Result<()> {
     let (lines, values) = doctor(network.party("alice"))?;
     let of_bob = |value: &&Value| value["to"] == "bob (demo)";
     let found = values.as_array().and_then(|all| all.iter().find(of_bob)).context("no bob")?;
-    ensure!(found["lost"] == 1500, "{lines:?} {values:#}");
+    ensure!(found["lost"] == 1500 && found["bytes"] == 1064, "{lines:?} {values:#}");
     drop(bob);
     Ok(network.end()?)
 }

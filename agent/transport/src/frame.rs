@@ -199,7 +199,7 @@ pub async fn write_extended<T: Serialize>(
 /// Writes one frame with `more` bytes behind it, all at once.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub async fn write_before<T: Serialize>(
     writer: &mut (impl AsyncWrite + Unpin),
     message: &T,

@@ -33,9 +33,8 @@ pub(super) struct PathMtu {
 }
 
 impl PathMtu {
-    /// What `packets` of TCP show, and what was `measured` over UDP.
-    pub(super) fn of(to: String, packets: Packets, measured: Option<u16>) -> Self {
-        let measured = measured.map(u32::from);
+    /// What `packets` of TCP show, and what was `measured` beside that.
+    pub(super) fn of(to: String, packets: Packets, measured: Option<u32>) -> Self {
         match packets {
             Packets { full, through: true, reduced: false } => {
                 Self { to, bytes: measured.max(Some(full)), lost: None }

@@ -133,7 +133,7 @@ fn path_mtu(hub: &str, tcp: Option<&Found>, udp: Option<&Vec<Found>>, findings: 
     let at = |at: IpAddr| udp.into_iter().flatten().find(move |found| found.address.ip() == at);
     let found = match tcp.and_then(|tcp| Some((tcp.address.ip(), tcp.packets?))) {
         Some((ip, packets)) => {
-            let measured = at(ip).and_then(|found| found.path_mtu);
+            let measured = at(ip).and_then(|found| found.path_mtu).map(u32::from);
             PathMtu::of(hub.to_owned(), packets, measured)
         }
         None => {

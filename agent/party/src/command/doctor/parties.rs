@@ -27,9 +27,11 @@ use crate::session::words::{names, visible};
 const SIDE_BY_SIDE: usize = 8;
 const CHECK: &str = "party";
 
+/// Which packets of TCP get through, and the size of smaller ones that do where those do not.
+type Sizes = Option<(Packets, Option<u32>)>;
 /// What was found of one party: the session, its name, how long its answer takes, and which packets get
 /// through to it.
-type Looked = (String, PartyName, Result<(String, Option<Packets>), Miss>);
+type Looked = (String, PartyName, Result<(String, Sizes), Miss>);
 
 /// Looks for the other parties of all `sessions`.
 pub(super) async fn look(
@@ -82,8 +84,8 @@ async fn ask(
     looked
 }
 
-async fn measure(stack: &Stack, echo: &mut Ping) -> Result<(String, Option<Packets>), Miss> {
-    let measured = async { Ok::<_, PingError>((echo.round_trip().await?, echo.packets().await?)) };
+async fn measure(stack: &Stack, echo: &mut Ping) -> Result<(String, Sizes), Miss> {
+    let measured = async { Ok::<_, PingError>((echo.round_trip().await?, sizes(echo).await?)) };
     match measured.await {
         Ok((time, packets)) => {
             let time = milliseconds(time.as_secs_f64());
@@ -94,6 +96,19 @@ async fn measure(stack: &Stack, echo: &mut Ping) -> Result<(String, Option<Packe
     }
 }
 
+/// Where packets of full size do not get through, the next connection sends smaller ones.
+async fn sizes(echo: &mut Ping) -> Result<Sizes, PingError> {
+    let Some(packets) = echo.packets().await? else { return Ok(None) };
+    if packets.through {
+        return Ok(Some((packets, None)));
+    }
+    let smaller = match echo.again().await {
+        Ok(mut again) => again.packets().await.ok().flatten(),
+        Err(_) => None,
+    };
+    Ok(Some((packets, smaller.filter(|smaller| smaller.through).map(|smaller| smaller.full))))
+}
+
 /// Tells of all parties of a group of sessions; of those that nobody knows of, in one go.
 fn tell(looked: Vec<Looked>, findings: &mut Findings) {
     let mut nowhere: BTreeMap<(String, String), Vec<PartyName>> = BTreeMap::new();
@@ -102,8 +117,8 @@ fn tell(looked: Vec<Looked>, findings: &mut Findings) {
             Ok((text, packets)) => {
                 findings.good(CHECK, format!("{party} ({session}) {text}"));
                 let to = format!("{party} ({session})");
-                if let Some(packets) = packets {
-                    findings.path_mtu(PathMtu::of(to, packets, None));
+                if let Some((packets, smaller)) = packets {
+                    findings.path_mtu(PathMtu::of(to, packets, smaller));
                 }
             }
             Err(Miss { known: true, why }) => findings.doubtful(
