@@ -8,15 +8,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mpyc_party_transport::segment;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use crate::route::BoxFuture;
 
 /// Segment sizes in bytes of data, each tried where the one before stalled: the first is where Linux
 /// begins its own search (`net.ipv4.tcp_base_mss`), the second fits into the packets of 576 bytes that
@@ -112,7 +110,7 @@ where
 fn descend<'a, T, E, F>(
     (tcp, address, used): (TcpStream, SocketAddr, u32),
     handshake: &'a (impl Fn(TcpStream) -> F + Sync),
-) -> BoxFuture<'a, Result<T, E>>
+) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>
 where
     T: Send + 'a,
     E: HandshakeError + 'a,
