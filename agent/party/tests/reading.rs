@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use common::{BOUND, LIMIT, SUM, demo, run_by_way_of};
+use common::{BOUND, LIMIT, SUM, demo, hanging, run_by_way_of};
 use mpyc_party_lab::party::{Network, Party, Session};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
@@ -82,18 +82,6 @@ fn verdict(party: &Party) -> Result<Value> {
     ensure!(failed["who"][0] == party.name() && record["ended"].is_string(), "{record}");
     ensure!(failed["stage"] == "prepare", "{record}");
     Ok(failed)
-}
-
-/// Runs a program with a mount at a directory that never answers: whatever is looked up there hangs.
-/// It is one of FUSE, in a mount namespace of its own, whose server says nothing. Needs `/dev/fuse`.
-fn hanging(at: &Path) -> Command {
-    const SCRIPT: &str = "exec 3<>/dev/fuse && mount -i -t fuse -o \
-        fd=3,rootmode=40000,user_id=$(id -u),group_id=$(id -g) hanging \"$0\" && exec \"$@\"";
-    let mut way = Command::new("unshare");
-    // Who is not root may mount it where it is root of a user namespace.
-    let namespaces = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
-    way.args([namespaces, "sh", "-c", SCRIPT]).arg(at);
-    way
 }
 
 /// `command` by this way.

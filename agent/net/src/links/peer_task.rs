@@ -28,8 +28,9 @@ const MAX_CONNECTIONS: usize = 32;
 pub(super) enum PeerCommand {
     Targets(Vec<Target>),
     Moved(Vec<IpAddr>),
-    Send(Control),
-    Unlink,
+    /// For the link of this epoch, or for any where it is 0.
+    Send(u64, Control),
+    Unlink(u64),
     /// A stream over the link of this epoch made no progress.
     Stalled(u64),
 }
@@ -139,14 +140,21 @@ impl PeerTask {
                 let uprooted = local.is_some_and(|local| gone.contains(&local));
                 self.happen(Event::Moved { uprooted }).await;
             }
-            PeerCommand::Send(message) => self.send(message).await,
+            PeerCommand::Send(epoch, message) => {
+                if self.is_current(epoch) {
+                    self.send(message).await;
+                }
+            }
             PeerCommand::Stalled(epoch) => {
                 let link = self.shared.slots()[self.peer.get()].link.as_ref().map(|l| l.path.epoch);
                 if let Some(id) = self.link.filter(|_| link == Some(epoch)) {
                     self.happen(Event::StreamStalled(id)).await;
                 }
             }
-            PeerCommand::Unlink => {
+            PeerCommand::Unlink(epoch) => {
+                if !self.is_current(epoch) {
+                    return;
+                }
                 if let Some(id) = self.link {
                     self.ended(id, "it was closed here".into()).await;
                 }
@@ -194,10 +202,13 @@ impl PeerTask {
             _ if self.link != Some(id) => {}
             Control::Echo(number) => self.happen(Event::Echoed(id, number)).await,
             message => {
-                if let Control::Beat(number) = message {
-                    self.send(Control::Echo(number)).await;
-                }
-                self.tell(LinkEvent::Received(self.peer, message)).await;
+                let Control::Beat(number) = message else {
+                    return self.tell(LinkEvent::Received(self.peer, message)).await;
+                };
+                self.send(Control::Echo(number)).await;
+                // A runner that is busy for long has more than enough of these, and whoever waits until
+                // it has read them answers no more of them.
+                let _ = self.shared.events.try_send(LinkEvent::Received(self.peer, message));
             }
         }
     }
@@ -209,6 +220,12 @@ impl PeerTask {
             }
             self.happen(Event::Closed(id)).await;
         }
+    }
+
+    /// Whether the link has this epoch, or there was none before it.
+    fn is_current(&self, epoch: u64) -> bool {
+        let link = self.shared.slots()[self.peer.get()].link.as_ref().map(|link| link.path.epoch);
+        epoch == 0 || link == Some(epoch)
     }
 
     async fn send(&mut self, message: Control) {

@@ -196,6 +196,10 @@ impl Streams {
     /// Lets a carrier come up for this stream: opens one, or asks for it.
     fn supply(&mut self, links: &Links, stream: StreamId) {
         let StreamId { peer, cycle } = stream;
+        if self.fresh[peer].is_some() {
+            // Once somebody is recognised there, all streams move.
+            return;
+        }
         let (Some((link, opener)), Some(run)) = (self.links[peer], self.run) else { return };
         let Some(entry) = self.entries.get_mut(&stream) else { return };
         if !opener {

@@ -53,6 +53,7 @@ impl RunLoop<'_> {
 
     async fn linked(&mut self, peer: PeerIndex, linked: &Linked) -> io::Result<()> {
         let before = self.machine.missing();
+        self.links.saw(peer, linked);
         self.streams.linked(peer, linked);
         self.happen(Event::Linked(peer, linked.key)).await?;
         let missing = self.machine.missing();

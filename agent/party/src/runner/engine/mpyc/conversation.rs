@@ -210,8 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_program_waits_for_is_passed_on() {
+        let alice = PeerIndex::new(0);
+        for (packet, report) in [
+            (r#"{"type": "started"}"#, Report::Connecting),
+            (r#"{"type": "connected"}"#, Report::Connected),
+            (r#"{"type": "awaiting", "peer": 0}"#, Report::Awaits(alice)),
+        ] {
+            assert_eq!(hears(&mut bob(), packet), Some(report));
+        }
+    }
+
+    #[test]
     fn what_is_no_packet_is_an_error() {
-        assert_eq!(hears(&mut bob(), r#"{"type": "started"}"#), None);
         for bad in ["", "{}", r#"{"type": "dial"}"#, r#"{"type": "dial", "peer": -1}"#, "\u{1b}"] {
             assert!(bob().report(bad.as_bytes()).is_err(), "{bad}");
         }
