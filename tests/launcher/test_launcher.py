@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import pickle
 import shutil
 import socket
 import struct
@@ -47,7 +46,7 @@ class Programs(RunTestCase):
             ready = dict(party.of('ready')[0])
             self.assertIn(ready.pop('loop'), ('uvloop', 'asyncio'))
             self.assertEqual(ready, dict(
-                type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11', message_format=1,
+                type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11', message_format=2,
                 numpy=None if options else numpy, gmpy2=None if options else gmpy2))
 
     def test_arguments_are_the_program_s(self):
@@ -138,6 +137,7 @@ class Peers(RunTestCase):
     """Peers that are not MPyC: this test speaks its wire protocol."""
 
     EVIL = b'cposix\nsystem\n(S"touch evil"\ntR.'
+    FINE = b'\x80\x03X\x04\0\0\0fine.'
 
     def frame(self, stream):
         """Read one frame of MPyC: label and payload."""
@@ -184,7 +184,7 @@ class Peers(RunTestCase):
                     party = run.parties[index]
                     for peer, stream in self.meet(run, party, peers).items():
                         label, _ = self.frame(stream)
-                        self.send(stream, label, payload if peer == culprit else pickle.dumps('fine'))
+                        self.send(stream, label, payload if peer == culprit else self.FINE)
                     self.refused(run, party, culprit, what)
 
     def test_a_message_that_came_before_it_was_awaited(self):
@@ -210,6 +210,60 @@ class Peers(RunTestCase):
             label, _ = self.frame(stream)
             self.send(stream, label, b'c' + b'x' * 100_000 + b'\ny\n.')
             self.refused(run, run.parties[0], 1, '^x{200}$')
+
+
+class Leaving(RunTestCase):
+    """A peer that leaves is told of where a message from it is awaited, and nowhere else."""
+
+    def awaiting(self, parties, who, how, rest, number, options=()):
+        """Whom each party awaits, once `number` of them have said so or all have ended."""
+        arguments = [str(who), how, rest]
+        with Run(FIXTURES / 'leaves.py', parties, arguments=arguments, options=options) as run:
+            waiting = set(run.parties)
+            said = {}
+            for party, packet in run.events():
+                if packet is None:
+                    continue
+                if packet['type'] == 'ready':
+                    waiting.remove(party.index)
+                    if not waiting:
+                        for each in run.parties.values():
+                            each.send('go')
+                elif packet['type'] == 'dial':
+                    run.dialled(party, run.parties[packet['peer']])
+                elif packet['type'] == 'awaiting':
+                    said.setdefault(party.index, set()).add(packet['peer'])
+                    if len(said) == number:
+                        break
+            if not number:
+                for party in run.parties.values():
+                    party.process.wait(fake_runner.DEADLINE)
+                self.assertEqual(run.statuses, [0] * parties, [each.stderr for each in run.parties.values()])
+            return said
+
+    def test_who_leaves_early_is_awaited(self):
+        for options in ([], ['--no-uvloop']):
+            for how in ('exit', 'return'):
+                for rest in ('output', 'shutdown'):
+                    for who in range(3):
+                        said = self.awaiting(3, who, how, rest, number=2, options=options)
+                        self.assertEqual(said, {other: {who} for other in range(3) if other != who}, (how, rest))
+
+    def test_of_two(self):
+        for who in range(2):
+            self.assertEqual(self.awaiting(2, who, 'exit', 'shutdown', number=1), {1 - who: {who}})
+
+    def test_who_closes_one_connection_is_awaited_there(self):
+        for who in range(3):
+            said = self.awaiting(3, who, 'close', 'output', number=1)
+            self.assertEqual(said, {(who + 1) % 3: {who}})
+
+    def test_who_is_not_awaited_may_leave(self):
+        for who in range(3):
+            self.assertEqual(self.awaiting(3, who, 'exit', 'alone', number=0), {})
+
+    def test_nobody_has_to_shut_down(self):
+        self.assertEqual(self.awaiting(3, 9, 'nobody', 'alone', number=0), {})
 
 
 class RunnerGone(RunTestCase):

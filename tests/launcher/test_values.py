@@ -6,7 +6,7 @@ import unittest
 
 import fake_runner
 
-CHECKS = pathlib.Path(__file__).resolve().parent / 'value_checks.py'
+DIRECTORY = pathlib.Path(__file__).resolve().parent
 
 
 class Values(unittest.TestCase):
@@ -14,11 +14,12 @@ class Values(unittest.TestCase):
 
     def test_in_the_interpreter_of_the_parties(self):
         fake_runner.require_mpyc()
-        for options in ([], ['--no-numpy'], ['--no-gmpy2']):
-            with self.subTest(options):
-                done = subprocess.run([fake_runner.PYTHON, '-B', str(CHECKS), *options],
-                                      capture_output=True, text=True)
-                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for checks in ('value_checks.py', 'hostile_checks.py'):
+            for options in ([], ['--no-numpy'], ['--no-gmpy2']):
+                with self.subTest(checks, options=options):
+                    done = subprocess.run([fake_runner.PYTHON, '-B', str(DIRECTORY / checks), *options],
+                                          capture_output=True, text=True)
+                    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 if __name__ == '__main__':

@@ -6,18 +6,15 @@ import fractions
 import functools
 import hashlib
 import operator
-import pathlib
 import pickle
-import resource
 import sys
 import types
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'agent/party/src/runner/engine/mpyc/launcher'))
-import values  # noqa: E402
-from mpyc import fingroups, finfields, gfpx, gmpy  # noqa: E402
-from mpyc.numpy import np  # noqa: E402
+from messages import plain  # first, since it knows where the launcher is
+import values
+from mpyc import fingroups, finfields, gfpx, gmpy
+from mpyc.numpy import np
 
 PRIME = finfields.GF(2**61 - 1)
 EXTENSION = finfields.GF(gfpx.GFpX(11)('x^2+1'))
@@ -41,8 +38,8 @@ def named(name):
 
 
 def identifier(parts):
-    """The pickle of a persistent identifier made by a peer."""
-    return pickle.dumps(parts, 3)[:-1] + b'Q.'
+    """The message with a persistent identifier made by a peer."""
+    return plain(parts)[:-1] + b'Q.'
 
 
 class Allowed(unittest.TestCase):
@@ -60,17 +57,27 @@ class Allowed(unittest.TestCase):
                       datetime.timedelta(1, 2, 3), gmpy.mpz(2**100)):
             with self.subTest(value):
                 self.passes(value)
-        self.assertEqual(values.loads(pickle.dumps([1, {'a': (2.0, b'c')}])), [1, {'a': (2.0, b'c')}])
 
-    def test_a_list_that_holds_itself(self):
-        value = [1]
-        value.append(value)
-        read = values.loads(values.dumps(value))
-        self.assertIs(read[1], read)
+    def test_keys(self):
+        day = datetime.date(2024, 2, 29)
+        for keys in (range(10_000), map(str, range(50_000)), [(1, 'a'), (day, None), day, True, 2.5, b'c', ()]):
+            value = dict.fromkeys(keys)
+            self.assertEqual(list(self.passes(value)), list(value))  # in the same order
+            self.passes(set(value))
+            self.passes(frozenset(value))
+
+    def test_nested(self):
+        value = {}
+        for _ in range(60):
+            value = {'a': [value]}
+        self.passes(value)
 
     def test_fields_and_polynomials(self):
         for value in (PRIME(5), EXTENSION(25), BINARY(200), gfpx.GFpX(11)([1, 2, 3] * 99), gfpx.GFpX(2)(5)):
             self.passes([value] * 50)
+            self.passes([(value, 1), value, {'a': value}])
+        self.passes([finfields.GF(p)(1) for p in (3, 5, 7, 11, 101, 65537, 2**127 - 1, 2**521 - 1)])
+        self.passes([PRIME(5), BINARY(200)])
 
     def test_groups(self):
         for group in (fingroups.EllipticCurve('Ed25519', 'extended'), fingroups.SymmetricGroup(5),
@@ -84,7 +91,7 @@ class Allowed(unittest.TestCase):
     @unittest.skipUnless(np, 'without numpy')
     def test_arrays(self):
         for array in (np.arange(6).reshape(2, 3).T, np.array(1.5), np.array([True]), np.array([1j]),
-                      np.array(['ab', 'c']), np.zeros((0, 3)), np.arange(3, dtype='>i2'),
+                      np.array(['ab', 'c', '\U0010ffff']), np.zeros((0, 3)), np.arange(3, dtype='>i2'),
                       np.array([[1, 2**70], [3, -4]], dtype=object), np.array([], dtype=object),
                       np.array([gfpx.GFpX(2)(5)] * 20, dtype=object),
                       np.array([[1], None, 'x'], dtype=object)):
@@ -113,14 +120,15 @@ class Format(unittest.TestCase):
         self.assertEqual((values.FORMAT, hashlib.sha256(written).hexdigest()[:16]), (number, digest))
 
     def test_values(self):
-        self.stands_for(1, '9913e17bbbc6bd96', (
-            (1, 'ä', b'\0', [2.5, None, {3}]), 1 + 2j, range(3), decimal.Decimal('1.50'), fractions.Fraction(1, 3),
+        self.stands_for(2, '1fbfc7230c970583', (
+            (1, 'ä', b'\0', [2.5, None, {3}]), {'a': frozenset((1,))}, bytearray(b'x'), 1 + 2j, range(3),
+            decimal.Decimal('1.50'), fractions.Fraction(1, 3),
             datetime.date(2024, 2, 29), datetime.time(1, 2), datetime.datetime(2024, 2, 29, 1), datetime.timedelta(1),
-            gfpx.GFpX(11)([1, 2, 3]), PRIME(5), EXTENSION(25), BINARY(200), fingroups.SymmetricGroup(3).identity))
+            gfpx.GFpX(11)([1, 2, 3]), PRIME(5), EXTENSION(25), [BINARY(200)], fingroups.SymmetricGroup(3).identity))
 
     @unittest.skipUnless(np, 'without numpy')
     def test_arrays(self):
-        self.stands_for(1, 'd3c7fee0317bcf6f', (
+        self.stands_for(2, '42f86bd4190d6a63', (
             np.float64(1.5), np.arange(3, dtype='<i2'), np.array([1, 2**70], dtype=object),
             np.array([None, 'x'], dtype=object), PRIME.array([1, 2])))
 
@@ -163,19 +171,8 @@ class Refusals(unittest.TestCase):
         import copyreg
         copyreg.add_extension('posix', 'system', 7)
         self.addCleanup(copyreg.remove_extension, 'posix', 'system', 7)
-        self.refused(b'\x82\x07.', r'^posix\.system$')
-
-    def test_changing_what_was_rebuilt(self):
-        """BUILD sets attributes: on instances no more than their value, on classes never."""
-        element = identifier(('field element', (101, 2, 100), 5))[:-1]
-        state = pickle.dumps((None, {'modulus': 7}), 2)[2:-1]
-        self.refused(element + state + b'b.', 'malformed pickle: AttributeError')
-        self.refused(element + pickle.dumps({'modulus': 7}, 2)[2:-1] + b'b.', 'malformed pickle: AttributeError')
-        self.assertEqual(finfields.GF(101).modulus, 101)
-        if np:
-            array = identifier(('numpy array', '<f8', (1,), bytes(8)))[:-1]
-            state = b'(K\x01K\x01\x85X\x02\0\0\0f8K\0C\x08' + bytes(8) + b't'
-            self.refused(array + state + b'b.', 'malformed pickle')
+        for opcode in (b'\x82\x07', b'\x83\x07\0', b'\x84\x07\0\0\0'):
+            self.refused(b'\x80\x03' + opcode + b'.', 'opcode EXT')
 
     def test_identifiers(self):
         for parts in (5, (), ('posix.system', 'true'), ('complex', '1', 2.0), ('timedelta', 1.0, 2),
@@ -193,29 +190,11 @@ class Refusals(unittest.TestCase):
             with self.subTest(str(parts)[:60]):
                 self.refused(identifier(parts), '^(?!_codecs)')
 
-    def test_an_irreducible_polynomial_of_huge_degree(self):
-        modulus = identifier(('polynomial', 2, 1 << 3000 | 1))[2:-1]
-        self.refused(b'\x80\x02(X\x0d\0\0\0field element' + modulus + b'K\x01tQ.', 'more than 1024 bits')
-
-    @unittest.skipUnless(np, 'without numpy')
-    def test_the_same_bytes_again_and_again(self):
-        part = b'(X\x0b\0\0\0numpy arrayX\x03\0\0\0|u1K\x64\x85h\0tQ'
-        self.assertTrue(values.loads(b'\x80\x02(C\x64' + bytes(100) + b'q\0' + part + b't.'))
-        self.refused(b'\x80\x02(C\x64' + bytes(100) + b'q\0' + 1000 * part + b't.', 'more than was sent')
-
     def test_garbage(self):
         for data in (b'', b'.', b'hello', b'\x80', b'\x80\x09.', values.dumps([1, 2.0])[:-3], b'\x80\x04\x95',
                      b'\x80\x04h\xff.', b'\x80\x05\x97.', b'\x80\x04' + b'(' * 100):
             with self.subTest(data):
                 self.refused(data, '^malformed pickle: ')
-
-    def test_lengths_that_are_not_there(self):
-        before = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, before[1]))
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_AS, before)
-        for opcode in (b'\x8e', b'\x96', b'\x8d', b'\x95'):
-            self.refused(b'\x80\x05' + opcode + b'\xff' * 7 + b'\x7f', '^malformed pickle: ')
-        self.refused(b'\x80\x05Nr\xf0\xff\xff\xff.', '^malformed pickle: ')
 
     def test_writing(self):
         class Vote:

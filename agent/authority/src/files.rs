@@ -1,13 +1,17 @@
 //! The files of an authority.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::error::AuthorityError;
+
+/// Largest file in bytes, but for the records: keys and certificates are far smaller.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A directory for its owner alone.
 pub(crate) fn make_dir(dir: &Path) -> Result<(), AuthorityError> {
@@ -37,25 +41,48 @@ pub(crate) fn write_new(
     })
 }
 
+/// Opens a regular file. Anything else might never begin, or never end.
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata)),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file")),
+    }
+}
+
+/// The content of a file of at most [`MAX_FILE_BYTES`].
+fn content(file: &File) -> io::Result<Zeroizing<Vec<u8>>> {
+    let most = usize::try_from(MAX_FILE_BYTES).unwrap_or_default();
+    let mut content = Zeroizing::new(Vec::with_capacity(most + 1));
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() > most {
+        let text = format!("is larger than {MAX_FILE_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(content)
+}
+
 /// The content of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AuthorityError> {
-    fs::read(path).map_err(|source| AuthorityError::File { path: path.to_owned(), source })
+    let read = open(path).and_then(|(file, _)| content(&file));
+    let failed = |source| AuthorityError::File { path: path.to_owned(), source };
+    read.map(|content| content.to_vec()).map_err(failed)
 }
 
 /// The content of a private key's file, which nobody else may have read.
 pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
     let failed = |source| AuthorityError::File { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+    let (file, metadata) = open(path).map_err(failed)?;
+    if metadata.permissions().mode() & 0o077 != 0 {
         return Err(AuthorityError::Exposed(path.to_owned()));
     }
-    let mut content = Zeroizing::new(Vec::new());
-    file.read_to_end(&mut content).map_err(failed)?;
-    Ok(content)
+    content(&file).map_err(failed)
 }
 
-/// Fails unless the file is there.
+/// Fails unless the regular file is there.
 pub(crate) fn demand(path: &Path) -> Result<(), AuthorityError> {
-    let found = fs::metadata(path).map(drop);
+    let found = open(path).map(drop);
     found.map_err(|source| AuthorityError::File { path: path.to_owned(), source })
 }

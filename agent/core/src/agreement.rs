@@ -212,14 +212,20 @@ impl Agreement {
         if list.len() != self.roster.len() {
             return Err(protocol(from, "sent a list of another length"));
         }
-        let other = |(index, theirs): &(PeerIndex, &EncodedEntry)| {
-            self.encoded(*index).is_none_or(|own| own != *theirs)
-        };
-        match self.roster.indices().zip(list).find(other) {
+        match self.disputed(list) {
             None => self.confirmed[from] = true,
             Some((index, _)) => return Err(self.contradiction(from, index)),
         }
         Ok(())
+    }
+
+    /// The first entry of a peer's list that is another than the one that this party received.
+    #[must_use]
+    pub fn disputed<'a>(&self, list: &'a [EncodedEntry]) -> Option<(PeerIndex, &'a EncodedEntry)> {
+        let other = |(index, theirs): &(PeerIndex, &EncodedEntry)| {
+            self.encoded(*index).is_none_or(|own| own != *theirs)
+        };
+        self.roster.indices().zip(list).find(other)
     }
 
     /// The list of `from` holds another entry of `index` than this party received.

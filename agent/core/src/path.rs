@@ -7,6 +7,10 @@
 //! (heartbeats) are not answered is *suspect*: everything is dialled again, and the first connection
 //! replaces it. A worse path never replaces a good one.
 //!
+//! A link that carries small packets alone is of no use. The second beat of each link, and every
+//! fourth from then on, is sent in packets of full size; a kind of path on which none is answered, or which died young,
+//! is not chosen again for a while as long as there are others.
+//!
 //! Kinds are tried best first, each a moment after the better one, as happy eyeballs (RFC 8305) does
 //! with address families. Attempts have a rate limit, and those at better kinds than the link's go on
 //! with an exponential backoff. That both ends dial at the same time is what opens NATs (hole
@@ -98,6 +102,8 @@ pub enum Event {
     Closed(ConnectionId),
     /// The peer answered this beat on the link of this connection.
     Echoed(ConnectionId, u32),
+    /// A stream over the link of this connection made no progress, and its carrier was given up.
+    StreamStalled(ConnectionId),
     /// This machine's addresses have changed.
     Moved {
         /// The one that the link uses is among those that have gone.
@@ -118,8 +124,17 @@ pub enum Action {
     Adopt(ConnectionId, u64),
     /// Nobody wants this connection, or not any longer.
     Close(ConnectionId),
-    /// Send this beat over the link.
-    Beat(u32),
+    /// Send a beat over the link.
+    Beat {
+        /// Which one it is.
+        number: u32,
+        /// In a packet of full size.
+        full: bool,
+    },
+    /// On this connection small packets pass and those of full size do not.
+    Stalled(ConnectionId),
+    /// What is dialled to the other end of this connection from now on shall send smaller packets.
+    Shrink(ConnectionId),
     /// There is no link any more.
     Lost,
 }
@@ -165,6 +180,10 @@ pub struct Paths {
     /// Better paths that died young are left alone until then, longer each time.
     distrust_until: Duration,
     distrust: Duration,
+    /// The kind that died last, which until then is no choice where there is another.
+    distrusted: Option<Kind>,
+    /// How long answers of the peer usually took on the link before.
+    usual: Option<Duration>,
     now: Duration,
     actions: Vec<Action>,
 }
@@ -188,6 +207,8 @@ impl Paths {
             pause: Duration::ZERO,
             distrust_until: Duration::ZERO,
             distrust: Duration::ZERO,
+            distrusted: None,
+            usual: None,
             now: Duration::ZERO,
             actions: Vec::new(),
         }
@@ -253,6 +274,7 @@ impl Paths {
                     link.echoed(now, number);
                 }
             }
+            Event::StreamStalled(id) => self.stream_stalled(id),
             Event::Moved { uprooted } => {
                 self.news = self.now;
                 self.redial();

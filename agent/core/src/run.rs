@@ -33,6 +33,11 @@ use peer::Peer;
 
 /// How long a failure waits for a peer's explanation where it may be the consequence of another.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a peer that says something else than before has to show that its earlier instance is there
+/// as well: as long as a link needs to come back.
+const TWIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many instances of one peer are remembered.
+const MAX_INSTANCES: usize = 8;
 /// How long a known difference waits for the other entries, so that the odd one out can be named.
 const COMPARISON_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -60,12 +65,22 @@ pub enum Event {
     Linked(PeerIndex, PublicKey),
     /// The control link to this peer has ended.
     Unlinked(PeerIndex, Remark),
+    /// Small packets pass on the way to this peer and larger ones do not, as far as this says.
+    Stalled(PeerIndex, Remark),
+    /// No hub tells where others are, for what stands here keeps this party from all of them.
+    Isolated(Remark),
     /// A message came over the control link.
     Received(PeerIndex, Control),
     /// A stream with this peer has its first carrier.
     StreamBegan(PeerIndex),
     /// A stream from this peer ended as streams should.
     StreamEnded(PeerIndex),
+    /// The program here waits until it is connected to those of all peers.
+    Connecting,
+    /// It is.
+    Connected,
+    /// It awaits something on a stream that this peer has ended.
+    Awaits(PeerIndex),
     /// This peer did what it may not.
     Faulty(PeerIndex, Reason),
     /// Something failed here.
@@ -83,6 +98,9 @@ pub enum Action {
     Send(PeerIndex, Control),
     /// Close the control link to this peer and look for another.
     Unlink(PeerIndex),
+    /// Over the control link to this peer has come the entry of the instance that this run is with: its
+    /// streams move there.
+    Recognised(PeerIndex),
     /// All parties hold the same agreement: streams of this run may come.
     Agreed(RunId),
     /// Let the program start.
@@ -117,12 +135,20 @@ pub struct Run {
     /// The run that all agreed on.
     id: Option<RunId>,
     peers: PerParty<Peer>,
+    /// The entries of each peer so far, the latest last: one for each instance of it.
+    instances: PerParty<Vec<EncodedEntry>>,
+    /// An entry of a peer that another party has and this one has not.
+    disputed: Option<(PeerIndex, EncodedEntry)>,
     now: Duration,
+    /// Since when the program waits until it is connected.
+    connecting: Option<Duration>,
     done: bool,
     verdict: Option<Verdict>,
     /// How long this party stays after its verdict.
     farewell: Duration,
     left: bool,
+    /// What keeps this party from all hubs.
+    isolated: Option<Remark>,
     difference_due: Option<Duration>,
     pending: Option<(Duration, Failure)>,
     actions: Vec<Action>,
@@ -133,6 +159,7 @@ impl Run {
     #[must_use]
     pub fn new(me: PeerIndex, roster: Roster, root: Fingerprint, timeouts: Timeouts) -> Self {
         let peers = PerParty::of(roster.len(), Peer::default());
+        let instances = PerParty::of(roster.len(), Vec::new());
         Self {
             me,
             roster,
@@ -143,11 +170,15 @@ impl Run {
             compare: false,
             id: None,
             peers,
+            instances,
+            disputed: None,
             now: Duration::ZERO,
+            connecting: None,
             done: false,
             verdict: None,
             farewell: Duration::ZERO,
             left: false,
+            isolated: None,
             difference_due: None,
             pending: None,
             actions: Vec::new(),
@@ -182,10 +213,11 @@ impl Run {
         }
         let silent =
             self.others().filter_map(|i| self.peers[i].silent_at(self.timeouts.grace, self.done));
+        let left = self.others().filter_map(|i| self.left_at(i));
         let deadline = (self.stage < Stage::Run).then_some(self.timeouts.deadline);
         let pending = self.pending.as_ref().map(|(at, _)| *at);
         let more = [deadline, self.difference_due, pending].into_iter().flatten();
-        silent.chain(more).min()
+        silent.chain(left).chain(more).min()
     }
 
     /// Until `now` this party has not listened, whatever held it up: nobody was silent, and each has
@@ -221,13 +253,21 @@ impl Run {
             Event::Prepared { components, own } => self.prepared(*components, own),
             Event::Linked(peer, key) => self.linked_anew(peer, key),
             Event::Unlinked(peer, why) => self.unlinked(peer, why),
+            Event::Isolated(why) => self.isolated = Some(why),
+            Event::Stalled(peer, why) => self.peers[peer].stalled = Some((self.now, why)),
             Event::Received(peer, _) if !self.peers[peer].linked => {}
+            Event::Received(peer, message) if self.is_strange(peer, &message) => {}
             Event::Received(peer, message) => {
                 self.peers[peer].heard = self.now;
                 self.receive(peer, message);
             }
             Event::StreamBegan(peer) => self.peers[peer].begun += 1,
             Event::StreamEnded(peer) => self.peers[peer].ended += 1,
+            Event::Connecting => self.connecting = Some(self.now),
+            Event::Connected => self.connecting = None,
+            Event::Awaits(peer) => {
+                self.peers[peer].awaited = self.peers[peer].awaited.or(Some(self.now))
+            }
             Event::Faulty(peer, reason) => self.blame(vec![peer], reason),
             // The program has done its part: others may still count on that.
             Event::Failed(Reason::Stopped) if self.done => self.unconfirmed(),
@@ -242,8 +282,23 @@ impl Run {
         }
     }
 
+    /// Whether this may be a message of another instance of the peer, one that had its link before: each
+    /// instance says its entry first.
+    fn is_strange(&self, peer: PeerIndex, message: &Control) -> bool {
+        let for_anybody =
+            matches!(message, Control::Entry(_) | Control::Beat(_) | Control::Abort(_));
+        self.stage >= Stage::Agree && !self.peers[peer].introduced && !for_anybody
+    }
+
     /// A message that comes again is no news: each link begins with all that was said before.
     fn receive(&mut self, peer: PeerIndex, message: Control) {
+        if let Control::Entry(entry) = &message
+            && self.is_back(peer, entry)
+        {
+            // Both are to hear of it.
+            self.peers[peer].introduced = true;
+            return self.blame(vec![peer], Reason::Twice);
+        }
         let known = &mut self.peers[peer];
         match message {
             Control::Beat(_) => {}
@@ -264,7 +319,7 @@ impl Run {
                 self.actions.push(Action::Dial { peer, cycle, newest });
             }
             Control::Done if self.stage >= Stage::Start => {
-                known.done = true;
+                known.done = known.done.or(Some(self.now));
                 self.note(peer);
             }
             Control::Noted if self.done => known.parted = true,

@@ -119,9 +119,28 @@ pub enum Reason {
     OutputLimit,
     /// Something failed on that machine itself.
     Local(Remark),
+    /// Its program ended, or closed a connection, although more was awaited from it.
+    Left,
+    /// Two instances of it take part, in turns: its key is on two machines, or it was started twice.
+    Twice,
 }
 
+/// What happened where a party has left.
+const LEFT: &str = "left: its program ended or closed a connection while more was awaited from it";
+/// What happened where a party is there twice.
+const TWICE: &str = "runs twice: two machines have its key, or it was started twice";
+
 impl Reason {
+    /// The same for versions that do not know this reason; none where all do.
+    #[must_use]
+    pub fn known_to_all(&self) -> Option<Self> {
+        match self {
+            Self::Left => Some(Self::Lost(LEFT.into())),
+            Self::Twice => Some(Self::Lost(TWICE.into())),
+            _ => None,
+        }
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, words: Words) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("not there at the deadline"),
@@ -144,6 +163,8 @@ impl Reason {
             Self::Protocol(remark) => write!(f, "broke the protocol: {remark}"),
             Self::OutputLimit => f.write_str("the program wrote more output than allowed"),
             Self::Local(remark) => write!(f, "{remark}"),
+            Self::Left => f.write_str(LEFT),
+            Self::Twice => f.write_str(TWICE),
         }
     }
 }

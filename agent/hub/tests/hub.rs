@@ -6,7 +6,7 @@ mod fixture;
 use std::time::Duration;
 
 use fixture::{
-    TEST_TIMEOUT, TestNetwork, about_parties, name, presence, start, tag, tcp, udp, until,
+    TEST_TIMEOUT, TestNetwork, about_parties, listener, name, presence, start, tag, tcp, udp, until,
 };
 use mpyc_party_core::addr::Vantage;
 use mpyc_party_core::lighthouse::{Answer, Instance, MAX_MESSAGE_BYTES, Request};
@@ -196,7 +196,7 @@ async fn a_hub_without_the_authority_enrols_nobody() {
 async fn a_party_is_no_hub() {
     let network = TestNetwork::open().await;
     let (_sender, identity) = watch::channel(network.party("alice").await);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listener().await;
     let forever = std::future::pending();
     let (endpoint, config) = (udp(&listener), HubConfig::Alone(identity));
     let outcome =
@@ -248,7 +248,7 @@ async fn confused(authority: Identity, certificate: Vec<u8>) -> String {
     enum Reply {
         Granted(Option<Vec<u8>>, Vec<Vec<u8>>),
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listener().await;
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {

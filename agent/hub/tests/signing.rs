@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fixture::signer::{Barrier, is_for_a_party, open_with};
-use fixture::{TEST_TIMEOUT, TestNetwork, name, udp};
+use fixture::{TEST_TIMEOUT, TestNetwork, listener, name, udp};
 use mpyc_party_authority::{Authority, LocalSigner, Signer, SignerError, SigningRequest};
 use mpyc_party_hub::{HubConfig, HubError, Limits, serve};
 use mpyc_party_net::RequestError;
@@ -17,7 +17,6 @@ use mpyc_party_transport::quic::Endpoint;
 use mpyc_party_transport::task::{Supervisor, TaskFailure};
 use mpyc_party_transport::{Identity, generate_key, now};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -147,7 +146,7 @@ async fn a_signer_that_panics_costs_one_request() {
 
 /// What a hub beside this authority ends with.
 async fn served(authority: Authority) -> Result<(), HubError> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listener().await;
     let (endpoint, config) = (udp(&listener), HubConfig::WithAuthority(Arc::new(authority), 1));
     let (supervisor, forever) = (Supervisor::default(), std::future::pending());
     let serving = serve(listener, endpoint, config, Limits::default(), supervisor, forever);
@@ -188,7 +187,7 @@ async fn a_hub_that_gets_no_certificate_says_so() {
 async fn a_hub_whose_udp_socket_is_closed_ends_with_an_error() {
     let dir = TempDir::new().unwrap();
     let authority = Authority::init(dir.path(), &"example".parse().unwrap(), None, now()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listener().await;
     let endpoint: Endpoint = udp(&listener);
     let config = HubConfig::WithAuthority(Arc::new(authority), 1);
     let closer = endpoint.clone();

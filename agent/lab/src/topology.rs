@@ -8,7 +8,7 @@
 //! behind = "home"
 //! [hosts.bob]
 //! addresses = "ipv6"
-//! link = { delay = "20ms", jitter = "3ms", loss-percent = 0.5, rate-mbit = 50.0 }
+//! link = { delay = "20ms", jitter = "3ms", loss-percent = 0.5, rate-mbit = 50.0, mtu = 1400 }
 //! [routers.home]
 //! nat = "easy"                                  # or "symmetric", "full-cone"
 //! firewall = "open"                             # or "udp-blocked", "tcp-443"

@@ -33,6 +33,10 @@ pub struct Wan {
     /// Megabits per second; as fast as it goes where none is given. With delay, jitter or loss this
     /// machine carries about a hundred.
     pub rate_mbit: Option<f64>,
+    /// The path MTU in bytes, where it is smaller than that of the interfaces: a larger IP packet
+    /// vanishes, and no ICMP message says so, as with a tunnel behind a firewall that filters ICMP.
+    /// Nothing on such a line is segmented by an interface: both ends of it are TAP devices.
+    pub mtu: Option<u16>,
     /// Chooses which packets are lost and how late others are.
     pub seed: u64,
 }
@@ -48,6 +52,12 @@ impl Wan {
     #[must_use]
     pub fn lossy(loss_percent: f64) -> Self {
         Self { loss_percent, ..Self::default() }
+    }
+
+    /// A line on which packets of more than `mtu` bytes vanish without a word.
+    #[must_use]
+    pub fn narrow(mtu: u16) -> Self {
+        Self { mtu: Some(mtu), ..Self::default() }
     }
 
     /// Whether a cable that is limited to the rate does not do.

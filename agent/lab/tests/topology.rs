@@ -88,6 +88,24 @@ fn a_line_loses_what_it_should_and_can_be_changed() {
     assert!(matches!(built.hosts["near"].set_link(&Wan::default()), Err(LabError::NoWan)));
 }
 
+/// Whether a datagram that makes an IPv4 packet of `bytes` arrives.
+fn passes(built: &Built, bytes: usize) -> bool {
+    const HEADER_BYTES: usize = 20 + 8;
+    let (alice, near) = (&built.hosts["alice"], &built.hosts["near"]);
+    let (from, to) = (alice.udp_socket(0).unwrap(), near.udp_socket(7000).unwrap());
+    let at = (near.ip().to_ipv6_mapped(), 7000);
+    from.send_to(&vec![0; bytes - HEADER_BYTES], at).unwrap();
+    receive_within(&to, SILENCE_TIME).is_some()
+}
+
+#[test]
+fn a_narrow_line_loses_what_is_larger_and_says_nothing() {
+    let built = on_line(Wan::narrow(1400));
+    passing(&built, 1);
+    let sizes = [100, 1400, 1401, 1500, 1400];
+    assert_eq!(sizes.map(|bytes| passes(&built, bytes)), [true, true, false, false, true]);
+}
+
 #[test]
 fn a_line_keeps_its_rate() {
     let slow = Wan { rate_mbit: Some(20.0), ..Wan::default() };
@@ -193,9 +211,10 @@ fn a_description_is_read_and_a_wrong_one_refused() {
     ";
     let topology = Topology::parse(text).unwrap();
     assert_eq!(Topology::parse(&topology.to_toml().unwrap()).unwrap(), topology);
-    let line = "[hosts.a]\nlink = { delay = '20ms', jitter = '2ms', loss-percent = 0.5, seed = 3 }";
+    let line = "[hosts.a]\nlink = { delay = '20ms', jitter = '2ms', loss-percent = 0.5, mtu = 1400, seed = 3 }";
     let (delay, jitter) = (Duration::from_millis(20), Duration::from_millis(2));
-    let wanted = Wan { delay, jitter, loss_percent: 0.5, rate_mbit: None, seed: 3 };
+    let wanted =
+        Wan { delay, jitter, loss_percent: 0.5, rate_mbit: None, mtu: Some(1400), seed: 3 };
     assert_eq!(Topology::parse(line).unwrap().hosts["a"].link, Some(wanted));
     assert_eq!(topology.build().unwrap().routers.len(), 2);
     for (wrong, said) in [

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::addr::OwnAddresses;
 use crate::addr::own_ips;
-use crate::client::lighthouse::Event;
+use crate::client::lighthouse::{Event, HubError};
 use crate::dial::{BoxFuture, Call, LocalEnd};
 use crate::discovery::nat::Nat;
 use crate::discovery::{Finding, HubReport, Search, Seen, Sources};
@@ -54,7 +54,7 @@ pub struct AddressBook {
     publishes: bool,
     own: watch::Sender<OwnAddresses>,
     found: BTreeMap<(PeerIndex, &'static str), Vec<Target>>,
-    heard: BTreeMap<String, Result<Seen, String>>,
+    heard: BTreeMap<String, Result<Seen, HubError>>,
     findings: mpsc::Receiver<(&'static str, Finding)>,
     hub_events: mpsc::Receiver<Event>,
     calls: mpsc::Sender<Call>,
@@ -186,7 +186,6 @@ impl AddressBook {
                 self.heard.insert(hub, Ok(seen));
             }
             Event::Disconnected { hub, reason } => {
-                let reason = reason.to_string();
                 // It is tried again and again; the same answer is no news.
                 let known = self.heard.get(&hub).is_some_and(|h| h.as_ref().err() == Some(&reason));
                 // Whoever only asks tells by itself which hubs answer.
@@ -221,12 +220,24 @@ impl AddressBook {
     /// How each hub that was tried so far sees this party, or why it cannot be used.
     #[must_use]
     pub fn hubs(&self) -> Vec<HubReport> {
-        let report = |(hub, heard): (&String, &Result<Seen, String>)| HubReport {
+        let report = |(hub, heard): (&String, &Result<Seen, HubError>)| HubReport {
             hub: hub.clone(),
             seen: heard.as_ref().ok().copied(),
-            problem: heard.as_ref().err().cloned(),
+            problem: heard.as_ref().err().map(ToString::to_string),
         };
         self.heard.iter().map(report).collect()
+    }
+
+    /// What keeps this party from all hubs, where it is that connections to them open and then nothing
+    /// gets through.
+    #[must_use]
+    pub fn isolated_by(&self) -> Option<String> {
+        let stalled = |(hub, heard): (&String, &Result<Seen, HubError>)| match heard {
+            Err(HubError::Stalled(stalled)) => Some(format!("hub {hub}: {stalled}")),
+            _ => None,
+        };
+        let reached = self.heard.values().any(Result::is_ok);
+        self.heard.iter().find_map(stalled).filter(|_| !reached)
     }
 
     /// Where this party says that it is reached.

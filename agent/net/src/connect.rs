@@ -23,7 +23,9 @@ use crate::accept::{Accepted, Admission, Arrival, Listener};
 use crate::address_book::AddressBook;
 use crate::dial::{BoxFuture, DialError, LocalEnd};
 use crate::links::report::Attempt;
+use crate::packets;
 use crate::peers::SessionPeers;
+use crate::segment_memory;
 use crate::stack::Stack;
 
 /// The index of the party that exposes, among the two.
@@ -37,6 +39,8 @@ const BEST_DELAY: Duration = Duration::from_millis(200);
 const MAX_TARGETS: usize = 64;
 /// Pause before what failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long the answer may take over a TCP connection before it is taken to have stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(3);
 /// How long the other party may take to answer; what listens there has most of it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,6 +51,8 @@ pub struct Reached {
     kind: Kind,
     /// The hub that relays, «host:port».
     via: Option<String>,
+    /// How to get there again, where this end dialled.
+    again: Option<Box<(Attempts, Target)>>,
 }
 
 /// Why there is no connection to a port.
@@ -139,7 +145,7 @@ async fn any(listeners: &mut [Box<dyn Listener>]) -> Box<dyn Arrival> {
 type Tried = (Option<Target>, Result<Reached, DialError>);
 
 /// What every attempt needs.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Attempts {
     stack: Arc<Stack>,
     peers: SessionPeers,
@@ -157,7 +163,9 @@ impl Attempts {
             let context = self.peers.dial_context(EXPOSING, expect.clone(), local);
             let route = kind.route(target.address.clone(), context, Protocol::Expose).await?;
             let secure = route.open(Protocol::Expose, expect).await?;
-            Ok(Reached { secure, kind: target.kind, via: route.via().map(str::to_owned) })
+            let via = route.via().map(str::to_owned);
+            let again = Some(Box::new((self.clone(), target.clone())));
+            Ok(Reached { secure, kind: target.kind, via, again })
         };
         let reached = timeout(kind.timeout(), reached).await;
         (Some(target), reached.unwrap_or(Err(DialError::Timeout)))
@@ -177,7 +185,7 @@ impl Attempts {
                 Accepted::Connection(secure) => *secure,
                 Accepted::Route(route) => route.open(Protocol::Expose, expect).await?,
             };
-            Ok(Reached { secure, kind: origin.kind, via: origin.via })
+            Ok(Reached { secure, kind: origin.kind, via: origin.via, again: None })
         };
         (None, reached.await)
     }
@@ -213,17 +221,35 @@ impl Reached {
         matches!(timeout(RETRY_PAUSE, said).await, Ok(Ok(())))
     }
 
-    /// Asks for `port`; a connection to what listens there.
+    /// Asks for `port`; a connection to what listens there. Question and answer are carried by packets of
+    /// full size. Where these vanish on the way, it is asked again over a connection with smaller ones.
     ///
     /// # Errors
     /// Where the other party refuses, or does not answer.
     pub async fn ask(mut self, port: u16) -> Result<Secure, ConnectError> {
+        let (ip, segment) = (self.secure.address.ip(), self.secure.stream.segment_bytes());
+        let Some((segment, again)) = segment.zip(self.again.take()) else {
+            return self.ask_once(port, ANSWER_TIMEOUT).await;
+        };
+        match self.ask_once(port, STALLED_AFTER).await {
+            Err(ConnectError::Silent) => {
+                segment_memory::stalled(ip, segment);
+                let (attempts, target) = *again;
+                let (_, reached) = attempts.dial(target, Duration::ZERO).await;
+                reached.map_err(|_| ConnectError::Silent)?.ask_once(port, ANSWER_TIMEOUT).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn ask_once(mut self, port: u16, limit: Duration) -> Result<Secure, ConnectError> {
+        let filler = packets::pipe_filler(&self.secure.stream);
         let stream = &mut self.secure.stream;
         let work = async {
-            frame::write(stream, &Ask::Port(port), MAX_MESSAGE_BYTES).await?;
+            frame::write_before(stream, &Ask::Port(port), MAX_MESSAGE_BYTES, &filler).await?;
             frame::read::<Answer>(stream, MAX_MESSAGE_BYTES).await
         };
-        match timeout(ANSWER_TIMEOUT, work).await.map_err(|_| ConnectError::Silent)?? {
+        match timeout(limit, work).await.map_err(|_| ConnectError::Silent)?? {
             Some(Answer::Connected) => Ok(self.secure),
             Some(Answer::Refused(refusal)) => Err(refusal.into()),
             None => Err(ConnectError::HungUp),

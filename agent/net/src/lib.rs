@@ -28,12 +28,15 @@ pub mod discovery;
 pub mod expose;
 pub mod links;
 pub mod monitor;
+pub mod packets;
 pub mod peers;
 pub mod ping;
 pub mod probe;
 pub mod publication;
 pub mod route;
+mod segment_memory;
 pub mod stack;
 
 pub use client::RequestError;
+pub use segment_memory::Stalled;
 pub use stack::{Stack, StackError};

@@ -15,6 +15,7 @@ pub mod report;
 mod welcome;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub enum LinkEvent {
     Suspect(PeerIndex),
     /// It does again.
     Well(PeerIndex),
+    /// Small packets pass on it and packets of full size do not, in words.
+    Stalled(PeerIndex, Remark),
     /// A message came.
     Received(PeerIndex, Control),
     /// A peer opened a carrier of a stream.
@@ -113,7 +116,7 @@ struct Shared {
     /// Where each peer's task takes connections; closed at this party's own index.
     inboxes: Vec<mpsc::Sender<peer_task::PeerEvent>>,
     /// Draws numbers for connections.
-    next: std::sync::atomic::AtomicU64,
+    next: AtomicU64,
     /// Tells this runner from an earlier one of the same party.
     instance: u64,
 }
@@ -140,6 +143,8 @@ pub struct Links {
     /// Whoever lets others in.
     acceptors: JoinSet<()>,
     peer_tasks: JoinSet<()>,
+    /// The epoch of each link of which the holder of this knows; 0 before the first.
+    seen: Vec<AtomicU64>,
 }
 
 impl Links {
@@ -169,7 +174,7 @@ impl Links {
             entry,
             permits: ConnectionPermits::new(accept::MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER),
             inboxes,
-            next: std::sync::atomic::AtomicU64::new(1),
+            next: AtomicU64::new(1),
             instance: getrandom::u64().map_err(std::io::Error::other)?,
         });
         let mut acceptors = JoinSet::new();
@@ -184,7 +189,8 @@ impl Links {
                 peer_tasks.spawn(peer_task::run(shared.clone(), peer, inbox, receiver));
             }
         }
-        Ok((Self { shared, commands, acceptors, peer_tasks }, received))
+        let seen = (0..size).map(|_| AtomicU64::new(0)).collect();
+        Ok((Self { shared, commands, acceptors, peer_tasks, seen }, received))
     }
 
     /// Fails when a task that everything here rests on has ended; never returns otherwise. May be
@@ -218,14 +224,30 @@ impl Links {
         }
     }
 
-    /// Sends `message` to `peer`. A peer that does not read for long loses its link.
-    pub fn send(&self, peer: PeerIndex, message: Control) {
-        self.command(peer, peer_task::PeerCommand::Send(message));
+    /// The holder of this has taken in that there is this link to `peer`. What it sends from now on is
+    /// for that link: at the other end of the next one may be somebody else with the peer's key.
+    pub fn saw(&self, peer: PeerIndex, linked: &Linked) {
+        self.seen[peer.get()].store(linked.path.epoch, Relaxed);
     }
 
-    /// Closes the link to `peer`; another may come up.
+    fn seen(&self, peer: PeerIndex) -> u64 {
+        self.seen[peer.get()].load(Relaxed)
+    }
+
+    /// Sends `message` to `peer`, unless its link [has been replaced](Self::saw). A peer that does not
+    /// read for long loses its link.
+    pub fn send(&self, peer: PeerIndex, message: Control) {
+        self.command(peer, peer_task::PeerCommand::Send(self.seen(peer), message));
+    }
+
+    /// A carrier over the link of this epoch to `peer` was given up, for it made no progress.
+    pub fn stalled(&self, peer: PeerIndex, epoch: u64) {
+        self.command(peer, peer_task::PeerCommand::Stalled(epoch));
+    }
+
+    /// Closes the link to `peer`, unless it [has been replaced](Self::saw); another may come up.
     pub fn unlink(&self, peer: PeerIndex) {
-        self.command(peer, peer_task::PeerCommand::Unlink);
+        self.command(peer, peer_task::PeerCommand::Unlink(self.seen(peer)));
     }
 
     /// From now on `peer` must have this key, whatever certificate it shows.

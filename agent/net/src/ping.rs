@@ -11,6 +11,7 @@ use mpyc_party_transport::{Secure, frame};
 use tokio::time::timeout;
 
 use crate::address_book::PeerAddresses;
+use crate::packets::{self, Packets};
 use crate::peers::SessionPeers;
 use crate::probe::{Probe, ProbeError};
 use crate::stack::Stack;
@@ -61,6 +62,8 @@ pub enum PingError {
 pub struct Ping {
     probe: Probe,
     beats: u32,
+    /// How it came about.
+    way: (Arc<Stack>, SessionPeers, PeerIndex, PeerAddresses),
 }
 
 impl Ping {
@@ -76,7 +79,17 @@ impl Ping {
         addresses: &PeerAddresses,
     ) -> Result<Self, ProbeError> {
         let probe = Probe::open(stack, peers, peer, addresses, Purpose::Ping).await?;
-        Ok(Self { probe, beats: 0 })
+        let way = (Arc::clone(stack), peers.clone(), peer, addresses.clone());
+        Ok(Self { probe, beats: 0, way })
+    }
+
+    /// Another connection to the same peer.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    pub async fn again(&mut self) -> Result<Self, ProbeError> {
+        let (stack, peers, peer, addresses) = &self.way;
+        Self::open(stack, peers, *peer, addresses).await
     }
 
     /// The connection.
@@ -89,6 +102,17 @@ impl Ping {
     #[must_use]
     pub fn key(&self) -> PublicKey {
         self.probe.secure.peer.key
+    }
+
+    /// Which packets get through to it; none where the connection does not run over TCP. Where they do
+    /// not, this connection is of no use any more.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn packets(&mut self) -> Result<Option<Packets>, PingError> {
+        self.beats = self.beats.wrapping_add(1);
+        let (secure, beat) = (&mut self.probe.secure, Control::Beat(self.beats));
+        Ok(packets::measure::<_, Control>(secure, &beat, MAX_CONTROL_BYTES).await?)
     }
 
     /// How long an answer takes.

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use mpyc_party_net::Stack;
 use mpyc_party_transport::Identity;
-use mpyc_party_transport::task::{Supervisor, TaskFailure};
+use mpyc_party_transport::task::{Supervisor, TaskFailure, blocking};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -158,8 +158,11 @@ async fn work(
         supervisor.spawn("D-Bus", |heartbeat| service.run(heartbeat));
     }
     let store = Store::new(&dirs.state);
-    let sources = token::sources(token_file.as_deref(), &dirs.state, &config.agent);
-    let enrolling = enrol::identity(&store, &sources);
+    let (state, places) = (dirs.state.clone(), config.agent.clone());
+    let enrolling = async {
+        let look = move || token::sources(token_file.as_deref(), &state, &places);
+        enrol::identity(&store, &blocking(look).await).await
+    };
     let waiting = Waiting {
         service_requests: &mut service_requests,
         commands: &mut commands,

@@ -1,14 +1,17 @@
 //! The configuration: one TOML file, unknown keys refused, every default here and nowhere else.
 
 mod agent;
+pub mod bounded;
 mod directories;
 mod expose;
 pub mod files;
 mod places;
 pub mod runtime;
 mod session;
+pub mod stop;
 
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -19,12 +22,16 @@ use mpyc_party_net::Stack;
 use mpyc_party_net::discovery::Sources;
 use serde::{Deserialize, Serialize};
 
+use files::FileError;
+
 pub use agent::{Agent, AgentSettingsError, Bus};
 pub use directories::Directories;
 pub use expose::{Expose, ExposeError, rules};
 pub use places::PlaceError;
 pub use session::{Demand, PythonVersionError, Session, SettingsError, Start};
 
+/// Largest configuration in bytes.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
 /// The port of hubs and parties where none is configured.
 pub const DEFAULT_PORT: u16 = 4747;
 
@@ -134,7 +141,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is not TOML, or not this configuration.
     #[error("the configuration {} has an error: {source}", path.display())]
@@ -207,8 +214,23 @@ impl Config {
     /// # Errors
     /// A file that cannot be read, parsed, or whose values do not go together.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(path, files::read(path, MAX_CONFIG_BYTES))
+    }
+
+    /// The same for a file that was named on the command line, which may be a pipe.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_named(path: &Path) -> Result<Self, ConfigError> {
+        let read = files::read_named(path, MAX_CONFIG_BYTES);
+        Self::parse(path, read.map(|content| content.bytes.to_vec()))
+    }
+
+    fn parse(path: &Path, read: Result<Vec<u8>, FileError>) -> Result<Self, ConfigError> {
+        let text = read.map_err(|error| error.source).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+        });
+        let text = text.map_err(|source| ConfigError::Read { path: path.into(), source })?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Parse { path: path.into(), source })?;
         let base = path.parent().unwrap_or(Path::new("."));

@@ -4,6 +4,7 @@
 //! the authority, so that a lost reply is answered by asking again with the same key.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::config::files::{self, FileError, at};
+use crate::config::files::{self, Content, FileError};
 
 /// Largest file of an identity in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -126,10 +127,14 @@ impl Store {
         Self { dir: state.join("identity") }
     }
 
-    /// Whether there is an identity.
+    /// Whether there is an identity. What is there and cannot be looked at is one, for whoever
+    /// loads it to complain of.
     #[must_use]
     pub fn is_there(&self) -> bool {
-        self.dir.join("certificate.pem").is_file()
+        match files::metadata(&self.dir.join("certificate.pem")) {
+            Ok(found) => found.is_some(),
+            Err(error) => error.source.kind() != io::ErrorKind::PermissionDenied,
+        }
     }
 
     /// Fails unless there is an identity; reads nothing of it.
@@ -199,25 +204,54 @@ impl Store {
         known.map(|known| known.hubs).map_err(|error| self.damaged("network.toml", error))
     }
 
+    /// The identity of a party, its name, and its hubs, read off the event loop.
+    ///
+    /// # Errors
+    /// As [`Store::load_party`] and [`Store::hubs`].
+    pub async fn load_all(&self) -> Result<(Identity, PartyName, Vec<String>), IdentityError> {
+        let load = |store: Self| {
+            let (identity, party) = store.load_party()?;
+            Ok((identity, party, store.hubs()?))
+        };
+        self.off_loop(load).await
+    }
+
+    /// Does what waits for this store's files on a thread for that.
+    async fn off_loop<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Self) -> T + Send + 'static,
+    ) -> T {
+        let store = self.clone();
+        blocking(move || work(store)).await
+    }
+
     /// Enrols with the token in `text`: makes the key, asks, stores the answer.
     ///
     /// # Errors
     /// Where this party is enrolled already, the token is none, or the authority refuses.
     pub async fn enrol(&self, text: &str) -> Result<Identity, IdentityError> {
-        if self.is_there() {
-            let role = self.load()?.claims().role.clone();
-            return Err(IdentityError::Already { dir: self.dir.clone(), role });
-        }
+        let is_free = |store: Self| match store.is_there() {
+            true => {
+                let role = store.load()?.claims().role.clone();
+                Err(IdentityError::Already { dir: store.dir, role })
+            }
+            false => Ok(()),
+        };
+        self.off_loop(is_free).await?;
         let token = Token::from_text(text)?;
-        let key = self.key()?;
+        let key = self.off_loop(|store| store.key()).await?;
         let enrolled = enrolment::request(&token, &key).await?;
         let known = NetworkFile { hubs: token.hubs.clone() };
-        let known = toml::to_string(&known).map_err(|error| self.damaged("network.toml", error))?;
-        files::replace_private(&self.dir.join("network.toml"), known.as_bytes())?;
-        self.write("root.pem", "CERTIFICATE", &enrolled.root)?;
-        // Last, for with it the identity is there.
-        self.write("certificate.pem", "CERTIFICATE", &enrolled.certificate)?;
-        self.load()
+        let keep = move |store: Self| {
+            let text = toml::to_string(&known);
+            let text = text.map_err(|error| store.damaged("network.toml", error))?;
+            files::replace_private(&store.dir.join("network.toml"), text.as_bytes())?;
+            store.write("root.pem", "CERTIFICATE", &enrolled.root)?;
+            // Last, for with it the identity is there.
+            store.write("certificate.pem", "CERTIFICATE", &enrolled.certificate)?;
+            store.load()
+        };
+        self.off_loop(keep).await
     }
 
     /// Renews the certificate if two thirds of its life are over, and loads the new one. No other task
@@ -234,19 +268,17 @@ impl Store {
             return Ok(None);
         }
         // Another process of this party may have been faster.
-        let store = self.clone();
-        if let Ok(kept) = blocking(move || store.load()).await
+        if let Ok(kept) = self.off_loop(|store| store.load()).await
             && !due_in(&kept).is_zero()
         {
             return Ok(Some(kept));
         }
         let certificate = renewal::renew(hubs, identity).await?;
-        let store = self.clone();
-        let write = move || {
+        let keep = move |store: Self| {
             store.write("certificate.pem", "CERTIFICATE", &certificate)?;
             store.load().map(Some)
         };
-        blocking(write).await
+        self.off_loop(keep).await
     }
 
     /// The `identity`, renewed where that is due; one that cannot be renewed as it is, with why: it may
@@ -267,7 +299,7 @@ impl Store {
     fn key(&self) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         files::private_dir(&self.dir)?;
         let path = self.dir.join("key.pem");
-        if !path.exists() {
+        if files::metadata(&path)?.is_none() {
             files::keep_private(&path, encode("PRIVATE KEY", &generate_key()?).as_bytes())?;
         }
         self.read("key.pem", "PRIVATE KEY")
@@ -279,13 +311,11 @@ impl Store {
 
     fn read(&self, name: &str, label: &'static str) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         let path = self.dir.join(name);
-        let bytes = Zeroizing::new(files::read(&path, MAX_FILE_BYTES)?);
-        let mode =
-            std::os::unix::fs::PermissionsExt::mode(&at(&path, path.metadata())?.permissions());
-        if label == "PRIVATE KEY" && mode & 0o077 != 0 {
+        let Content { bytes, metadata } = files::read_content(&path, MAX_FILE_BYTES)?;
+        if label == "PRIVATE KEY" && metadata.permissions().mode() & 0o077 != 0 {
             return Err(self.damaged(name, Damage::Readable));
         }
-        match pem::parse(&*bytes) {
+        match pem::parse(bytes.as_slice()) {
             Ok(pem) if pem.tag() == label => Ok(Zeroizing::new(pem.into_contents())),
             _ => Err(self.damaged(name, Damage::Label(label))),
         }
@@ -359,8 +389,6 @@ impl Renewal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mpyc_party_authority::Authority;
-    use rustix::fs::{CWD, FileType, Mode};
     use std::sync::Barrier;
     use std::thread;
 
@@ -369,32 +397,6 @@ mod tests {
         assert_eq!(next_check(Duration::from_secs(16 * 3600)), MAX_CHECK_INTERVAL);
         assert_eq!(next_check(Duration::from_secs(90)), Duration::from_secs(90));
         assert_eq!(next_check(Duration::ZERO), MIN_RENEWAL_INTERVAL);
-    }
-
-    #[tokio::test]
-    async fn a_disk_that_hangs_holds_up_nothing_but_the_renewal() {
-        let (dir, long_ago) = (tempfile::tempdir().unwrap(), now() - 20 * 3600);
-        let authority = dir.path().join("ca");
-        let authority =
-            Authority::init(&authority, &"example".parse().unwrap(), None, long_ago).unwrap();
-        let alice = Role::party("alice".parse().unwrap()).unwrap();
-        let alice = authority.own_credentials(&alice, long_ago).unwrap();
-        let alice = Identity::try_from(alice).unwrap();
-        let store = Store::new(dir.path());
-        files::private_dir(&store.dir).unwrap();
-        store.write("certificate.pem", "CERTIFICATE", &[]).unwrap();
-        // Whoever opens it waits until somebody writes.
-        let hangs = store.dir.join("key.pem");
-        rustix::fs::mknodat(CWD, &hangs, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        let goes_on = thread::spawn(move || {
-            thread::sleep(Duration::from_secs(2));
-            std::fs::write(hangs, "").unwrap();
-        });
-        let begun = std::time::Instant::now();
-        let renewed = store.renew_if_due(&[], &alice);
-        assert!(tokio::time::timeout(Duration::from_millis(10), renewed).await.is_err());
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-        goes_on.join().unwrap();
     }
 
     #[test]

@@ -18,10 +18,10 @@ mod output;
 pub mod report;
 mod run_loop;
 pub mod seqpacket;
-pub mod stop;
 mod streams;
 pub mod view;
 
+pub use crate::config::stop;
 pub use dry_run::{DryRunError, dry_run};
 pub use launch::{Launch, PrepareError, prepare, start};
 pub use run_loop::{Outcome, run_to_verdict};

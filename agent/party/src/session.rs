@@ -8,6 +8,7 @@ pub mod imported;
 pub mod proposal;
 pub mod record;
 pub mod run_counter;
+pub mod run_name;
 pub mod words;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use mpyc_party_core::label::Label;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::roster::{PeerIndex, Roster};
 
-use crate::config::files::FileError;
+use crate::config::files::{self, FileError};
 use crate::config::{Config, Directories, Session, SettingsError};
 
 pub use copy::{Copied, MAX_FILE_BYTES, copy};
@@ -107,7 +108,7 @@ pub fn find(
     if let Some(settings) = config.sessions.get(name) {
         return Ok(Definition { name: name.clone(), settings: settings.clone(), imported: false });
     }
-    if imported::directory(dirs, name).is_dir() {
+    if files::is_dir(&imported::directory(dirs, name))? {
         let settings = imported::load(dirs, name)?;
         return Ok(Definition { name: name.clone(), settings, imported: true });
     }

@@ -259,6 +259,28 @@ fn one_place_writes_to_the_outputs() {
 }
 
 #[test]
+fn one_place_opens_files_to_read_them() {
+    // Whatever else opens one waits for who is at the other end of a FIFO, or for a mount that hangs.
+    let reads = ["File::open(", "fs::read(", "fs::read_to_string(", ".read(true)"];
+    let places = ["party/src/config/files.rs", "party/src/config/files/reading.rs"];
+    // The authority uses no crate that has one; what the sandbox reads is the kernel's.
+    let others = ["authority/src/files.rs", "sandbox/src/namespaces.rs"];
+    for (folder, _) in CRATES {
+        let product = rust_files(&format!("../{folder}/src")).into_iter();
+        for (path, code) in product.filter(|(path, _)| !of_tests(path)) {
+            let is_place = places.iter().chain(&others).any(|place| path.ends_with(place));
+            let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+            let found = reads.iter().find(|word| code.contains(**word));
+            assert!(
+                found.is_none() || is_place,
+                "{} uses {found:?}: see config/files/reading.rs",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
 fn every_task_is_somebodys() {
     // One that nobody has dies unseen: see transport/src/task.rs.
     let own = |(path, _): &(PathBuf, String)| !of_tests(path);

@@ -1,11 +1,12 @@
-//! MPyC unpickles what its peers send. A peer that sends code is refused by the launcher and named;
-//! and were there no launcher, the sandbox alone would hold.
+//! MPyC unpickles what its peers send. A peer that sends code, or what would crash the process or keep
+//! it busy, is refused by the launcher and named; and were there no launcher, the sandbox alone would
+//! hold.
 
 mod common;
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use common::{LIMIT, all_blame, completes, demo, three};
 
 /// All exchange something; carol's pickle runs a function where it is read.
@@ -31,6 +32,55 @@ mpc.run(mpc.transfer('harmless'))
 print('received')
 mpc.run(mpc.shutdown())
 "#;
+
+/// All exchange something; carol's message is made by hand, and she does not read it herself.
+const BY_HAND: &str = r#"
+import mpyc.runtime
+from mpyc.runtime import mpc
+
+if mpc.pid == 2:
+    message = @MESSAGE@
+    mpyc.runtime.pickle.dumps = lambda value: message
+    mpyc.runtime.pickle.loads = lambda data: None
+mpc.run(mpc.start())
+mpc.run(mpc.transfer('harmless'))
+print('received')
+mpc.run(mpc.shutdown())
+"#;
+
+/// Messages that would bring down who reads them with Python's unpickler, and what the verdict says.
+/// Those of protocol 3 are written as the launcher writes its own.
+const HOSTILE: [(&str, &str, &str); 9] = [
+    ("a deeply nested key", r"b'\x80\x02})' + 3_000_000 * b'\x85' + b'Ns.'", "not written by"),
+    (
+        "a key whose hash takes ages",
+        r"b'\x80\x02)q\0' + b''.join(b'0h%ch%c\x86q%c' % (n, n, n + 1) for n in range(60)) + b'0}h\x3cNs.'",
+        "not written by",
+    ),
+    ("a huge place in the memo", r"b'\x80\x02Nr\xf0\xff\xff\x0f.'", "not written by"),
+    ("the same in our protocol", r"b'\x80\x03Nr\xf0\xff\xff\x0f.'", "LONG_BINPUT"),
+    (
+        "a deep value in our protocol",
+        r"b'\x80\x03)' + 3_000_000 * b'\x85' + b'.'",
+        "nested more than",
+    ),
+    (
+        "arrays in arrays",
+        r"b'\x80\x03' + 200_000 * b'X\x07\0\0\0objectsK\x01\x85]' + b'N' + 200_000 * b'a\x87Q' + b'.'",
+        "nested more than",
+    ),
+    (
+        "keys with the same hash",
+        r"b'\x80\x03X\x03\0\0\0set](' + b''.join(b'\x8a\x0b' + (n * (2**61 - 1)).to_bytes(11, 'little') for n in range(100_000)) + b'e\x86Q.'",
+        "more than 10000",
+    ),
+    (
+        "the same, as Python writes them",
+        r"b'\x80\x03}(' + b''.join(b'\x8a\x0b' + (n * (2**61 - 1)).to_bytes(11, 'little') + b'N' for n in range(100_000)) + b'u.'",
+        "EMPTY_DICT",
+    ),
+    ("a kind that is no text", r"b'\x80\x03X\x03\0\0\0\xed\xa0\x80\x85Q.'", r"\ud800"),
+];
 
 /// Tries to get at what lies outside of the sandbox; all but the first file must be denied.
 const ATTEMPTS: &str = r#"
@@ -87,6 +137,23 @@ fn a_pickle_that_runs_code_is_refused_and_its_sender_named() -> Result<()> {
     for run in &runs {
         ensure!(!run.said().contains("code ran"), "{}", run.said());
         ensure!(!run.said().contains("\"received\""), "{}", run.said());
+    }
+    Ok(network.end()?)
+}
+
+#[test]
+fn who_sends_what_would_bring_down_the_others_is_named() -> Result<()> {
+    let network = three()?;
+    for (what, message, reason) in HOSTILE {
+        network.declare(&demo(&BY_HAND.replace("@MESSAGE@", message)))?;
+        let mut runs = network.run("demo")?;
+        for run in &runs {
+            run.wait_for("running", LIMIT)?;
+        }
+        let outcomes = all_blame(&mut runs, Instant::now(), &["carol"], "pickle");
+        for outcome in outcomes.with_context(|| what.to_owned())? {
+            ensure!(outcome.text.contains(reason), "{what}: {}", outcome.text);
+        }
     }
     Ok(network.end()?)
 }

@@ -108,15 +108,21 @@ impl Messages {
     }
 }
 
-/// Waits until the program is executed, and returns the warnings.
-pub(crate) fn wait_until_started(messages: OwnedFd) -> Result<Vec<String>, SandboxError> {
+/// Waits until the program is executed, and returns the warnings; no longer than until `stop` is
+/// readable.
+pub(crate) fn wait_until_started(
+    messages: OwnedFd,
+    stop: Option<BorrowedFd<'_>>,
+) -> Result<Vec<String>, SandboxError> {
     let mut pipe = File::from(messages).take(MESSAGES_SIZE);
     let deadline = Instant::now() + SETUP_TIME;
     let mut text = Vec::new();
     let mut chunk = [0; 4096];
     loop {
-        if !readable_before(deadline, pipe.get_ref()).map_err(SandboxError::Channels)? {
-            return Err(SandboxError::Slow(SETUP_TIME.as_secs()));
+        match wait_for(pipe.get_ref(), stop, deadline).map_err(SandboxError::Channels)? {
+            Ready::Message => {}
+            Ready::Stop => return Err(SandboxError::Stopped),
+            Ready::Nothing => return Err(SandboxError::Slow(SETUP_TIME.as_secs())),
         }
         match pipe.read(&mut chunk).map_err(SandboxError::Channels)? {
             0 => break,
@@ -133,12 +139,23 @@ pub(crate) fn wait_until_started(messages: OwnedFd) -> Result<Vec<String>, Sandb
     Ok(warnings)
 }
 
-fn readable_before(deadline: Instant, pipe: &File) -> io::Result<bool> {
+/// What there is after waiting.
+enum Ready {
+    Message,
+    Stop,
+    Nothing,
+}
+
+fn wait_for(pipe: &File, stop: Option<BorrowedFd<'_>>, deadline: Instant) -> io::Result<Ready> {
+    let awaited = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+    let mut all: Vec<_> = [Some(pipe.as_fd()), stop].into_iter().flatten().map(awaited).collect();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-        match rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
-            Ok(ready) => return Ok(ready > 0),
+        match rustix::event::poll(&mut all, Some(&timeout)) {
+            Ok(0) => return Ok(Ready::Nothing),
+            Ok(_) if all[0].revents().is_empty() => return Ok(Ready::Stop),
+            Ok(_) => return Ok(Ready::Message),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

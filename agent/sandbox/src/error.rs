@@ -153,6 +153,9 @@ pub enum SandboxError {
         "the sandbox was not ready after {0} s: a mount may hang, or the machine is overloaded"
     )]
     Slow(u64),
+    /// Nobody wants it any more.
+    #[error("the sandbox is not made: this process was asked to end")]
+    Stopped,
     /// The child ended before it got to the program.
     #[error("the sandbox was killed while it was made: is the machine out of memory?")]
     Died,

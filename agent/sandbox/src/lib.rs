@@ -108,7 +108,7 @@ fn attempt(setup: &Setup<'_>) -> Result<Sandboxed, SandboxError> {
             .map_err(SandboxError::clone)?;
     let process = Process::new(init, ours.reports);
     drop(theirs);
-    let mut warnings = channels::wait_until_started(ours.messages)?;
+    let mut warnings = channels::wait_until_started(ours.messages, setup.plan.stop)?;
     warnings.extend(limits::without_effect(&identity, setup.isolation));
     let channels::RunnerEnds { control, stdin, stdout, stderr, .. } = ours;
     Ok(Sandboxed { control, stdin, stdout, stderr, warnings, process })

@@ -17,6 +17,7 @@ use rustix::mount::{
 
 use crate::Plan;
 use crate::error::{Failure, Stage};
+use crate::plan::showable;
 
 /// The directory in which the program may write.
 pub(crate) const PRIVATE_TMP: &str = "/tmp";
@@ -71,7 +72,10 @@ fn open(source: &Path, keep_link: bool) -> io::Result<Item> {
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV;
-    copy(source, attributes).map(Item::Tree)
+    let tree = copy(source, attributes)?;
+    // What was checked may have been exchanged since; this is what the program will see.
+    showable(FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode))?;
+    Ok(Item::Tree(tree))
 }
 
 fn device(path: &Path) -> io::Result<OwnedFd> {

@@ -1,9 +1,13 @@
 //! What is to run in the sandbox, and what it may see there.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use crate::{Limits, SandboxError};
@@ -59,6 +63,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Whether all layers are required.
     pub policy: Policy,
+    /// Readable as soon as nobody wants the sandbox any more; making it then ends.
+    pub stop: Option<BorrowedFd<'static>>,
 }
 
 impl Plan {
@@ -69,10 +75,8 @@ impl Plan {
         for mount in &self.mounts {
             absolute("source of a mount", &mount.source)?;
             absolute("target of a mount", &mount.target)?;
-            mount
-                .source
-                .symlink_metadata()
-                .map_err(|error| SandboxError::Source { path: mount.source.clone(), error })?;
+            let looked = look(&mount.source, mount.source == mount.target);
+            looked.map_err(|error| SandboxError::Source { path: mount.source.clone(), error })?;
         }
         let variables = self.environment.iter().flat_map(|(name, value)| [name, value]);
         for text in self.arguments.iter().chain(variables) {
@@ -101,6 +105,28 @@ impl Plan {
             None => inside.to_owned(),
         }
     }
+}
+
+/// Finds what can be shown at `path`, or the link there if that is kept.
+fn look(path: &Path, keep_link: bool) -> io::Result<()> {
+    if keep_link && path.symlink_metadata()?.is_symlink() {
+        return Ok(());
+    }
+    showable(FileType::from_raw_mode(path.metadata()?.mode()))
+}
+
+/// Refuses what is neither a file nor a directory: the program would wait for whoever is at the other
+/// end, or reach it.
+pub(crate) fn showable(found: FileType) -> io::Result<()> {
+    let kind = match found {
+        FileType::RegularFile | FileType::Directory => return Ok(()),
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "something else",
+    };
+    let text = format!("it is {kind}: name a regular file or a directory");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 fn absolute(what: &'static str, path: &Path) -> Result<(), SandboxError> {

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use rustix::process::PidfdFlags;
 
@@ -13,11 +14,24 @@ use crate::SandboxError;
 /// The status of a child that failed before or instead of its task.
 pub(crate) const FAILED: i32 = 127;
 
+/// How long a thread that was joined may still be listed: it wakes the one who joins it before it is
+/// gone.
+const EXIT_TIME: Duration = Duration::from_secs(1);
+/// How often it is looked whether it is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// Refuses where other threads run: a child has only the calling one, and finds the locks of all
 /// others, the allocator's too, as they were.
 pub(crate) fn require_single_thread() -> Result<(), SandboxError> {
-    let tasks = std::fs::read_dir("/proc/self/task").map_err(SandboxError::Channels)?.count();
-    if tasks == 1 { Ok(()) } else { Err(SandboxError::Threads(tasks)) }
+    let due = Instant::now() + EXIT_TIME;
+    loop {
+        let tasks = std::fs::read_dir("/proc/self/task").map_err(SandboxError::Channels)?.count();
+        match tasks {
+            1 => return Ok(()),
+            others if Instant::now() >= due => return Err(SandboxError::Threads(others)),
+            _ => std::thread::sleep(LOOK_EVERY),
+        }
+    }
 }
 
 /// A descriptor that becomes readable when this process ends.

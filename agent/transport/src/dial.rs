@@ -74,8 +74,8 @@ async fn dial(
 ///
 /// # Errors
 /// Says who is there instead, or why the other end refuses.
-pub async fn connect(
-    raw: impl Into<RawStream>,
+pub async fn connect<R: Into<RawStream>>(
+    raw: R,
     identity: &Identity,
     protocol: Protocol,
     expect: &Expect,
@@ -95,8 +95,8 @@ pub async fn connect(
 ///
 /// # Errors
 /// Says who is there instead: another root, or another role under the right one.
-pub async fn connect_to_enrol(
-    raw: impl Into<RawStream>,
+pub async fn connect_to_enrol<R: Into<RawStream>>(
+    raw: R,
     root: Fingerprint,
 ) -> Result<(Enrolment, Root), TransportError> {
     let raw = raw.into();

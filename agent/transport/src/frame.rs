@@ -2,7 +2,8 @@
 //!
 //! The body is the message, in postcard, and behind it a list of [extensions](MAX_EXTENSIONS): pairs
 //! of a tag and bytes. What a later version has to say beside a message of this version goes there,
-//! under a tag of its own, and a reader skips the tags that it does not know. This version knows none.
+//! under a tag of its own, and a reader skips the tags that it does not know. Tag 1 is
+//! [padding](write_filling) in every protocol; the others are those of their messages.
 //! A change that a reader may not skip raises the number in the protocol's ALPN instead (see
 //! [`Protocol::alpn`](crate::Protocol::alpn)).
 //!
@@ -20,8 +21,13 @@ pub const MAX_EXTENSIONS: usize = 16;
 /// The most bytes that they may have together, beside the limit of the message.
 pub const MAX_EXTENSION_BYTES: usize = 1024;
 
+/// The tag of bytes that only make a frame longer, whatever its message.
+const PADDING_TAG: u32 = 1;
+/// So many of them in a frame: with their tag and length less than [`MAX_EXTENSION_BYTES`].
+const PADDING_BYTES: usize = 1000;
+
 /// Tags and bytes behind a message.
-type Extensions<'a> = Vec<(u32, &'a [u8])>;
+pub type Extensions = Vec<(u32, Vec<u8>)>;
 
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +68,17 @@ pub async fn read<T: DeserializeOwned>(
     reader: &mut (impl AsyncRead + Unpin),
     limit: usize,
 ) -> Result<Option<T>, FrameError> {
+    Ok(read_extended(reader, limit).await?.map(|(message, _)| message))
+}
+
+/// Reads one frame as [`read`] does, with its extensions.
+///
+/// # Errors
+/// As for [`read`].
+pub async fn read_extended<T: DeserializeOwned>(
+    reader: &mut (impl AsyncRead + Unpin),
+    limit: usize,
+) -> Result<Option<(T, Extensions)>, FrameError> {
     let mut head = [0; 4];
     if reader.read(&mut head[..1]).await? == 0 {
         return Ok(None);
@@ -76,7 +93,7 @@ pub async fn read<T: DeserializeOwned>(
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).await.map_err(cut)?;
-    decode(&body, limit).map(Some)
+    decode_extended(&body, limit).map(Some)
 }
 
 fn cut(error: io::Error) -> FrameError {
@@ -91,14 +108,21 @@ fn cut(error: io::Error) -> FrameError {
 /// # Errors
 /// When it is too long, or not a `T` with a few extensions.
 pub fn decode<T: DeserializeOwned>(body: &[u8], limit: usize) -> Result<T, FrameError> {
+    Ok(decode_extended(body, limit)?.0)
+}
+
+fn decode_extended<T: DeserializeOwned>(
+    body: &[u8],
+    limit: usize,
+) -> Result<(T, Extensions), FrameError> {
     let (message, rest) = postcard::take_from_bytes(body).map_err(|_| FrameError::Malformed)?;
     let length = body.len() - rest.len();
     if length > limit {
         return Err(FrameError::TooLong { length, limit });
     }
-    match postcard::take_from_bytes::<Extensions<'_>>(rest) {
+    match postcard::take_from_bytes::<Extensions>(rest) {
         Ok((list, [])) if list.len() <= MAX_EXTENSIONS && rest.len() <= MAX_EXTENSION_BYTES => {
-            Ok(message)
+            Ok((message, list))
         }
         _ => Err(FrameError::Extensions),
     }
@@ -113,16 +137,35 @@ pub fn encode<T: Serialize>(
     message: &T,
     limit: usize,
 ) -> Result<Vec<u8>, FrameError> {
+    encode_extended(head, message, &Extensions::new(), limit)
+}
+
+fn encode_extended<T: Serialize>(
+    head: Vec<u8>,
+    message: &T,
+    extensions: &Extensions,
+    limit: usize,
+) -> Result<Vec<u8>, FrameError> {
     let before = head.len();
     let body = postcard::to_extend(message, head).map_err(|_| FrameError::Malformed)?;
     match body.len() - before {
         0 => Err(FrameError::Empty),
         length if length > limit => Err(FrameError::TooLong { length, limit }),
-        _ => {
-            let none = Extensions::new();
-            postcard::to_extend(&none, body).map_err(|_| FrameError::Malformed)
-        }
+        _ => postcard::to_extend(extensions, body).map_err(|_| FrameError::Malformed),
     }
+}
+
+/// A whole frame.
+fn frame<T: Serialize>(
+    message: &T,
+    extensions: &Extensions,
+    limit: usize,
+) -> Result<Vec<u8>, FrameError> {
+    let mut frame = encode_extended(vec![0; 4], message, extensions, limit)?;
+    let length = frame.len() - 4;
+    let head = u32::try_from(length).map_err(|_| FrameError::TooLong { length, limit })?;
+    frame[..4].copy_from_slice(&head.to_be_bytes());
+    Ok(frame)
 }
 
 /// Writes one frame whose message has at most `limit` bytes, and flushes it.
@@ -134,13 +177,59 @@ pub async fn write<T: Serialize>(
     message: &T,
     limit: usize,
 ) -> Result<(), FrameError> {
-    let mut frame = encode(vec![0; 4], message, limit)?;
-    let length = frame.len() - 4;
-    let head = u32::try_from(length).map_err(|_| FrameError::TooLong { length, limit })?;
-    frame[..4].copy_from_slice(&head.to_be_bytes());
-    writer.write_all(&frame).await?;
+    write_extended(writer, message, &Extensions::new(), limit).await
+}
+
+/// Writes one frame as [`write`] does, with these extensions: a few, as [`MAX_EXTENSIONS`] and
+/// [`MAX_EXTENSION_BYTES`] say.
+///
+/// # Errors
+/// As for [`write`].
+pub async fn write_extended<T: Serialize>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+    extensions: &Extensions,
+    limit: usize,
+) -> Result<(), FrameError> {
+    writer.write_all(&frame(message, extensions, limit)?).await?;
     writer.flush().await?;
     Ok(())
+}
+
+/// Writes one frame with `more` bytes behind it, all at once.
+///
+/// # Errors
+/// As for [`write()`].
+pub async fn write_before<T: Serialize>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+    limit: usize,
+    more: &[u8],
+) -> Result<(), FrameError> {
+    let mut bytes = frame(message, &Extensions::new(), limit)?;
+    bytes.extend_from_slice(more);
+    writer.write_all(&bytes).await?;
+    writer.flush().await?;
+    Ok(())
+}
+
+/// Writes one message as padded frames, as often as it takes to make `least` bytes, all at once: the
+/// packets that carry them are of full size. Every reader takes them for that message, said so often as
+/// is returned.
+///
+/// # Errors
+/// When the message is longer than `limit` or the connection fails.
+pub async fn write_filling<T: Serialize>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+    limit: usize,
+    least: usize,
+) -> Result<usize, FrameError> {
+    let padded = frame(message, &vec![(PADDING_TAG, vec![0; PADDING_BYTES])], limit)?;
+    let times = least.div_ceil(padded.len());
+    writer.write_all(&padded.repeat(times)).await?;
+    writer.flush().await?;
+    Ok(times)
 }
 
 #[cfg(test)]
@@ -169,20 +258,37 @@ mod tests {
         assert!(now(read::<String>(&mut reader, 16)).unwrap().is_none());
     }
 
+    #[test]
+    fn padding_fills_a_packet_and_changes_no_message() {
+        let mut wire = Vec::new();
+        assert_eq!(now(write_filling(&mut wire, &"full", 16, 2500)).unwrap(), 3);
+        now(write(&mut wire, &"next", 16)).unwrap();
+        assert!((2500..4000).contains(&wire.len()), "{} bytes", wire.len());
+        let mut reader = wire.as_slice();
+        for text in ["full", "full", "full", "next"] {
+            assert_eq!(now(read::<String>(&mut reader, 16)).unwrap().unwrap(), text);
+        }
+        assert!(now(read::<String>(&mut reader, 16)).unwrap().is_none());
+    }
+
     /// A frame with «a» and these extensions.
-    fn with(extensions: &Extensions<'_>) -> Vec<u8> {
+    fn with(extensions: &Extensions) -> Vec<u8> {
         let body = postcard::to_extend(extensions, vec![1, b'a']).unwrap();
         [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
     }
 
     #[test]
-    fn what_a_later_version_says_beside_a_message_is_skipped_within_bounds() {
-        let few: Extensions<'_> = vec![(7, b"seven"), (1 << 30, b"")];
+    fn what_a_version_says_beside_a_message_may_be_skipped_and_is_bounded() {
+        let few: Extensions = vec![(7, b"seven".to_vec()), (1 << 30, Vec::new())];
         assert_eq!(parse(&with(&few), 2).unwrap().unwrap(), "a");
-        let full: Extensions<'_> = vec![(1, &[7; 60]); MAX_EXTENSIONS];
+        let mut wire = Vec::new();
+        now(write_extended(&mut wire, &"a", &few, 2)).unwrap();
+        let read = now(read_extended::<String>(&mut wire.as_slice(), 2)).unwrap().unwrap();
+        assert_eq!(read, ("a".to_owned(), few));
+        let full: Extensions = vec![(1, vec![7; 60]); MAX_EXTENSIONS];
         assert_eq!(parse(&with(&full), 16).unwrap().unwrap(), "a");
-        let many: Extensions<'_> = vec![(1, b""); MAX_EXTENSIONS + 1];
-        let long: Extensions<'_> = vec![(1, &[7; MAX_EXTENSION_BYTES])];
+        let many: Extensions = vec![(1, Vec::new()); MAX_EXTENSIONS + 1];
+        let long: Extensions = vec![(1, vec![7; MAX_EXTENSION_BYTES])];
         for bad in [many, long] {
             assert!(matches!(parse(&with(&bad), 64), Err(FrameError::Extensions)));
         }

@@ -28,6 +28,7 @@ pub mod rate_limit;
 mod raw;
 pub mod resume;
 mod secure;
+pub mod segment;
 pub mod task;
 mod traffic;
 mod verify;

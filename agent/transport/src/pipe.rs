@@ -51,6 +51,12 @@ pub enum Broken {
     Local(io::Error),
 }
 
+/// Pieces that say nothing, `least` bytes of them: they fill packets, and every reader skips them.
+#[must_use]
+pub fn filler(least: usize) -> Vec<u8> {
+    KEEPALIVE.to_be_bytes().repeat(least.div_ceil(HEAD_BYTES))
+}
+
 /// Carries what `reader` says to the peer, and what the peer says to `writer`, until both directions
 /// have ended. The writer is dropped when the peer's direction ends.
 ///

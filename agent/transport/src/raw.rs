@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -101,6 +102,16 @@ impl RawStream {
         match self {
             Self::Tcp(tcp) => tcp.local_addr().ok().map(|at| at.ip().to_canonical()),
             Self::Relayed(hub) => hub.stream.local_ip(),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// The most data that TCP puts into one packet on the way to the other end, or to the relaying hub,
+    /// in bytes.
+    pub(crate) fn segment_bytes(&self) -> Option<u32> {
+        match self {
+            Self::Tcp(tcp) => SockRef::from(tcp).tcp_mss().ok(),
+            Self::Relayed(hub) => hub.stream.segment_bytes(),
             Self::Other(_) => None,
         }
     }

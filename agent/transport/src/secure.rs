@@ -64,6 +64,16 @@ impl SecureStream {
             Self::Quic(_) => None,
         }
     }
+
+    /// The most data that TCP puts into one packet on the way to the other end, or to the relaying hub,
+    /// in bytes; none where it does not run over TCP.
+    #[must_use]
+    pub fn segment_bytes(&self) -> Option<u32> {
+        match self {
+            Self::Tls(tls) => tls.get_ref().0.segment_bytes(),
+            Self::Quic(_) => None,
+        }
+    }
 }
 
 reads_and_writes!(SecureStream: Self::Tls(tls) => **tls, Self::Quic(quic) => *quic);

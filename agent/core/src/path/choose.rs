@@ -28,6 +28,8 @@ const NEEDED_TIMEOUT: Duration = Duration::from_secs(2);
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// For how long at first, and at most.
 const DISTRUST_BACKOFF: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
+/// How long a connection of a kind that died young, or stalled, waits for one of another kind.
+const OTHERS_DELAY: Duration = Duration::from_secs(1);
 /// With nothing left to try, a tick is due only now and then.
 const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -65,11 +67,23 @@ impl Paths {
         if self.healthy().is_some() {
             return held.since + NEEDED_TIMEOUT;
         }
+        if self.shuns(held.kind) {
+            return held.since + OTHERS_DELAY;
+        }
         let hopeful =
             |(target, tries): (&Target, &Tries)| target.kind < held.kind && tries.under_way > 0;
         // Only the first link can wait: nothing runs yet.
         let waits = self.epoch == 0 && self.targets.iter().any(hopeful);
         held.since + if waits { held.kind.head_start } else { Duration::ZERO }
+    }
+
+    /// Whether links of this kind are no choice now, because the last one died young, or only small
+    /// packets pass over the one that there is, and there are other kinds.
+    fn shuns(&self, kind: Kind) -> bool {
+        let stalled = |link: &Link| link.stalled.is_some() && link.kind == kind;
+        let distrusted = self.distrusted == Some(kind) && self.now < self.distrust_until;
+        (distrusted || self.link.as_ref().is_some_and(stalled))
+            && self.targets.keys().any(|target| target.kind != kind)
     }
 
     /// Takes the best connection that is better than what there is.
@@ -86,7 +100,7 @@ impl Paths {
                 return;
             }
         }
-        let best = self.held.iter().min_by_key(|held| held.kind).copied();
+        let best = self.held.iter().min_by_key(|held| (self.shuns(held.kind), held.kind)).copied();
         let due = |held: &Held| self.due(held) <= self.now;
         let now = self.healthy().is_some() || self.held.iter().any(due);
         let Some(Held { id, kind, .. }) = best.filter(|_| now) else { return };
@@ -100,9 +114,12 @@ impl Paths {
     fn replace(&mut self, id: ConnectionId, kind: Kind) {
         let died = self.healthy().is_none();
         if let Some(old) = self.retire(died) {
+            if old.is_black_hole(self.now) {
+                self.actions.extend([Action::Stalled(old.id), Action::Shrink(old.id)]);
+            }
             self.actions.push(Action::Close(old.id));
         }
-        self.link = Some(Link::new(id, kind, self.now));
+        self.link = Some(Link::new(id, kind, self.now, self.usual));
         (self.news, self.pause) = (self.now, UPGRADE_BACKOFF[0]);
         (self.round, self.last_kind) = (self.now, None);
         self.next_dial = self.now + ROUND_INTERVAL;
@@ -113,16 +130,19 @@ impl Paths {
         (self.round, self.next_dial, self.last_kind) = (self.now, self.now, None);
     }
 
-    /// Takes the link away. A good path that `died` young is remembered, a steady one forgiven.
+    /// Takes the link away. A good path that `died` young, or stalled, is remembered, a steady one
+    /// forgiven.
     pub(super) fn retire(&mut self, died: bool) -> Option<Link> {
         let old = self.link.take()?;
+        self.usual = old.usual().or(self.usual);
         if old.kind.relayed {
             // There is nothing worse to stay on.
-        } else if self.now.saturating_sub(old.since) >= STEADY_AFTER {
+        } else if self.now.saturating_sub(old.since) >= STEADY_AFTER && old.stalled.is_none() {
             self.distrust = Duration::ZERO;
         } else if died {
             self.distrust = (self.distrust * 2).clamp(DISTRUST_BACKOFF[0], DISTRUST_BACKOFF[1]);
             self.distrust_until = self.now + self.distrust;
+            self.distrusted = Some(old.kind);
         }
         Some(old)
     }

@@ -1,5 +1,7 @@
 //! Ways to a failure: what happened, and who is named for it.
 
+use std::time::Duration;
+
 use super::{Action, EXPLANATION_TIMEOUT, Run};
 use crate::component::Digests;
 use crate::roster::PeerIndex;
@@ -9,7 +11,11 @@ impl Run {
     /// A program that fails right after a peer's stream ended may be a consequence: the peer's own
     /// explanation, if one comes, is the better verdict.
     pub(super) fn exited(&mut self, exit: Exit) {
-        let failure = self.failure(vec![self.me], Reason::Ended(exit));
+        let left: Vec<_> = self.others().filter(|&i| self.peers[i].has_left()).collect();
+        let failure = match left.is_empty() {
+            true => self.failure(vec![self.me], Reason::Ended(exit)),
+            false => self.failure(left, Reason::Left),
+        };
         if self.stage == Stage::Run && self.others().any(|i| self.peers[i].ended > 0) {
             self.pending.get_or_insert((self.now + EXPLANATION_TIMEOUT, failure));
         } else {
@@ -47,6 +53,12 @@ impl Run {
         }
     }
 
+    /// When this peer has held up the program here for the grace time.
+    pub(super) fn left_at(&self, peer: PeerIndex) -> Option<Duration> {
+        let since = self.peers[peer].holds_up_since(self.connecting)?;
+        (!self.done).then(|| since + self.timeouts.grace)
+    }
+
     /// Looks at the clock.
     pub(super) fn watch(&mut self) {
         if let Some((_, failure)) = self.pending.take_if(|(at, _)| *at <= self.now) {
@@ -70,6 +82,11 @@ impl Run {
                 self.gone(peer, reason);
             }
         }
+        let over = |&i: &PeerIndex| self.left_at(i).is_some_and(|at| at <= self.now);
+        let left: Vec<_> = self.others().filter(over).collect();
+        if !left.is_empty() && self.verdict.is_none() {
+            self.blame(left, Reason::Left);
+        }
         if self.verdict.is_none() && self.stage < Stage::Run && self.now >= self.timeouts.deadline {
             self.deadline();
         }
@@ -86,6 +103,15 @@ impl Run {
         ];
         for (at, step) in steps.iter().enumerate() {
             let who: Vec<PeerIndex> = self.others().filter(|&i| !step(i)).collect();
+            // Who is held up by the way to it is not to blame.
+            let stall = |i: &PeerIndex| self.peers[*i].stall(self.now).cloned();
+            if let Some(why) = who.iter().find_map(stall) {
+                let held_up = who.into_iter().filter(|i| stall(i).is_some()).collect();
+                return self.blame(held_up, Reason::Lost(why));
+            }
+            if let (0, false, Some(why)) = (at, who.is_empty(), self.isolated.clone()) {
+                return self.blame(who, Reason::Lost(why));
+            }
             if !who.is_empty() {
                 let reason = if at == 0 { Reason::Missing } else { Reason::Late };
                 return self.blame(who, reason);

@@ -10,11 +10,11 @@ use super::peer::Peer;
 use super::{Action, Event, Run};
 use crate::control::Control;
 use crate::roster::PeerIndex;
-use crate::verdict::{Failure, Stage, Verdict};
+use crate::verdict::{Failure, Reason, Stage, Verdict};
 
 /// How long a party that failed stays for peers that are away: as long as a link needs to come back
 /// where it can. Those who hear nothing find that it is silent.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Run {
     /// The run failed: tells everybody.
@@ -32,7 +32,7 @@ impl Run {
 
     /// The program succeeded here, and the last reports of some peers are lost.
     pub(super) fn unconfirmed(&mut self) {
-        let who = self.names(|peer| !peer.done);
+        let who = self.names(|peer| peer.done.is_none());
         self.end(Verdict::Unconfirmed(who));
     }
 
@@ -58,10 +58,10 @@ impl Run {
             Event::Received(peer, message) if self.peers[peer].linked => {
                 self.peers[peer].heard = self.now;
                 match message {
-                    Control::Noted => self.peers[peer].parted = true,
+                    Control::Noted => self.peers[peer].parted = !self.is_twice(peer),
                     Control::Done => self.note(peer),
                     Control::Abort(_) => {
-                        self.peers[peer].parted = true;
+                        self.peers[peer].parted = !self.is_twice(peer);
                         self.note(peer);
                     }
                     Control::Entry(entry) if !self.peers[peer].introduced => {
@@ -73,6 +73,16 @@ impl Run {
             // Somebody asks again: it has to end now.
             Event::Failed(_) => self.farewell = self.now,
             _ => {}
+        }
+    }
+
+    /// Whether the run failed because this peer is there twice: then another instance is to hear of it.
+    pub(super) fn is_twice(&self, peer: PeerIndex) -> bool {
+        match &self.verdict {
+            Some(Verdict::Failed(Failure { who, reason: Reason::Twice, .. })) => {
+                self.roster.get(peer).is_some_and(|name| who.contains(name))
+            }
+            _ => false,
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Peer {
     pub(super) introduced: bool,
     /// Why the last link to it was lost.
     pub(super) lost: Option<Remark>,
+    /// When it was seen that only small packets pass on the way to it, and on which.
+    pub(super) stalled: Option<(Duration, Remark)>,
     /// When something was last heard from it.
     pub(super) heard: Duration,
     /// Its entry, if it came before this party had one of its own.
@@ -25,17 +27,29 @@ pub(super) struct Peer {
     pub(super) list: Option<Vec<EncodedEntry>>,
     /// The run that it is ready for.
     pub(super) ready: Option<RunId>,
-    /// Its program ended with success.
-    pub(super) done: bool,
+    /// When its program ended with success.
+    pub(super) done: Option<Duration>,
     /// How many streams with it have begun, and on how many it has said its end. Which of both is
     /// heard of first, is left to chance.
     pub(super) begun: u32,
     pub(super) ended: u32,
+    /// Since when the program here has awaited what can no longer come from it.
+    pub(super) awaited: Option<Duration>,
     /// It has this party's last word, or needs none.
     pub(super) parted: bool,
 }
 
+/// A path that stalls does so within this time of each link over it: whatever holds a peer up later
+/// is something else.
+const STALL_RELEVANT_FOR: Duration = Duration::from_secs(10);
+
 impl Peer {
+    /// Why it may be held up by its link, where packets of full size have stalled lately.
+    pub(super) fn stall(&self, now: Duration) -> Option<&Remark> {
+        let recent = |(since, _): &&(Duration, Remark)| now <= *since + STALL_RELEVANT_FOR;
+        self.stalled.as_ref().filter(recent).map(|(_, why)| why)
+    }
+
     /// A new link to it is up.
     pub(super) fn link(&mut self, now: Duration, key: PublicKey) {
         (self.key, self.linked, self.introduced) = (Some(key), true, false);
@@ -50,7 +64,21 @@ impl Peer {
     /// Whether nothing more is expected from it: it is done, and either this party is `done` as well,
     /// or all has come that its program sent. What has not, is lost with its runner.
     pub(super) fn is_over(&self, done: bool) -> bool {
-        self.done && (done || self.ended > 0 && self.ended >= self.begun)
+        self.done.is_some() && (done || self.ended > 0 && self.ended >= self.begun)
+    }
+
+    /// Whether it has ended a stream on which something is awaited here.
+    pub(super) fn has_left(&self) -> bool {
+        self.awaited.is_some() && self.ended > 0
+    }
+
+    /// Since when it has held up the program here, which has been connecting since `connecting`: it
+    /// ended a stream on which something is awaited, or its program ended and will never connect.
+    /// A peer whose program runs may take its time, and so may one from which nothing is awaited.
+    pub(super) fn holds_up_since(&self, connecting: Option<Duration>) -> Option<Duration> {
+        let awaited = self.awaited.filter(|_| self.has_left());
+        let connects = self.done.filter(|_| self.ended >= self.begun).zip(connecting);
+        awaited.or(connects.map(|(done, connecting)| done.max(connecting)))
     }
 
     /// When its silence has lasted for `grace`; never where it [is over](Self::is_over).
@@ -60,8 +88,9 @@ impl Peer {
 
     /// Why it is not there, after `grace`.
     pub(super) fn absence(&self, grace: Duration) -> Reason {
-        match &self.lost {
-            Some(why) if !self.linked => {
+        match (&self.stalled, &self.lost) {
+            (Some((since, why)), _) if self.heard <= *since => Reason::Lost(why.clone()),
+            (_, Some(why)) if !self.linked => {
                 let time = grace.as_secs_f32();
                 Reason::Lost(format!("{why}; it was not back within {time} s").into())
             }

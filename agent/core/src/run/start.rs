@@ -2,7 +2,7 @@
 //! all hold it to be.
 
 use super::peer::Peer;
-use super::{Action, COMPARISON_TIMEOUT, Run};
+use super::{Action, COMPARISON_TIMEOUT, MAX_INSTANCES, Run, TWIN_TIMEOUT};
 use crate::agreement::{Agreement, EncodedEntry, Fault};
 use crate::claims::PublicKey;
 use crate::component::Components;
@@ -83,15 +83,54 @@ impl Run {
         let known = agreement.encoded(peer).cloned();
         self.compare = true;
         if first && known.as_ref().is_some_and(|known| *known != entry) {
-            self.actions.push(Action::Unlink(peer));
-            self.peers[peer].unlink("it was started anew".into());
-            return self.gone(peer, Reason::Lost("it was started anew".into()));
+            return self.anew(peer);
         }
         match agreement.on_entry(peer, &key, entry) {
-            Ok(()) if first && known.is_some() => self.restate(peer),
-            Ok(()) => {}
+            Ok(()) => {
+                if first {
+                    self.actions.push(Action::Recognised(peer));
+                }
+                if first && known.is_some() {
+                    self.restate(peer);
+                }
+            }
             Err(fault) => self.blame(fault.who, fault.reason),
         }
+    }
+
+    /// Whether this entry is one of an instance of the peer that was here before the latest: a peer that
+    /// was started anew never says again what it said before. Its nonce makes each entry another.
+    pub(super) fn is_back(&mut self, peer: PeerIndex, entry: &EncodedEntry) -> bool {
+        let instances = &mut self.instances[peer];
+        if instances.last() == Some(entry) {
+            return false;
+        }
+        if entry.as_bytes().len() > EncodedEntry::MAX_BYTES {
+            return false;
+        }
+        let disputed =
+            self.disputed.as_ref().is_some_and(|(of, theirs)| (*of, theirs) == (peer, entry));
+        let is_back = disputed || instances.contains(entry);
+        instances.push(entry.clone());
+        if instances.len() > MAX_INSTANCES {
+            instances.remove(0);
+        }
+        is_back
+    }
+
+    /// Another instance of a peer is here. The run fails, unless the earlier one shows that it is there
+    /// as well, which is another fault.
+    fn anew(&mut self, peer: PeerIndex) {
+        if self.is_twice(peer) {
+            self.restate(peer);
+        }
+        self.actions.push(Action::Unlink(peer));
+        self.peers[peer].unlink("it was started anew".into());
+        if self.verdict.is_some() || self.done {
+            return self.gone(peer, Reason::Lost("it was started anew".into()));
+        }
+        let failure = self.failure(vec![peer], Reason::Lost("it was started anew".into()));
+        self.pending.get_or_insert((self.now + TWIN_TIMEOUT, failure));
     }
 
     /// Takes every step that what is known allows.
@@ -105,7 +144,7 @@ impl Run {
         if self.stage == Stage::Start {
             self.start();
         }
-        if self.done && self.others().all(|i| self.peers[i].done) {
+        if self.done && self.others().all(|i| self.peers[i].done.is_some()) {
             self.end(Verdict::Completed);
         }
     }
@@ -142,7 +181,8 @@ impl Run {
                 continue;
             }
             if let Err(Fault { who, reason }) = agreement.on_list(peer, &list) {
-                return self.blame(who, reason);
+                let disputed = agreement.disputed(&list).map(|(of, entry)| (of, entry.clone()));
+                return self.contradicted(who, reason, disputed);
             }
         }
         self.id = self.agreement.as_ref().and_then(Agreement::run_id);
@@ -150,6 +190,27 @@ impl Run {
             self.stage = Stage::Start;
             self.actions.push(Action::Agreed(id));
             self.send_all(&Control::Ready(id));
+        }
+    }
+
+    /// Two parties were told two things by a third, or one of them says so. Where two instances of the
+    /// third are there, the other one may be about to show.
+    fn contradicted(
+        &mut self,
+        who: Vec<PeerIndex>,
+        reason: Reason,
+        disputed: Option<(PeerIndex, EncodedEntry)>,
+    ) {
+        match disputed {
+            None => self.blame(who, reason),
+            Some((of, entry)) if self.instances[of].contains(&entry) => {
+                self.blame(vec![of], Reason::Twice);
+            }
+            Some((of, entry)) => {
+                let failure = self.failure(who, reason);
+                self.pending.get_or_insert((self.now + TWIN_TIMEOUT, failure));
+                self.disputed = Some((of, entry));
+            }
         }
     }
 

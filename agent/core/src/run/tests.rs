@@ -1,7 +1,10 @@
 //! Whole sessions in one process, whatever goes wrong in them.
 
 mod labels;
+mod leaving;
 mod outages;
+mod stalls;
+mod twins;
 mod world;
 
 use proptest::prelude::*;
@@ -55,6 +58,7 @@ fn telling_two_parties_two_things_is_found() {
     world.give(0, Event::Received(at(2), Control::Entry(entry(&roster, 2, &components(None), 1))));
     world.give(1, Event::Received(at(2), Control::Entry(entry(&roster, 2, &components(None), 2))));
     world.settle();
+    world.pass(TWIN_TIMEOUT * 2);
     for index in 0..2 {
         assert!(matches!(world.failure(index).reason, Reason::Inconsistent(_)));
         assert!(world.blamed(index).contains(&"p2"));

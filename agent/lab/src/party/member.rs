@@ -64,12 +64,16 @@ impl Party {
         self.directory.join("config.toml")
     }
 
-    /// Where its runs are kept, oldest first.
+    /// Where its runs are kept, in the order in which they began.
     #[must_use]
     pub fn runs(&self) -> Vec<PathBuf> {
         let runs = fs::read_dir(self.state().join("runs")).into_iter().flatten().flatten();
         let mut runs: Vec<PathBuf> = runs.map(|entry| entry.path()).collect();
-        runs.sort();
+        runs.sort_by_cached_key(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let sequence = name.rsplit('-').nth(1).and_then(|part| part.strip_prefix('n'));
+            (sequence.and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_default(), name)
+        });
         runs
     }
 

@@ -16,6 +16,8 @@ use super::Wan;
 const UNDER_WAY: usize = 2000;
 /// How many packets are read before the clock is looked at again.
 const AT_ONCE: usize = 64;
+/// Length of an Ethernet header in bytes, which is not counted in an MTU.
+const ETHERNET_HEADER_BYTES: usize = 14;
 /// More than an interface sends in a packet.
 const MAX_PACKET_BYTES: usize = 4096;
 
@@ -67,7 +69,8 @@ impl Direction {
             let Ok(length) = from.read(piece) else { return };
             let late = wan.jitter.mul_f64(self.random.f64());
             let lost = self.random.f64() * 100.0 < wan.loss_percent;
-            if !lost && self.under_way.len() < UNDER_WAY {
+            let most = wan.mtu.map_or(usize::MAX, |mtu| ETHERNET_HEADER_BYTES + usize::from(mtu));
+            if !lost && length <= most && self.under_way.len() < UNDER_WAY {
                 let due = Instant::now() + wan.delay + late;
                 self.under_way.push_back((due, piece[..length].into()));
             }

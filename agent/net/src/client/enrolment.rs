@@ -9,9 +9,11 @@ use mpyc_party_core::claims::Claims;
 use mpyc_party_core::membership::Enrolment;
 use mpyc_party_core::token::Token;
 use mpyc_party_transport::{Identity, KeyPair, connect_to_enrol};
+use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::request::{self, RequestError};
+use crate::segment_memory;
 
 /// What a newcomer has afterwards, beside its key.
 #[derive(Clone, Debug)]
@@ -52,7 +54,10 @@ async fn request_at(
     key_pkcs8: &Zeroizing<Vec<u8>>,
 ) -> Result<Enrolled, RequestError> {
     let key = KeyPair::from_pkcs8(key_pkcs8)?;
-    let (mut connection, root) = connect_to_enrol(request::dial(hub).await?, token.root).await?;
+    let handshake = |tcp| async { Ok(connect_to_enrol::<TcpStream>(tcp, token.root).await?) };
+    let connected: Result<_, RequestError> =
+        segment_memory::shake(request::dial(hub).await?, &handshake).await;
+    let (mut connection, root) = connected?;
     let proof = token.secret.proof(&connection.exporter, &key.public());
     let csr = key.certificate_request()?;
     let request = Enrolment { token: token.secret.hash().id(), proof, csr };

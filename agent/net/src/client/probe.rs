@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::claims::Claims;
-use mpyc_party_core::lighthouse::{Answer, MAX_MESSAGE_BYTES, Reason};
+use mpyc_party_core::lighthouse::{Answer, MAX_MESSAGE_BYTES, Reason, Request};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::now;
 use mpyc_party_transport::{Expect, HANDSHAKE_TIMEOUT, Identity, Protocol, Secure, frame, quic};
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::request as wire;
+use crate::packets::{self, Packets};
 
 /// A hub that answers.
 #[derive(Clone, Debug)]
@@ -27,6 +28,10 @@ pub struct Found {
     pub claims: Claims,
     /// How long it took from the first packet to its welcome.
     pub took: Duration,
+    /// The largest packet that gets through to it over UDP, in bytes with its headers; up to 1500.
+    pub path_mtu: Option<u16>,
+    /// Which packets get through to it over TCP.
+    pub packets: Option<Packets>,
 }
 
 /// Why a hub cannot be used.
@@ -52,8 +57,10 @@ impl Miss {
 /// Why it cannot be used.
 pub async fn tcp(hub: &str, identity: &Identity) -> Result<Found, Miss> {
     let begun = Instant::now();
-    let secure = wire::open(hub, identity, Protocol::Hub).await;
-    welcomed(secure.map_err(Miss::away)?, begun).await
+    let mut secure = wire::open(hub, identity, Protocol::Hub).await.map_err(Miss::away)?;
+    let found = welcomed(&mut secure, begun).await?;
+    let measured = packets::measure::<_, Answer>(&mut secure, &Request::Ping, MAX_MESSAGE_BYTES);
+    Ok(Found { packets: measured.await.map_err(Miss::away)?, ..found })
 }
 
 /// Looks at every address of `hub`, «host:port», over the UDP socket of `endpoint`.
@@ -90,20 +97,22 @@ async fn over(
     let name = Tag::hub(&identity.root().fingerprint).server_name();
     let connected = endpoint.connect(address, identity, Protocol::Hub, &Expect::Hub, &name).await;
     let connection = connected.map_err(Miss::away)?;
-    let secure = connection.open(Protocol::Hub).await.map_err(Miss::away)?;
-    welcomed(secure, begun).await
+    let mut secure = connection.open(Protocol::Hub).await.map_err(Miss::away)?;
+    let found = welcomed(&mut secure, begun).await?;
+    Ok(Found { path_mtu: Some(connection.searched_path_mtu().await), ..found })
 }
 
 /// Hears how the hub sees this party, which it says first of all.
-async fn welcomed(mut secure: Secure, begun: Instant) -> Result<Found, Miss> {
+async fn welcomed(secure: &mut Secure, begun: Instant) -> Result<Found, Miss> {
     let answer = frame::read::<Answer>(&mut secure.stream, MAX_MESSAGE_BYTES);
     let answer =
         timeout(HANDSHAKE_TIMEOUT, answer).await.map_err(|_| Miss::away("it says nothing"))?;
     match answer.map_err(Miss::away)? {
         Some(Answer::Welcome { observed, time }) => {
-            let (address, claims) = (secure.address, secure.peer);
+            let (address, claims) = (secure.address, secure.peer.clone());
             let ahead = time.cast_signed().saturating_sub(now().cast_signed());
-            Ok(Found { address, observed, ahead, claims, took: begun.elapsed() })
+            let took = begun.elapsed();
+            Ok(Found { address, observed, ahead, claims, took, path_mtu: None, packets: None })
         }
         Some(Answer::Goodbye(reason)) => Err(Miss::Refused(reason)),
         Some(_) => Err(Miss::away("it does not speak as a hub does")),

@@ -20,6 +20,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::segment_memory::{self, Stalled};
+
 /// How long a connection attempt may take: system retries after 1 and 3 seconds included.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many addresses of one name are tried.
@@ -39,6 +41,12 @@ pub enum RequestError {
     /// The connection did not come about.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The connection did not come about, below its handshake.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It opened, and then nothing got through.
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     /// The conversation broke.
     #[error("{hub}: {source}")]
     Frame {
@@ -104,7 +112,7 @@ pub(crate) async fn first<T: Send + 'static, E: Send + 'static>(
 /// Connects to `hub`, «host:port», over TCP, trying all its addresses at once.
 pub(crate) async fn dial(hub: &str) -> Result<TcpStream, RequestError> {
     let attempts = resolve(hub).await?.into_iter().map(|address| async move {
-        let bounded = timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await;
+        let bounded = timeout(DIAL_TIMEOUT, segment_memory::open(address)).await;
         bounded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     });
     let nowhere = || Err(io::ErrorKind::AddrNotAvailable.into());
@@ -120,7 +128,10 @@ pub(crate) async fn open(
 ) -> Result<Secure, RequestError> {
     let tcp = dial(hub).await?;
     let name = Tag::hub(&identity.root().fingerprint).server_name();
-    Ok(connect(tcp, identity, protocol, &Expect::Hub, &name).await?)
+    let handshake = |tcp| async {
+        Ok(connect::<TcpStream>(tcp, identity, protocol, &Expect::Hub, &name).await?)
+    };
+    segment_memory::shake(tcp, &handshake).await
 }
 
 /// Sends a request and waits for the reply.

@@ -16,6 +16,7 @@ use crate::accept::{
     AcceptError, Accepted, Admission, Arrival, Entrance, Listener, Origin, handshake,
 };
 use crate::addr::own_sockets;
+use crate::segment_memory;
 
 /// Addresses of one name that are tried.
 const MAX_RESOLVED: usize = 8;
@@ -114,8 +115,8 @@ async fn first(
     for address in addresses {
         let (context, expect) = (context.clone(), expect.clone());
         attempts.spawn(async move {
-            let tcp = TcpStream::connect(address).await?;
-            context.handshake(tcp, protocol, &expect).await
+            let tcp = segment_memory::open(address).await?;
+            segment_memory::shake(tcp, &|tcp| context.handshake(tcp, protocol, &expect)).await
         });
     }
     let mut last = DialError::NoAddress;

@@ -18,6 +18,8 @@ use tokio::time::{sleep, timeout};
 use super::Exposure;
 use crate::accept::permits::Permit;
 use crate::accept::{AcceptError, Origin, shown};
+use crate::packets;
+use crate::segment_memory;
 
 /// How long a party may take to say what it wants.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,9 +77,9 @@ impl Exposure {
         };
         match self.open(&party, &secure.peer, port).await {
             Ok((rule, service, permit)) => {
-                let answer =
-                    frame::write(&mut secure.stream, &Answer::Connected, MAX_MESSAGE_BYTES);
-                timely(answer).await?;
+                let (filler, answer) = (packets::pipe_filler(&secure.stream), Answer::Connected);
+                let stream = &mut secure.stream;
+                timely(frame::write_before(stream, &answer, MAX_MESSAGE_BYTES, &filler)).await?;
                 self.connect(secure, &party, &from, (rule, service, permit)).await;
             }
             Err(refusal) => {
@@ -143,10 +145,13 @@ impl Exposure {
     }
 }
 
+/// What is asked next, in packets of full size: where these do not come, they may not get through.
 async fn next(secure: &mut Secure) -> Result<Ask, GuestError> {
-    timely(frame::read::<Ask>(&mut secure.stream, MAX_MESSAGE_BYTES))
-        .await?
-        .ok_or(GuestError::HungUp)
+    let asked = timely(frame::read::<Ask>(&mut secure.stream, MAX_MESSAGE_BYTES)).await;
+    if let (Err(GuestError::Silent), Some(bytes)) = (&asked, secure.stream.segment_bytes()) {
+        segment_memory::stalled(secure.address.ip(), bytes);
+    }
+    asked?.ok_or(GuestError::HungUp)
 }
 
 /// What is said, if it is in time.

@@ -19,6 +19,7 @@ use super::GOODBYE_TIMEOUT;
 use super::peer_task::PeerEvent;
 use crate::accept::{Origin, shown};
 use crate::dial::Route;
+use crate::packets;
 
 /// How long a message may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,21 +40,38 @@ pub(super) struct Way {
     pub(super) route: Option<Arc<dyn Route>>,
     /// This machine's address on it, where that is known.
     pub(super) local: Option<IpAddr>,
+    /// Where it runs over TCP: that connection's other end, and the most data in a packet.
+    pub(super) segments: Option<(IpAddr, u32)>,
 }
+
+/// A message, and whether packets of full size are to carry it.
+type Queued = (Control, bool);
 
 impl Way {
     /// The way of `secure`, which this end dialled at `target`.
     pub(super) fn dialled(secure: &Secure, target: &Target, route: Arc<dyn Route>) -> Self {
         let address = shown(secure.address, &target.address.value.escape_ascii().to_string());
         let (kind, via) = (target.kind, route.via().map(str::to_owned));
-        Self { kind, address, via, route: Some(route), local: secure.stream.local_ip() }
+        Self::new(secure, kind, address, via, Some(route))
     }
 
     /// The way of `secure`, whose other end dialled.
     pub(super) fn accepted(secure: &Secure, origin: Origin) -> Self {
         let Origin { kind, address, via } = origin;
         let address = shown(secure.address, &address);
-        Self { kind, address, via, route: None, local: secure.stream.local_ip() }
+        Self::new(secure, kind, address, via, None)
+    }
+
+    fn new(
+        secure: &Secure,
+        kind: Kind,
+        address: String,
+        via: Option<String>,
+        route: Option<Arc<dyn Route>>,
+    ) -> Self {
+        let stream = &secure.stream;
+        let segments = stream.segment_bytes().map(|bytes| (secure.address.ip(), bytes));
+        Self { kind, address, via, route, local: stream.local_ip(), segments }
     }
 }
 
@@ -62,7 +80,7 @@ impl Way {
 pub(super) struct Connection {
     pub(super) way: Way,
     pub(super) key: PublicKey,
-    messages: mpsc::Sender<Control>,
+    messages: mpsc::Sender<Queued>,
     /// Reads; it ends with this.
     _reader: AbortOnDrop,
     since: Instant,
@@ -80,6 +98,7 @@ impl Connection {
         tasks: &mut Connections,
     ) -> Self {
         let (messages, queue) = mpsc::channel(MAX_QUEUED);
+        let full = packets::full_size(&secure.stream);
         let (reader, writer) = tokio::io::split(secure.stream);
         let told = events.clone();
         let reader = tasks.spawn_abortable(async move {
@@ -88,7 +107,7 @@ impl Connection {
         });
         // It ends when there is nothing more to say, and its goodbye has been said.
         tasks.spawn(async move {
-            if let Err(why) = write(queue, writer).await {
+            if let Err(why) = write(queue, writer, full).await {
                 let _ = told.send(PeerEvent::Closed(id, why)).await;
             }
         });
@@ -98,7 +117,12 @@ impl Connection {
 
     /// Sends a message; false where the other end does not read.
     pub(super) fn send(&self, message: Control) -> bool {
-        self.messages.try_send(message).is_ok()
+        self.messages.try_send((message, false)).is_ok()
+    }
+
+    /// Sends a message in packets of full size, maybe several times; false as above.
+    pub(super) fn send_full(&self, message: Control) -> bool {
+        self.messages.try_send((message, true)).is_ok()
     }
 
     /// Nobody has chosen it in time.
@@ -120,8 +144,9 @@ async fn read(
     traffic: &Traffic,
 ) -> Remark {
     loop {
-        match frame::read::<Control>(&mut reader, MAX_CONTROL_BYTES).await {
-            Ok(Some(message)) => {
+        match frame::read_extended::<Control>(&mut reader, MAX_CONTROL_BYTES).await {
+            Ok(Some((message, extensions))) => {
+                let message = message.from_wire(&extensions);
                 if events.send(PeerEvent::Message(id, message)).await.is_err() {
                     return "this runner ends".into();
                 }
@@ -137,13 +162,26 @@ async fn read(
     }
 }
 
-/// Writes messages until the queue is closed, then says goodbye.
+/// Writes messages until the queue is closed, then says goodbye. A packet is full with `full` bytes.
 async fn write(
-    mut queue: mpsc::Receiver<Control>,
+    mut queue: mpsc::Receiver<Queued>,
     mut writer: impl AsyncWrite + Unpin,
+    full: usize,
 ) -> Result<(), Remark> {
-    while let Some(message) = queue.recv().await {
-        match timeout(WRITE_TIMEOUT, frame::write(&mut writer, &message, MAX_CONTROL_BYTES)).await {
+    while let Some((message, filling)) = queue.recv().await {
+        let (message, extensions) = message.into_wire();
+        let written = async {
+            match filling {
+                true => frame::write_filling(&mut writer, &message, MAX_CONTROL_BYTES, full)
+                    .await
+                    .map(drop),
+                false => {
+                    frame::write_extended(&mut writer, &message, &extensions, MAX_CONTROL_BYTES)
+                        .await
+                }
+            }
+        };
+        match timeout(WRITE_TIMEOUT, written).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string().into()),
             Err(_) => return Err("the peer does not read".into()),

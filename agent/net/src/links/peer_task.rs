@@ -18,6 +18,7 @@ use super::connection::{Connection, Way};
 use super::report::{Attempt, PathReport};
 use super::{GOODBYE_TIMEOUT, Link, LinkEvent, Linked, Shared};
 use crate::dial::DialError;
+use crate::segment_memory;
 
 /// Connections that may be up at once beside the link.
 const MAX_CONNECTIONS: usize = 32;
@@ -27,8 +28,11 @@ const MAX_CONNECTIONS: usize = 32;
 pub(super) enum PeerCommand {
     Targets(Vec<Target>),
     Moved(Vec<IpAddr>),
-    Send(Control),
-    Unlink,
+    /// For the link of this epoch, or for any where it is 0.
+    Send(u64, Control),
+    Unlink(u64),
+    /// A stream over the link of this epoch made no progress.
+    Stalled(u64),
 }
 
 /// What connections and attempts tell.
@@ -40,8 +44,8 @@ pub(super) enum PeerEvent {
     Message(ConnectionId, Control),
     /// A connection has ended.
     Closed(ConnectionId, Remark),
-    /// An attempt is over.
-    Tried(Target, String),
+    /// An attempt is over, and whether it opened a connection over which nothing got through.
+    Tried(Target, String, bool),
 }
 
 struct PeerTask {
@@ -136,8 +140,21 @@ impl PeerTask {
                 let uprooted = local.is_some_and(|local| gone.contains(&local));
                 self.happen(Event::Moved { uprooted }).await;
             }
-            PeerCommand::Send(message) => self.send(message).await,
-            PeerCommand::Unlink => {
+            PeerCommand::Send(epoch, message) => {
+                if self.is_current(epoch) {
+                    self.send(message).await;
+                }
+            }
+            PeerCommand::Stalled(epoch) => {
+                let link = self.shared.slots()[self.peer.get()].link.as_ref().map(|l| l.path.epoch);
+                if let Some(id) = self.link.filter(|_| link == Some(epoch)) {
+                    self.happen(Event::StreamStalled(id)).await;
+                }
+            }
+            PeerCommand::Unlink(epoch) => {
+                if !self.is_current(epoch) {
+                    return;
+                }
                 if let Some(id) = self.link {
                     self.ended(id, "it was closed here".into()).await;
                 }
@@ -150,7 +167,10 @@ impl PeerTask {
             PeerEvent::Opened(secure, way, lost) => self.opened(*secure, way, lost).await,
             PeerEvent::Message(id, message) => self.message(id, message).await,
             PeerEvent::Closed(id, why) => self.ended(id, why).await,
-            PeerEvent::Tried(target, outcome) => {
+            PeerEvent::Tried(target, outcome, stalled) => {
+                if stalled && self.link.is_none() {
+                    self.tell(LinkEvent::Stalled(self.peer, outcome.as_str().into())).await;
+                }
                 self.note(&target, outcome);
                 self.happen(Event::Tried(target)).await;
             }
@@ -182,10 +202,13 @@ impl PeerTask {
             _ if self.link != Some(id) => {}
             Control::Echo(number) => self.happen(Event::Echoed(id, number)).await,
             message => {
-                if let Control::Beat(number) = message {
-                    self.send(Control::Echo(number)).await;
-                }
-                self.tell(LinkEvent::Received(self.peer, message)).await;
+                let Control::Beat(number) = message else {
+                    return self.tell(LinkEvent::Received(self.peer, message)).await;
+                };
+                self.send(Control::Echo(number)).await;
+                // A runner that is busy for long has more than enough of these, and whoever waits until
+                // it has read them answers no more of them.
+                let _ = self.shared.events.try_send(LinkEvent::Received(self.peer, message));
             }
         }
     }
@@ -199,9 +222,19 @@ impl PeerTask {
         }
     }
 
+    /// Whether the link has this epoch, or there was none before it.
+    fn is_current(&self, epoch: u64) -> bool {
+        let link = self.shared.slots()[self.peer.get()].link.as_ref().map(|link| link.path.epoch);
+        epoch == 0 || link == Some(epoch)
+    }
+
     async fn send(&mut self, message: Control) {
+        self.send_by(|link| link.send(message)).await;
+    }
+
+    async fn send_by(&mut self, send: impl FnOnce(&Connection) -> bool) {
         let Some(id) = self.link else { return };
-        let stuck = self.connections.get(&id).is_some_and(|link| !link.send(message));
+        let stuck = self.connections.get(&id).is_some_and(|link| !send(link));
         if stuck {
             Box::pin(self.ended(id, "too many messages wait for it".into())).await;
         }
@@ -242,7 +275,19 @@ impl PeerTask {
                     self.fading.push((Instant::now() + GOODBYE_TIMEOUT, connection));
                 }
             }
-            Action::Beat(number) => Box::pin(self.send(Control::Beat(number))).await,
+            Action::Beat { number, full } => {
+                let beat = Control::Beat(number);
+                let send =
+                    |link: &Connection| if full { link.send_full(beat) } else { link.send(beat) };
+                Box::pin(self.send_by(send)).await;
+            }
+            Action::Stalled(id) => self.stalled(id).await,
+            Action::Shrink(id) => {
+                let segments = self.connections.get(&id).and_then(|known| known.way.segments);
+                if let Some((address, bytes)) = segments {
+                    segment_memory::stalled(address, bytes);
+                }
+            }
             Action::Lost => {
                 self.link = None;
                 self.shared.slots()[self.peer.get()].link = None;
@@ -250,6 +295,19 @@ impl PeerTask {
                 self.tell(LinkEvent::Unlinked(self.peer, why)).await;
             }
         }
+    }
+
+    /// Only small packets pass on this connection.
+    async fn stalled(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let way = &connection.way;
+        let label = self.shared.stack.label(way.kind.name);
+        let why = format!(
+            "on the path to it ({label}, {}) small packets pass and those of full size vanish",
+            way.address
+        );
+        self.why = why.as_str().into();
+        self.tell(LinkEvent::Stalled(self.peer, why.into())).await;
     }
 
     /// This connection is the link from now on.
@@ -276,14 +334,14 @@ impl PeerTask {
         let (shared, peer, events) = (self.shared.clone(), self.peer, self.events.clone());
         let lost = self.paths.lost();
         self.attempts.spawn(async move {
-            let outcome = match dial(&shared, peer, &target, lost).await {
+            let (outcome, stalled) = match dial(&shared, peer, &target, lost).await {
                 Ok((secure, way)) => {
                     let _ = events.send(PeerEvent::Opened(Box::new(secure), way, lost)).await;
-                    "connected".to_owned()
+                    ("connected".to_owned(), false)
                 }
-                Err(error) => error.to_string(),
+                Err(error) => (error.to_string(), error.stalled().is_some()),
             };
-            let _ = events.send(PeerEvent::Tried(target, outcome)).await;
+            let _ = events.send(PeerEvent::Tried(target, outcome, stalled)).await;
         });
     }
 

@@ -6,6 +6,7 @@ use mpyc_party_transport::TransportError;
 use mpyc_party_transport::frame::FrameError;
 
 use crate::client::RequestError;
+use crate::segment_memory::Stalled;
 
 /// Why an attempt brought no connection.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +29,24 @@ pub enum DialError {
     /// In the handshake.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// It opened, and then nothing got through.
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     /// By a hub.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// In what was said afterwards.
     #[error(transparent)]
     Frame(#[from] FrameError),
+}
+
+impl DialError {
+    /// What opened, where nothing got through then.
+    #[must_use]
+    pub fn stalled(&self) -> Option<&Stalled> {
+        match self {
+            Self::Stalled(stalled) | Self::Request(RequestError::Stalled(stalled)) => Some(stalled),
+            _ => None,
+        }
+    }
 }

@@ -128,8 +128,8 @@ impl Daemon {
     pub(super) async fn begin(parts: Parts) -> Result<Self, AgentError> {
         let Parts { dirs, config, identity, starter, mut supervisor, outputs } = parts;
         let store = Store::new(&dirs.state);
-        let party = store.party()?;
-        let hubs = config.hubs(store.hubs()?);
+        let (_, party, hubs) = store.load_all().await?;
+        let hubs = config.hubs(hubs);
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
         supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
         let hub_events = mpsc::channel(64);

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use mpyc_party_core::token::Token;
+use mpyc_party_transport::task::blocking;
 use mpyc_party_transport::{Identity, now};
 use tokio::time::sleep;
 
-use super::token::{self, Source, SourceError};
+use super::token::{self, Found, Source, SourceError};
 use super::{clock, notify};
 use crate::identity::{IdentityError, Store};
 
@@ -19,18 +20,21 @@ const RETRY_BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from
 /// # Errors
 /// Where there is an identity that cannot be used.
 pub(super) async fn identity(store: &Store, sources: &[Source]) -> Result<Identity, IdentityError> {
-    if store.is_there() {
-        let (identity, _) = store.load_party()?;
-        sources.iter().for_each(|source| clear_leftover(source, &identity));
+    let there = store.clone();
+    if blocking(move || there.is_there()).await {
+        let (identity, ..) = store.load_all().await?;
+        let (sources, own) = (sources.to_vec(), identity.clone());
+        blocking(move || sources.iter().for_each(|source| clear_leftover(source, &own))).await;
         let certified = identity.claims().not_before;
         clock::wait(certified, now, waiting_for_the_time).await;
         return Ok(identity);
     }
     clock::wait(0, now, waiting_for_the_time).await;
     let (mut pause, mut told) = (RETRY_BACKOFF[0], HashMap::new());
+    let given = token::from_pipe(sources, |source, why| complain(&mut told, source, &why)).await;
     loop {
-        match attempt(store, sources, &mut told).await {
-            Ok(Some(())) => return store.load_party().map(|(identity, _)| identity),
+        match attempt(store, (sources, given.as_ref()), &mut told).await {
+            Ok(Some(identity)) => return Ok(identity),
             Ok(None) => {}
             Err(error) => {
                 log::warn!("not enrolled yet: {error}. Trying again in {} s", pause.as_secs_f32());
@@ -47,20 +51,26 @@ fn waiting_for_the_time(earliest: u64) {
     notify::status("waiting for the time: the clock is wrong");
 }
 
-/// Looks for a token and enrols with it; none where there is no token.
+/// Says once why there is no token in `source`.
+fn complain(told: &mut HashMap<String, String>, source: &Source, why: &SourceError) {
+    let (source, why) = (source.to_string(), why.to_string());
+    if told.get(&source) != Some(&why) {
+        log::warn!("no token from {source}: {why}");
+        told.insert(source, why);
+    }
+}
+
+/// Enrols with the token that was `given`, else with one that it looks for; none where there is no token.
 async fn attempt(
     store: &Store,
-    sources: &[Source],
+    (sources, given): (&[Source], Option<&Found>),
     told: &mut HashMap<String, String>,
-) -> Result<Option<()>, IdentityError> {
-    let complain = |source: &Source, why: SourceError| {
-        let (source, why) = (source.to_string(), why.to_string());
-        if told.get(&source) != Some(&why) {
-            log::warn!("no token from {source}: {why}");
-            told.insert(source, why);
-        }
+) -> Result<Option<Identity>, IdentityError> {
+    let found = match given {
+        Some(given) => Some(given.clone()),
+        None => token::find(sources, |source, why| complain(told, source, &why)).await,
     };
-    let Some(found) = token::find(sources, complain).await else {
+    let Some(found) = found else {
         let places = sources.iter().map(Source::to_string).collect::<Vec<_>>().join(", ");
         let text = format!("waiting for an enrolment token in {places}");
         if told.insert(String::new(), text.clone()).as_ref() != Some(&text) {
@@ -73,17 +83,19 @@ async fn attempt(
     notify::status("enrolling");
     let identity = store.enrol(&found.text).await?;
     log::info!("enrolled as {}", identity.claims().role);
-    match found.source.clear() {
-        Ok(()) => log::info!("the token in {} is removed", found.source),
-        Err(why) => log::warn!("the token stays in {}: {why}", found.source),
-    }
-    Ok(Some(()))
+    let source = found.source;
+    let clear = move || match source.clear() {
+        Ok(()) => log::info!("the token in {source} is removed"),
+        Err(why) => log::warn!("the token stays in {source}: {why}"),
+    };
+    blocking(clear).await;
+    Ok(Some(identity))
 }
 
 /// Removes a token of this party's own network from a file where one is left for this machine: the
 /// agent was ended between its use and its removal.
 fn clear_leftover(source: &Source, identity: &Identity) {
-    let Source::File(path) = source else { return };
+    let (Source::Named(path) | Source::File(path)) = source else { return };
     let Ok(Some(text)) = token::read(path) else { return };
     if Token::from_text(&text).is_ok_and(|token| token.root == identity.root().fingerprint) {
         match source.clear() {

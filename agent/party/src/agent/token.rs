@@ -1,31 +1,34 @@
 //! Where an enrolment token may have been left for this machine, and how it is taken away there.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mpyc_party_core::token::Token;
 use mpyc_party_transport::task::blocking;
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::userdata::{self, UserDataError};
 use crate::config::Agent;
-use crate::config::files::{self, FileError, at};
+use crate::config::files::{self, FileError, ReadError, at};
 
 /// Largest file that is searched for a token, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Where the kernel tells who made this machine.
 const VENDOR: &str = "/sys/class/dmi/id/sys_vendor";
 /// The vendor whose metadata is asked.
-const DIGITALOCEAN: &str = "DigitalOcean";
+const DIGITALOCEAN: &[u8] = b"DigitalOcean";
 /// Where a DigitalOcean machine is told its user data.
 const USER_DATA: &str = "http://169.254.169.254/metadata/v1/user-data";
 
 /// A place where a token may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
+    /// What the command line names: a file, to be removed, or a pipe, which keeps nothing.
+    Named(PathBuf),
     /// A file, to be removed.
     File(PathBuf),
     /// A systemd credential, which goes with the unit.
@@ -37,7 +40,7 @@ pub(super) enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Named(path) | Self::File(path) => write!(f, "{}", path.display()),
             Self::Credential(_) => f.write_str("the credential «token»"),
             Self::UserData(address) => write!(f, "the user data at {address}"),
         }
@@ -75,6 +78,7 @@ pub(super) enum TokenStays {
 }
 
 /// A token, and where it was found.
+#[derive(Clone)]
 pub(super) struct Found {
     /// Where.
     pub(super) source: Source,
@@ -88,12 +92,39 @@ pub(super) struct Found {
 pub(super) fn sources(told: Option<&Path>, state: &Path, config: &Agent) -> Vec<Source> {
     let credential = std::env::var_os("CREDENTIALS_DIRECTORY");
     let credential = credential.map(|dir| Source::Credential(Path::new(&dir).join("token")));
-    let vendor = || fs::read_to_string(VENDOR).unwrap_or_default();
-    let cloud = || (vendor().trim() == DIGITALOCEAN).then(|| USER_DATA.to_owned());
+    let vendor = || files::read(Path::new(VENDOR), MAX_FILE_BYTES).unwrap_or_default();
+    let cloud = || (vendor().trim_ascii() == DIGITALOCEAN).then(|| USER_DATA.to_owned());
     let user_data = config.metadata.clone().or_else(cloud).map(Source::UserData);
     let files = config.token_files.iter().cloned().map(Source::File);
-    let told = Source::File(told.map_or_else(|| state.join("token"), Path::to_owned));
+    let usual = || Source::File(state.join("token"));
+    let told = told.map_or_else(usual, |told| Source::Named(told.to_owned()));
     std::iter::once(told).chain(credential).chain(files).chain(user_data).collect()
+}
+
+/// The token in the pipe that is named among `sources`, where one is: it can be read once only.
+pub(super) async fn from_pipe(
+    sources: &[Source],
+    complain: impl FnOnce(&Source, SourceError),
+) -> Option<Found> {
+    let (source, path) = sources.iter().find_map(|source| match source {
+        Source::Named(path) => Some((source.clone(), path.clone())),
+        _ => None,
+    })?;
+    let read = move || match files::metadata(&path) {
+        Ok(Some(found)) if !found.is_file() => Some(files::read_named(&path, MAX_FILE_BYTES)),
+        _ => None,
+    };
+    let read = blocking(read).await?.map_err(|error| error.source.into());
+    let text = read.and_then(|content| {
+        pick(&String::from_utf8_lossy(&content.bytes)).ok_or(SourceError::NoToken)
+    });
+    match text {
+        Ok(text) => Some(Found { source, text }),
+        Err(why) => {
+            complain(&source, why);
+            None
+        }
+    }
 }
 
 /// The first token in `sources`. One that cannot be looked at is told to `complain`, with why.
@@ -103,7 +134,7 @@ pub(super) async fn find(
 ) -> Option<Found> {
     for source in sources {
         let text = match source {
-            Source::File(path) | Source::Credential(path) => {
+            Source::Named(path) | Source::File(path) | Source::Credential(path) => {
                 let path = path.clone();
                 blocking(move || read(&path)).await
             }
@@ -153,17 +184,27 @@ impl Source {
     /// What remains to be done.
     pub(super) fn clear(&self) -> Result<(), TokenStays> {
         match self {
-            Self::File(path) => Ok(wipe(path)?),
+            Self::Named(path) if !is_kept(path) => Ok(()),
+            Self::Named(path) | Self::File(path) => Ok(wipe(path)?),
             Self::Credential(_) => Err(TokenStays::Credential),
             Self::UserData(_) => Err(TokenStays::UserData),
         }
     }
 }
 
-/// Overwrites and removes the file at `path`.
+/// Whether what was read at `path` is still there.
+fn is_kept(path: &Path) -> bool {
+    files::is_file(path).unwrap_or(true)
+}
+
+/// Overwrites and removes the file at `path`; it is another's where that is only a link to it, such as
+/// `/dev/stdin`.
 fn wipe(path: &Path) -> Result<(), FileError> {
+    if !at(path, path.symlink_metadata())?.is_file() {
+        return at(path, Err(ReadError::NotRegular("no file of its own").into()));
+    }
     let overwrite = || {
-        let mut file = OpenOptions::new().write(true).custom_flags(NOFOLLOW).open(path)?;
+        let mut file = OpenOptions::new().write(true).custom_flags(IN_PLACE).open(path)?;
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
         file.write_all(&vec![b' '; length.min(1 << 20)])?;
         file.sync_all()
@@ -172,12 +213,12 @@ fn wipe(path: &Path) -> Result<(), FileError> {
     let overwritten = overwrite();
     at(path, fs::remove_file(path))?;
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    at(path, File::open(directory.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()))?;
+    at(path, files::open_dir(directory.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()))?;
     at(path, overwritten)
 }
 
-/// Symbolic links are not followed.
-const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+/// Symbolic links are not followed, and no reader of a FIFO is waited for.
+const IN_PLACE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
 
 /// Moves the first token of `sources` into the new file `target`, for the owner of its directory.
 /// Where it came from, if there was one.

@@ -57,10 +57,10 @@ impl Agent {
         let setup = Setup { dirs, config, token_file, listener, registration, party, stack };
         let (sender, service_requests) = mpsc::channel(4);
         let worked = alongside(agent::run(setup, service_requests), pass_on(reloads, sender));
-        let worked = runtime.block_on(worked);
+        let worked = runtime.block_on(stop::in_time(worked));
         // A thread may still wait for a disk; it ends with the process.
         runtime.shutdown_background();
-        worked?;
+        worked??;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use mpyc_party_authority::{Authority, Member, Revoked, TOKEN_LIFETIME, TrailEntry, date};
 use mpyc_party_core::name::{NetworkName, PartyName};
@@ -13,6 +13,7 @@ use mpyc_party_transport::now;
 use serde_json::json;
 
 use super::{Common, Outcome, no_dumps, output};
+use crate::config::{bounded, files};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
@@ -106,14 +107,17 @@ impl Ca {
     }
 }
 
-fn open(dir: &Path) -> anyhow::Result<Authority> {
-    if !dir.is_dir() {
+/// Opens the authority in `dir`.
+pub(super) fn open(dir: &Path) -> anyhow::Result<Authority> {
+    if !files::is_dir(dir)? {
         bail!(
             "there is no authority in {}: make one with mpyc-party ca init --network NAME, or name its state directory with --state",
             dir.display()
         );
     }
-    Ok(Authority::open(dir)?)
+    let own = dir.to_owned();
+    let opened = bounded::within(files::FILE_TIMEOUT, move || Authority::open(&own));
+    Ok(opened.with_context(|| dir.display().to_string())??)
 }
 
 impl Token {

@@ -25,8 +25,9 @@ use machine::DryRun;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The doctor checks configuration, disk, Python and MPyC in the sandbox, certificate, clock, each hub
-over TCP and over UDP, the NAT before this machine, and the other parties of each session. It
-disturbs nobody and changes nothing, except that it renews a certificate that is due.
+over TCP and over UDP, which packets get through to it (path MTU), the NAT before this machine, and
+the other parties of each session. It disturbs nobody and changes nothing, except that it renews a
+certificate that is due.
 
   ✓ as it should be    ! works, but could be better    ✗ sessions cannot run
 
@@ -90,14 +91,14 @@ impl Doctor {
             dry_run.finish(findings).await;
         }
         let store = Store::new(&dirs.state);
-        let (identity, me) = match store.load_party() {
+        let (identity, me, hubs) = match store.load_all().await {
             Ok(loaded) => loaded,
             Err(error) => {
                 findings.broken("identity", error);
                 return Ok(());
             }
         };
-        let hubs = config.hubs(store.hubs()?);
+        let hubs = config.hubs(hubs);
         let identity = certificate(&store, &hubs, identity, findings).await;
         let seen = network::look(&hubs, &identity, config.listen.port, findings).await;
         let certificates = seen.certificates.iter().chain([identity.claims()]);

@@ -1,6 +1,6 @@
 //! `mpyc-party enroll`.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -53,18 +53,14 @@ impl Enroll {
 
     fn token(&self) -> anyhow::Result<Zeroizing<String>> {
         let bytes = match &self.token_file {
-            Some(path) => files::read(path, LONGEST_TOKEN)?,
+            Some(path) => files::read_named(path, LONGEST_TOKEN)?.bytes,
             None if std::io::stdin().is_terminal() => {
                 let token = rpassword::prompt_password("Token: ");
                 return Ok(Zeroizing::new(token.context("the token cannot be read")?));
             }
-            None => {
-                let mut bytes = Vec::new();
-                std::io::stdin().take(LONGEST_TOKEN).read_to_end(&mut bytes)?;
-                bytes
-            }
+            None => files::read_stdin(LONGEST_TOKEN).context("the token on standard input")?,
         };
-        let text = String::from_utf8(bytes).ok().context("the token is not text")?;
-        Ok(Zeroizing::new(text))
+        let text = std::str::from_utf8(&bytes).context("the token is not text")?;
+        Ok(Zeroizing::new(text.to_owned()))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use mpyc_party_core::claims::PublicKey;
+use mpyc_party_core::name::PartyName;
 use mpyc_party_core::sni::Tag;
 use mpyc_party_net::Stack;
 use mpyc_party_net::accept::Entrance;
@@ -56,11 +57,14 @@ impl Expose {
         journal::about("MPYC_PARTY", store.party()?);
         super::no_dumps()?;
         let agent = find_agent(&dirs, self.agent.as_deref());
-        let exposed = expose(&common.stack, (&dirs, &config), store, agent.as_deref(), reloads);
-        let exposed = runtime.block_on(exposed);
+        let exposed = runtime.block_on(async {
+            let stack = &common.stack;
+            let exposed = expose(stack, (&dirs, &config), store, agent.as_deref(), reloads);
+            stop::in_time(exposed).await
+        });
         // A thread may still wait for a disk; it ends with the process.
         runtime.shutdown_background();
-        exposed?;
+        exposed??;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -74,10 +78,8 @@ async fn expose(
     reloads: Signal,
 ) -> anyhow::Result<()> {
     let mut stop = std::pin::pin!(stop::heard());
-    let hubs = config.hubs(store.hubs()?);
-    let party = store.party()?;
-    let identity = tokio::select! {
-        identity = fresh(&store, &hubs) => identity?,
+    let (identity, party, hubs) = tokio::select! {
+        fresh = fresh(&store, config) => fresh?,
         () = &mut stop => {
             notify::stopping();
             return Ok(());
@@ -113,13 +115,18 @@ async fn expose(
     Ok(())
 }
 
-/// The identity, renewed where that is due.
-async fn fresh(store: &Store, hubs: &[String]) -> anyhow::Result<Identity> {
-    let (identity, failed) = store.freshest(hubs, store.load_party()?.0).await;
+/// The identity, renewed where that is due, whose it is, and its hubs.
+async fn fresh(
+    store: &Store,
+    config: &Config,
+) -> anyhow::Result<(Identity, PartyName, Vec<String>)> {
+    let (identity, party, hubs) = store.load_all().await?;
+    let hubs = config.hubs(hubs);
+    let (identity, failed) = store.freshest(&hubs, identity).await;
     if let Some(why) = failed {
         log::warn!("{why}");
     }
-    Ok(identity)
+    Ok((identity, party, hubs))
 }
 
 /// Where others come in: by the agent's port where there is an agent, else by one of its own.
@@ -153,7 +160,7 @@ async fn reload(
     while requests.recv().await.is_some() {
         notify::reloading();
         let dirs = dirs.clone();
-        match blocking(move || dirs.load()).await {
+        match blocking(move || dirs.reload()).await {
             Ok(config) => {
                 allowed.send_replace(self::allowed(&config));
                 log::info!("the configuration was read again");

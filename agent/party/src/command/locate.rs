@@ -43,8 +43,8 @@ impl Present {
     /// Loads the key, and renews the certificate first where nobody would accept it any more.
     /// What comes along renews it while it is run.
     pub(super) async fn of(config: &Config, store: Store) -> anyhow::Result<(Self, Renewal)> {
-        let (mut identity, me) = store.load_party()?;
-        let hubs = config.hubs(store.hubs()?);
+        let (mut identity, me, hubs) = store.load_all().await?;
+        let hubs = config.hubs(hubs);
         if let Err(ClaimsError::Expired { .. }) = identity.claims().check_validity(now()) {
             let renewed = store.renew_if_due(&hubs, &identity).await;
             let renewed = renewed.context("the certificate has expired, and cannot be renewed")?;

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use crate::config::Directories;
 use crate::runner::inspect::{Snapshot, inspect};
 use crate::session::record::{self, Record};
+use crate::session::run_name;
 
 /// A run that is going on.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(super) struct Running {
     pub(super) now: Option<Snapshot>,
 }
 
-/// All of them, or those of one session, oldest first.
+/// All of them, or those of one session, in the order in which they began.
 pub(super) async fn all(
     dirs: &Directories,
     only: Option<&SessionName>,
@@ -36,7 +37,7 @@ pub(super) async fn all(
         }
     }
     let mut found = asked.join_all().await;
-    found.sort_by(|a, b| a.directory.cmp(&b.directory));
+    found.sort_by_cached_key(|run| run_name::position(&run.directory, &run.record.session));
     Ok(found)
 }
 

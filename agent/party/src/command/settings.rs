@@ -25,8 +25,11 @@ impl Settings {
         let dirs = common.dirs()?;
         match self {
             Self::Check { file } => {
-                let file = file.or(dirs.config).ok_or(ConfigError::Nothing)?;
-                let config = Config::load(&file)?;
+                let (file, config) = match (file, &dirs.config) {
+                    (Some(file), _) => (file.clone(), Config::load_named(&file)?),
+                    (None, Some(file)) => (file.clone(), dirs.load()?),
+                    (None, None) => return Err(ConfigError::Nothing.into()),
+                };
                 config.check_for(&common.stack, &file)?;
                 let sessions = config.sessions.len();
                 output::good(format!("{} is in order; sessions: {sessions}", file.display()));

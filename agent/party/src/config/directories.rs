@@ -1,8 +1,10 @@
 //! Where the configuration, the state and the cache are.
 
 use std::env;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use super::files::{self, FileError};
 use super::{Config, ConfigError};
 
 /// The system-wide configuration, used where it is there.
@@ -15,6 +17,8 @@ const PROGRAM_DIRECTORY: &str = "mpyc-party";
 pub struct Directories {
     /// The configuration file, where one was named or found.
     pub config: Option<PathBuf>,
+    /// Whether it was named on the command line, and so may be a pipe.
+    pub named: bool,
     /// Identity, imported sessions and run records.
     pub state: PathBuf,
     /// What can be made again: the private Python environment.
@@ -26,12 +30,10 @@ impl Directories {
     /// base directory specification says.
     ///
     /// # Errors
-    /// Where neither is given and there is no home directory.
+    /// Where neither is given and there is no home directory; also where it cannot be found out
+    /// whether there is a configuration.
     pub fn find(config: Option<PathBuf>, state: Option<PathBuf>) -> Result<Self, ConfigError> {
-        let found = || {
-            let user = xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("config.toml"));
-            [Some(SYSTEM_CONFIG.into()), user].into_iter().flatten().find(|path| path.is_file())
-        };
+        let named = config.is_some();
         let state = state
             .or_else(|| first_of("STATE_DIRECTORY"))
             .or_else(|| xdg("XDG_STATE_HOME", ".local/state"))
@@ -39,7 +41,8 @@ impl Directories {
         let cache = first_of("CACHE_DIRECTORY")
             .or_else(|| xdg("XDG_CACHE_HOME", ".cache"))
             .unwrap_or_else(|| state.join("cache"));
-        Ok(Self { config: config.or_else(found), state, cache })
+        let config = if named { config } else { found()? };
+        Ok(Self { config, named, state, cache })
     }
 
     /// Loads the configuration; where there is no file, every default holds.
@@ -47,8 +50,36 @@ impl Directories {
     /// # Errors
     /// As [`Config::load`].
     pub fn load(&self) -> Result<Config, ConfigError> {
+        match &self.config {
+            None => Ok(Config::default()),
+            Some(path) if self.named => Config::load_named(path),
+            Some(path) => Config::load(path),
+        }
+    }
+
+    /// Loads it once more. What was a pipe cannot be read twice.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn reload(&self) -> Result<Config, ConfigError> {
         self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)
     }
+}
+
+/// The configuration where it is looked for, if there is one. Whatever else has that name is for
+/// [`Config::load`] to refuse.
+fn found() -> Result<Option<PathBuf>, ConfigError> {
+    let user = xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("config.toml"));
+    for path in [Some(SYSTEM_CONFIG.into()), user].into_iter().flatten() {
+        match files::metadata(&path) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Ok(Some(path)),
+            // Another user's home, say: nothing here is this party's.
+            Err(error) if error.source.kind() == ErrorKind::PermissionDenied => {}
+            Err(FileError { path, source }) => return Err(ConfigError::Read { path, source }),
+        }
+    }
+    Ok(None)
 }
 
 /// The first directory of a list as systemd sets it.

@@ -1,11 +1,22 @@
-//! Files and directories for their owner alone, written whole or not at all.
+//! Files and directories for their owner alone, written whole or not at all, and [read](reading) in
+//! bounded time.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+mod reading;
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, PersistError};
+
+use super::bounded;
+
+pub use reading::{
+    Content, FILE_TIMEOUT, PIPE_TIMEOUT, ReadError, Source, open, open_dir, open_lock,
+    open_terminal, open_unbounded, read, read_content, read_named, read_stdin, read_unbounded,
+    read_within,
+};
 
 /// A file that could not be used, with its path.
 #[derive(Debug, thiserror::Error)]
@@ -81,40 +92,66 @@ fn write_whole(
         file.write_all(content)?;
         file.as_file().sync_all()?;
         persist(file).map_err(|error| error.error)?;
-        File::open(dir)?.sync_all()
+        open_dir(dir)?.sync_all()
     };
     at(path, written())
 }
 
-/// Reads a file of at most `most` bytes.
+/// What is at `path`, symbolic links followed; none where there is nothing.
 ///
 /// # Errors
-/// What the system says, or that the file is larger.
-pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
-    let read = || {
-        let mut content = Vec::new();
-        File::open(path)?.take(most + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > most {
-            let text = format!("is larger than {most} bytes");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+/// What the system says, or that it takes too long.
+pub fn metadata(path: &Path) -> Result<Option<Metadata>, FileError> {
+    let own = path.to_owned();
+    let found = bounded::within(FILE_TIMEOUT, move || own.metadata());
+    match found.map_err(Into::into).flatten() {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
         }
-        Ok(content)
-    };
-    at(path, read())
+        found => at(path, found.map(Some)),
+    }
+}
+
+/// Whether there is a regular file at `path`.
+///
+/// # Errors
+/// As [`metadata`].
+pub fn is_file(path: &Path) -> Result<bool, FileError> {
+    Ok(metadata(path)?.is_some_and(|found| found.is_file()))
+}
+
+/// Whether there is a directory at `path`.
+///
+/// # Errors
+/// As [`metadata`].
+pub fn is_dir(path: &Path) -> Result<bool, FileError> {
+    Ok(metadata(path)?.is_some_and(|found| found.is_dir()))
 }
 
 /// The names of the entries of a directory, sorted; none where there is no such directory.
 ///
 /// # Errors
-/// What the system says.
+/// What the system says, or that it takes too long.
 pub fn list(path: &Path) -> Result<Vec<String>, FileError> {
-    let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => at(path, entries)?,
-    };
-    let name = |entry: io::Result<fs::DirEntry>| entry.map(|e| e.file_name().into_string().ok());
-    let names: io::Result<Vec<_>> = entries.map(name).collect();
-    let mut names: Vec<String> = at(path, names)?.into_iter().flatten().collect();
+    let own = path.to_owned();
+    let names = bounded::within(FILE_TIMEOUT, move || names(&own));
+    let mut names = at(path, names.map_err(Into::into).flatten())?;
     names.sort_unstable();
     Ok(names)
 }
+
+/// Those that are text, in no order.
+fn names(path: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| entry.map(|e| e.file_name().into_string().ok());
+    let names: io::Result<Vec<_>> = entries.map(name).collect();
+    Ok(names?.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests;

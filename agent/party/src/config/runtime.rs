@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use super::directories::{Directories, first_of};
+use super::files;
 
 /// The agent's socket in its runtime directory.
 const SOCKET_NAME: &str = "agent.sock";
@@ -31,7 +32,8 @@ pub fn find_agent(dirs: &Directories, told: Option<&Path>) -> Option<PathBuf> {
                 below_state,
                 Path::new(SYSTEM_RUNTIME_DIRECTORY).join(SOCKET_NAME),
             ];
-            usual.into_iter().find(|path| path.exists())
+            // One that cannot be looked at is none that could be used.
+            usual.into_iter().find(|path| matches!(files::metadata(path), Ok(Some(_))))
         }
     }
 }

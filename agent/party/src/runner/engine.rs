@@ -150,6 +150,10 @@ pub enum Report {
         /// What it would have been.
         what: String,
     },
+    /// It waits until it is connected to the processes of all parties.
+    Connecting,
+    /// It awaits something on a connection that this peer has ended.
+    Awaits(PeerIndex),
     /// The processes of all parties are connected.
     Connected,
     /// One computation of perhaps several is over.

@@ -24,6 +24,8 @@ use mpyc_party_net::discovery::nat::Nat;
 use mpyc_party_net::links::report::PeerReport;
 use mpyc_party_transport::task::Supervisor;
 
+use crate::config::files;
+
 /// The socket's name in the run's directory.
 const NAME: &str = "inspect";
 /// How long either end waits for the other.
@@ -176,7 +178,7 @@ struct Reach(File);
 
 impl Reach {
     fn to(directory: &Path) -> io::Result<Self> {
-        File::open(directory).map(Self)
+        files::open_dir(directory).map(Self)
     }
 
     fn path(&self) -> PathBuf {

@@ -118,6 +118,9 @@ pub fn start(
     (config, dirs): (&Config, &Directories),
     view: &mut dyn View,
 ) -> Result<Sandboxed, PrepareError> {
+    if let Some(input) = &definition.settings.input {
+        input_is_there(input)?;
+    }
     let engine = engine::of(definition);
     let contents = engine.contents((config, dirs), view)?;
     let launcher = directory.join("launcher");
@@ -127,6 +130,12 @@ pub fn start(
         view.show(Notice::Warning(warning));
     }
     Ok(sandboxed)
+}
+
+/// Refuses an input that the program would wait for. The sandbox shows what is there when it is made,
+/// and looks once more whether it is a file.
+fn input_is_there(input: &Path) -> Result<(), FileError> {
+    files::open(input).map(drop)
 }
 
 fn write_launcher(directory: &Path, all: &[(&str, &str)]) -> Result<(), FileError> {
@@ -167,5 +176,6 @@ fn plan(definition: &Definition, copied: &Copied, launcher: &Path, contents: Con
         working_directory: engine::PROGRAM.into(),
         limits,
         policy: settings.sandbox,
+        stop: stop::descriptor(),
     }
 }

@@ -20,7 +20,6 @@ use mpyc_party_net::links::{LinkEvent, Links};
 use mpyc_party_net::monitor::NetworkMonitor;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox as sandbox;
-use mpyc_party_transport::task::blocking;
 use tokio::sync::{mpsc, watch};
 
 use program::RECORD_TIMEOUT;
@@ -81,6 +80,8 @@ struct RunLoop<'a> {
     outages: Outages,
     /// Those to whom the way is known to change bytes.
     tampered: BTreeSet<PeerIndex>,
+    /// Those to whom the way is known to lose packets of full size.
+    stalled: BTreeSet<PeerIndex>,
     view: &'a mut dyn View,
 }
 
@@ -141,6 +142,7 @@ pub async fn run_to_verdict(
         left: false,
         outages,
         tampered: BTreeSet::new(),
+        stalled: BTreeSet::new(),
         view,
     };
     let port = local.tcp.unwrap_or_default();
@@ -203,7 +205,10 @@ impl RunLoop<'_> {
                     let _ = asked.send(self.snapshot(book));
                 }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
-                () = tokio::time::sleep_until(tick) => self.happen(Event::Tick).await?,
+                () = tokio::time::sleep_until(tick) => {
+                    let isolated = book.isolated_by().map(|why| Event::Isolated(why.into()));
+                    self.happen(isolated.unwrap_or(Event::Tick)).await?;
+                }
             }
         }
         Ok(())
@@ -261,6 +266,7 @@ impl RunLoop<'_> {
     async fn begin(&mut self) -> io::Result<()> {
         self.launcher.send(Order::Prepare, None).await?;
         self.directory.record.party = Some(self.session_peers.own_name().clone());
+        self.directory.ready();
         self.directory.record.enter(Stage::Find, Duration::ZERO);
         Ok(())
     }
@@ -287,6 +293,7 @@ impl RunLoop<'_> {
         match action {
             Action::Send(peer, message) => self.links.send(peer, message),
             Action::Unlink(peer) => self.links.unlink(peer),
+            Action::Recognised(peer) => self.streams.recognised(&self.links, peer),
             Action::Agreed(run) => {
                 self.streams.agreed(run);
                 for peer in self.session_peers.peers() {
@@ -331,7 +338,7 @@ impl RunLoop<'_> {
         (record.verdict, record.ended) = (Some(verdict.clone()), Some(timestamp()));
         record.outages = self.outages.record(&self.session_peers.roster);
         // The others hear of the end however long the disk takes.
-        let written = blocking(self.directory.writing());
+        let written = self.directory.keep();
         let (written, parted) = tokio::join!(written, self.part(&mut sources));
         parted?;
         // Before its socket goes, or it would be at the hub once more, and a proposal.

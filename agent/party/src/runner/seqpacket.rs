@@ -20,6 +20,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixListener};
 
+use crate::config::files;
+
 /// The most bytes of a message, without its extensions.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 /// How many runners may wait to be accepted.
@@ -50,7 +52,7 @@ impl<'a> ShortPath<'a> {
         let (directory, name) =
             path.parent().zip(path.file_name()).ok_or(io::ErrorKind::NotFound)?;
         let here = directory.as_os_str().is_empty();
-        Ok(Self(File::open(if here { Path::new(".") } else { directory })?, name))
+        Ok(Self(files::open_dir(if here { Path::new(".") } else { directory })?, name))
     }
 
     fn address(&self) -> io::Result<SocketAddrUnix> {

@@ -58,8 +58,8 @@ impl fmt::Display for StreamId {
 pub(super) enum StreamEvent {
     /// A carrier is in use.
     Attached(StreamId),
-    /// The carrier of this epoch broke or did not come up.
-    Cut { stream: StreamId, epoch: Epoch },
+    /// The carrier of this epoch broke, did not come up, or has `stalled`.
+    Cut { stream: StreamId, epoch: Epoch, stalled: bool },
     /// It should be replaced now.
     Due { stream: StreamId, epoch: Epoch },
     /// The peer sends no more on one of its streams.
@@ -97,6 +97,8 @@ pub(super) struct Streams {
     run: Option<RunId>,
     /// The link to each peer: its epoch, and whether this end opens the carriers on it.
     links: PerParty<Option<(u64, bool)>>,
+    /// The same of a link over which nobody has been recognised yet.
+    fresh: PerParty<Option<(u64, bool)>>,
     /// The cycle that the local process accepts, where it accepts any.
     accepts: Option<u32>,
     /// Every stream there was.
@@ -118,6 +120,7 @@ impl Streams {
             me,
             run: None,
             links: PerParty::of(parties, None),
+            fresh: PerParty::of(parties, None),
             accepts: None,
             entries: BTreeMap::new(),
             events,
@@ -130,9 +133,15 @@ impl Streams {
         self.run = Some(run);
     }
 
-    /// There is a link to `peer`, the first or the next: all its streams move there.
-    pub(super) fn linked(&mut self, links: &Links, peer: PeerIndex, linked: &Linked) {
-        self.links[peer] = Some((linked.path.epoch, linked.opener));
+    /// There is a link to `peer`, the first or the next.
+    pub(super) fn linked(&mut self, peer: PeerIndex, linked: &Linked) {
+        self.fresh[peer] = Some((linked.path.epoch, linked.opener));
+    }
+
+    /// At the other end of that link is the one with whom the streams are: all of them move there.
+    pub(super) fn recognised(&mut self, links: &Links, peer: PeerIndex) {
+        let Some(fresh) = self.fresh[peer].take() else { return };
+        self.links[peer] = Some(fresh);
         let of_peer = |(stream, entry): (&StreamId, &Entry)| {
             (stream.peer == peer && !entry.finished).then_some(*stream)
         };
@@ -142,7 +151,7 @@ impl Streams {
 
     /// There is no link to `peer` now.
     pub(super) fn unlinked(&mut self, peer: PeerIndex) {
-        self.links[peer] = None;
+        (self.links[peer], self.fresh[peer]) = (None, None);
     }
 
     /// The local process opens this stream.
@@ -187,6 +196,10 @@ impl Streams {
     /// Lets a carrier come up for this stream: opens one, or asks for it.
     fn supply(&mut self, links: &Links, stream: StreamId) {
         let StreamId { peer, cycle } = stream;
+        if self.fresh[peer].is_some() {
+            // Once somebody is recognised there, all streams move.
+            return;
+        }
         let (Some((link, opener)), Some(run)) = (self.links[peer], self.run) else { return };
         let Some(entry) = self.entries.get_mut(&stream) else { return };
         if !opener {
@@ -249,7 +262,7 @@ impl Streams {
                 Ok(()) => StreamEvent::Attached(stream),
                 Err(why) => {
                     log::debug!("carrier {epoch} of {stream}: {why}");
-                    StreamEvent::Cut { stream, epoch }
+                    StreamEvent::Cut { stream, epoch, stalled: false }
                 }
             };
             let _ = events.send(event);
@@ -342,7 +355,8 @@ impl Streams {
                 let _ = told.send(match event {
                     resume::Event::Cut { epoch, why } => {
                         log::debug!("carrier {epoch} of {stream}: {why}");
-                        StreamEvent::Cut { stream, epoch }
+                        let stalled = why.kind() == io::ErrorKind::TimedOut;
+                        StreamEvent::Cut { stream, epoch, stalled }
                     }
                     resume::Event::PeerEnded => StreamEvent::Ended(peer),
                     resume::Event::Finished => StreamEvent::Finished(stream),

@@ -3,11 +3,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use super::{Definition, SessionError};
-use crate::config::files;
+use crate::config::files::{self, FILE_TIMEOUT, Source};
 
 /// Largest program or file in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -25,14 +26,17 @@ pub struct Copied {
     pub files: Vec<Vec<Vec<u8>>>,
 }
 
-/// Copies the program and files of `definition` into the new directory `into`.
+/// Copies the program and files of `definition` into the new directory `into`, within its deadline.
 ///
 /// # Errors
-/// Where one cannot be read or written, or is too large.
+/// Where one is no regular file, cannot be read in time or written, or is too large.
 pub fn copy(definition: &Definition, into: &Path) -> Result<Copied, SessionError> {
     files::private_dir(into)?;
-    let settings = &definition.settings;
-    let copy = |path: &PathBuf| copy_one(path, &settings.name_of(path).unwrap_or_default(), into);
+    let (settings, begun) = (&definition.settings, Instant::now());
+    let copy = |path: &PathBuf| {
+        let left = settings.deadline.saturating_sub(begun.elapsed()).min(FILE_TIMEOUT);
+        copy_one((path, left), &settings.name_of(path).unwrap_or_default(), into)
+    };
     let program = copy(&settings.program)?;
     let mut files = settings.files.iter().map(copy).collect::<Result<Vec<_>, _>>()?;
     files.sort_unstable();
@@ -40,12 +44,16 @@ pub fn copy(definition: &Definition, into: &Path) -> Result<Copied, SessionError
     Ok(Copied { directory: into.to_owned(), name, program, files })
 }
 
-/// Copies one file under `name`, which was checked with the definition; returns the name and the
-/// hash of its bytes.
-fn copy_one(path: &Path, name: &str, into: &Path) -> Result<Vec<Vec<u8>>, SessionError> {
-    let content = files::read(path, MAX_FILE_BYTES)?;
+/// Copies one file within `limit`, under `name`, which was checked with the definition; returns the
+/// name and the hash of its bytes.
+fn copy_one(
+    (path, limit): (&Path, Duration),
+    name: &str,
+    into: &Path,
+) -> Result<Vec<Vec<u8>>, SessionError> {
+    let content = files::read_within(Source::File(path), MAX_FILE_BYTES, limit)?.bytes;
     let target = into.join(name);
     files::private_dir(target.parent().unwrap_or(into))?;
     files::at(&target, files::create_private(&target)?.write_all(&content))?;
-    Ok(vec![name.as_bytes().to_vec(), Sha256::digest(&content).to_vec()])
+    Ok(vec![name.as_bytes().to_vec(), Sha256::digest(content.as_slice()).to_vec()])
 }

@@ -6,7 +6,7 @@
 //! sessions/demo/files/…        program and files
 //! ```
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf, absolute};
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::bundle::{self, BundleError, Opened};
 use super::{DefinitionError, SessionError};
-use crate::config::files::{self, FileError, at};
+use crate::config::files::{self, Content, FileError, at};
 use crate::config::{Directories, Session};
 
 /// Largest definition in bytes.
@@ -69,8 +69,8 @@ fn definition(text: &str, directory: &Path) -> Result<Session, DefinitionError> 
 /// Where it is not there, or was changed since.
 pub fn origin(dirs: &Directories, name: &SessionName, root: &Root) -> Result<Opened, OriginError> {
     let path = directory(dirs, name).join("bundle");
-    let bytes = files::read(&path, bundle::MAX_BYTES)?;
-    let day = at(&path, path.metadata().and_then(|data| data.modified()))?;
+    let Content { bytes, metadata } = files::read_content(&path, bundle::MAX_BYTES)?;
+    let day = at(&path, metadata.modified())?;
     let day = day.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(bundle::open(&bytes, root, day)?)
 }
@@ -127,7 +127,7 @@ pub fn store(
     // With a predecessor the two change places, and it goes with the temporary directory.
     let flags = if target.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     at(&target, renameat_with(CWD, new.path(), CWD, &target, flags).map_err(Into::into))?;
-    at(&all, File::open(&all).and_then(|dir| dir.sync_all()))?;
+    at(&all, files::open_dir(&all).and_then(|dir| dir.sync_all()))?;
     Ok(())
 }
 
@@ -149,7 +149,7 @@ fn sync(directory: &Path) -> io::Result<()> {
             sync(&entry.path())?;
         }
     }
-    File::open(directory)?.sync_all()
+    files::open_dir(directory)?.sync_all()
 }
 
 /// Removes the imported session `name`; its run records stay.

@@ -6,23 +6,31 @@
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::verdict::{Exit, Stage, Verdict};
 use mpyc_party_net::links::report::PeerReport;
+use mpyc_party_transport::task::blocking;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::run_counter;
-use crate::config::Directories;
-use crate::config::files::{self, FileError, at};
+use super::run_counter::{self, Moment, RunCounter};
+use super::run_name;
+use crate::config::files::{self, FILE_TIMEOUT, FileError, at};
+use crate::config::{Directories, bounded};
 
+/// The file of a run directory that holds its record.
+const RECORD_NAME: &str = "record.json";
+/// Records that are read within one limit of time.
+const READ_AT_ONCE: usize = 256;
 /// Largest record in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
+/// Largest file of a session's lock in bytes: it holds the number of a process.
+const MAX_LOCK_BYTES: u64 = 64;
 /// The file of a run directory that its runner keeps locked.
 const LOCK_NAME: &str = "alive";
 
@@ -63,9 +71,12 @@ pub struct Record {
     pub verdict: Option<Verdict>,
     /// How the program ended here.
     pub exit: Option<Exit>,
-    /// Seconds from the beginning to each stage.
+    /// Seconds from the moment it was ready to each stage.
     pub stages: Vec<(Stage, f64)>,
-    /// Seconds from the beginning to the verdict.
+    /// Seconds that it took to make it ready; from then on stages are counted.
+    #[serde(default)]
+    pub prepare_s: Option<f64>,
+    /// Seconds from then to the verdict.
     #[serde(default)]
     pub took_s: Option<f64>,
     /// MPyC's statistics, one for each start of its runtime.
@@ -102,6 +113,7 @@ impl Record {
             verdict: None,
             exit: None,
             stages: Vec::new(),
+            prepare_s: None,
             took_s: None,
             statistics: Vec::new(),
             peers: Vec::new(),
@@ -119,14 +131,16 @@ impl Record {
             let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
             Some((time(self.ended.as_ref()?)? - time(&self.started)?).as_seconds_f64())
         };
-        let prepare = self.took_s.zip(whole()).map(|(took, whole)| (whole - took).max(0.0));
+        // Older records have only what the clock showed, which may have been set meanwhile.
+        let by_clock = || self.took_s.zip(whole()).map(|(took, whole)| (whole - took).max(0.0));
+        let prepare = self.prepare_s.or_else(by_clock);
         let ends = self.stages.iter().skip(1).map(|(_, at)| Some(*at)).chain([self.took_s]);
         let stages = self.stages.iter().zip(ends);
         let spans = stages.filter_map(|((stage, from), to)| Some((*stage, to? - from)));
         prepare.map(|time| (Stage::Prepare, time)).into_iter().chain(spans).collect()
     }
 
-    /// Notes that `stage` has begun, `after` the run did.
+    /// Notes that `stage` has begun, `after` the run was ready.
     pub fn enter(&mut self, stage: Stage, after: Duration) {
         if self.stages.last().is_none_or(|(last, _)| *last != stage) {
             self.stages.push((stage, after.as_secs_f64()));
@@ -162,6 +176,8 @@ pub struct RunDirectory {
     /// What is to be kept.
     pub record: Record,
     counter: PathBuf,
+    /// When it began, by a clock that nobody sets.
+    began: Instant,
     /// Tells that this process is there, as long as it is.
     _alive: File,
     _lock: File,
@@ -185,7 +201,7 @@ impl RunDirectory {
         let runs = runs_dir(dirs);
         files::private_dir(&runs)?;
         let dir = tempfile::Builder::new()
-            .prefix(&format!("{stamp}-{session}-"))
+            .prefix(&run_name::prefix(&stamp, session, &files::list(&runs)?))
             .rand_bytes(6)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&runs);
@@ -194,9 +210,14 @@ impl RunDirectory {
         at(&path, flock(&alive, FlockOperation::NonBlockingLockExclusive).map_err(Into::into))?;
         let record = Record::new(session.clone());
         let counter = run_counter::path(dirs, session);
-        let run = Self { path, record, counter, _alive: alive, _lock: lock };
+        let run = Self { path, record, counter, began: Instant::now(), _alive: alive, _lock: lock };
         run.write()?;
         Ok(run)
+    }
+
+    /// Notes that everything is ready.
+    pub fn ready(&mut self) {
+        self.record.prepare_s = Some(self.began.elapsed().as_secs_f64());
     }
 
     /// Writes the record as it is now.
@@ -204,23 +225,40 @@ impl RunDirectory {
     /// # Errors
     /// What the system says; an older record is then still there.
     pub fn write(&self) -> Result<(), FileError> {
-        self.writing()()
+        let (path, text) = self.text()?;
+        files::replace_private(&path, &text)
     }
 
-    /// What [writes](Self::write) the record as it is now, for a thread that may wait for the disk.
-    pub fn writing(&self) -> impl FnOnce() -> Result<(), FileError> + Send + use<> {
-        let path = self.path.join("record.json");
+    /// The same, off the event loop.
+    ///
+    /// # Errors
+    /// As [`RunDirectory::write`].
+    pub fn keep(&self) -> impl Future<Output = Result<(), FileError>> + Send + use<> {
+        let kept = self.text();
+        async move {
+            let (path, text) = kept?;
+            blocking(move || files::replace_private(&path, &text)).await
+        }
+    }
+
+    /// The record's file, and what belongs there.
+    fn text(&self) -> Result<(PathBuf, Vec<u8>), FileError> {
+        let path = self.path.join(RECORD_NAME);
         let text = serde_json::to_vec_pretty(&self.record).map_err(std::io::Error::from);
-        move || files::replace_private(&path, &at(&path, text)?)
+        let text = at(&path, text)?;
+        Ok((path, text))
     }
 }
 
 impl RunDirectory {
-    /// What counts this run for good, for a thread that may wait for the disk: when it has returned, the
-    /// run is one of those that the session may have; where it fails, the run must not go on.
-    pub fn counting(&self) -> impl FnOnce() -> Result<(), FileError> + Send + use<> {
-        let (counter, now) = (self.counter.clone(), OffsetDateTime::now_utc().unix_timestamp());
-        move || run_counter::RunCounter::increment(&counter, now.try_into().unwrap_or_default())
+    /// Counts this run for good, off the event loop: from here on it is one of those that the session
+    /// may have.
+    ///
+    /// # Errors
+    /// What the system says. The run must then not go on.
+    pub async fn count(&self) -> Result<(), FileError> {
+        let counter = self.counter.clone();
+        blocking(move || RunCounter::increment(&counter, Moment::now())).await
     }
 
     /// Removes the copies of program and launcher: what remains is the record and the output.
@@ -237,9 +275,10 @@ fn lock(dirs: &Directories, session: &SessionName) -> Result<File, BeginError> {
     let dir = dirs.state.join("locks");
     files::private_dir(&dir)?;
     let path = dir.join(session.as_str());
-    let file = at(&path, File::options().create(true).truncate(false).write(true).open(&path))?;
+    let file = files::open_lock(&path)?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let process = std::fs::read_to_string(&path).ok().and_then(|holder| holder.parse().ok());
+        let holder = files::read(&path, MAX_LOCK_BYTES).unwrap_or_default();
+        let process = std::str::from_utf8(&holder).ok().and_then(|holder| holder.parse().ok());
         return Err(BeginError::Running { session: session.clone(), process });
     }
     at(&path, file.set_len(0))?;
@@ -250,8 +289,11 @@ fn lock(dirs: &Directories, session: &SessionName) -> Result<File, BeginError> {
 /// Whether the runner of the run directory `path` is there. Takes no lock that a new run needs.
 #[must_use]
 pub fn is_running(path: &Path) -> bool {
-    let file = File::open(path.join(LOCK_NAME));
-    file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    files::open(&path.join(LOCK_NAME)).is_ok_and(|file| is_locked(&file))
+}
+
+fn is_locked(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared).is_err()
 }
 
 /// The directories of the runs that are going on.
@@ -260,8 +302,13 @@ pub fn is_running(path: &Path) -> bool {
 /// Where the directory cannot be read.
 pub fn running(dirs: &Directories) -> Result<Vec<PathBuf>, FileError> {
     let runs = runs_dir(dirs);
-    let all = files::list(&runs)?.into_iter().map(|name| runs.join(name));
-    Ok(all.filter(|path| is_running(path)).collect())
+    let all: Vec<_> = files::list(&runs)?.into_iter().map(|name| runs.join(name)).collect();
+    let locked = |path: &PathBuf| {
+        files::open_unbounded(&path.join(LOCK_NAME)).is_ok_and(|file| is_locked(&file))
+    };
+    let running =
+        bounded::within(FILE_TIMEOUT, move || all.into_iter().filter(locked).collect::<Vec<_>>());
+    at(&runs, running.map_err(Into::into))
 }
 
 /// The record in the run directory `path`.
@@ -269,25 +316,37 @@ pub fn running(dirs: &Directories) -> Result<Vec<PathBuf>, FileError> {
 /// # Errors
 /// Where it cannot be read.
 pub fn read(path: &Path) -> Result<Record, FileError> {
-    let path = path.join("record.json");
+    let path = path.join(RECORD_NAME);
     let bytes = files::read(&path, MAX_RECORD_BYTES)?;
     at(&path, serde_json::from_slice(&bytes).map_err(std::io::Error::from))
 }
 
-/// The runs of `session` that are on record, oldest first, with their directories. A record that
-/// cannot be read is left out.
+/// The records in these run directories; those that can be read.
+fn read_all(runs: &Path, paths: Vec<PathBuf>) -> Result<Vec<(PathBuf, Record)>, FileError> {
+    let read = |path: PathBuf| {
+        let bytes = files::read_unbounded(&path.join(RECORD_NAME), MAX_RECORD_BYTES).ok()?;
+        Some((path, serde_json::from_slice(&bytes).ok()?))
+    };
+    let all = bounded::within(FILE_TIMEOUT, move || paths.into_iter().filter_map(read).collect());
+    at(runs, all.map_err(Into::into))
+}
+
+/// The runs of `session` that are on record, in the order in which they began, whatever the clock
+/// showed, with their directories. A record that cannot be read is left out.
 ///
 /// # Errors
 /// Where the directory cannot be read.
 pub fn of(dirs: &Directories, session: &SessionName) -> Result<Vec<(PathBuf, Record)>, FileError> {
     let runs = runs_dir(dirs);
-    let record = |name: String| {
-        let path = runs.join(name);
-        read(&path).ok().map(|record| (path, record))
-    };
     // The name narrows it down, the record decides: «a-b» is in the names of the runs of «x-a-b» too.
     let infix = format!("-{session}-");
     let named = files::list(&runs)?.into_iter().filter(|name| name.contains(&infix));
-    let all = named.filter_map(record);
-    Ok(all.filter(|(_, record)| record.session == *session).collect())
+    let named: Vec<PathBuf> = named.map(|name| runs.join(name)).collect();
+    let mut all = Vec::new();
+    for some in named.chunks(READ_AT_ONCE) {
+        all.extend(read_all(&runs, some.to_vec())?);
+    }
+    all.retain(|(_, record)| record.session == *session);
+    all.sort_by_cached_key(|(path, _)| run_name::position(path, session));
+    Ok(all)
 }

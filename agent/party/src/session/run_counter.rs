@@ -5,9 +5,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use mpyc_party_core::name::SessionName;
+use mpyc_party_transport::now;
+use rustix::system::sysinfo;
 use serde::{Deserialize, Serialize};
 
 use crate::config::files::{self, FileError, at};
@@ -15,6 +18,44 @@ use crate::config::{Directories, Session};
 
 /// Largest counter in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
+
+/// Where the kernel names its present start. Not every service sees it (`ProcSubset=pid`).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// A moment, by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Unix time: it goes on while the machine is off, and may be set.
+    pub unix: u64,
+    /// By the clock that nobody sets.
+    pub uptime: Uptime,
+}
+
+/// How long the machine has been up. Nobody sets this clock; it begins anew with each start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uptime {
+    /// Which start it counts from, where the kernel may be asked: the first 8 bytes of its boot id.
+    pub boot: Option<u64>,
+    /// In seconds, sleep included.
+    pub seconds: u64,
+}
+
+static BOOT: LazyLock<Option<u64>> = LazyLock::new(|| {
+    let id = files::read(Path::new(BOOT_ID), MAX_FILE_BYTES).ok()?;
+    let digits = String::from_utf8(id).ok()?.replace('-', "");
+    u64::from_str_radix(digits.get(..16)?, 16).ok()
+});
+
+impl Moment {
+    /// Now.
+    #[must_use]
+    pub fn now() -> Self {
+        let boot = *BOOT;
+        let seconds = sysinfo().uptime.try_into().unwrap_or_default();
+        Self { unix: now(), uptime: Uptime { boot, seconds } }
+    }
+}
 
 /// The runs of one session so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +65,9 @@ pub struct RunCounter {
     pub runs: u32,
     /// When the last one was counted, in Unix time.
     pub last: u64,
+    /// The same by the clock that nobody sets; older versions did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_uptime: Option<Uptime>,
 }
 
 /// Whether another party may start a session now.
@@ -59,31 +103,44 @@ impl RunCounter {
     ///
     /// # Errors
     /// What the system says. The run must then not begin.
-    pub fn increment(path: &Path, now: u64) -> Result<(), FileError> {
+    pub fn increment(path: &Path, now: Moment) -> Result<(), FileError> {
         let Self { runs, .. } = Self::read(path)?;
         if let Some(directory) = path.parent() {
             files::private_dir(directory)?;
         }
-        let counter = Self { runs: runs.saturating_add(1), last: now };
+        let (runs, last_uptime) = (runs.saturating_add(1), Some(now.uptime));
+        let counter = Self { runs, last: now.unix, last_uptime };
         let text = at(path, serde_json::to_vec(&counter).map_err(io::Error::from))?;
         files::replace_private(path, &text)
     }
 
     /// Whether another party may start `session` at the time `now`.
     #[must_use]
-    pub fn allows(&self, session: &Session, now: u64) -> Allowance {
+    pub fn allows(&self, session: &Session, now: Moment) -> Allowance {
         if self.runs >= session.max_runs {
             return Allowance::Never;
         }
         if self.runs == 0 {
             return Allowance::Now;
         }
-        // Where the clock was set back, the whole interval is waited once more.
-        let since = Duration::from_secs(now.saturating_sub(self.last));
-        match session.interval.saturating_sub(since) {
+        match session.interval.saturating_sub(self.since(now)) {
             Duration::ZERO => Allowance::Now,
             left => Allowance::In(left),
         }
+    }
+
+    /// How long ago the last run was counted, as far as that is certain. A clock that was set makes no
+    /// difference while the machine is up.
+    fn since(&self, now: Moment) -> Duration {
+        let by_clock = now.unix.saturating_sub(self.last);
+        let Some(then) = self.last_uptime else { return Duration::from_secs(by_clock) };
+        let known = then.boot.zip(now.uptime.boot);
+        let since = match now.uptime.seconds.checked_sub(then.seconds) {
+            Some(since) if known.is_none_or(|(then, now)| then == now) => since,
+            // It was before the machine was started last.
+            _ => by_clock.max(now.uptime.seconds),
+        };
+        Duration::from_secs(since)
     }
 }
 
@@ -99,16 +156,51 @@ mod tests {
 
     #[test]
     fn runs_are_limited_in_number_and_frequency() {
-        let counter = |runs, last| RunCounter { runs, last };
-        assert_eq!(counter(0, 0).allows(&session(1), 5), Allowance::Now);
-        assert_eq!(counter(1, 0).allows(&session(1), 1 << 40), Allowance::Never);
-        assert_eq!(counter(0, 0).allows(&session(0), 5), Allowance::Never);
-        assert_eq!(
-            counter(1, 100).allows(&session(2), 130),
-            Allowance::In(Duration::from_secs(30))
-        );
-        assert_eq!(counter(1, 100).allows(&session(2), 160), Allowance::Now);
-        assert_eq!(counter(1, 100).allows(&session(2), 90), Allowance::In(Duration::from_secs(60)));
+        let counter = |runs, last| RunCounter { runs, last, last_uptime: None };
+        let at = |unix| at(unix, None, 0);
+        assert_eq!(counter(0, 0).allows(&session(1), at(5)), Allowance::Now);
+        assert_eq!(counter(1, 0).allows(&session(1), at(1 << 40)), Allowance::Never);
+        assert_eq!(counter(0, 0).allows(&session(0), at(5)), Allowance::Never);
+        let left = |seconds| Allowance::In(Duration::from_secs(seconds));
+        assert_eq!(counter(1, 100).allows(&session(2), at(130)), left(30));
+        assert_eq!(counter(1, 100).allows(&session(2), at(160)), Allowance::Now);
+        assert_eq!(counter(1, 100).allows(&session(2), at(90)), left(60));
+    }
+
+    fn at(unix: u64, boot: Option<u64>, seconds: u64) -> Moment {
+        Moment { unix, uptime: Uptime { boot, seconds } }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_neither_shortens_the_interval_nor_prolongs_it() {
+        const DAYS: u64 = 10 * 86_400;
+        let allowed = |then: Moment, now: Moment| {
+            let counter = RunCounter { runs: 1, last: then.unix, last_uptime: Some(then.uptime) };
+            counter.allows(&session(2), now)
+        };
+        let left = |seconds| Allowance::In(Duration::from_secs(seconds));
+        for boot in [Some(1), None] {
+            // Ahead while the run was counted, and set right since.
+            let then = at(DAYS + 1000, boot, 100);
+            assert_eq!(allowed(then, at(1030, boot, 130)), left(30));
+            assert_eq!(allowed(then, at(1060, boot, 160)), Allowance::Now);
+            // Right while it was counted, and ahead since.
+            let then = at(1000, boot, 100);
+            assert_eq!(allowed(then, at(DAYS + 1030, boot, 130)), left(30));
+            assert_eq!(allowed(then, at(DAYS + 1060, boot, 160)), Allowance::Now);
+        }
+        // Ahead while it was counted, started anew since: so long it is at least.
+        let then = at(DAYS + 1000, Some(1), 100);
+        assert_eq!(allowed(then, at(1500, Some(2), 20)), left(40));
+        assert_eq!(allowed(then, at(1600, Some(2), 120)), Allowance::Now);
+        assert_eq!(allowed(at(1000, Some(1), 100), at(1030, Some(2), 5)), left(30));
+    }
+
+    #[test]
+    fn the_clock_that_nobody_sets_is_read() {
+        let (first, second) = (Moment::now(), Moment::now());
+        assert!(first.uptime.seconds > 0 && second.uptime.seconds >= first.uptime.seconds);
+        assert!(first.uptime.boot.is_some() && first.uptime.boot == second.uptime.boot);
     }
 
     #[test]
@@ -116,10 +208,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tallies").join("demo.json");
         assert_eq!(RunCounter::read(&path).unwrap(), RunCounter::default());
-        RunCounter::increment(&path, 7).unwrap();
-        RunCounter::increment(&path, 9).unwrap();
-        assert_eq!(RunCounter::read(&path).unwrap(), RunCounter { runs: 2, last: 9 });
+        RunCounter::increment(&path, at(7, Some(1), 3)).unwrap();
+        RunCounter::increment(&path, at(9, Some(1), 5)).unwrap();
+        let last_uptime = Some(Uptime { boot: Some(1), seconds: 5 });
+        assert_eq!(RunCounter::read(&path).unwrap(), RunCounter { runs: 2, last: 9, last_uptime });
+        // As older versions wrote it.
+        std::fs::write(&path, r#"{"runs":3,"last":9}"#).unwrap();
+        let old = RunCounter { runs: 3, last: 9, last_uptime: None };
+        assert_eq!(RunCounter::read(&path).unwrap(), old);
         std::fs::write(&path, "").unwrap();
-        assert!(RunCounter::read(&path).is_err() && RunCounter::increment(&path, 10).is_err());
+        assert!(
+            RunCounter::read(&path).is_err()
+                && RunCounter::increment(&path, at(10, None, 0)).is_err()
+        );
     }
 }

@@ -1,13 +1,15 @@
 //! A machine becomes a party at its first boot, from wherever its token was left.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::party::{Network, Party};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
 
 use crate::machine::{Machine, head};
 
@@ -37,6 +39,32 @@ fn from_a_file_that_is_then_gone() -> Result<()> {
     })?;
     is_enrolled(&machine, &party, &token)?;
     ensure!(!file.exists(), "the token is still there");
+    drop(machine);
+    Ok(network.end()?)
+}
+
+#[test]
+fn from_a_pipe_that_the_command_line_names_and_nothing_else_is_one() -> Result<()> {
+    let places = tempfile::tempdir()?;
+    let (named, configured) = (places.path().join("named"), places.path().join("configured"));
+    let (network, party, token) = newcomer(&format!("token-files = [{configured:?}]"))?;
+    for path in [&named, &configured] {
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    }
+    let mut machine = Machine::start(&party)?;
+    machine.tells("configured: is a FIFO: name a regular file")?;
+    machine.signal(Signal::TERM)?;
+    ensure!(machine.wait()?.success());
+    let pipe = named.clone();
+    let machine = Machine::start_with(&party, |command| {
+        command.args(["agent", "--token-file"]).arg(&pipe);
+    })?;
+    let (pipe, text) = (named.clone(), token.clone());
+    let writer =
+        thread::spawn(move || File::options().write(true).open(pipe)?.write_all(text.as_bytes()));
+    is_enrolled(&machine, &party, &token)?;
+    writer.join().ok().context("no writer")??;
+    ensure!(named.exists(), "a pipe keeps nothing, and was removed");
     drop(machine);
     Ok(network.end()?)
 }

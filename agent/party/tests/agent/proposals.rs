@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::party::{Network, Session};
 
 use crate::common::{LIMIT, SUM, completes, demo, three};
@@ -27,6 +27,15 @@ fn with(session: &Session) -> Result<(Network, Machine)> {
 /// Alice and carol run the session; bob's agent is left to itself.
 fn propose(network: &Network) -> Result<Vec<mpyc_party_lab::party::Run>> {
     Ok(vec![network.party("alice").run("demo")?, network.party("carol").run("demo")?])
+}
+
+/// Moves the date of the last run, as a clock does that was set between then and now by so many days.
+fn set_clock(network: &Network, days: i64) -> Result<()> {
+    let path = network.party("bob").state().join("tallies/demo.json");
+    let mut counter: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    let last = counter["last"].as_i64().context("no date")?;
+    counter["last"] = (last - days * 86_400).into();
+    Ok(fs::write(path, counter.to_string())?)
 }
 
 fn tally(network: &Network) -> Result<String> {
@@ -77,6 +86,28 @@ fn between_two_runs_lies_the_interval_whatever_is_restarted() -> Result<()> {
     ensure!(network.party("bob").runs().len() == 1, "it ran once more");
     drop((runs, machine));
     Ok(network.end()?)
+}
+
+#[test]
+fn a_clock_that_is_set_neither_shortens_the_interval_nor_prolongs_it() -> Result<()> {
+    for (days, interval) in [(10, "1h"), (-10, "5s")] {
+        let (network, machine) = with(&proposed(SUM, 2, interval))?;
+        propose(&network)?.into_iter().try_for_each(completes)?;
+        machine.tells("session demo: completed")?;
+        set_clock(&network, days)?;
+        let runs = propose(&network)?;
+        if interval == "1h" {
+            machine.tells("proposes session demo, which does not start again before 3")?;
+            ensure!(network.party("bob").runs().len() == 1, "it ran once more");
+            drop(runs);
+        } else {
+            runs.into_iter().try_for_each(completes)?;
+            ensure!(tally(&network)?.contains("\"runs\":2"), "{}", tally(&network)?);
+        }
+        drop(machine);
+        network.end()?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,18 @@ pub(crate) fn running(network: &Network, session: &Session) -> Result<Vec<Run>> 
         })?;
     }
     Ok(runs)
+}
+
+/// Runs a program with a mount at a directory that never answers: whatever is looked up there hangs.
+/// It is one of FUSE, in a mount namespace of its own, whose server says nothing. Needs `/dev/fuse`.
+pub(crate) fn hanging(at: &Path) -> Command {
+    const SCRIPT: &str = "exec 3<>/dev/fuse && mount -i -t fuse -o \
+        fd=3,rootmode=40000,user_id=$(id -u),group_id=$(id -g) hanging \"$0\" && exec \"$@\"";
+    let mut way = Command::new("unshare");
+    // Who is not root may mount it where it is root of a user namespace.
+    let namespaces = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
+    way.args([namespaces, "sh", "-c", SCRIPT]).arg(at);
+    way
 }
 
 /// Starts the session «demo» of `party` by a program that takes what to run as its arguments.

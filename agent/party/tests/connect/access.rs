@@ -90,12 +90,11 @@ fn a_port_that_is_not_exposed_is_not_told_from_one_that_is_for_others() -> Resul
 }
 
 #[test]
-fn a_configuration_on_a_disk_that_hangs_holds_nobody_up() -> Result<()> {
+fn a_configuration_that_cannot_be_read_any_more_holds_nobody_up() -> Result<()> {
     let network = Network::on_loopback(&["bob", "alice"])?;
     let (port, bob) = (echo()?, network.party("bob"));
     bob.configure(&exposing(port, "parties = [\"alice\"]"))?;
     let machine = expose(bob)?;
-    // Whoever opens it waits until somebody writes.
     std::fs::remove_file(bob.config())?;
     rustix::fs::mknodat(CWD, bob.config(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
     machine.signal(Signal::HUP)?;

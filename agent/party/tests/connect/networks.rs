@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::party::{Network, Party};
-use mpyc_party_lab::topology::Kind;
-use mpyc_party_lab::{Topology, hosts_for_tests, mpyc_party};
+use mpyc_party_lab::topology::{Kind, RouterPlace};
+use mpyc_party_lab::{Firewall, Topology, Wan, hosts_for_tests, mpyc_party};
 use sha2::{Digest, Sha256};
 
 use crate::common::LIMIT;
@@ -178,6 +178,51 @@ fn without_udp_it_goes_through_the_hub_and_to_a_public_target_directly() -> Resu
         let said = ask(network.party("operator"), "target", 22, b"quit\n")?;
         ensure!(said.out.starts_with(b"SSH-2.0") && said.err.contains(path), "{}", said.err);
         drop((ssh, machine));
+        network.end()?;
+    }
+    Ok(())
+}
+
+/// A service on port 7 of `party`'s host that answers with what it is sent.
+fn echo_at(party: &Party) -> Result<()> {
+    let listener = party.host().context("a host")?.tcp_listener(7)?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            // Whoever breaks off misses the rest.
+            std::thread::spawn(move || drop(std::io::copy(&mut &stream, &mut &stream)));
+        }
+    });
+    Ok(())
+}
+
+#[test]
+fn much_gets_through_where_large_packets_vanish() -> Result<()> {
+    if !hosts_for_tests()? {
+        return Ok(());
+    }
+    // The operator's line is narrow, then that of the target, who lets nobody in but by the hub.
+    for narrow in ["operator", "target"] {
+        let router = |name: &str, firewall| RouterPlace {
+            firewall,
+            link: (name == narrow).then(|| Wan::narrow(1400)),
+            ..RouterPlace::default()
+        };
+        let topology = Topology::default().public("hub");
+        let topology = topology.behind("operator", router("operator", Firewall::UdpBlocked));
+        let topology = topology.behind("target", router("target", Firewall::UdpBlocked));
+        let mut network = Network::in_topology(&topology, &["target"])?;
+        member(&mut network, "operator", "admins")?;
+        let party = network.party("target");
+        party.configure(
+            "network.local-discovery = false\n[listen]\nport = 443\n[expose.echo]\nport = 7\ngroups = [\"admins\"]\n",
+        )?;
+        echo_at(party)?;
+        let machine = expose(party)?;
+        let much: Vec<u8> = (0..251).cycle().take(1 << 20).collect();
+        let said = ask(network.party("operator"), "target", 7, &much)?;
+        ensure!(said.err.contains("relayed by"), "{narrow}: {}", said.err);
+        ensure!(said.out == much, "{narrow}: {} bytes came back: {}", said.out.len(), said.err);
+        drop(machine);
         network.end()?;
     }
     Ok(())

@@ -23,6 +23,13 @@ use tokio::net::TcpStream;
 
 use crate::common::LIMIT;
 
+/// The number of the format that the launcher writes.
+fn message_format() -> Result<u32> {
+    let launcher = include_str!("../../src/runner/engine/mpyc/launcher/values.py");
+    let number = launcher.lines().find_map(|line| line.strip_prefix("FORMAT = "));
+    Ok(number.context("the launcher has no format")?.parse()?)
+}
+
 /// Somebody with the identity of a party of the roster.
 pub(crate) struct Rogue {
     pub(crate) identity: Identity,
@@ -43,6 +50,7 @@ impl Rogue {
     pub(crate) fn new(party: &Party) -> Result<Self> {
         let dirs = Directories {
             config: None,
+            named: false,
             state: party.state(),
             cache: party.directory().join("cache"),
         };
@@ -58,7 +66,7 @@ impl Rogue {
             mpyc: "0.11".into(),
             numpy: None,
             gmpy2: None,
-            message_format: 1,
+            message_format: message_format()?,
             event_loop: "none".into(),
         };
         let profile = versions.profile(&definition.settings);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use libtest_mimic::Trial;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
 use crate::host::{Python, Runner, Test, Watched, Who, for_all_users, readable_directory};
@@ -11,9 +12,10 @@ use crate::runner::{First, Line, Spec};
 
 /// All of them, for every user.
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [Test; 8] = [
+    let tests: [Test; 9] = [
         ("other_threads_are_refused", other_threads_are_refused),
         ("a_missing_source_is_named", a_missing_source_is_named),
+        ("what_is_no_file_is_not_shown", what_is_no_file_is_not_shown),
         ("a_missing_interpreter_is_named", a_missing_interpreter_is_named),
         ("a_missing_directory_is_named", a_missing_directory_is_named),
         ("a_place_in_a_mounted_tree_is_refused", a_place_in_a_mounted_tree_is_refused),
@@ -49,6 +51,20 @@ fn other_threads_are_refused(who: Who) {
 fn a_missing_source_is_named(who: Who) {
     let missing = |spec: &mut Spec| spec.mounts.push(("/nowhere/at all".into(), "/x".into()));
     refused(who, &spec(who, missing), &["«/nowhere/at all»", "No such file"]);
+}
+
+fn what_is_no_file_is_not_shown(who: Who) {
+    let directory = readable_directory();
+    let (fifo, link) = (directory.path().join("fifo"), directory.path().join("link"));
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o644), 0).expect("a FIFO");
+    std::os::unix::fs::symlink(&fifo, &link).expect("a link");
+    for (path, told) in
+        [(fifo, "it is a FIFO"), (link, "it is a FIFO"), ("/dev/zero".into(), "it is a device")]
+    {
+        let shown = |spec: &mut Spec| spec.mounts.push((path.clone(), "/x".into()));
+        let path = path.display().to_string();
+        refused(who, &spec(who, shown), &[&path, told, "name a regular file or a directory"]);
+    }
 }
 
 fn a_missing_interpreter_is_named(who: Who) {

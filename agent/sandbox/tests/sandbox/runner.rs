@@ -129,6 +129,7 @@ fn plan(spec: &Spec) -> Plan {
         working_directory: spec.working_directory.clone(),
         limits,
         policy: if spec.best_effort { Policy::BestEffort } else { Policy::Required },
+        stop: None,
     }
 }
 

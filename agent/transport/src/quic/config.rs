@@ -1,11 +1,12 @@
 //! How QUIC is set up here: what the handshake shows and to whom, and what a connection may take.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, IdleTimeout, NoneTokenStore, ServerConfig, TransportConfig,
+    ClientConfig, IdleTimeout, MtuDiscoveryConfig, NoneTokenStore, ServerConfig, TransportConfig,
     ValidationTokenConfig, VarInt,
 };
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -38,6 +39,13 @@ const MAX_STREAMS: u32 = 16;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// The same on a connection to a hub, of which there may be thousands and which carries messages.
 const HUB_WINDOW_BYTES: u32 = 64 << 10;
+/// The largest UDP payload that fits into a packet of Ethernet (1500 bytes), over IPv4 and over IPv6.
+const MAX_PAYLOAD_BYTES: [u16; 2] = [1500 - HEADER_BYTES[0], 1500 - HEADER_BYTES[1]];
+/// Headers of IP and UDP in bytes, over IPv4 and over IPv6.
+pub(super) const HEADER_BYTES: [u16; 2] = [28, 48];
+/// How exact the search for the path MTU is, in bytes (RFC 8899): the difference between PPPoE and
+/// Ethernet is 8.
+const PATH_MTU_STEP_BYTES: u16 = 4;
 /// First packets that wait for a decision, and bytes that wait with them: one, and all together.
 const MAX_INCOMING: usize = 256;
 const MAX_INCOMING_BYTES: [u64; 2] = [16 << 10, 1 << 20];
@@ -72,16 +80,21 @@ fn unsuitable(error: NoInitialCipherSuite) -> rustls::Error {
     rustls::Error::General(error.to_string())
 }
 
-/// What a connection that is dialled for `protocol` does and may take.
+/// What a connection that is dialled to `ip` for `protocol` does and may take.
 pub(super) fn client(
     verifier: Arc<Verifier>,
     identity: &Identity,
     protocol: Protocol,
+    ip: IpAddr,
 ) -> Result<ClientConfig, rustls::Error> {
     let tls = client_config(verifier, Some(identity), protocol)?;
     let crypto = QuicClientConfig::try_from(tls).map_err(unsuitable)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     let mut transport = transport(protocol);
+    let mut search = MtuDiscoveryConfig::default();
+    search.upper_bound(MAX_PAYLOAD_BYTES[usize::from(ip.is_ipv6())]);
+    search.minimum_change(PATH_MTU_STEP_BYTES);
+    transport.mtu_discovery_config(Some(search));
     // The one unidirectional stream is the server's, on which it says that it accepts.
     transport.max_concurrent_uni_streams(VarInt::from_u32(1));
     config.transport_config(Arc::new(transport));

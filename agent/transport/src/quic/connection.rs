@@ -8,8 +8,9 @@ use std::time::Duration;
 use mpyc_party_core::claims::Claims;
 use quinn::{RecvStream, SendStream, VarInt};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::config::HEADER_BYTES;
 use super::error;
 use super::incoming::canonical;
 use crate::error::TransportError;
@@ -17,6 +18,14 @@ use crate::expect::Protocol;
 use crate::quic_stream::{QuicStream, REFUSED, close_reason};
 use crate::secure::{FIRST_MESSAGE_TIMEOUT, HANDSHAKE_TIMEOUT, Secure, SecureStream};
 use crate::verify::{Verified, Verifier};
+
+/// How long nothing larger has to be found before the search for the path MTU is taken to be over, and the
+/// round trips in it: a size is given up after three lost packets.
+const SEARCH_SETTLED_AFTER: Duration = Duration::from_secs(1);
+const SEARCH_SETTLED_ROUND_TRIPS: u32 = 10;
+/// How long it is waited for at most, and how often that is looked at.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
+const SEARCH_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A connection whose streams each carry one protocol. Cloning shares it; when the last clone and
 /// the last stream are dropped, it is closed.
@@ -84,6 +93,30 @@ impl Connection {
     #[must_use]
     pub fn round_trip(&self) -> Duration {
         self.0.quic.rtt()
+    }
+
+    /// The largest packet that gets through to the other end, in bytes with its headers, as far as the
+    /// search for it has come (RFC 8899): packets that may not be fragmented, up to 1500 bytes.
+    #[must_use]
+    pub fn path_mtu(&self) -> u16 {
+        let headers = HEADER_BYTES[usize::from(self.address().is_ipv6())];
+        self.0.quic.stats().path.current_mtu.saturating_add(headers)
+    }
+
+    /// The same once the search is over: that has been so when nothing larger was found for a second and
+    /// a few round trips. It takes 5 s at most.
+    pub async fn searched_path_mtu(&self) -> u16 {
+        let begun = Instant::now();
+        let settled = SEARCH_SETTLED_AFTER + self.round_trip() * SEARCH_SETTLED_ROUND_TRIPS;
+        let (mut found, mut since) = (self.path_mtu(), begun);
+        while since.elapsed() < settled && begun.elapsed() < SEARCH_TIMEOUT {
+            sleep(SEARCH_POLL_INTERVAL).await;
+            let now = self.path_mtu();
+            if now != found {
+                (found, since) = (now, Instant::now());
+            }
+        }
+        found
     }
 
     /// Bytes in UDP datagrams sent and received so far.

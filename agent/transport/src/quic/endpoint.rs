@@ -111,7 +111,8 @@ impl Endpoint {
     ) -> Result<Connection, TransportError> {
         let trust = Trust::Root(identity.root().clone());
         let verifier = Arc::new(Verifier::new(trust, expect.clone()));
-        let config = config::client(Arc::clone(&verifier), identity, protocol);
+        let config =
+            config::client(Arc::clone(&verifier), identity, protocol, address.ip().to_canonical());
         let config = config.map_err(wrong(address))?;
         let explain = |error| error::handshake(address, &error, &verifier, Side::Dialling);
         let dialled = self.quic.connect_with(config, address, server_name);

@@ -33,7 +33,7 @@ impl Watch {
 }
 
 fn step(world: &mut World, numbers: &mut Numbers) {
-    match numbers.below(16) {
+    match numbers.below(18) {
         0..8 => world.pass(Duration::from_millis(numbers.below(4000))),
         8 | 9 => {
             // Open for one end only, or for both; a relay is one for both.
@@ -60,6 +60,15 @@ fn step(world: &mut World, numbers: &mut Numbers) {
             world.give(end, Event::Moved { uprooted });
         }
         14 => {
+            let kind = numbers.kind();
+            world.narrow.insert(kind);
+        }
+        15 => {
+            if let Some((id, _)) = world.links[numbers.end()] {
+                world.give(numbers.end(), Event::StreamStalled(id));
+            }
+        }
+        16 => {
             let end = numbers.end();
             let known = KINDS.into_iter().filter(|_| numbers.below(3) > 0).map(target).collect();
             world.give(end, Event::Targets(known));

@@ -14,6 +14,8 @@ pub(super) enum Parcel {
     Event(Event),
     /// A beat of the other end on this connection.
     Beat(ConnectionId, u32),
+    /// The answer to one.
+    Echo(ConnectionId, u32),
     /// An attempt over a route that was dead knocks again, so many seconds after its beginning.
     Knock(Target, u32),
 }
@@ -26,6 +28,13 @@ pub(super) struct World {
     pub(super) routes: BTreeSet<(usize, Target)>,
     /// Connections that are up, with the target they were dialled at and the end that did.
     pub(super) connections: BTreeMap<ConnectionId, (usize, Target)>,
+    /// Kinds over which packets of full size vanish, and those that have been told to send none.
+    pub(super) narrow: BTreeSet<Kind>,
+    small: BTreeSet<Kind>,
+    /// Connections over which nothing more comes from this end: it has sent one of full size.
+    stuck: BTreeSet<(usize, ConnectionId)>,
+    /// Connections that send small packets alone.
+    careful: BTreeSet<ConnectionId>,
     /// The ends that have closed a connection.
     closed: BTreeSet<(usize, ConnectionId)>,
     /// The link of each end, and its epoch.
@@ -70,6 +79,10 @@ impl World {
             instances: [1, 2],
             routes: BTreeSet::new(),
             connections: BTreeMap::new(),
+            narrow: BTreeSet::new(),
+            small: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            careful: BTreeSet::new(),
             closed: BTreeSet::new(),
             links: [None, None],
             changes: [0, 0],
@@ -128,7 +141,7 @@ impl World {
                 if let Some((_, Target { kind, .. })) = self.connections.get(&id) {
                     let (kind, instance) = (*kind, self.instances[end]);
                     let taken = Parcel::Event(Event::Taken { id, kind, instance, epoch });
-                    self.post(other, delay, taken);
+                    self.send(end, id, false, taken);
                 }
             }
             Action::Adopt(id, epoch) => self.change(end, id, epoch),
@@ -136,12 +149,30 @@ impl World {
                 self.closed.insert((end, id));
                 self.post(other, delay, Parcel::Event(Event::Closed(id)));
             }
-            Action::Beat(number) => {
+            Action::Beat { number, full } => {
                 if let Some((id, _)) = self.links[end] {
-                    self.post(other, delay, Parcel::Beat(id, number));
+                    self.send(end, id, full, Parcel::Beat(id, number));
+                }
+            }
+            Action::Stalled(_) => {}
+            Action::Shrink(id) => {
+                if let Some((_, target)) = self.connections.get(&id) {
+                    self.small.insert(target.kind);
                 }
             }
             Action::Lost => self.links[end] = None,
+        }
+    }
+
+    /// Sends over a connection, which keeps the order: behind a packet that does not pass nothing does.
+    fn send(&mut self, end: usize, id: ConnectionId, full: bool, parcel: Parcel) {
+        let kind = self.connections.get(&id).map(|(_, target)| target.kind);
+        let narrow = kind.is_some_and(|kind| self.narrow.contains(&kind));
+        if full && narrow && !self.careful.contains(&id) {
+            self.stuck.insert((end, id));
+        }
+        if !self.stuck.contains(&(end, id)) {
+            self.post(1 - end, self.delay, parcel);
         }
     }
 
@@ -157,6 +188,9 @@ impl World {
         self.next += 1;
         let (id, kind, lost) = (self.next, target.kind, self.ends[end].lost());
         self.connections.insert(id, route);
+        if self.small.contains(&kind) {
+            self.careful.insert(id);
+        }
         for (to, times) in [(end, 3), (1 - end, 2)] {
             let opened = Parcel::Event(Event::Opened { id, kind, lost });
             self.post(to, delay * times, opened);
@@ -193,9 +227,9 @@ impl World {
             }
             Parcel::Beat(id, number) if self.alive(id) && self.uses(to, id) => {
                 // An end answers on the connection that the beat came over.
-                let echoed = Parcel::Event(Event::Echoed(id, number));
-                self.post(1 - to, self.delay, echoed);
+                self.send(to, id, false, Parcel::Echo(id, number));
             }
+            Parcel::Echo(id, number) if self.alive(id) => self.give(to, Event::Echoed(id, number)),
             _ => {}
         }
     }
@@ -234,6 +268,17 @@ impl World {
 
     pub(super) fn kinds(&self) -> [Option<Kind>; 2] {
         [self.ends[0].healthy(), self.ends[1].healthy()]
+    }
+
+    /// Both ends have the same link, over which packets of full size pass, or are not sent.
+    pub(super) fn carries(&self) -> bool {
+        let healthy = self.kinds().iter().all(Option::is_some);
+        let Some((id, _)) = self.links[0].filter(|_| self.links[0] == self.links[1]) else {
+            return false;
+        };
+        let kind = self.connections.get(&id).map(|(_, target)| target.kind);
+        let narrow = kind.is_some_and(|kind| self.narrow.contains(&kind));
+        healthy && (!narrow || self.careful.contains(&id))
     }
 
     pub(super) fn agree_on(&self, kind: Kind) {

@@ -3,7 +3,7 @@
 use std::env;
 use std::time::Duration;
 
-use super::super::{EXPLANATION_TIMEOUT, Event};
+use super::super::{EXPLANATION_TIMEOUT, Event, TWIN_TIMEOUT};
 use super::world::{DEADLINE, GRACE, World, at};
 use crate::control::Control;
 use crate::numbers::Numbers;
@@ -67,6 +67,7 @@ fn a_peer_that_was_started_anew_ends_the_run_of_the_others_and_may_wait_for_the_
     assert_eq!(world.verdicts, [None, None, None]);
     world.link_all();
     world.settle();
+    world.pass(TWIN_TIMEOUT + SECOND);
     for index in [0, 2] {
         assert_eq!(world.blamed(index), ["p1"]);
         assert!(world.failure(index).to_string().contains("it was started anew"));
@@ -195,12 +196,6 @@ fn a_different_second_statement_is_a_fault() {
     }
 }
 
-impl Numbers {
-    fn index(&mut self, end: usize) -> usize {
-        usize::try_from(self.below(end as u64)).unwrap()
-    }
-}
-
 /// What goes wrong in a schedule, beside links that die and come back in time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Trouble {
@@ -267,6 +262,9 @@ impl Schedule {
                 let pairs: Vec<_> = self.world.pairs().collect();
                 let (a, b) = pairs[self.numbers.index(pairs.len())];
                 if self.world.linked(a, b) {
+                    if self.numbers.below(2) == 0 {
+                        self.world.give(a, Event::Stalled(at(b), "small packets pass".into()));
+                    }
                     self.world.unlink(a, b);
                     self.away.push(((a, b), self.world.now));
                 }

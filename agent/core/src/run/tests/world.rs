@@ -10,6 +10,7 @@ use crate::component::Components;
 use crate::control::Control;
 use crate::label::Label;
 use crate::name::PartyName;
+use crate::numbers::Numbers;
 use crate::roster::{PeerIndex, Roster};
 use crate::verdict::{Failure, Verdict};
 
@@ -17,6 +18,12 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 pub(super) const DEADLINE: Duration = Duration::from_secs(300);
 /// How often links say that they are there: often enough for the grace time.
 const BEAT: Duration = Duration::from_secs(5);
+
+impl Numbers {
+    pub(super) fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.below(end as u64)).unwrap()
+    }
+}
 
 /// All parties of one session and the links between them.
 pub(super) struct World {
@@ -131,7 +138,7 @@ impl World {
                     self.wires[me][peer].push_back(message);
                 }
             }
-            Action::Dial { .. } => {}
+            Action::Dial { .. } | Action::Recognised(_) => {}
             Action::Agreed(id) => self.agreed[me] = Some(id),
             Action::Start => self.started[me] = self.agreed[me],
             Action::End(verdict) => {

@@ -23,6 +23,8 @@ use super::connect::HubConnection;
 use super::merge::Report;
 use super::reconnect::HubTask;
 use crate::addr::OwnAddresses;
+use crate::packets;
+use crate::segment_memory::{self, Stalled};
 
 /// How long a hub may take to answer: it may just be busy with thousands that come back.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +37,9 @@ pub enum HubError {
     /// It is not reached, or is no hub.
     #[error("{0}")]
     Unreachable(String),
+    /// Connections to it open, and then nothing gets through.
+    #[error(transparent)]
+    Stalled(Stalled),
     /// Its name has no address.
     #[error("it has no address")]
     NoAddress,
@@ -66,7 +71,10 @@ pub enum HubError {
 
 impl From<RequestError> for HubError {
     fn from(error: RequestError) -> Self {
-        Self::Unreachable(error.to_string())
+        match error {
+            RequestError::Stalled(stalled) => Self::Stalled(stalled),
+            other => Self::Unreachable(other.to_string()),
+        }
     }
 }
 
@@ -92,6 +100,8 @@ impl HubTask {
         let HubConnection { secure, quic } = connection;
         let transport = if quic.is_some() { Transport::Udp } else { Transport::Tcp };
         let vantage = Vantage::of(secure.address.ip());
+        let over_tcp = secure.stream.segment_bytes().map(|bytes| (secure.address.ip(), bytes));
+        let full = over_tcp.map(|_| packets::full_size(&secure.stream));
         let (reader, writer) = split(secure.stream);
         let (pongs, answered) = watch::channel(0);
         let lost = async {
@@ -100,12 +110,17 @@ impl HubTask {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             end = self.listen(reader, vantage, transport, &pongs) => end,
-            end = self.speak(writer, answered, instance) => end,
+            end = self.speak(writer, answered, instance, full) => end,
             why = lost => Err(HubError::Lost(why)),
+        };
+        // Not even its first ping was answered, which is of full size.
+        if let (Err(HubError::Silent), 0, Some((ip, bytes))) = (&end, *pongs.borrow(), over_tcp) {
+            segment_memory::stalled(ip, bytes);
         }
+        end
     }
 
     fn is_watched(&self, tag: Tag, party: &PartyName) -> bool {
@@ -169,19 +184,21 @@ impl HubTask {
         }
     }
 
-    /// Says what is to be known, again whenever it changes, and that one is still there.
+    /// Says what is to be known, again whenever it changes, and that one is still there: at first in
+    /// packets of full size, which have `full` bytes.
     async fn speak(
         &self,
         mut writer: impl AsyncWrite + Unpin,
         mut pongs: watch::Receiver<u64>,
         instance: Instance,
+        full: Option<usize>,
     ) -> Result<Infallible, HubError> {
         let mut desired = self.desired.clone();
         desired.mark_changed();
         let mut ticks = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
         // Until when each ping that was not answered so far has to be.
         let mut open: VecDeque<Instant> = VecDeque::new();
-        let (mut answered, mut admits) = (0, false);
+        let (mut answered, mut admits, mut full) = (0, false, full);
         loop {
             let (mut patience, due) = (ANSWER_TIMEOUT, open.iter().min().copied());
             tokio::select! {
@@ -207,8 +224,12 @@ impl HubTask {
                 }
                 _ = ticks.tick() => {}
             }
-            say(&mut writer, &Request::Ping).await?;
-            open.push_back(Instant::now() + patience);
+            // It is said several times for that, and answered as often.
+            let times = match std::mem::take(&mut full) {
+                None => say(&mut writer, &Request::Ping).await.map(|()| 1)?,
+                Some(full) => fill(&mut writer, &Request::Ping, full).await?,
+            };
+            open.extend(std::iter::repeat_n(Instant::now() + patience, times));
         }
     }
 
@@ -232,6 +253,16 @@ impl HubTask {
 async fn say(writer: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<(), HubError> {
     let written = timeout(ANSWER_TIMEOUT, frame::write(writer, request, MAX_MESSAGE_BYTES)).await;
     Ok(written.map_err(|_| HubError::Stuck)??)
+}
+
+/// Says it in packets of full size, which have so many bytes; how often it takes for that.
+async fn fill(
+    writer: &mut (impl AsyncWrite + Unpin),
+    request: &Request,
+    full: usize,
+) -> Result<usize, HubError> {
+    let written = frame::write_filling(writer, request, MAX_MESSAGE_BYTES, full);
+    Ok(timeout(ANSWER_TIMEOUT, written).await.map_err(|_| HubError::Stuck)??)
 }
 
 #[cfg(test)]
@@ -381,7 +412,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let end = tokio::select! {
-            Err(why) = task.speak(party, answered, Instance([1; 16])) => Some(why),
+            Err(why) = task.speak(party, answered, Instance([1; 16]), None) => Some(why),
             () = serve => None,
         };
         assert_eq!(end, Some(HubError::Silent));

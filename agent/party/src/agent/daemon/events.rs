@@ -84,7 +84,7 @@ impl Daemon {
 
     async fn read_again(&mut self) -> Result<(), ReloadError> {
         let dirs = self.dirs.clone();
-        let read = blocking(move || dirs.load()).await?;
+        let read = blocking(move || dirs.reload()).await?;
         let old = self.config.clone();
         (self.config.sessions, self.config.peers) = (read.sessions, read.peers);
         self.declare().await.map_err(|error| {

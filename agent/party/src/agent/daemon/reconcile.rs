@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::name::SessionName;
-use mpyc_party_transport::now;
 
 use super::super::bus::BusSignal;
 use super::super::disk::OnDisk;
@@ -14,7 +13,7 @@ use super::super::status::{SessionStatus, Status};
 use super::Daemon;
 use crate::config::Start;
 use crate::config::files::FileError;
-use crate::session::run_counter::{Allowance, RunCounter};
+use crate::session::run_counter::{Allowance, Moment, RunCounter};
 
 /// How soon a runner that has not registered is looked for again.
 const RECHECK_DELAY: Duration = Duration::from_secs(1);
@@ -45,7 +44,7 @@ impl Daemon {
         let settings = &entry.declared.as_ref()?.definition.settings;
         let start = settings.start;
         let allowance = match start {
-            Start::OnProposal => counter.allows(settings, now()),
+            Start::OnProposal => counter.allows(settings, Moment::now()),
             Start::Manual => Allowance::Never,
         };
         if entry.state.activity() == Activity::Idle {
@@ -98,7 +97,7 @@ impl Daemon {
                 "how often session {session} has run is not known, so it does not start by itself: {why}");
         }
         *known = unreadable;
-        read.unwrap_or(RunCounter { runs: u32::MAX, last: 0 })
+        read.unwrap_or(RunCounter { runs: u32::MAX, ..RunCounter::default() })
     }
 
     /// Shows how things stand.

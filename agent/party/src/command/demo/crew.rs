@@ -18,12 +18,14 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::site::Site;
-use crate::config::Directories;
+use crate::config::{Directories, files};
 
 /// How long the processes may take to end when they are asked to.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the hub may take to serve.
 const HUB_START: Duration = Duration::from_secs(20);
+/// Largest file that names a port, in bytes.
+const MAX_PORT_BYTES: u64 = 16;
 /// How long a token of the demo can be used, in seconds.
 const TOKEN_LIFETIME: u64 = 600;
 
@@ -67,8 +69,8 @@ impl Crew {
         let hub = self.hub.insert(command.stderr(log).spawn()?);
         let began = Instant::now();
         loop {
-            if let Ok(port) = std::fs::read_to_string(&port_file) {
-                self.hub_address = format!("127.0.0.1:{port}");
+            if let Ok(port) = files::read(&port_file, MAX_PORT_BYTES) {
+                self.hub_address = format!("127.0.0.1:{}", String::from_utf8_lossy(&port));
                 return Ok(());
             }
             if hub.try_wait()?.is_some() || began.elapsed() > HUB_START {

@@ -2,10 +2,14 @@
 
 use std::fmt::Display;
 
+use mpyc_party_net::packets::Packets;
 use serde::Serialize;
 
 use super::super::output::{self, Mark};
 use crate::session::words::visible;
+
+/// The MTU of Ethernet in bytes, which nearly every interface has.
+const ETHERNET_MTU_BYTES: u32 = 1500;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -17,17 +21,44 @@ struct Finding {
     remedy: Option<String>,
 }
 
+/// Which packets get through to somebody.
+#[derive(Debug, Serialize)]
+pub(super) struct PathMtu {
+    /// The hub, or the party and the session.
+    pub(super) to: String,
+    /// The largest packet that gets through, in bytes with its headers, where that is known.
+    pub(super) bytes: Option<u32>,
+    /// A larger one that does not.
+    pub(super) lost: Option<u32>,
+}
+
+impl PathMtu {
+    /// What `packets` of TCP show, and what was `measured` beside that.
+    pub(super) fn of(to: String, packets: Packets, measured: Option<u32>) -> Self {
+        match packets {
+            Packets { full, through: true, reduced: false } => {
+                Self { to, bytes: measured.max(Some(full)), lost: None }
+            }
+            Packets { full, through: true, reduced: true } => {
+                Self { to, bytes: measured.max(Some(full)), lost: Some(ETHERNET_MTU_BYTES) }
+            }
+            Packets { full, through: false, .. } => Self { to, bytes: measured, lost: Some(full) },
+        }
+    }
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Findings {
     quiet: bool,
     all: Vec<Finding>,
+    path_mtus: Vec<PathMtu>,
 }
 
 impl Findings {
     /// Where `quiet`, nothing is told before the end.
     pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet, all: Vec::new() }
+        Self { quiet, all: Vec::new(), path_mtus: Vec::new() }
     }
 
     /// As it should be.
@@ -50,6 +81,33 @@ impl Findings {
         self.add(check, Mark::Bad, error.to_string(), None);
     }
 
+    /// Tells which packets get through, and what to do where larger ones vanish.
+    pub(super) fn path_mtu(&mut self, found: PathMtu) {
+        const CHECK: &str = "path MTU";
+        let PathMtu { to, bytes, lost } = &found;
+        let passes = match bytes {
+            Some(bytes) => format!("packets of up to {bytes} bytes get through"),
+            None => "only small packets get through".to_owned(),
+        };
+        match (lost, bytes) {
+            (None, _) => self.good(CHECK, format!("{to}: {passes}")),
+            (Some(lost), _) => {
+                let text = format!(
+                    "{to}: {passes}, and those of {lost} vanish without a word: something on the way has a \
+                     smaller MTU and filters ICMP"
+                );
+                let mtu = bytes.map_or("1280".to_owned(), |bytes| bytes.to_string());
+                let remedy = format!(
+                    "runs work, with smaller packets, and begin some seconds later; let ICMP through \
+                     («fragmentation needed», «packet too big») at that router, firewall or VPN, or give this \
+                     machine's interface an MTU of {mtu} (ip link set dev INTERFACE mtu {mtu})"
+                );
+                self.doubtful(CHECK, text, &remedy);
+            }
+        }
+        self.path_mtus.push(found);
+    }
+
     fn add(&mut self, check: &'static str, state: Mark, text: String, remedy: Option<String>) {
         let lines = text.lines().map(visible);
         let text = lines.collect::<Vec<_>>().join("\n");
@@ -70,6 +128,6 @@ impl Findings {
 
     /// The whole answer for scripts.
     pub(super) fn json(&self) -> serde_json::Value {
-        serde_json::json!({"healthy": self.count().0 == 0, "findings": self.all})
+        serde_json::json!({"healthy": self.count().0 == 0, "findings": self.all, "path_mtus": self.path_mtus})
     }
 }

@@ -1,10 +1,8 @@
 //! What can be seen of this machine without any key: configuration, declared sessions, disk,
 //! addresses, Python and sandbox.
 
-use std::fs::File;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::roster::{PeerIndex, Roster};
@@ -12,6 +10,7 @@ use mpyc_party_sandbox::Sandboxed;
 use tempfile::TempDir;
 
 use super::findings::Findings;
+use crate::config::files::{self, FileError};
 use crate::config::{Config, Directories, Session};
 use crate::runner::engine::mpyc::python::Python;
 use crate::runner::view::{Notice, View};
@@ -56,11 +55,11 @@ pub(super) fn sessions(
         };
         let settings = &definition.settings;
         let paths = [&settings.program].into_iter().chain(&settings.files).chain(&settings.input);
-        let unreadable = paths.filter_map(|path| Some((path, readable(path).err()?))).next();
+        let unreadable = paths.filter_map(|path| files::open(path).err()).next();
         match unreadable {
-            Some((path, error)) => findings.bad(
+            Some(FileError { path, source }) => findings.bad(
                 CHECK,
-                format!("{name}: {} cannot be read: {error}", path.display()),
+                format!("{name}: {} cannot be read: {source}", path.display()),
                 "put the file there, or change the path in the session's definition",
             ),
             None => findings.good(CHECK, format!("{name}: its files are there")),
@@ -68,11 +67,6 @@ pub(super) fn sessions(
         usable.push(definition);
     }
     usable
-}
-
-fn readable(path: &Path) -> std::io::Result<()> {
-    let is_file = File::open(path)?.metadata()?.is_file();
-    if is_file { Ok(()) } else { Err(std::io::Error::other("it is no file")) }
 }
 
 /// Looks at the room where runs are kept.

@@ -1,6 +1,6 @@
 //! The hubs, over TCP and over UDP, and what they tell about the network before this party.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::lighthouse::Reason;
@@ -10,7 +10,7 @@ use mpyc_party_transport::{Identity, quic};
 use tokio::task::JoinSet;
 
 use super::super::diagnose::named;
-use super::findings::Findings;
+use super::findings::{Findings, PathMtu};
 
 /// What looking at the hubs has shown.
 #[derive(Default)]
@@ -116,6 +116,7 @@ fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Find
         ),
         Some(Err(_)) | None => {}
     }
+    path_mtu(&hub, tcp.as_ref().ok(), udp.as_ref().and_then(|udp| udp.as_ref().ok()), findings);
     if let Ok(found) = tcp {
         seen.clocks.push((hub.clone(), found.ahead));
         seen.certificates.push(found.claims);
@@ -124,6 +125,24 @@ fn tell(seen: &mut Hubs, (hub, tcp, udp): Looked, any: bool, findings: &mut Find
         seen.observed.push(found.observed);
         seen.certificates.push(found.claims);
     }
+}
+
+/// Tells which packets get through to `hub`: over UDP that is measured, over TCP it is tried whether
+/// those do that this machine sends.
+fn path_mtu(hub: &str, tcp: Option<&Found>, udp: Option<&Vec<Found>>, findings: &mut Findings) {
+    let at = |at: IpAddr| udp.into_iter().flatten().find(move |found| found.address.ip() == at);
+    let found = match tcp.and_then(|tcp| Some((tcp.address.ip(), tcp.packets?))) {
+        Some((ip, packets)) => {
+            let measured = at(ip).and_then(|found| found.path_mtu).map(u32::from);
+            PathMtu::of(hub.to_owned(), packets, measured)
+        }
+        None => {
+            let measured = udp.into_iter().flatten().filter_map(|found| found.path_mtu).max();
+            let Some(bytes) = measured else { return };
+            PathMtu { to: hub.to_owned(), bytes: Some(bytes.into()), lost: None }
+        }
+    };
+    findings.path_mtu(found);
 }
 
 fn miss(hub: &str, why: &Miss) -> String {

@@ -8,8 +8,9 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::Stack;
 use mpyc_party_net::address_book::AddressBook;
+use mpyc_party_net::packets::Packets;
 use mpyc_party_net::peers::SessionPeers;
-use mpyc_party_net::ping::Ping;
+use mpyc_party_net::ping::{Ping, PingError};
 use mpyc_party_transport::Identity;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use super::super::locate::{Miss, locate};
 use super::super::peers::milliseconds;
 use super::super::ping::path;
-use super::findings::Findings;
+use super::findings::{Findings, PathMtu};
 use crate::config::Config;
 use crate::session::Definition;
 use crate::session::words::{names, visible};
@@ -26,8 +27,11 @@ use crate::session::words::{names, visible};
 const SIDE_BY_SIDE: usize = 8;
 const CHECK: &str = "party";
 
-/// What was found of one party: the session, its name, and how long its answer takes.
-type Looked = (String, PartyName, Result<String, Miss>);
+/// Which packets of TCP get through, and the size of smaller ones that do where those do not.
+type Sizes = Option<(Packets, Option<u32>)>;
+/// What was found of one party: the session, its name, how long its answer takes, and which packets get
+/// through to it.
+type Looked = (String, PartyName, Result<(String, Sizes), Miss>);
 
 /// Looks for the other parties of all `sessions`.
 pub(super) async fn look(
@@ -80,18 +84,29 @@ async fn ask(
     looked
 }
 
-async fn measure(stack: &Stack, echo: &mut Ping) -> Result<String, Miss> {
-    match echo.round_trip().await {
-        Ok(time) => {
+async fn measure(stack: &Stack, echo: &mut Ping) -> Result<(String, Sizes), Miss> {
+    let measured = async { Ok::<_, PingError>((echo.round_trip().await?, sizes(echo).await?)) };
+    match measured.await {
+        Ok((time, packets)) => {
             let time = milliseconds(time.as_secs_f64());
-            Ok(format!(
-                "answers at {} in {time}, {}",
-                visible(echo.probe().address()),
-                path(stack, echo)
-            ))
+            let address = visible(echo.probe().address());
+            Ok((format!("answers at {address} in {time}, {}", path(stack, echo)), packets))
         }
         Err(error) => Err(Miss { known: true, why: error.to_string() }),
     }
+}
+
+/// Where packets of full size do not get through, the next connection sends smaller ones.
+async fn sizes(echo: &mut Ping) -> Result<Sizes, PingError> {
+    let Some(packets) = echo.packets().await? else { return Ok(None) };
+    if packets.through {
+        return Ok(Some((packets, None)));
+    }
+    let smaller = match echo.again().await {
+        Ok(mut again) => again.packets().await.ok().flatten(),
+        Err(_) => None,
+    };
+    Ok(Some((packets, smaller.filter(|smaller| smaller.through).map(|smaller| smaller.full))))
 }
 
 /// Tells of all parties of a group of sessions; of those that nobody knows of, in one go.
@@ -99,7 +114,13 @@ fn tell(looked: Vec<Looked>, findings: &mut Findings) {
     let mut nowhere: BTreeMap<(String, String), Vec<PartyName>> = BTreeMap::new();
     for (session, party, found) in looked {
         match found {
-            Ok(text) => findings.good(CHECK, format!("{party} ({session}) {text}")),
+            Ok((text, packets)) => {
+                findings.good(CHECK, format!("{party} ({session}) {text}"));
+                let to = format!("{party} ({session})");
+                if let Some((packets, smaller)) = packets {
+                    findings.path_mtu(PathMtu::of(to, packets, smaller));
+                }
+            }
             Err(Miss { known: true, why }) => findings.doubtful(
                 CHECK,
                 format!("{party} ({session}): {why}"),

@@ -151,10 +151,10 @@ impl Inquiry {
     ) -> anyhow::Result<Vec<Value>> {
         let Self { definition, config, .. } = self;
         let store = Store::new(&self.dirs.state);
-        let (identity, party) = store.load_party()?;
+        let (identity, party, hubs) = store.load_all().await?;
         let me = definition.index_of(&party)?;
         let own = self.own(prepared, me, findings).await;
-        let hubs = config.hubs(store.hubs()?);
+        let hubs = config.hubs(hubs);
         let identity = certificate(&store, &hubs, identity, findings).await;
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
         let (roster, pins) = (definition.settings.parties.clone(), definition.pins(config));

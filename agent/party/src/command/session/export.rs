@@ -130,7 +130,8 @@ async fn ask(
     mut identity: Identity,
 ) -> anyhow::Result<(Identity, BTreeMap<PartyName, PublicKey>)> {
     let store = Store::new(&dirs.state);
-    let hubs = config.hubs(store.hubs()?);
+    let (_, _, hubs) = store.load_all().await?;
+    let hubs = config.hubs(hubs);
     if let Some(renewed) = store.renew_if_due(&hubs, &identity).await? {
         identity = renewed;
     }

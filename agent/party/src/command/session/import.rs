@@ -1,7 +1,6 @@
 //! `mpyc-party session import`.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,9 +12,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::{Common, Outcome, output};
-use crate::config::{Config, Directories};
+use crate::config::{Config, Directories, files};
 use crate::identity::Store;
-use crate::session::bundle::{self, Opened};
+use crate::session::bundle::{self, BundleError, Opened};
 use crate::session::consent::{Consent, text};
 use crate::session::imported;
 
@@ -72,7 +71,8 @@ impl Import {
         opened.check_for(&me, identity.claims().key, pinned)?;
         let name = &opened.bundle.session;
         if let Some(input) = &self.input {
-            File::open(input).with_context(|| input.display().to_string())?;
+            // Every run reads it anew, so it has to last.
+            files::open(input)?;
         }
         let consent = Consent::of(&opened, &me, self.input.as_deref());
         match before(&config, &dirs, &identity, &opened)? {
@@ -111,15 +111,19 @@ impl Import {
     }
 
     fn read(&self) -> anyhow::Result<Vec<u8>> {
-        let most = bundle::MAX_BYTES + 1;
-        let mut text = Vec::new();
+        let too_large = |error: &io::Error| error.kind() == ErrorKind::FileTooLarge;
         let read = if self.reads_stdin() {
-            std::io::stdin().take(most).read_to_end(&mut text)
+            match files::read_stdin(bundle::MAX_BYTES) {
+                Err(error) if too_large(&error) => return Err(BundleError::TooLarge.into()),
+                read => read.context("the bundle on standard input")?,
+            }
         } else {
-            File::open(&self.file).and_then(|file| file.take(most).read_to_end(&mut text))
+            match files::read_named(&self.file, bundle::MAX_BYTES) {
+                Err(error) if too_large(&error.source) => return Err(BundleError::TooLarge.into()),
+                read => read?.bytes,
+            }
         };
-        read.with_context(|| self.file.display().to_string())?;
-        Ok(text)
+        Ok(read.to_vec())
     }
 
     fn reads_stdin(&self) -> bool {
@@ -131,7 +135,7 @@ impl Import {
         let refused =
             "nothing was added: there is no terminal to ask on. Look at it, then repeat with --yes";
         let mut answers: Box<dyn BufRead> = if self.reads_stdin() {
-            Box::new(BufReader::new(File::open("/dev/tty").context(refused)?))
+            Box::new(BufReader::new(files::open_terminal().context(refused)?))
         } else if std::io::stdin().is_terminal() {
             Box::new(std::io::stdin().lock())
         } else {
@@ -181,7 +185,7 @@ fn before(
             "session «{name}» is declared in the configuration, which comes first: remove [sessions.{name}] there to import it"
         );
     }
-    if !imported::directory(dirs, name).exists() {
+    if files::metadata(&imported::directory(dirs, name))?.is_none() {
         return Ok(Before::Nothing);
     }
     let changes = match imported::origin(dirs, name, identity.root()) {

@@ -1,6 +1,5 @@
 //! `mpyc-party session logs`.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,6 +11,7 @@ use serde_json::json;
 
 use super::super::{Common, Outcome, output, terminal};
 use super::runs;
+use crate::config::files;
 use crate::runner::view::Channel;
 use crate::session::words::printable;
 
@@ -77,9 +77,9 @@ impl Logs {
 /// as more are wanted. The lines were stripped when they were kept; whoever changed the file since
 /// may not have.
 fn read(path: &Path, mut give: impl FnMut(String) -> bool) -> anyhow::Result<()> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        file => file.with_context(|| path.display().to_string())?,
+    let file = match files::open(path) {
+        Err(error) if error.source.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file?,
     };
     let (mut reader, mut line) = (BufReader::new(file), Vec::new());
     while reader.read_until(b'\n', &mut line).with_context(|| path.display().to_string())? > 0 {

@@ -6,12 +6,13 @@ use anyhow::bail;
 use mpyc_party_core::name::SessionName;
 
 use super::super::{Common, Outcome, output};
+use crate::config::files;
 use crate::session::imported;
 
 /// Removes the imported session `name`.
 pub(super) fn remove(common: &Common, name: &SessionName) -> Outcome {
     let (dirs, config) = common.load()?;
-    if !imported::directory(&dirs, name).is_dir() {
+    if !files::is_dir(&imported::directory(&dirs, name))? {
         if config.sessions.contains_key(name) {
             bail!(
                 "session «{name}» is declared in the configuration: remove [sessions.{name}] there"

@@ -130,8 +130,8 @@ async fn appear(
     view: &mut dyn View,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<(SessionPeers, AddressBook)> {
-    let (identity, party) = store.load_party()?;
-    let hubs = config.hubs(store.hubs()?);
+    let (identity, party, hubs) = store.load_all().await?;
+    let hubs = config.hubs(hubs);
     let (identity, failed) = store.freshest(&hubs, identity).await;
     if let Some(why) = failed {
         view.show(Notice::Warning(&why.to_string()));

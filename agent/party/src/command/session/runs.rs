@@ -22,7 +22,7 @@ pub(in crate::command) struct Run {
     running: bool,
 }
 
-/// The runs of `session`, oldest first.
+/// The runs of `session`, in the order in which they began.
 pub(in crate::command) fn of(
     dirs: &Directories,
     session: &SessionName,

@@ -4,10 +4,9 @@ use std::io;
 
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
-use mpyc_party_core::verdict::{Reason, Stage};
+use mpyc_party_core::verdict::{Reason, Remark, Stage};
 use mpyc_party_net::address_book::PeerAddresses;
 use mpyc_party_net::links::{LinkEvent, Linked};
-use mpyc_party_transport::task::blocking;
 
 use super::super::engine::Order;
 use super::super::streams::{Delivery, StreamEvent};
@@ -38,6 +37,10 @@ impl RunLoop<'_> {
                 self.back(peer, None);
                 Ok(())
             }
+            LinkEvent::Stalled(peer, why) => {
+                self.notice_stall(peer, &why);
+                self.happen(Event::Stalled(peer, why)).await
+            }
             LinkEvent::Received(peer, message) => self.happen(Event::Received(peer, message)).await,
             LinkEvent::Stream(peer, opening, secure) => {
                 match self.streams.opened(&self.links, peer, opening, *secure) {
@@ -50,10 +53,13 @@ impl RunLoop<'_> {
 
     async fn linked(&mut self, peer: PeerIndex, linked: &Linked) -> io::Result<()> {
         let before = self.machine.missing();
+        self.links.saw(peer, linked);
+        self.streams.linked(peer, linked);
         self.happen(Event::Linked(peer, linked.key)).await?;
-        self.streams.linked(&self.links, peer, linked);
         let missing = self.machine.missing();
-        if let Some(name) = self.session_peers.roster.get(peer) {
+        if self.verdict.is_none()
+            && let Some(name) = self.session_peers.roster.get(peer)
+        {
             self.view.show(Notice::Link(name, &linked.path, self.began.elapsed()));
             if before.contains(name) && self.outages.is_well(peer) {
                 self.view.show(Notice::Linked(name, &linked.path, &missing));
@@ -81,7 +87,10 @@ impl RunLoop<'_> {
     /// Warns, once for each peer, where something on the way changes what it carries.
     fn notice_tampering(&mut self, peer: PeerIndex) {
         let Some(name) = self.session_peers.roster.get(peer) else { return };
-        if self.links.traffic(peer).tampered() == 0 || !self.tampered.insert(peer) {
+        if self.verdict.is_some() || self.links.traffic(peer).tampered() == 0 {
+            return;
+        }
+        if !self.tampered.insert(peer) {
             return;
         }
         let text = format!(
@@ -92,8 +101,19 @@ impl RunLoop<'_> {
         self.directory.record.warnings.push(text);
     }
 
+    /// Warns, once for each peer, where packets do not get through.
+    fn notice_stall(&mut self, peer: PeerIndex, why: &Remark) {
+        let Some(name) = self.session_peers.roster.get(peer) else { return };
+        if self.stalled.insert(peer) {
+            let text = format!("{name}: {why}; mpyc-party doctor tells which packets pass");
+            self.view.show(Notice::Warning(&text));
+            self.directory.record.warnings.push(text);
+        }
+    }
+
     fn back(&mut self, peer: PeerIndex, linked: Option<&Linked>) {
         if let Some(time) = self.outages.end(peer)
+            && self.verdict.is_none()
             && let Some(name) = self.session_peers.roster.get(peer)
         {
             self.view.show(Notice::Back(name, time, linked.map(|linked| &linked.path)));
@@ -109,8 +129,11 @@ impl RunLoop<'_> {
                 let deliveries = self.streams.attached(stream);
                 self.deliver(deliveries).await
             }
-            StreamEvent::Cut { stream, epoch } => {
+            StreamEvent::Cut { stream, epoch, stalled } => {
                 self.notice_tampering(stream.peer);
+                if stalled {
+                    self.links.stalled(stream.peer, epoch.link);
+                }
                 self.streams.cut(stream, epoch);
                 Ok(())
             }
@@ -136,7 +159,7 @@ impl RunLoop<'_> {
         }
         if self.definition.settings.start == Start::OnProposal && !self.counted {
             let begun = self.began.elapsed();
-            blocking(self.directory.counting()).await.map_err(io::Error::other)?;
+            self.directory.count().await.map_err(io::Error::other)?;
             self.listened_until(begun);
             self.counted = true;
         }

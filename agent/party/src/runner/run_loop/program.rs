@@ -94,10 +94,16 @@ impl RunLoop<'_> {
                     known.map_or(Event::Failed(reason.clone()), |p| Event::Faulty(p, reason));
                 self.happen(event).await
             }
+            Ok(Some(Report::Connecting)) => self.happen(Event::Connecting).await,
             Ok(Some(Report::Connected)) => {
                 self.view.show(Notice::Connected(now));
-                Ok(())
+                self.happen(Event::Connected).await
             }
+            // Nothing that the program says is believed: the machine takes it for what it is worth.
+            Ok(Some(Report::Awaits(peer))) => match self.session_peers.roster.get(peer) {
+                Some(_) if peer != self.me => self.happen(Event::Awaits(peer)).await,
+                _ => Ok(()),
+            },
             Ok(Some(Report::Computed(computed))) => {
                 let starts = &mut self.directory.record.statistics;
                 if starts.len() < MAX_STATISTICS {

@@ -53,6 +53,11 @@ pub enum Packet {
     Listen,
     /// MPyC no longer does.
     Unlisten,
+    /// The program awaits a message on a connection that this peer has ended.
+    Awaiting {
+        /// Its roster index.
+        peer: usize,
+    },
     /// A peer sent something that may not be unpickled.
     Refused {
         /// Its roster index, where that is known.
@@ -144,7 +149,8 @@ impl Conversation for MpycConversation {
             Packet::Refused { peer, what } => {
                 Report::Refused { peer: peer.map(PeerIndex::new), what }
             }
-            Packet::Started => return Ok(None),
+            Packet::Awaiting { peer } => Report::Awaits(PeerIndex::new(peer)),
+            Packet::Started => Report::Connecting,
             Packet::Connected => Report::Connected,
             Packet::Stopped { elapsed_s, bytes_sent } => {
                 Report::Computed(RuntimeStatistics { elapsed_s, bytes_sent })
@@ -204,8 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_program_waits_for_is_passed_on() {
+        let alice = PeerIndex::new(0);
+        for (packet, report) in [
+            (r#"{"type": "started"}"#, Report::Connecting),
+            (r#"{"type": "connected"}"#, Report::Connected),
+            (r#"{"type": "awaiting", "peer": 0}"#, Report::Awaits(alice)),
+        ] {
+            assert_eq!(hears(&mut bob(), packet), Some(report));
+        }
+    }
+
+    #[test]
     fn what_is_no_packet_is_an_error() {
-        assert_eq!(hears(&mut bob(), r#"{"type": "started"}"#), None);
         for bad in ["", "{}", r#"{"type": "dial"}"#, r#"{"type": "dial", "peer": -1}"#, "\u{1b}"] {
             assert!(bob().report(bad.as_bytes()).is_err(), "{bad}");
         }

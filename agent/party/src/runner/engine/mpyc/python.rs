@@ -12,7 +12,8 @@
 //! mounts       which files it needs, for a root directory that holds nothing else
 //! ```
 //!
-//! Everything here is synchronous: it runs before the sandbox is cloned, and so before any runtime.
+//! Everything here is synchronous: it runs before the sandbox is cloned, and so before any runtime. It
+//! has a thread of its own meanwhile, since any file may be on a mount that [hangs](bounded).
 
 mod base;
 mod command;
@@ -26,6 +27,9 @@ mod probe;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
+
+use crate::config::bounded;
 
 pub use error::Error;
 pub use mounts::Mount;
@@ -33,6 +37,9 @@ pub use probe::{Environment, Missing, probe};
 
 /// The pins that are compiled in, in pip's format, with a hash for every wheel.
 pub const REQUIREMENTS: &str = include_str!("python/requirements.txt");
+
+/// How long nothing may be told of looking at files, and of asking an interpreter.
+const MAX_SILENCE: Duration = Duration::from_secs(120);
 
 /// Where to look for a Python that runs MPyC, and where to keep one.
 #[derive(Clone, Debug)]
@@ -83,6 +90,23 @@ impl fmt::Display for Progress {
     }
 }
 
+impl Progress {
+    /// How long it may take until the next step is told. What other programs do has limits of its
+    /// own; beyond them, a file is waited for that does not come.
+    fn max_silence(&self) -> Duration {
+        match self {
+            Self::Waiting(_) => environment::LOCK_TIMEOUT + MAX_SILENCE,
+            Self::Creating(..) => 2 * environment::MAKE_TIMEOUT + MAX_SILENCE,
+            // All at once, and then one by one.
+            Self::Installing(packages) => {
+                let attempts = u32::try_from(packages.len()).unwrap_or(u32::MAX).saturating_add(1);
+                install::INSTALL_TIMEOUT.saturating_mul(attempts) + MAX_SILENCE
+            }
+            Self::Checking(_) | Self::Rebuilding(..) | Self::LeftOut(_) => MAX_SILENCE,
+        }
+    }
+}
+
 impl Python {
     /// Looks on `$PATH`, keeps private environments under `cache`.
     #[must_use]
@@ -101,6 +125,11 @@ impl Python {
     /// # Errors
     /// Where there is none and none can be made; the error says what to do.
     pub fn find(&self) -> Result<Option<Environment>, Error> {
+        let python = self.clone();
+        bounded::within(MAX_SILENCE, move || python.look())?
+    }
+
+    fn look(&self) -> Result<Option<Environment>, Error> {
         if let Some(interpreter) = &self.interpreter {
             return probe(&absolute(interpreter).map_err(Error::cache(interpreter))?).map(Some);
         }
@@ -117,6 +146,16 @@ impl Python {
     /// # Errors
     /// Where there is no such Python and none can be made; the error says what to do.
     pub fn prepare(&self, progress: &mut dyn FnMut(Progress)) -> Result<Environment, Error> {
+        let python = self.clone();
+        let told = |step: Progress| {
+            let silence = step.max_silence();
+            progress(step);
+            silence
+        };
+        bounded::telling(MAX_SILENCE, move |tell| python.make(tell), told)?
+    }
+
+    fn make(&self, progress: &mut dyn FnMut(Progress)) -> Result<Environment, Error> {
         let kept = absolute(self.cache.join("python")).map_err(Error::cache(&self.cache))?;
         if let Some(interpreter) = &self.interpreter {
             let interpreter = absolute(interpreter).map_err(Error::cache(interpreter))?;

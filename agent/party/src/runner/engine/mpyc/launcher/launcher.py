@@ -130,7 +130,7 @@ def describe(mpc):
 
 def run(program, arguments):
     """Run the program as python would, and return its exit status."""
-    for name in ('control', 'exchange', 'network', 'values'):
+    for name in ('control', 'exchange', 'network', 'scan', 'values'):
         del sys.modules[name]  # the program may have modules of these names
     directory = os.path.dirname(os.path.abspath(program))
     os.chdir(directory)

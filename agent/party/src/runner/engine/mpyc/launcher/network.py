@@ -26,7 +26,7 @@ class Network:
         self._control = control
         self._loop = None
         self._dialled = {}  # peer → future of its descriptor
-        self._accepted = []  # descriptors that wait for MPyC to listen
+        self._accepted = []  # descriptors and their peers that wait for MPyC to listen
         self._server = None
         self._tasks = set()  # the loop itself holds tasks only weakly
 
@@ -59,8 +59,8 @@ class Network:
         self._server = Server(self, factory)
         self._control.send('listen')
         waiting, self._accepted = self._accepted, []
-        for descriptor in waiting:
-            self._accept(descriptor)
+        for descriptor, peer in waiting:
+            self._accept(descriptor, peer)
         return self._server
 
     def unlisten(self, server):
@@ -69,11 +69,18 @@ class Network:
             self._server = None
             self._control.send('unlisten')
 
-    def _accept(self, descriptor):
+    def _accept(self, descriptor, peer):
         if self._server is None:
-            self._accepted.append(descriptor)
+            self._accepted.append((descriptor, peer))
             return
-        task = self._loop.create_task(self._connect(self._server.factory, descriptor))
+        listening = self._server.factory
+
+        def factory():
+            exchanger = listening()
+            exchanger.peer = peer
+            return exchanger
+
+        task = self._loop.create_task(self._connect(factory, descriptor))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -88,7 +95,7 @@ class Network:
             if descriptor is None or packet.get('type') not in ('connected', 'accepted'):
                 leave(EXIT_RUNNER_GONE)  # not a runner that speaks this protocol
             if packet['type'] == 'accepted':
-                self._accept(descriptor)
+                self._accept(descriptor, packet['peer'])
             else:
                 self._dialled.pop(packet['peer']).set_result(descriptor)
 

@@ -6,8 +6,12 @@ persistent identifier, a tuple of plain data that begins with its kind, and is r
 function for that kind, which checks what it is given. So the reader never holds anything callable,
 nor a class, nor a numpy dtype, and pickle's opcodes that call and modify have nothing to work on.
 
+A peer that means ill could still keep the unpickler busy, or crash it. So each message is looked
+through before it is read (scan.py), and the functions here do no work out of proportion to it: they
+bound what moduli are tested, fractions reduced and keys looked up.
+
 All parties of a session run this file, so only it needs to read what it writes; they compare the
-number of its format before they start. A peer that means ill can still crash this process (keys nested a million deep), as it can by any wrong share.
+number of its format before they start.
 """
 
 import datetime
@@ -15,20 +19,36 @@ import decimal
 import fractions
 import functools
 import io
+import math
+import operator
 import pickle
 import re
+import sys
 
+import scan
 from mpyc import fingroups, finfields, gfpx, gmpy
 from mpyc.numpy import np
 
-PLAIN = frozenset((type(None), bool, int, float, str, bytes, bytearray, tuple, list, dict, set, frozenset))
-PROTOCOL = 5
+PLAIN = frozenset((type(None), bool, int, float, str, bytes, tuple, list))
+PROTOCOL = 3
 # Rises with every change after which an older file could not read what this one writes, or would
 # read something else, or the other way round.
-FORMAT = 1
-# A field that is new to this party has its modulus tested; a huge one would keep it busy for long.
-MAX_PRIME_BITS = 4096
+FORMAT = 2
+# A field that is new to this party has its modulus tested, which takes long for a huge one, and becomes
+# a class, which stays. So many bits may be new in one message; an extension field counts several times.
+MAX_NEW_FIELD_BITS = 4096
+MIN_NEW_FIELD_BITS = 64
 MAX_EXTENSION_BITS = 1024
+EXTENSION_COST = 3
+# Python looks keys up by their hash. It randomises those of str and bytes; of all others a peer can
+# choose as many with the same hash as it likes, and each is compared with all before it.
+MAX_KEYS_WITH_KNOWN_HASH = 10_000
+MAX_KEY_BITS = 512
+TEXT = frozenset((str, bytes))
+KEYS = TEXT | {type(None), bool, int, float, datetime.date, datetime.time, datetime.datetime}
+MAX_FRACTION_BITS = 1 << 15  # reducing one takes time that grows with the square
+MAX_GROUP_BITS = 1 << 14  # of each number in the element of a group
+MAX_EMPTY_SHAPE = 1 << 24  # what the other dimensions of an array without elements multiply to
 NUMPY_DTYPE = re.compile(r'[<>|=]?[biufcSU]\d{1,9}')
 
 
@@ -37,30 +57,84 @@ class Refused(Exception):
 
 
 def dumps(value):
-    """Write a value; whatever its reader would refuse is refused here already."""
-    written = io.BytesIO()
+    """Write a value. What its reader would refuse is refused here already, but for fields new to it."""
     try:
-        _Writer(written, PROTOCOL).dump(value)
+        message = _written(_Writer, value)
+        scan.check(message)
     except Refused:
         raise
     except Exception as error:
         raise Refused(f'value that cannot be sent: {error!r}') from error
-    return written.getvalue()
+    return message
 
 
 def loads(data):
     """Read a value written by `dumps`, here or by a peer that means ill."""
     try:
-        return _Reader(data).load()
+        scan.check(data)
+    except Exception as error:
+        raise Refused(scan.first_name(data) or f'malformed pickle: {error}') from error
+    try:
+        return _read(_Reader, data)
     except Refused:
         raise
     except Exception as error:
         raise Refused(f'malformed pickle: {error!r}') from error
 
 
-class _Writer(pickle.Pickler):
+def _written(writer, value):
+    """Its pickle, in which nothing refers to anything before it: each part is written anew."""
+    file = io.BytesIO()
+    pickler = writer(file, PROTOCOL)
+    pickler.fast = True
+    pickler.dump(value)
+    return file.getvalue()
+
+
+def _read(reader, data):
+    """The value of a message that has been looked through."""
+    return reader(_File(data)).load()
+
+
+class _File(io.BytesIO):
+    def peek(self, _):
+        """All that is left; without this the unpickler would ask for one opcode at a time."""
+        return self.getvalue()[self.tell():]
+
+
+class _Allowance:
+    """What is left of what one message may cost beyond the time to read it."""
+
+    _field_bits = MAX_NEW_FIELD_BITS
+    _keys = MAX_KEYS_WITH_KNOWN_HASH
+
+    def take_field(self, bits):
+        self._field_bits -= max(bits, MIN_NEW_FIELD_BITS)
+        if self._field_bits < 0:
+            raise ValueError(f'new fields of more than {MAX_NEW_FIELD_BITS} bits')
+
+    def take_keys(self, keys):
+        """Take these keys or items of a set if each is a scalar, or a tuple of scalars."""
+        if TEXT.issuperset(map(type, keys)):
+            return
+        for key in keys:
+            for part in key if type(key) is tuple else (key,):
+                if type(part) not in KEYS:
+                    raise ValueError(f'key or item of a set of type {type(part).__name__}')
+                if type(part) is int and part.bit_length() > MAX_KEY_BITS:
+                    raise ValueError(f'key or item of a set of more than {MAX_KEY_BITS} bits')
+                self._keys -= type(part) is not str  # b'a' and 'a' have one hash: tuples of k of them 2**k
+        if self._keys < 0:
+            raise ValueError(f'more than {MAX_KEYS_WITH_KNOWN_HASH} keys or items of sets that are no text')
+
+
+class _Writer(_Allowance, pickle.Pickler):
     def persistent_id(self, value):
-        return None if type(value) in PLAIN else _take_apart(value)
+        if type(value) in PLAIN:
+            return _take_apart_list(value) if type(value) is list else None
+        if type(value) in (dict, set, frozenset):
+            self.take_keys(value)
+        return _take_apart(value)
 
 
 class _Plain(pickle.Unpickler):
@@ -68,28 +142,12 @@ class _Plain(pickle.Unpickler):
         raise Refused(f'{module}.{name}')
 
 
-class _Reader(_Plain):
-    def __init__(self, data):
-        super().__init__(io.BytesIO(data))
-        self._left = len(data)
-
+class _Reader(_Allowance, _Plain):
     def persistent_load(self, identifier):
         kind, *parts = _of(tuple, identifier)
         if (rebuild := _REBUILD.get(_of(str, kind))) is None:
             raise Refused(kind)
-        # A pickle can refer to the same part again and again; `dumps` writes each anew. Without this
-        # count a short message could be rebuilt into arrays without end.
-        self._left -= sum(map(_size, parts))
-        if self._left < 0:
-            raise ValueError('it unfolds to more than was sent')
-        return rebuild(*parts)
-
-
-def _size(part):
-    """The least number of bytes that this part takes in a message."""
-    if type(part) is int:
-        return part.bit_length() // 8
-    return len(part) if type(part) in (bytes, list) else 0
+        return rebuild(self, *parts)
 
 
 def _of(kind, *values):
@@ -111,11 +169,51 @@ _REBUILD = {}
 
 
 def _kind(name):
-    """Register the function that rebuilds values of this kind."""
+    """Register the function that rebuilds values of this kind from their parts."""
+    return _kind_with_allowance(name, lambda rebuild: lambda _, *parts: rebuild(*parts))
+
+
+def _kind_with_allowance(name, adapt=lambda rebuild: rebuild):
+    """The same for a function that takes the message's allowance before the parts."""
     def register(rebuild):
-        _REBUILD[name] = rebuild
+        _REBUILD[name] = adapt(rebuild)
         return rebuild
     return register
+
+
+# Python's containers that look up keys, or change
+
+def _exactly(kind):
+    """Refuse subclasses: what they would be more than their base is lost."""
+    def checked(take_apart):
+        @_take_apart.register(kind)
+        def _(value):
+            return take_apart(value) if type(value) is kind else _take_apart.dispatch(object)(value)
+        return take_apart
+    return checked
+
+
+_exactly(bytearray)(lambda value: ('bytearray', bytes(value)))
+_exactly(dict)(lambda value: ('dict', list(value), list(value.values())))
+_exactly(set)(lambda value: ('set', list(value)))
+_exactly(frozenset)(lambda value: ('frozenset', list(value)))
+
+_kind('bytearray')(lambda value: bytearray(_of(bytes, value)))
+
+
+@_kind_with_allowance('dict')
+def _dict(allowance, keys, values):
+    allowance.take_keys(_of(list, keys))
+    return dict(zip(keys, _of(list, values), strict=True))
+
+
+@_kind_with_allowance('set')
+def _set(allowance, items, kind=set):
+    allowance.take_keys(_of(list, items))
+    return kind(items)
+
+
+_kind_with_allowance('frozenset')(functools.partial(_set, kind=frozenset))
 
 
 # Python's own numbers and dates
@@ -123,7 +221,7 @@ def _kind(name):
 _take_apart.register(complex, lambda value: ('complex', value.real, value.imag))
 _take_apart.register(range, lambda value: ('range', value.start, value.stop, value.step))
 _take_apart.register(decimal.Decimal, lambda value: ('decimal', str(value).encode()))
-_take_apart.register(fractions.Fraction, lambda value: ('fraction', value.numerator, value.denominator))
+_take_apart.register(fractions.Fraction, lambda value: ('fraction', *_ratio(value.numerator, value.denominator)))
 _take_apart.register(datetime.date, lambda value: ('date', value.isoformat()))
 _take_apart.register(datetime.time, lambda value: ('time', value.isoformat()))
 _take_apart.register(datetime.datetime, lambda value: ('datetime', value.isoformat()))
@@ -132,11 +230,19 @@ _take_apart.register(datetime.timedelta, lambda value: ('timedelta', value.days,
 _kind('complex')(lambda *parts: complex(*_of(float, *parts)))
 _kind('range')(lambda *parts: range(*_of(int, *parts)))
 _kind('decimal')(lambda text: decimal.Decimal(_of(bytes, text).decode()))
-_kind('fraction')(lambda *parts: fractions.Fraction(*_of(int, *parts)))
 _kind('date')(lambda text: datetime.date.fromisoformat(_of(str, text)))
 _kind('time')(lambda text: datetime.time.fromisoformat(_of(str, text)))
 _kind('datetime')(lambda text: datetime.datetime.fromisoformat(_of(str, text)))
 _kind('timedelta')(lambda *parts: datetime.timedelta(*_of(int, *parts)))
+
+
+
+def _ratio(*terms):
+    _bounded(MAX_FRACTION_BITS, *_of(int, *terms))
+    return terms
+
+
+_kind('fraction')(lambda *terms: fractions.Fraction(*_ratio(*terms)))
 
 if not isinstance(gmpy.mpz(0), int):  # else MPyC does without gmpy2
     _take_apart.register(type(gmpy.mpz(0)), lambda value: ('mpz', int(value)))
@@ -150,10 +256,10 @@ def _(value: gfpx.Polynomial):
     return 'polynomial', value.p, value.value if value.p == 2 else list(value.value)
 
 
-@_kind('polynomial')
-def _polynomial(p, value):
-    _bounded(_of(int, p), MAX_PRIME_BITS)
-    return gfpx.GFpX(p)(_of(int if p == 2 else list, value))
+@_kind_with_allowance('polynomial')
+def _polynomial(allowance, p, value):
+    ring = _made(allowance, _of(int, p).bit_length(), gfpx.GFpX, p)
+    return ring(_of(int if p == 2 else list, value))
 
 
 @_take_apart.register
@@ -161,10 +267,24 @@ def _(value: finfields.FiniteFieldElement):
     return 'field element', _key(type(value)), value.value
 
 
-@_kind('field element')
-def _field_element(key, value):
-    field = _field(key)
-    return field(_of(int if type(key) is tuple else type(key), value))
+def _take_apart_list(values):
+    """Elements of one field are worth their own kind: MPyC sends them in lists."""
+    if values and isinstance(values[0], finfields.FiniteFieldElement) and len(set(map(type, values))) == 1:
+        return 'field elements', _key(type(values[0])), [value.value for value in values]
+    return None
+
+
+@_kind_with_allowance('field elements')
+def _field_elements(allowance, key, values):
+    field = _field(allowance, key)
+    _of(int if type(key) is tuple else type(key), *_of(list, values))
+    _near(field, values)
+    return list(map(field, values))
+
+
+@_kind_with_allowance('field element')
+def _field_element(allowance, key, value):
+    return _field_elements(allowance, key, [value])[0]
 
 
 def _key(field):
@@ -174,22 +294,45 @@ def _key(field):
     return field.modulus
 
 
-def _field(key):
-    if isinstance(key, gfpx.Polynomial):
-        _bounded(key.p ** key.degree(), MAX_EXTENSION_BITS)
-        return finfields.GF(key)
-    return _prime_field(*_of(int, *_of(tuple, key)))
+def _field(allowance, key):
+    if not isinstance(key, gfpx.Polynomial):
+        p, n, w = _of(int, *_of(tuple, key))
+        return _made(allowance, p.bit_length(), finfields.GF, (p, n, w))
+    p, degree = key.p, key.degree()
+    if degree * (p.bit_length() - 1) > MAX_EXTENSION_BITS or (p**degree).bit_length() > MAX_EXTENSION_BITS:
+        raise ValueError(f'extension field of more than {MAX_EXTENSION_BITS} bits')
+    return _made(allowance, EXTENSION_COST * (p**degree).bit_length(), finfields.GF, key)
 
 
-@functools.lru_cache(64)
-def _prime_field(p, n, w):
-    _bounded(p, MAX_PRIME_BITS)
-    return finfields.GF((p, n, w))
+_MADE = {}
 
 
-def _bounded(order, bits):
-    if order.bit_length() > bits:
-        raise ValueError(f'field of more than {bits} bits')
+def _made(allowance, bits, make, modulus):
+    """The field or ring for this modulus: a new one only if the allowance has so many bits left."""
+    key = make, modulus
+    if key not in _MADE:
+        allowance.take_field(bits)
+        _MADE[key] = make(modulus)
+    return _MADE[key]
+
+
+def _bits(value):
+    """About the number of bits of a number or polynomial."""
+    if isinstance(value, gfpx.Polynomial):
+        return value.degree() * (value.p - 1).bit_length()
+    return operator.index(value).bit_length()
+
+
+def _bounded(bits, *values):
+    if any(_bits(value) > bits for value in values):
+        raise ValueError(f'number of more than {bits} bits')
+
+
+def _near(field, values):
+    """MPyC reduces all values of a field. What is far from reduced takes long to."""
+    if set(map(type, values)) == {int}:
+        values = min(values), max(values)  # the longest is one of them
+    _bounded(2 * field.order.bit_length() + 64, *values)
 
 
 @_take_apart.register
@@ -206,9 +349,19 @@ def _group_element(name, value):
     group = vars(fingroups).get(_of(str, name))
     if not (isinstance(group, type) and issubclass(group, fingroups.FiniteGroupElement)):
         raise Refused(f'mpyc.fingroups.{name}')
+    _bounded(MAX_GROUP_BITS, *_numbers_in(value))
     element = object.__new__(group)
     element.value = value
     return element
+
+
+def _numbers_in(value):
+    """The numbers and polynomials in nested tuples and lists. Elements of fields are reduced already."""
+    if type(value) in (tuple, list):
+        for part in value:
+            yield from _numbers_in(part)
+    elif isinstance(value, (int, type(gmpy.mpz(0)), gfpx.Polynomial)):
+        yield value
 
 
 # numpy: numbers and text as bytes, arrays of Python objects as the list of these
@@ -226,7 +379,7 @@ if np:
             return 'numpy array', _dtype(value), value.shape, value.tobytes()
         items = value.ravel().tolist()
         if set(map(type, items)) == {int}:  # shares, the bulk of what MPyC sends: no call per item
-            return 'numbers', value.shape, pickle.dumps(items, PROTOCOL)
+            return 'numbers', value.shape, _written(pickle.Pickler, items)
         return 'objects', value.shape, items
 
     def _dtype(value):
@@ -237,11 +390,20 @@ if np:
     def _from_bytes(dtype, data):
         if not NUMPY_DTYPE.fullmatch(_of(str, dtype)):
             raise Refused(f'numpy.dtype({dtype!r})')
-        return np.frombuffer(_of(bytes, data), np.dtype(dtype))
+        array = np.frombuffer(_of(bytes, data), np.dtype(dtype))
+        # numpy takes it for granted that booleans are 0 or 1, and characters are in Unicode.
+        kind, order = array.dtype.kind, array.dtype.byteorder
+        if kind == 'b' and array.view('u1').max(initial=0) > 1:
+            raise ValueError('boolean that is neither 0 nor 1')
+        if kind == 'U' and np.frombuffer(data, order + 'u4').max(initial=0) > sys.maxunicode:
+            raise ValueError('character that is not in Unicode')
+        return array
 
     def _shaped(array, shape):
         if type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
             raise ValueError('not the shape of an array')
+        if 0 in shape and math.prod(filter(None, shape)) > MAX_EMPTY_SHAPE:
+            raise ValueError('array without elements whose other dimensions are huge')
         return array.reshape(shape)
 
     @_kind('numpy scalar')
@@ -258,12 +420,16 @@ if np:
 
     @_kind('numbers')
     def _numbers(shape, items):
-        return _objects(shape, _Plain(io.BytesIO(_of(bytes, items))).load())
+        scan.check(_of(bytes, items))
+        return _objects(shape, _read(_Plain, items))
 
     @_take_apart.register
     def _(value: finfields.FiniteFieldArray):
         return 'field array', _key(value.field), value.value
 
-    @_kind('field array')
-    def _field_array(key, value):
-        return _field(key).array(_of(np.ndarray, value))
+    @_kind_with_allowance('field array')
+    def _field_array(allowance, key, value):
+        field = _field(allowance, key)
+        if _of(np.ndarray, value).dtype == object:
+            _near(field, value.ravel().tolist())
+        return field.array(value)

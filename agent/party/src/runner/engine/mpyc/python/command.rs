@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::config::files;
 use crate::runner::stop;
 
 /// Most that is kept of each output, in bytes; writing more fails for the program.
@@ -51,6 +53,8 @@ impl Finished {
 ///
 /// Its output goes to memory rather than pipes: nothing blocks when a grandchild keeps it open.
 pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Finished> {
+    // A process that is still being executed could not be ended; on a mount that hangs it would stay.
+    files::metadata(Path::new(command.get_program())).map_err(|error| error.source)?;
     let (stdout, stderr) = (paper()?, paper()?);
     let mut child = command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
     let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());

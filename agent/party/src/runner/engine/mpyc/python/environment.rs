@@ -8,7 +8,7 @@
 //! by which Python finds all the rest. The scripts in `bin` have the former path written in them;
 //! nothing here needs them, and they are deleted.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,18 +20,22 @@ use super::command::run;
 use super::install::{INDISPENSABLE, Site, packages, part};
 use super::memory::{make_private, remembered};
 use super::{Environment, Error, Missing, Progress, probe};
+use crate::config::files;
 use crate::runner::stop;
 
 /// Making a virtual environment unpacks pip.
-const MAKE_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const MAKE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Longest wait for another maker; making one takes less, or fails.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(20 * 60);
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// Lists the packages that an environment was made without; written last.
 const LEFT_OUT: &str = "left-out";
+
+/// Largest such list in bytes.
+const MAX_LIST_BYTES: u64 = 64 * 1024;
 
 type Listener<'a> = &'a mut dyn FnMut(Progress);
 
@@ -113,7 +117,8 @@ impl Maker<'_> {
             }
             Err(error) => return Err(error),
         };
-        let left_out = fs::read_to_string(self.directory.join(LEFT_OUT)).unwrap_or_default();
+        let left_out = files::read(&self.directory.join(LEFT_OUT), MAX_LIST_BYTES);
+        let left_out = String::from_utf8_lossy(&left_out.unwrap_or_default()).into_owned();
         let lost = |missing: &&Missing| !left_out.lines().any(|line| line == missing.package);
         Ok(match environment.missing.iter().find(lost) {
             Some(lost) => State::Broken(lost.to_string()),
@@ -128,8 +133,7 @@ impl Maker<'_> {
     /// Waits until nobody else is making this environment.
     fn lock(&self, progress: Listener<'_>) -> Result<File, Error> {
         let path = self.beside("lock");
-        let options = OpenOptions::new().read(true).append(true).create(true).open(&path);
-        let file = options.map_err(Error::cache(&path))?;
+        let file = files::open_lock(&path).map_err(|error| Error::cache(&path)(error.source))?;
         let begin = Instant::now();
         let mut told = false;
         while let Err(error) = file.try_lock() {
@@ -191,7 +195,7 @@ impl Maker<'_> {
         remove(&temporary)?;
         keep_links_only(&site.directory.join("bin"))?;
         // A power cut after the rename must not leave empty files in place.
-        let written = File::open(site.directory).and_then(|directory| Ok(syncfs(directory)?));
+        let written = files::open_dir(site.directory).and_then(|directory| Ok(syncfs(directory)?));
         written.map_err(Error::cache(site.directory))
     }
 

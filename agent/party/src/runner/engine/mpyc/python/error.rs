@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::bounded::Unfinished;
+
 /// Why there is no Python to run MPyC with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -134,6 +136,9 @@ pub enum Error {
     /// This process was asked to end meanwhile.
     #[error("it was stopped before there was a Python to run MPyC with")]
     Stopped,
+    /// Looking for one takes too long.
+    #[error("there is no Python to run MPyC with: {0}")]
+    Hangs(Unfinished),
     /// `venv` or pip failed in a way not known.
     #[error("{step} failed. It said:\n{said}")]
     Step {
@@ -154,6 +159,15 @@ pub enum Error {
         /// The directory that is more than Python's.
         directory: PathBuf,
     },
+}
+
+impl From<Unfinished> for Error {
+    fn from(unfinished: Unfinished) -> Self {
+        match unfinished {
+            Unfinished::Stopped => Self::Stopped,
+            other => Self::Hangs(other),
+        }
+    }
 }
 
 impl Error {

@@ -12,7 +12,7 @@ use super::command::{Finished, bare, run};
 pub(super) const INDISPENSABLE: &str = "mpyc";
 
 /// For slow lines and slow machines; some 20 MB are fetched.
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
+pub(super) const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What pip may know of the outside: where packages are and how to get there. The rest of its
 /// settings (a target directory, say) would install something else or somewhere else.

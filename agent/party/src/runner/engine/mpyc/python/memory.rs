@@ -14,7 +14,10 @@ use sha2::{Digest, Sha256};
 
 use super::probe::SCRIPT;
 use super::{Environment, Error};
+use crate::config::files;
 
+/// Largest record in bytes.
+const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// Write permission for others than the owner.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
@@ -73,7 +76,8 @@ fn read(kept: &Path, file: &Path) -> Option<Environment> {
     if !is_private(kept).ok()? {
         return None;
     }
-    let record: Record = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let record = files::read(file, MAX_RECORD_BYTES).ok()?;
+    let record: Record = serde_json::from_slice(&record).ok()?;
     let holds = record.asked == asked() && record.stamps == stamps(&record.environment);
     holds.then_some(record.environment)
 }

@@ -1,0 +1,163 @@
+//! Guarantee 4 for those who leave: a program that ends with success before the others are done, or in
+//! any other way, at any stage and from any index, is named at all others, and nobody else is.
+
+mod common;
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use common::{LIMIT, NAMES, blames, completes, demo, three};
+use mpyc_party_lab::party::{Network, Session};
+use rustix::process::Signal;
+
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Party WHO leaves in the way HOW when it has come to STAGE and is told to.
+const PROGRAM: &str = "
+import os, signal, sys, time
+from mpyc.runtime import mpc
+
+secint = mpc.SecInt()
+
+def compute():
+    return mpc.run(mpc.output(mpc.sum(mpc.input(secint(mpc.pid)))))
+
+def at(stage):
+    if (mpc.pid, stage) != (WHO, STAGE):
+        return
+    print('leaving')
+    input()
+    if HOW == 'status 0':
+        os._exit(0)
+    if HOW == 'no shutdown':
+        sys.exit()
+    if HOW == 'error':
+        sys.exit(3)
+    if HOW == 'signal':
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if HOW == 'one stream closed':
+        mpc.parties[(WHO + 1) % len(mpc.parties)].protocol.close_connection()
+    if HOW == 'runner killed':
+        time.sleep(600)
+
+at('before it connects')
+mpc.run(mpc.start())
+compute()
+at('between rounds')
+compute()
+at('before the end')
+mpc.run(mpc.shutdown())
+";
+
+const STAGES: [&str; 3] = ["before it connects", "between rounds", "before the end"];
+
+/// How somebody leaves: what the others say of it, and whether it could have been an outage, so that
+/// they wait for the grace time.
+const WAYS: [(&str, &str, bool); 6] = [
+    ("status 0", "left", true),
+    ("no shutdown", "left", true),
+    ("error", "ended", false),
+    ("signal", "ended", false),
+    ("one stream closed", "left", true),
+    ("runner killed", "lost", true),
+];
+
+fn session(names: &[&str], program: &str) -> Session {
+    let session = Session::new("demo", program).parties(names).grace(GRACE);
+    // Two parties have no threshold that hides anything.
+    if names.len() == 2 { session.set("allow-no-privacy", "true") } else { session }
+}
+
+/// One of `names` leaves; how long after that the last of the others had its verdict.
+fn leaves(
+    network: &Network,
+    names: &[&str],
+    who: usize,
+    stage: &str,
+    (how, reason, waits): (&str, &str, bool),
+) -> Result<Duration> {
+    let settings = format!("WHO, STAGE, HOW = {who}, {stage:?}, {how:?}\n");
+    network.declare(&session(names, &(settings + PROGRAM)))?;
+    let mut runs = network.run("demo")?;
+    let mut leaver = runs.remove(who);
+    leaver.wait_for_line("leaving", LIMIT)?;
+    let cause = Instant::now();
+    match how {
+        "runner killed" => leaver.runner()?.signal(Signal::KILL)?,
+        _ => leaver.feed("\n")?,
+    }
+    let due = if waits { cause + GRACE } else { cause };
+    let mut last = cause;
+    for run in &mut runs {
+        let outcome = blames(run, due, &[names[who]], reason)
+            .with_context(|| format!("{} of {}, {stage}, {how}", names[who], names.len()))?;
+        last = last.max(outcome.at);
+    }
+    leaver.exit(LIMIT)?;
+    Ok(last - cause)
+}
+
+/// Every way to leave at `stage`, each from another index.
+fn all_ways(stage: &str) -> Result<()> {
+    let network = three()?;
+    for (at, way) in WAYS.into_iter().enumerate() {
+        if !(way.0 == "one stream closed" && stage == STAGES[0]) {
+            leaves(&network, &NAMES, at % 3, stage, way)?;
+        }
+    }
+    Ok(network.end()?)
+}
+
+#[test]
+fn who_leaves_before_it_connects_is_named() -> Result<()> {
+    all_ways(STAGES[0])
+}
+
+#[test]
+fn who_leaves_between_rounds_is_named() -> Result<()> {
+    all_ways(STAGES[1])
+}
+
+#[test]
+fn who_leaves_before_the_end_is_named() -> Result<()> {
+    all_ways(STAGES[2])
+}
+
+#[test]
+fn nobody_has_to_shut_down_and_one_may_compute_on_alone() -> Result<()> {
+    let network = three()?;
+    let alone = format!("if mpc.pid == 1:\n    time.sleep({})\n", 3 * GRACE.as_secs());
+    let program = common::SUM.replace("mpc.run(mpc.shutdown())\n", &alone);
+    network.declare(&demo(&format!("import time\n{program}")).grace(GRACE))?;
+    network.run("demo")?.into_iter().try_for_each(completes)?;
+    Ok(network.end()?)
+}
+
+/// Every way to leave at every stage, from every index, of two, three and five: a table, in seconds
+/// after the cause until the last of the others has its verdict. The grace time is 3 s.
+#[test]
+#[ignore = "takes a quarter of an hour: `cargo nextest run --test leaving --run-ignored only --no-capture`"]
+fn the_whole_table() -> Result<()> {
+    let names = ["alice", "bob", "carol", "dave", "erin"];
+    let mut table = "| way | stage | of 2 | of 3 | of 5 |\n|---|---|---|---|---|\n".to_owned();
+    let networks = [2, 3, 5].map(|size| (size, Network::on_loopback(&names[..size])));
+    for way in WAYS {
+        for stage in STAGES {
+            if way.0 == "one stream closed" && stage == STAGES[0] {
+                continue;
+            }
+            write!(table, "| {} | {stage} |", way.0)?;
+            for (size, network) in &networks {
+                let network = network.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+                let took = (0..*size).map(|who| leaves(network, &names[..*size], who, stage, way));
+                let took: Vec<Duration> = took.collect::<Result<_>>()?;
+                let took = took.iter().map(|time| format!("{:.1}", time.as_secs_f64()));
+                write!(table, " {} |", took.collect::<Vec<_>>().join(" "))?;
+            }
+            table.push('\n');
+        }
+    }
+    println!("{table}");
+    networks.into_iter().try_for_each(|(_, network)| Ok(network?.end()?))
+}

@@ -1,0 +1,63 @@
+//! Two machines with one party's key, from a cloned disk or a copy that was put back: the others say so
+//! at once, and accuse nobody else.
+
+mod common;
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use common::{ENDLESS, LIMIT, all_blame, demo, running, three};
+use mpyc_party_lab::party::{Network, Party, Session};
+
+/// A second machine with alice's identity and `session`.
+fn twin(network: &Network, session: &Session) -> Result<Party> {
+    let twin = network.newcomer("copy-of-alice")?;
+    let copied = Command::new("cp")
+        .args(["--recursive", "--no-target-directory"])
+        .args([network.party("alice").state(), twin.state()])
+        .status()?;
+    ensure!(copied.success(), "the state is not copied");
+    twin.declare(session)?;
+    Ok(twin)
+}
+
+#[test]
+fn two_of_one_party_at_the_start_are_told_so() -> Result<()> {
+    let (network, session) = (three()?, demo(ENDLESS));
+    network.declare(&session)?;
+    let twin = twin(&network, &session)?;
+    let mut twins = [network.party("alice").run("demo")?, twin.run("demo")?];
+    for run in &twins {
+        run.wait_for("waiting", LIMIT)?;
+    }
+    let begun = Instant::now();
+    let mut others = [network.party("bob").run("demo")?, network.party("carol").run("demo")?];
+    for outcome in all_blame(&mut others, begun + common::BOUND, &["alice"], "twice")? {
+        ensure!(outcome.text.contains("two machines have its key"), "{}", outcome.text);
+    }
+    for run in &others {
+        let last = run.events().pop().context("no events")?.1;
+        ensure!(last["event"] == "ended", "{last} follows the verdict");
+    }
+    for run in &mut twins {
+        ensure!(run.verdict(LIMIT)?.who() == ["alice"], "{}", run.said());
+        run.exit(LIMIT)?;
+    }
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_second_one_during_a_run_is_told_apart_from_one_that_was_started_anew() -> Result<()> {
+    let (network, session) = (three()?, demo(ENDLESS));
+    let mut runs = running(&network, &session)?;
+    let twin = twin(&network, &session)?;
+    let mut second = twin.run("demo")?;
+    second.wait_for("waiting", LIMIT)?;
+    let begun = Instant::now();
+    all_blame(&mut runs[1..], begun + common::BOUND, &["alice"], "twice")?;
+    ensure!(second.verdict(LIMIT)?.who() == ["alice"], "{}", second.said());
+    second.exit(LIMIT)?;
+    drop(runs);
+    Ok(network.end()?)
+}
