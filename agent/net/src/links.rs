@@ -130,6 +130,11 @@ impl Shared {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the link to `peer` has this epoch now.
+    fn is_current(&self, peer: PeerIndex, epoch: u64) -> bool {
+        self.slots()[peer.get()].link.as_ref().is_some_and(|link| link.path.epoch == epoch)
+    }
+
     fn expect(&self, only: Option<PeerIndex>) -> Expect {
         self.peers.expect(only, &self.keys())
     }

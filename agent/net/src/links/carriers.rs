@@ -45,6 +45,6 @@ impl CarrierDialer {
     /// Whether the link to `peer` still has this epoch.
     #[must_use]
     pub fn is_current(&self, peer: PeerIndex, epoch: u64) -> bool {
-        self.0.slots()[peer.get()].link.as_ref().is_some_and(|link| link.path.epoch == epoch)
+        self.0.is_current(peer, epoch)
     }
 }

@@ -146,8 +146,7 @@ impl PeerTask {
                 }
             }
             PeerCommand::Stalled(epoch) => {
-                let link = self.shared.slots()[self.peer.get()].link.as_ref().map(|l| l.path.epoch);
-                if let Some(id) = self.link.filter(|_| link == Some(epoch)) {
+                if let Some(id) = self.link.filter(|_| self.shared.is_current(self.peer, epoch)) {
                     self.happen(Event::StreamStalled(id)).await;
                 }
             }
@@ -224,8 +223,7 @@ impl PeerTask {
 
     /// Whether the link has this epoch, or there was none before it.
     fn is_current(&self, epoch: u64) -> bool {
-        let link = self.shared.slots()[self.peer.get()].link.as_ref().map(|link| link.path.epoch);
-        epoch == 0 || link == Some(epoch)
+        epoch == 0 || self.shared.is_current(self.peer, epoch)
     }
 
     async fn send(&mut self, message: Control) {

@@ -29,6 +29,15 @@ fn left(streams: bool) -> World {
     world
 }
 
+fn all_say_that_it_left(world: &World) {
+    for index in 0..3 {
+        assert_eq!(
+            (world.blamed(index), &world.failure(index).reason),
+            (vec!["p1"], &Reason::Left)
+        );
+    }
+}
+
 #[test]
 fn who_left_and_is_awaited_is_named_after_the_grace_time() {
     let mut world = left(true);
@@ -39,12 +48,7 @@ fn who_left_and_is_awaited_is_named_after_the_grace_time() {
     world.give(0, Event::Awaits(at(1)));
     assert_eq!(world.verdicts, [None, None, None]);
     world.pass(SECOND * 2);
-    for index in 0..3 {
-        assert_eq!(
-            (world.blamed(index), &world.failure(index).reason),
-            (vec!["p1"], &Reason::Left)
-        );
-    }
+    all_say_that_it_left(&world);
 }
 
 #[test]
@@ -53,12 +57,7 @@ fn who_ended_before_it_connected_is_named_after_the_grace_time() {
     world.pass(GRACE - SECOND);
     assert_eq!(world.verdicts, [None, None, None]);
     world.pass(SECOND * 2);
-    for index in 0..3 {
-        assert_eq!(
-            (world.blamed(index), &world.failure(index).reason),
-            (vec!["p1"], &Reason::Left)
-        );
-    }
+    all_say_that_it_left(&world);
 }
 
 #[test]
