@@ -139,8 +139,8 @@ class Run:
                         selector.unregister(key.fileobj)
                     yield key.data, packet
 
-    def finish(self):
-        """Start once all are ready, cross the streams, and wait for the end of all processes."""
+    def packets(self):
+        """Start once all are ready, cross the streams, and yield (party, packet) as packets arrive."""
         waiting = set(self.parties)
         for party, packet in self.events():
             if packet is None:
@@ -152,6 +152,12 @@ class Run:
                         each.send('go')
             elif packet['type'] == 'dial':
                 self.dialled(party, self.parties[packet['peer']])
+            yield party, packet
+
+    def finish(self):
+        """Let it go on, and wait for the end of all processes."""
+        for _ in self.packets():
+            pass
         for party in self.parties.values():
             party.process.wait(DEADLINE)
         return self

@@ -219,19 +219,9 @@ class Leaving(RunTestCase):
         """Whom each party awaits, once `number` of them have said so or all have ended."""
         arguments = [str(who), how, rest]
         with Run(FIXTURES / 'leaves.py', parties, arguments=arguments, options=options) as run:
-            waiting = set(run.parties)
             said = {}
-            for party, packet in run.events():
-                if packet is None:
-                    continue
-                if packet['type'] == 'ready':
-                    waiting.remove(party.index)
-                    if not waiting:
-                        for each in run.parties.values():
-                            each.send('go')
-                elif packet['type'] == 'dial':
-                    run.dialled(party, run.parties[packet['peer']])
-                elif packet['type'] == 'awaiting':
+            for party, packet in run.packets():
+                if packet['type'] == 'awaiting':
                     said.setdefault(party.index, set()).add(packet['peer'])
                     if len(said) == number:
                         break
