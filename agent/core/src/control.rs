@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::{EncodedEntry, RunId};
+use crate::roster::Roster;
 use crate::stream::Epoch;
-use crate::verdict::{Failure, Reason};
+use crate::verdict::Failure;
 
 /// Largest control message in bytes: the list of [`crate::roster::MAX_PARTIES`] entries fits, each
 /// as long as [`EncodedEntry::MAX_BYTES`] allows.
@@ -26,10 +27,6 @@ pub enum Purpose {
     /// To see who is there and how long an answer takes: every [`Control::Beat`] is answered.
     Ping,
 }
-
-/// The tag of the extension of [`Control::Abort`] that has the reason where not every version of this
-/// protocol knows it: the message itself then has another, in words.
-const REASON_TAG: u32 = 2;
 
 /// A message on a control link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,30 +62,9 @@ pub enum Control {
     Beat(u32),
     /// The answer to the beat of this number.
     Echo(u32),
-}
-
-impl Control {
-    /// The message as every version of this protocol can read it, and its extensions: tags with bytes.
-    #[must_use]
-    pub fn into_wire(self) -> (Self, Vec<(u32, Vec<u8>)>) {
-        let Self::Abort(failure) = &self else { return (self, Vec::new()) };
-        let Some(reason) = failure.reason.known_to_all() else { return (self, Vec::new()) };
-        let extension = postcard::to_allocvec(&failure.reason).map(|bytes| (REASON_TAG, bytes));
-        let message = Self::Abort(Failure { reason, ..failure.clone() });
-        (message, extension.into_iter().collect())
-    }
-
-    /// The message of which this came, with these extensions. Those that are not known are skipped.
-    #[must_use]
-    pub fn from_wire(mut self, extensions: &[(u32, Vec<u8>)]) -> Self {
-        if let Self::Abort(failure) = &mut self
-            && let Some((_, bytes)) = extensions.iter().find(|(tag, _)| *tag == REASON_TAG)
-            && let Ok(reason) = postcard::from_bytes::<Reason>(bytes)
-        {
-            failure.reason = reason;
-        }
-        self
-    }
+    /// First on each link: whom the sender names in its session. The entry has a digest of it as well;
+    /// this lets people be told what differs.
+    Roster(Roster),
 }
 
 /// The first message on a carrier of a stream, sent by the end that dialled the link. Which of the
@@ -117,28 +93,6 @@ pub struct StreamAnswer {
 mod tests {
     use super::*;
     use crate::roster::MAX_PARTIES;
-
-    #[test]
-    fn a_reason_that_not_all_know_has_one_that_they_do() {
-        let failure = Failure {
-            who: vec!["alice".parse().unwrap()],
-            stage: crate::verdict::Stage::Run,
-            reason: Reason::Left,
-            observer: "bob".parse().unwrap(),
-            via: None,
-        };
-        let said = Control::Abort(failure.clone());
-        let (message, extensions) = said.clone().into_wire();
-        let Control::Abort(plain) = &message else { panic!("{message:?}") };
-        assert!(matches!(plain.reason, Reason::Lost(_)), "{plain}");
-        assert!(plain.to_string().contains(&Reason::Left.to_string()), "{plain}");
-        assert_eq!(message.clone().from_wire(&extensions), said);
-        // A version that does not know the reason, or the tag, keeps what all know.
-        let later = [(REASON_TAG, vec![255, 1]), (77, vec![1])];
-        assert_eq!(message.clone().from_wire(&later), message);
-        let old = Control::Abort(Failure { reason: Reason::Stopped, ..failure });
-        assert_eq!(old.clone().into_wire(), (old, Vec::new()));
-    }
 
     #[test]
     fn the_longest_list_fits() {

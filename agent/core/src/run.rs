@@ -302,6 +302,11 @@ impl Run {
         let known = &mut self.peers[peer];
         match message {
             Control::Beat(_) => {}
+            Control::Roster(roster) if self.stage == Stage::Find => {
+                (known.roster, self.compare) = (Some(roster), true);
+            }
+            // What counts from then on is in the entries, which are the same.
+            Control::Roster(_) => {}
             Control::Entry(entry) if self.agreement.is_some() => self.on_entry(peer, entry),
             Control::Entry(entry) if known.early_entry.as_ref().is_none_or(|e| *e == entry) => {
                 known.early_entry = Some(entry);

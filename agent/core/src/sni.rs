@@ -1,10 +1,14 @@
 //! Tags: opaque values that stand for a session, or for a network's hub, in a TLS server name and
 //! at the lighthouse.
 //!
-//! Names never show on the wire. A tag is HMAC-SHA256 keyed by the root's fingerprint over session
-//! name and roster; parties of the session compute the same one, and who does not know the root can
-//! neither read nor guess it. A hub shows no certificate before it has heard its own tag, so that
-//! probing it does not tell the root either.
+//! Names never show on the wire. A tag is HMAC-SHA256 keyed by the root's fingerprint over what it
+//! stands for, so that who does not know the root can neither read nor guess it. A hub shows no
+//! certificate before it has heard its own tag, so that probing it does not tell the root either.
+//!
+//! A session has a tag for [each pair](Tag::pair) of its parties, by which the two ask for each other:
+//! both compute the same one where each names the other, whoever else either of them names. That is
+//! for the agreement to compare. At the hubs, which themselves compare who may know of whom, a session
+//! has [one tag](Tag::session).
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,15 +32,23 @@ pub struct Tag([u8; 16]);
 pub struct TagError;
 
 impl Tag {
-    /// The tag of `session` among the parties of `roster` in the network of `root`. The order does
-    /// not count: parties whose rosters differ in it must meet to be told.
+    /// The tag under which parties of `session` are at the hubs of the network of `root`.
     #[must_use]
-    pub fn new(root: &Fingerprint, session: &SessionName, roster: &[PartyName]) -> Self {
-        let mut roster: Vec<&PartyName> = roster.iter().collect();
-        roster.sort_unstable();
-        let texts =
-            std::iter::once(session.as_str()).chain(roster.into_iter().map(PartyName::as_str));
-        Self::derive(root, "mpyc-party session tag 1", texts)
+    pub fn session(root: &Fingerprint, session: &SessionName) -> Self {
+        Self::derive(root, "mpyc-party session tag 2", std::iter::once(session.as_str()))
+    }
+
+    /// The tag by which two parties of `session` in the network of `root` ask for each other; the
+    /// order does not count.
+    #[must_use]
+    pub fn pair(
+        root: &Fingerprint,
+        session: &SessionName,
+        one: &PartyName,
+        other: &PartyName,
+    ) -> Self {
+        let texts = [session.as_str(), one.min(other).as_str(), one.max(other).as_str()];
+        Self::derive(root, "mpyc-party pair tag 1", texts.into_iter())
     }
 
     /// The tag of every hub and of the authority in the network of `root`.
@@ -124,23 +136,23 @@ impl FromStr for Tag {
 mod tests {
     use super::*;
 
-    fn tag(root: u8, session: &str, roster: &[&str]) -> Tag {
-        let roster: Vec<PartyName> = roster.iter().map(|name| name.parse().unwrap()).collect();
-        Tag::new(&Fingerprint([root; 32]), &session.parse().unwrap(), &roster)
+    fn pair(root: u8, session: &str, one: &str, other: &str) -> Tag {
+        let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+        Tag::pair(&Fingerprint([root; 32]), &session.parse().unwrap(), &one, &other)
     }
 
     #[test]
     fn every_part_but_the_order_counts() {
-        let base = tag(1, "demo", &["a", "b"]);
-        assert_eq!(base, tag(1, "demo", &["a", "b"]));
+        let base = pair(1, "demo", "a", "b");
         let others = [
-            tag(2, "demo", &["a", "b"]),
-            tag(1, "dem", &["oa", "b"]),
-            tag(1, "demo", &["ab"]),
-            tag(1, "demo", &["a", "b", "c"]),
+            pair(2, "demo", "a", "b"),
+            pair(1, "dem", "oa", "b"),
+            pair(1, "demo", "ab", "b"),
+            pair(1, "demo", "a", "c"),
+            Tag::session(&Fingerprint([1; 32]), &"demo".parse().unwrap()),
         ];
         assert!(others.iter().all(|other| *other != base));
-        assert_eq!(base, tag(1, "demo", &["b", "a"]), "order is for the agreement to compare");
+        assert_eq!(base, pair(1, "demo", "b", "a"), "each asks for the other by the same");
         assert_ne!(Tag::hub(&Fingerprint([1; 32])), Tag::hub(&Fingerprint([2; 32])));
         let (root, a) = (Fingerprint([1; 32]), "a".parse().unwrap());
         assert_ne!(Tag::exposed(&root, &a), Tag::agent(&root, &a));
@@ -149,7 +161,7 @@ mod tests {
 
     #[test]
     fn server_names_come_back() {
-        let tag = tag(1, "demo", &["a"]);
+        let tag = pair(1, "demo", "a", "b");
         assert_eq!(Tag::from_server_name(&tag.server_name()), Ok(tag));
         for bad in ["", "hub.mpyc.internal", "00.mpyc.internal", &tag.to_string()] {
             assert_eq!(Tag::from_server_name(bad), Err(TagError), "{bad}");

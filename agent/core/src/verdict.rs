@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::label::{Label, Words, difference};
 use crate::name::PartyName;
+use crate::roster::Roster;
 
 /// Where in a session something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,24 +124,65 @@ pub enum Reason {
     Left,
     /// Two instances of it take part, in turns: its key is on two machines, or it was started twice.
     Twice,
+    /// It names other parties than others do, or in another order: who has which roster.
+    Rosters(Vec<HeldRoster>),
 }
 
-/// What happened where a party has left.
-const LEFT: &str = "left: its program ended or closed a connection while more was awaited from it";
-/// What happened where a party is there twice.
-const TWICE: &str = "runs twice: two machines have its key, or it was started twice";
+/// A roster, and who has it in its session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldRoster {
+    /// Those whose session names these parties in this order.
+    pub parties: Vec<PartyName>,
+    /// The roster.
+    pub roster: Roster,
+}
 
-impl Reason {
-    /// The same for versions that do not know this reason; none where all do.
-    #[must_use]
-    pub fn known_to_all(&self) -> Option<Self> {
-        match self {
-            Self::Left => Some(Self::Lost(LEFT.into())),
-            Self::Twice => Some(Self::Lost(TWICE.into())),
-            _ => None,
+/// The most different rosters that a verdict tells of.
+pub const MAX_ROSTERS: usize = 4;
+/// Rosters of more parties are shown by what distinguishes them.
+const MAX_SHOWN_PARTIES: usize = 8;
+
+/// What differs, as in «the rosters differ: alice has alice, bob, dave; bob has alice, bob».
+fn write_rosters(f: &mut fmt::Formatter<'_>, rosters: &[HeldRoster]) -> fmt::Result {
+    f.write_str("the rosters differ")?;
+    for (at, HeldRoster { parties, roster }) in rosters.iter().enumerate() {
+        let verb = if parties.len() == 1 { "has" } else { "have" };
+        write!(f, "{} {} {verb} ", if at == 0 { ":" } else { ";" }, list(parties))?;
+        if roster.len() <= MAX_SHOWN_PARTIES {
+            f.write_str(&list(roster.as_slice()))?;
+        } else {
+            write_distinction(f, roster, rosters)?;
         }
     }
+    Ok(())
+}
 
+/// What distinguishes this long roster: whom not all have, else the first place in which they differ.
+fn write_distinction(
+    f: &mut fmt::Formatter<'_>,
+    roster: &Roster,
+    rosters: &[HeldRoster],
+) -> fmt::Result {
+    let all = |what: &dyn Fn(&Roster) -> bool| rosters.iter().all(|held| what(&held.roster));
+    let in_all = |name: &&PartyName| all(&|roster| roster.index_of(name).is_some());
+    let (common, own): (Vec<_>, Vec<_>) = roster.iter().partition(in_all);
+    if !own.is_empty() {
+        return write!(f, "{} beside {} that all have", list(own), common.len());
+    }
+    let same = |place: &usize| all(&|r| r.as_slice().get(*place) == roster.as_slice().get(*place));
+    match roster.as_slice().iter().enumerate().find(|(place, _)| !same(place)) {
+        Some((place, name)) if all(&|other| other.len() == roster.len()) => {
+            write!(f, "{name} in place {} of {}", place + 1, roster.len())
+        }
+        _ => write!(f, "{} that all have", common.len()),
+    }
+}
+
+fn list<'a>(names: impl IntoIterator<Item = &'a PartyName>) -> String {
+    names.into_iter().map(PartyName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Reason {
     fn write(&self, f: &mut fmt::Formatter<'_>, words: Words) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("not there at the deadline"),
@@ -163,8 +205,13 @@ impl Reason {
             Self::Protocol(remark) => write!(f, "broke the protocol: {remark}"),
             Self::OutputLimit => f.write_str("the program wrote more output than allowed"),
             Self::Local(remark) => write!(f, "{remark}"),
-            Self::Left => f.write_str(LEFT),
-            Self::Twice => f.write_str(TWICE),
+            Self::Left => f.write_str(
+                "left: its program ended or closed a connection while more was awaited from it",
+            ),
+            Self::Twice => {
+                f.write_str("runs twice: two machines have its key, or it was started twice")
+            }
+            Self::Rosters(rosters) => write_rosters(f, rosters),
         }
     }
 }
@@ -259,5 +306,36 @@ impl fmt::Display for InWords<'_> {
                 failure.write(f, self.words)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(parties: &[&str], roster: &[String]) -> HeldRoster {
+        let parties = parties.iter().map(|name| name.parse().unwrap()).collect();
+        let roster: Vec<PartyName> = roster.iter().map(|name| name.parse().unwrap()).collect();
+        HeldRoster { parties, roster: roster.try_into().unwrap() }
+    }
+
+    fn said(rosters: Vec<HeldRoster>) -> String {
+        Reason::Rosters(rosters).to_string()
+    }
+
+    #[test]
+    fn long_rosters_are_told_apart_by_what_is_different() {
+        let long: Vec<String> = (0..20).map(|n| format!("p{n}")).collect();
+        let with = |more: &str| [&long[..], &[more.to_owned()]].concat();
+        let mut turned = long.clone();
+        turned.swap(4, 6);
+        assert_eq!(
+            said(vec![held(&["p1"], &with("dave")), held(&["p2", "p3"], &long)]),
+            "the rosters differ: p1 has dave beside 20 that all have; p2, p3 have 20 that all have"
+        );
+        assert_eq!(
+            said(vec![held(&["p1"], &turned), held(&["p2"], &long)]),
+            "the rosters differ: p1 has p6 in place 5 of 20; p2 has p4 in place 5 of 20"
+        );
     }
 }

@@ -115,8 +115,9 @@ impl Hub {
     /// Serves the lighthouse to one who dials over QUIC.
     pub(crate) async fn serve_quic(&self, incoming: quic::QuicIncoming) {
         let (address, identity) = (incoming.address(), current(&self.identity));
-        let accepted =
-            incoming.accept(&identity, Protocol::Hub, &self.name, &Expect::AnyParty).await;
+        let accepted = incoming
+            .accept(&identity, Protocol::Hub, std::slice::from_ref(&self.name), &Expect::AnyParty)
+            .await;
         let connection = match accepted {
             Ok(connection) => connection,
             Err(error) => return log::info!("{error}"),

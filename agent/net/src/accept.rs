@@ -78,8 +78,8 @@ impl fmt::Display for Origin {
 pub struct Admission {
     /// As whom this party is there.
     pub identity: Identity,
-    /// Who does not ask for this name is shown no certificate.
-    pub server_name: String,
+    /// Who asks for none of these names is shown no certificate.
+    pub server_names: Arc<[String]>,
     /// What a connection may be for; never empty.
     pub protocols: &'static [Protocol],
     /// Whom the handshake admits.
@@ -124,7 +124,7 @@ pub async fn handshake(
     admission: &Admission,
 ) -> Result<Secure, TransportError> {
     let incoming = Incoming::read(raw).await?;
-    if incoming.server_name().as_ref() != Some(&admission.server_name) {
+    if !incoming.server_name().is_some_and(|name| admission.server_names.contains(&name)) {
         return Err(incoming.refuse_name().await);
     }
     match incoming.protocol().filter(|protocol| admission.protocols.contains(protocol)) {

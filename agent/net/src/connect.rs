@@ -176,7 +176,7 @@ impl Attempts {
         let (origin, expect) = (arrival.origin(), self.expect());
         let admission = Admission {
             identity: self.peers.identity(),
-            server_name: self.peers.tag.server_name(),
+            server_names: self.peers.server_names(),
             protocols: &[Protocol::Expose],
             expect: expect.clone(),
         };

@@ -124,6 +124,8 @@ pub struct LocalEnd {
 pub struct DialContext {
     /// As whom this party dials; each connection shows the newest.
     pub identity: watch::Receiver<Identity>,
+    /// Under what the other is at the hubs.
+    pub hub_tag: Tag,
     /// What is asked for in public.
     pub tag: Tag,
     /// Who is dialled.

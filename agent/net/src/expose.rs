@@ -158,7 +158,7 @@ impl Reception for Exposure {
     fn admission(&self) -> Admission {
         Admission {
             identity: self.identity.borrow().clone(),
-            server_name: self.tag.server_name(),
+            server_names: Arc::new([self.tag.server_name()]),
             protocols: &[Protocol::Expose],
             expect: self.allowed.borrow().expect(),
         }
@@ -229,6 +229,7 @@ impl Exposure {
             let kind = Arc::clone(self.stack.kind(target.kind.name)?);
             let context = DialContext {
                 identity: self.identity.clone(),
+                hub_tag: self.tag,
                 tag: self.tag,
                 party: party.clone(),
                 expect: expect.clone(),

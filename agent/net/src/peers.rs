@@ -1,8 +1,10 @@
 //! Who meets in a session, or at an exposed port, and as whom this party is there.
 
+use std::sync::Arc;
+
 use mpyc_party_core::claims::{Claims, Fingerprint, PublicKey};
 use mpyc_party_core::name::{PartyName, SessionName};
-use mpyc_party_core::roster::{PeerIndex, Roster, RosterError};
+use mpyc_party_core::roster::{PeerIndex, PerParty, Roster, RosterError};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_transport::{Expect, Identity};
 use tokio::sync::watch;
@@ -19,8 +21,12 @@ pub struct SessionPeers {
     pub me: PeerIndex,
     /// The keys that peers must have, by index.
     pub pins: Vec<Option<PublicKey>>,
-    /// What stands for this session in public.
-    pub tag: Tag,
+    /// Under what this party is at the hubs.
+    pub hub_tag: Tag,
+    /// By what this party and the one at each index ask for each other; that at its own index is of no
+    /// use.
+    tags: PerParty<Tag>,
+    server_names: Arc<[String]>,
 }
 
 impl SessionPeers {
@@ -33,8 +39,26 @@ impl SessionPeers {
         me: PeerIndex,
         pins: Vec<Option<PublicKey>>,
     ) -> Self {
-        let tag = Tag::new(&identity.borrow().root().fingerprint, name, roster.as_slice());
-        Self { identity, roster, me, pins, tag }
+        let root = identity.borrow().root().fingerprint;
+        let hub_tag = Tag::session(&root, name);
+        let mut tags = PerParty::of(roster.len(), hub_tag);
+        let own = &roster.as_slice()[me.get()];
+        for peer in roster.indices().filter(|&peer| peer != me) {
+            tags[peer] = Tag::pair(&root, name, own, &roster.as_slice()[peer.get()]);
+        }
+        Self::tagged(identity, (roster, me), pins, hub_tag, tags)
+    }
+
+    fn tagged(
+        identity: watch::Receiver<Identity>,
+        (roster, me): (Roster, PeerIndex),
+        pins: Vec<Option<PublicKey>>,
+        hub_tag: Tag,
+        tags: PerParty<Tag>,
+    ) -> Self {
+        let others = tags.indexed().filter(|(peer, _)| *peer != me);
+        let server_names = others.map(|(_, tag)| tag.server_name()).collect();
+        Self { identity, roster, me, pins, hub_tag, tags, server_names }
     }
 
     /// This party and one `other` that exposes ports to it.
@@ -49,14 +73,33 @@ impl SessionPeers {
     ) -> Result<Self, RosterError> {
         let tag = Tag::exposed(&identity.borrow().root().fingerprint, &other);
         let roster = Roster::try_from(vec![own, other])?;
-        Ok(Self { identity, roster, me: PeerIndex::new(0), pins: vec![None, pin], tag })
+        let (me, tags) = (PeerIndex::new(0), PerParty::of(roster.len(), tag));
+        Ok(Self::tagged(identity, (roster, me), vec![None, pin], tag, tags))
+    }
+
+    /// By what this party and the one at index `peer` ask for each other.
+    #[must_use]
+    pub fn tag(&self, peer: PeerIndex) -> Tag {
+        self.tags[peer]
+    }
+
+    /// What the others ask for, each by its own, in roster order.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.peers().map(|peer| self.tags[peer])
+    }
+
+    /// The TLS server names at which this party answers.
+    #[must_use]
+    pub fn server_names(&self) -> Arc<[String]> {
+        Arc::clone(&self.server_names)
     }
 
     /// What is needed to dial the party at index `peer`, which must be as `expect` says.
     #[must_use]
     pub fn dial_context(&self, peer: PeerIndex, expect: Expect, local: LocalEnd) -> DialContext {
         let (identity, party) = (self.identities(), self.name(peer).clone());
-        DialContext { identity, tag: self.tag, party, expect, local }
+        let (hub_tag, tag) = (self.hub_tag, self.tag(peer));
+        DialContext { identity, hub_tag, tag, party, expect, local }
     }
 
     /// This party's identity as it is now, and as it will be renewed.

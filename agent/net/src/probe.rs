@@ -8,7 +8,7 @@ use std::time::Duration;
 use mpyc_party_core::agreement::{Entry, EntryError};
 use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, MAX_OPENING_BYTES, Purpose};
 use mpyc_party_core::path::Target;
-use mpyc_party_core::roster::PeerIndex;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_transport::frame::FrameError;
 use mpyc_party_transport::{Protocol, Secure, frame};
 use tokio::task::JoinSet;
@@ -134,7 +134,16 @@ async fn dial(
     timeout(kind.timeout(), attempt).await.map_err(|_| DialError::Timeout)?
 }
 
-/// Asks `peer`, wherever it may be, what it would run.
+/// What a peer shows to one who asks.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Whom it names in its session.
+    pub roster: Roster,
+    /// What it would run.
+    pub entry: Entry,
+}
+
+/// Asks `peer`, wherever it may be, what it would run, and with whom.
 ///
 /// # Errors
 /// Why it could not be asked.
@@ -143,17 +152,26 @@ pub async fn inquire(
     peers: &SessionPeers,
     peer: PeerIndex,
     addresses: &PeerAddresses,
-) -> Result<Entry, ProbeError> {
+) -> Result<Shown, ProbeError> {
     let mut secure = Probe::open(stack, peers, peer, addresses, Purpose::Check).await?.secure;
     let (name, key) = (secure.peer.party().cloned(), secure.peer.key);
-    let answer = frame::read::<Control>(&mut secure.stream, MAX_CONTROL_BYTES);
-    match timeout(2 * DIAL_TIMEOUT, answer).await.map_err(|_| ProbeError::Silent)?? {
-        Some(Control::Entry(entry)) => {
-            let entry = entry.decode().map_err(ProbeError::Entry)?;
-            let own = Some(&entry.party) == name.as_ref() && entry.key == key;
-            if own { Ok(entry) } else { Err(ProbeError::OtherEntry) }
+    let answers = async {
+        let Control::Roster(roster) = answer(&mut secure).await? else {
+            return Err(ProbeError::OtherAnswer);
+        };
+        match answer(&mut secure).await? {
+            Control::Entry(entry) => Ok((roster, entry)),
+            _ => Err(ProbeError::OtherAnswer),
         }
-        Some(_) => Err(ProbeError::OtherAnswer),
-        None => Err(ProbeError::NotReady),
-    }
+    };
+    let answers = timeout(2 * DIAL_TIMEOUT, answers).await;
+    let (roster, entry) = answers.map_err(|_| ProbeError::Silent)??;
+    let entry = entry.decode().map_err(ProbeError::Entry)?;
+    let own = Some(&entry.party) == name.as_ref() && entry.key == key;
+    if own { Ok(Shown { roster, entry }) } else { Err(ProbeError::OtherEntry) }
+}
+
+async fn answer(secure: &mut Secure) -> Result<Control, ProbeError> {
+    let answer = frame::read(&mut secure.stream, MAX_CONTROL_BYTES).await?;
+    answer.ok_or(ProbeError::NotReady)
 }

@@ -77,12 +77,6 @@ fn a_demanded_python() -> Result<()> {
 }
 
 #[test]
-fn the_order_of_the_roster() -> Result<()> {
-    // Carol thinks that she is party 0: the indices of all three are in doubt.
-    differs(&usual().parties(&["carol", "alice", "bob"]), "roster")
-}
-
-#[test]
 fn a_python_that_nobody_has_is_refused_by_all() -> Result<()> {
     let network = three()?;
     network.declare(&demo(SUM).set("python", "\"3.2\""))?;

@@ -227,8 +227,7 @@ fn overheard<H>(
         ensure!(run.exit(LIMIT)?.success(), "{} has another exit status", run.party());
     }
     let root = Store::new(&network.party(one).state()).load()?.root().fingerprint;
-    let names = LONG_NAMES.map(str::parse).into_iter().collect::<Result<Vec<_>, _>>()?;
-    let tag = Tag::new(&root, &SESSION.parse()?, &names).server_name();
+    let tag = Tag::pair(&root, &SESSION.parse()?, &one.parse()?, &other.parse()?).server_name();
     let heard = heard(&ill);
     drop((runs, ill));
     network.end()?;

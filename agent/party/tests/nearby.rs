@@ -66,22 +66,23 @@ def record(owner, kind, data):
 def answer(*records):
     return struct.pack('!6H', 0, 0x8400, 0, len(records), 0, 0) + b''.join(records)
 
-def lie(alias, addresses, port):
+def lie(alias, marks, addresses, port):
     full, host = alias + b'.' + SERVICE, alias + b'.local'
     a = [record(host, 1, socket.inet_aton(address)) for address in addresses]
-    return answer(record(SERVICE, 12, name(full)), record(full, 33, struct.pack('!3H', 0, 0, port) + name(host)), record(full, 16, b'\0'), *a)
+    return answer(record(SERVICE, 12, name(full)), record(full, 33, struct.pack('!3H', 0, 0, port) + name(host)), record(full, 16, marks), *a)
 
 known = set()
 print('listening', flush=True)
 while True:
     packet = s.recv(9000)
-    for alias in set(re.findall(b'[0-9a-f]{16}-[0-9a-f]{32}', packet)) - known:
+    marks = re.search(rb'\x43m0=.{64}', packet, re.DOTALL)
+    for alias in set(re.findall(rb'\x10([0-9a-f]{16})', packet)) - known if marks else ():
         known.add(alias)
         print('lies about', alias.decode(), flush=True)
-        s.sendto(lie(alias, ['127.0.0.1', '169.254.169.254', '203.0.113.7', '224.0.0.251', own], 22), GROUP)
-        s.sendto(lie(alias, [own], 0), GROUP)
+        s.sendto(lie(alias, marks[0], ['127.0.0.1', '169.254.169.254', '203.0.113.7', '224.0.0.251', own], 22), GROUP)
+        s.sendto(lie(alias, marks[0], [own], 0), GROUP)
     for _ in range(20):
-        s.sendto(lie(b'%016x-%032x' % (random.getrandbits(64), random.getrandbits(128)), [own], 22), GROUP)
+        s.sendto(lie(b'%016x' % random.getrandbits(64), b'\x43m0=' + os.urandom(64), [own], 22), GROUP)
         s.sendto(packet[:random.randrange(len(packet))] + os.urandom(random.randrange(40)), GROUP)
 "#;
 

@@ -147,7 +147,7 @@ fn only_a_valid_certificate_of_the_roster_is_let_in() -> Result<()> {
         ),
     ];
     let mut runs = vec![network.party("alice").run("demo")?, network.party("bob").run("demo")?];
-    let (at, name) = (address(&runs[0])?, rogue.tag.server_name());
+    let (at, name) = (address(&runs[0])?, rogue.server_name(0)?);
     for protocol in [Protocol::Control, Protocol::Stream] {
         for (what, papers) in &refused {
             ensure!(!is_let_in(at, &name, protocol, papers)?, "{what} is let in");
@@ -176,7 +176,7 @@ fn a_pinned_key_holds_against_the_authority() -> Result<()> {
         .party("alice")
         .configure(&format!("network.local-discovery = false\n[listen]\nport = 0\n{pinned}"))?;
     let run = network.party("alice").run("demo")?;
-    let (at, name) = (address(&run)?, rogue.tag.server_name());
+    let (at, name) = (address(&run)?, rogue.server_name(0)?);
     let forged = forge.sign(&forge.carol("example")?)?;
     ensure!(!is_let_in(at, &name, Protocol::Control, &forged)?, "another key is let in");
     ensure!(is_let_in(at, &name, Protocol::Control, &papers_of(&network, "carol")?)?);
@@ -192,7 +192,7 @@ fn who_comes_back_must_have_the_key_that_was_agreed_on() -> Result<()> {
     let forge = Forge::of(&network, rogue.identity.claims().clone())?;
     // Nobody pinned it, and the authority itself signed the other one.
     let (forged, own) = (forge.sign(&forge.carol("example")?)?, papers_of(&network, "carol")?);
-    let (at, name) = (address(&runs[0])?, rogue.tag.server_name());
+    let (at, name) = (address(&runs[0])?, rogue.server_name(0)?);
     for protocol in [Protocol::Control, Protocol::Stream] {
         ensure!(!is_let_in(at, &name, protocol, &forged)?, "another key is let in");
         ensure!(is_let_in(at, &name, protocol, &own)?, "carol is refused");

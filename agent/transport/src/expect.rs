@@ -55,10 +55,10 @@ impl Protocol {
             Self::Enrol => b"mpyc-enrol/2",
             Self::Renew => b"mpyc-renew/2",
             Self::Hub => b"mpyc-hub/2",
-            Self::Control => b"mpyc-control/2",
-            Self::Check => b"mpyc-check/2",
+            Self::Control => b"mpyc-control/3",
+            Self::Check => b"mpyc-check/3",
             Self::Stream => b"mpyc-stream/2",
-            Self::Peer => b"mpyc-peer/2",
+            Self::Peer => b"mpyc-peer/3",
             Self::Relay => b"mpyc-relay/2",
             Self::Expose => b"mpyc-expose/2",
         }

@@ -2,8 +2,8 @@
 //!
 //! The body is the message, in postcard, and behind it a list of [extensions](MAX_EXTENSIONS): pairs
 //! of a tag and bytes. What a later version has to say beside a message of this version goes there,
-//! under a tag of its own, and a reader skips the tags that it does not know. Tag 1 is
-//! [padding](write_filling) in every protocol; the others are those of their messages.
+//! under a tag of its own, and a reader skips the tags that it does not know. This version knows one, and
+//! skips it as well: tag 1 is [padding](write_filling).
 //! A change that a reader may not skip raises the number in the protocol's ALPN instead (see
 //! [`Protocol::alpn`](crate::Protocol::alpn)).
 //!
@@ -27,7 +27,7 @@ const PADDING_TAG: u32 = 1;
 const PADDING_BYTES: usize = 1000;
 
 /// Tags and bytes behind a message.
-pub type Extensions = Vec<(u32, Vec<u8>)>;
+type Extensions = Vec<(u32, Vec<u8>)>;
 
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -68,17 +68,6 @@ pub async fn read<T: DeserializeOwned>(
     reader: &mut (impl AsyncRead + Unpin),
     limit: usize,
 ) -> Result<Option<T>, FrameError> {
-    Ok(read_extended(reader, limit).await?.map(|(message, _)| message))
-}
-
-/// Reads one frame as [`read`] does, with its extensions.
-///
-/// # Errors
-/// As for [`read`].
-pub async fn read_extended<T: DeserializeOwned>(
-    reader: &mut (impl AsyncRead + Unpin),
-    limit: usize,
-) -> Result<Option<(T, Extensions)>, FrameError> {
     let mut head = [0; 4];
     if reader.read(&mut head[..1]).await? == 0 {
         return Ok(None);
@@ -93,7 +82,7 @@ pub async fn read_extended<T: DeserializeOwned>(
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).await.map_err(cut)?;
-    decode_extended(&body, limit).map(Some)
+    decode(&body, limit).map(Some)
 }
 
 fn cut(error: io::Error) -> FrameError {
@@ -108,13 +97,6 @@ fn cut(error: io::Error) -> FrameError {
 /// # Errors
 /// When it is too long, or not a `T` with a few extensions.
 pub fn decode<T: DeserializeOwned>(body: &[u8], limit: usize) -> Result<T, FrameError> {
-    Ok(decode_extended(body, limit)?.0)
-}
-
-fn decode_extended<T: DeserializeOwned>(
-    body: &[u8],
-    limit: usize,
-) -> Result<(T, Extensions), FrameError> {
     let (message, rest) = postcard::take_from_bytes(body).map_err(|_| FrameError::Malformed)?;
     let length = body.len() - rest.len();
     if length > limit {
@@ -122,7 +104,7 @@ fn decode_extended<T: DeserializeOwned>(
     }
     match postcard::take_from_bytes::<Extensions>(rest) {
         Ok((list, [])) if list.len() <= MAX_EXTENSIONS && rest.len() <= MAX_EXTENSION_BYTES => {
-            Ok((message, list))
+            Ok(message)
         }
         _ => Err(FrameError::Extensions),
     }
@@ -177,21 +159,7 @@ pub async fn write<T: Serialize>(
     message: &T,
     limit: usize,
 ) -> Result<(), FrameError> {
-    write_extended(writer, message, &Extensions::new(), limit).await
-}
-
-/// Writes one frame as [`write`] does, with these extensions: a few, as [`MAX_EXTENSIONS`] and
-/// [`MAX_EXTENSION_BYTES`] say.
-///
-/// # Errors
-/// As for [`write`].
-pub async fn write_extended<T: Serialize>(
-    writer: &mut (impl AsyncWrite + Unpin),
-    message: &T,
-    extensions: &Extensions,
-    limit: usize,
-) -> Result<(), FrameError> {
-    writer.write_all(&frame(message, extensions, limit)?).await?;
+    writer.write_all(&frame(message, &Extensions::new(), limit)?).await?;
     writer.flush().await?;
     Ok(())
 }
@@ -281,10 +249,6 @@ mod tests {
     fn what_a_version_says_beside_a_message_may_be_skipped_and_is_bounded() {
         let few: Extensions = vec![(7, b"seven".to_vec()), (1 << 30, Vec::new())];
         assert_eq!(parse(&with(&few), 2).unwrap().unwrap(), "a");
-        let mut wire = Vec::new();
-        now(write_extended(&mut wire, &"a", &few, 2)).unwrap();
-        let read = now(read_extended::<String>(&mut wire.as_slice(), 2)).unwrap().unwrap();
-        assert_eq!(read, ("a".to_owned(), few));
         let full: Extensions = vec![(1, vec![7; 60]); MAX_EXTENSIONS];
         assert_eq!(parse(&with(&full), 16).unwrap().unwrap(), "a");
         let many: Extensions = vec![(1, Vec::new()); MAX_EXTENSIONS + 1];

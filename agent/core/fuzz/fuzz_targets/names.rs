@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use libfuzzer_sys::fuzz_target;
-use mpyc_party_core::alias::Alias;
+use mpyc_party_core::alias::Salt;
 use mpyc_party_core::claims::{Fingerprint, PublicKey};
 use mpyc_party_core::name::{NetworkName, PartyName, SessionName};
 use mpyc_party_core::role::Role;
@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
     comes_back::<NetworkName>(text);
     comes_back::<PublicKey>(text);
     comes_back::<Fingerprint>(text);
-    comes_back::<Alias>(text);
+    comes_back::<Salt>(text);
     if let Ok(tag) = Tag::from_server_name(text) {
         assert!(Tag::from_server_name(&tag.server_name()).is_ok_and(|again| again == tag));
     }

@@ -11,7 +11,7 @@ fn name(text: &str) -> PartyName {
 }
 
 fn tag(session: &str) -> Tag {
-    Tag::new(&Fingerprint([1; 32]), &session.parse().unwrap(), &[])
+    Tag::session(&Fingerprint([1; 32]), &session.parse().unwrap())
 }
 
 fn at(text: &str) -> SocketAddr {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Action, EXPLANATION_TIMEOUT, Run};
 use crate::component::Digests;
 use crate::roster::PeerIndex;
-use crate::verdict::{Exit, Failure, Reason, Stage};
+use crate::verdict::{Exit, Failure, MAX_ROSTERS, Reason, Stage};
 
 impl Run {
     /// A program that fails right after a peer's stream ended may be a consequence: the peer's own
@@ -29,10 +29,17 @@ impl Run {
         failure.via = (failure.observer != *name).then(|| name.clone());
         // It goes into this party's record and on to the others: no more than there is to say.
         failure.who.truncate(self.roster.len());
-        if let Reason::Differs(labels) = &mut failure.reason {
-            labels.sort_unstable();
-            labels.dedup();
-            labels.truncate(Digests::MAX);
+        match &mut failure.reason {
+            Reason::Differs(labels) => {
+                labels.sort_unstable();
+                labels.dedup();
+                labels.truncate(Digests::MAX);
+            }
+            Reason::Rosters(rosters) => {
+                rosters.truncate(MAX_ROSTERS);
+                rosters.iter_mut().for_each(|held| held.parties.truncate(self.roster.len()));
+            }
+            _ => {}
         }
         self.peers[peer].parted = true;
         self.note(peer);

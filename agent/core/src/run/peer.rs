@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::agreement::{EncodedEntry, RunId};
 use crate::claims::PublicKey;
+use crate::roster::Roster;
 use crate::verdict::{Reason, Remark};
 
 /// One peer, as far as it has come.
@@ -21,6 +22,8 @@ pub(super) struct Peer {
     pub(super) stalled: Option<(Duration, Remark)>,
     /// When something was last heard from it.
     pub(super) heard: Duration,
+    /// Whom it names in its session, once it has said so.
+    pub(super) roster: Option<Roster>,
     /// Its entry, if it came before this party had one of its own.
     pub(super) early_entry: Option<EncodedEntry>,
     /// Its list, until this party's own is complete.

@@ -8,7 +8,7 @@ use crate::claims::PublicKey;
 use crate::component::Components;
 use crate::control::Control;
 use crate::roster::PeerIndex;
-use crate::verdict::{Reason, Remark, Stage, Verdict};
+use crate::verdict::{HeldRoster, MAX_ROSTERS, Reason, Remark, Stage, Verdict};
 
 impl Run {
     pub(super) fn prepared(&mut self, components: Components, own: EncodedEntry) {
@@ -25,7 +25,7 @@ impl Run {
             }
         }
         for peer in self.linked() {
-            self.greet(peer);
+            self.introduce(peer);
             if let Some(entry) = self.peers[peer].early_entry.take() {
                 self.on_entry(peer, entry);
             }
@@ -61,8 +61,14 @@ impl Run {
         }
     }
 
-    /// Sends this party's entry, if it has one yet.
+    /// Says whom this party names, and what it would run, if that is known yet.
     fn greet(&mut self, peer: PeerIndex) {
+        self.send(peer, Control::Roster(self.roster.clone()));
+        self.introduce(peer);
+    }
+
+    /// Sends this party's entry, if it has one yet.
+    fn introduce(&mut self, peer: PeerIndex) {
         let own = self.agreement.as_ref().and_then(|a| a.own().cloned());
         if let Some(entry) = own {
             self.send(peer, Control::Entry(entry));
@@ -154,7 +160,13 @@ impl Run {
         if !std::mem::take(&mut self.compare) && self.difference_due.is_none() {
             return;
         }
-        let Some(agreement) = &self.agreement else { return };
+        if self.compare_rosters() {
+            return;
+        }
+        let Some(agreement) = &self.agreement else {
+            self.difference_due = None;
+            return;
+        };
         let (list, differences) = (agreement.list(), agreement.differences());
         if differences.is_empty() {
             self.difference_due = None;
@@ -171,6 +183,46 @@ impl Run {
             self.stage = Stage::Agree;
             self.blame(fault.who, fault.reason);
         }
+    }
+
+    /// Whether another party has another roster. That one may never see all whom it waits for.
+    fn compare_rosters(&mut self) -> bool {
+        let known = self.others().filter(|&i| self.peers[i].roster.is_some()).count();
+        let other =
+            |&i: &PeerIndex| self.peers[i].roster.as_ref().is_some_and(|r| *r != self.roster);
+        let others: Vec<PeerIndex> = self.others().filter(other).collect();
+        let Some(first) = others.first() else { return false };
+        let due = *self.difference_due.get_or_insert(self.now + COMPARISON_TIMEOUT);
+        if known + 1 < self.roster.len() && self.now < due {
+            return true;
+        }
+        // Where all of several peers have the same other roster, this party is the odd one out.
+        let theirs = &self.peers[*first].roster;
+        let odd = known > 1
+            && others.len() == known
+            && others.iter().all(|i| self.peers[*i].roster == *theirs);
+        let who = if odd { vec![self.me] } else { others };
+        self.blame(who, Reason::Rosters(self.rosters()));
+        true
+    }
+
+    /// Who has which roster, as far as that is known, the rarest first.
+    fn rosters(&self) -> Vec<HeldRoster> {
+        let mut rosters: Vec<HeldRoster> = Vec::new();
+        for (peer, name) in self.roster.indices().zip(self.roster.iter()) {
+            let own = (peer == self.me).then_some(&self.roster);
+            let Some(roster) = own.or(self.peers[peer].roster.as_ref()) else { continue };
+            match rosters.iter_mut().find(|held| held.roster == *roster) {
+                Some(held) => held.parties.push(name.clone()),
+                None => {
+                    let (parties, roster) = (vec![name.clone()], roster.clone());
+                    rosters.push(HeldRoster { parties, roster });
+                }
+            }
+        }
+        rosters.sort_by_key(|held| held.parties.len());
+        rosters.truncate(MAX_ROSTERS);
+        rosters
     }
 
     fn confirm(&mut self) {

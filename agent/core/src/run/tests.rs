@@ -3,6 +3,7 @@
 mod labels;
 mod leaving;
 mod outages;
+mod rosters;
 mod stalls;
 mod twins;
 mod world;

@@ -199,8 +199,9 @@ async fn take(
     identity: &Identity,
     name: &str,
 ) -> Result<(Connection, Secure)> {
+    let names = [name.to_owned()];
     let incoming = endpoint.next().await.context("the endpoint is closed")?;
-    let accepted = incoming.accept(identity, Protocol::Peer, name, &Expect::AnyParty).await?;
+    let accepted = incoming.accept(identity, Protocol::Peer, &names, &Expect::AnyParty).await?;
     let stream = accepted.accept().await?;
     Ok((accepted, stream))
 }

@@ -49,7 +49,8 @@ impl Clients {
             let own = name(number)?;
             let credentials = authority.own_credentials(&Role::party(own.clone())?, now())?;
             let identity = Identity::try_from(credentials)?;
-            let tag = Tag::new(&authority.root().fingerprint, &"load".parse()?, &roster);
+            let session = format!("load-{first}").parse()?;
+            let tag = Tag::session(&authority.root().fingerprint, &session);
             let others = roster.into_iter().filter(|other| *other != own).collect();
             members.push(Member { identity, name: own, tag, others });
         }

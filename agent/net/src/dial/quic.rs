@@ -119,9 +119,9 @@ impl Arrival for QuicIncoming {
         admission: Admission,
     ) -> BoxFuture<'static, Result<Accepted, AcceptError>> {
         Box::pin(async move {
-            let Admission { identity, server_name, protocols, expect } = admission;
+            let Admission { identity, server_names, protocols, expect } = admission;
             let protocol = connection(protocols[0]);
-            let accepted = (*self).accept(&identity, protocol, &server_name, &expect).await?;
+            let accepted = (*self).accept(&identity, protocol, &server_names, &expect).await?;
             Ok(Accepted::Route(Arc::new(accepted)))
         })
     }

@@ -82,9 +82,9 @@ struct RelayRoute {
 impl Route for RelayRoute {
     fn open(&self, protocol: Protocol, expect: Expect) -> BoxFuture<'_, Result<Secure, DialError>> {
         Box::pin(async move {
-            let DialContext { tag, party, .. } = &self.context;
+            let DialContext { hub_tag, party, .. } = &self.context;
             let identity = self.context.identity();
-            let pipe = relay::call(&self.hub, &identity, *tag, party).await?;
+            let pipe = relay::call(&self.hub, &identity, *hub_tag, party).await?;
             self.context.handshake(pipe, protocol, &expect).await
         })
     }

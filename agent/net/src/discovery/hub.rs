@@ -49,7 +49,7 @@ fn presence(search: &Search) -> Presence {
     let others: Vec<PartyName> =
         search.peers.peers().map(|peer| search.peers.name(peer).clone()).collect();
     Presence {
-        tag: search.peers.tag,
+        tag: search.peers.hub_tag,
         own: search.own.borrow().clone(),
         allow: if search.publishes() { others.clone() } else { Vec::new() },
         groups: Vec::new(),

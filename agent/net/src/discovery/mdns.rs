@@ -10,9 +10,11 @@ mod announcements;
 
 use std::time::Duration;
 
-use mdns_sd::{IfKind, Metrics, Receiver, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{
+    IfKind, Metrics, Receiver, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo, TxtProperty,
+};
 use mpyc_party_core::addr::Vantage;
-use mpyc_party_core::alias::Alias;
+use mpyc_party_core::alias::{Marks, Salt};
 use mpyc_party_core::roster::PeerIndex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -34,6 +36,11 @@ const RETRY_PAUSE: Duration = Duration::from_secs(30);
 
 /// Events that may wait to be looked at.
 const MAX_QUEUED: usize = 64;
+
+/// What properties with marks are called, with a number behind it (RFC 6763, section 6.4).
+const MARKS_KEY: &str = "m";
+/// The most bytes of a property's value: with its name it is a string of DNS (RFC 6763, section 6.1).
+const MAX_PROPERTY_BYTES: usize = 248;
 
 /// Why the library is not listened to.
 const OVERFLOW: &str = "too much is announced on it at once";
@@ -107,11 +114,11 @@ impl Responder {
         let daemon = ServiceDaemon::new()?;
         daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
         let mut responder = Self { events: Vec::new(), daemon };
-        let alias = fresh_alias(announcements);
+        let alias = fresh_salt().map(|salt| announcements.own_alias(salt));
         for (kind, service, port) in services {
             responder.events.push((kind, responder.daemon.browse(service)?));
             if let (Some(alias), Some(port)) = (&alias, port) {
-                responder.daemon.register(announcement(service, &alias.to_string(), port)?)?;
+                responder.daemon.register(announcement(service, alias, port)?)?;
             }
         }
         Ok(responder)
@@ -176,17 +183,23 @@ async fn forward(
 }
 
 /// None without randomness, where no connection could be made either.
-fn fresh_alias(announcements: &Announcements) -> Option<Alias> {
+fn fresh_salt() -> Option<Salt> {
     let mut salt = [0; 8];
     getrandom::fill(&mut salt).ok()?;
-    announcements.own_alias(salt)
+    Some(Salt(salt))
 }
 
 /// What this party says of itself: alias and port and, by the library, its addresses.
-fn announcement(service: &str, alias: &str, port: u16) -> mdns_sd::Result<ServiceInfo> {
-    let nothing: &[(&str, &str)] = &[];
-    let host = format!("{alias}.local.");
-    let info = ServiceInfo::new(service, alias, &host, "", port, nothing)?;
+fn announcement(
+    service: &str,
+    (salt, marks): &(Salt, Marks),
+    port: u16,
+) -> mdns_sd::Result<ServiceInfo> {
+    let host = format!("{salt}.local.");
+    let numbered = marks.chunks(MAX_PROPERTY_BYTES).enumerate();
+    let marks: Vec<TxtProperty> =
+        numbered.map(|(number, chunk)| (format!("{MARKS_KEY}{number}"), chunk).into()).collect();
+    let info = ServiceInfo::new(service, &salt.to_string(), &host, "", port, marks)?;
     let mut info = info.enable_addr_auto();
     // A random name is nobody else's: asking for that would only cost time.
     info.set_requires_probe(false);
@@ -203,7 +216,10 @@ fn take(
         ServiceEvent::ServiceResolved(service) => {
             let addresses = service.addresses.iter().map(ScopedIp::to_ip_addr);
             let at = (addresses, service.port);
-            announcements.hear(&service.fullname, kind, at, &own_networks())
+            let properties = service.txt_properties.iter();
+            let marks = properties.filter(|property| property.key().starts_with(MARKS_KEY));
+            let marks = Marks::read(marks.filter_map(TxtProperty::val));
+            announcements.hear((&service.fullname, &marks), kind, at, &own_networks())
         }
         ServiceEvent::ServiceRemoved(_, name) => announcements.forget(name),
         _ => None,

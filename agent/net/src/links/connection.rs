@@ -144,9 +144,8 @@ async fn read(
     traffic: &Traffic,
 ) -> Remark {
     loop {
-        match frame::read_extended::<Control>(&mut reader, MAX_CONTROL_BYTES).await {
-            Ok(Some((message, extensions))) => {
-                let message = message.from_wire(&extensions);
+        match frame::read::<Control>(&mut reader, MAX_CONTROL_BYTES).await {
+            Ok(Some(message)) => {
                 if events.send(PeerEvent::Message(id, message)).await.is_err() {
                     return "this runner ends".into();
                 }
@@ -169,16 +168,12 @@ async fn write(
     full: usize,
 ) -> Result<(), Remark> {
     while let Some((message, filling)) = queue.recv().await {
-        let (message, extensions) = message.into_wire();
         let written = async {
             match filling {
                 true => frame::write_filling(&mut writer, &message, MAX_CONTROL_BYTES, full)
                     .await
                     .map(drop),
-                false => {
-                    frame::write_extended(&mut writer, &message, &extensions, MAX_CONTROL_BYTES)
-                        .await
-                }
+                false => frame::write(&mut writer, &message, MAX_CONTROL_BYTES).await,
             }
         };
         match timeout(WRITE_TIMEOUT, written).await {

@@ -52,7 +52,7 @@ impl Meeting {
     /// A connection of party `me` on which every beat is answered, if there is room for it.
     async fn ping(&self, me: usize) -> Option<Secure> {
         let peer = &self.peers[me];
-        let (identity, name) = (peer.identity(), peer.tag.server_name());
+        let (identity, name) = (peer.identity(), peer.tag(PeerIndex::new(0)).server_name());
         let expect = peer.expect(Some(PeerIndex::new(0)), &peer.pins);
         let tcp = TcpStream::connect(self.at).await.unwrap();
         let mut secure = connect(tcp, &identity, Protocol::Check, &expect, &name).await.ok()?;
@@ -64,7 +64,7 @@ impl Meeting {
 
     async fn over_quic(&self, me: usize, from: &quic::Endpoint) -> Option<quic::Connection> {
         let peer = &self.peers[me];
-        let (identity, name) = (peer.identity(), peer.tag.server_name());
+        let (identity, name) = (peer.identity(), peer.tag(PeerIndex::new(0)).server_name());
         let expect = peer.expect(Some(PeerIndex::new(0)), &peer.pins);
         from.connect(self.at, &identity, Protocol::Peer, &expect, &name).await.ok()
     }

@@ -61,7 +61,7 @@ impl Reception for Shared {
     fn admission(&self) -> Admission {
         Admission {
             identity: self.peers.identity(),
-            server_name: self.peers.tag.server_name(),
+            server_names: self.peers.server_names(),
             protocols: &[Protocol::Control, Protocol::Check, Protocol::Stream],
             expect: self.expect(None),
         }
@@ -111,7 +111,7 @@ async fn opening<T: DeserializeOwned>(secure: &mut Secure) -> Result<T, WelcomeE
     opening.ok_or(WelcomeError::HungUp)
 }
 
-/// Shows an inquiring peer of the roster what this party would run.
+/// Shows an inquiring peer whom this party names, and what it would run.
 async fn show_entry(shared: &Shared, secure: &mut Secure) -> Result<(), WelcomeError> {
     let mut entry = shared.entry.clone();
     let ready = timeout(OPENING_TIMEOUT, entry.wait_for(Option::is_some)).await;
@@ -119,7 +119,10 @@ async fn show_entry(shared: &Shared, secure: &mut Secure) -> Result<(), WelcomeE
         return Err(WelcomeError::Ended);
     };
     if let Some(entry) = ready {
-        frame::write(&mut secure.stream, &Control::Entry(entry), MAX_CONTROL_BYTES).await?;
+        let roster = Control::Roster(shared.peers.roster.clone());
+        for message in [roster, Control::Entry(entry)] {
+            frame::write(&mut secure.stream, &message, MAX_CONTROL_BYTES).await?;
+        }
     }
     // That it has hung up already is as good.
     let _ = secure.stream.shutdown().await;

@@ -172,8 +172,8 @@ impl Daemon {
         let mut by_tag = BTreeMap::new();
         for (name, declared) in all {
             let entry = self.sessions.entry(name.clone()).or_default();
-            if entry.watcher.as_ref().is_none_or(|watcher| watcher.tag != declared.peers.tag) {
-                // Who was heard of under another tag is of another roster.
+            if entry.watcher.as_ref().is_none_or(|watcher| !watcher.is_of(&declared)) {
+                // Who was heard of is of another roster.
                 entry.state.forget();
                 entry.watcher = watched.contains(&name).then(|| {
                     let (hubs, hub_events) =
@@ -181,7 +181,9 @@ impl Daemon {
                     HubWatcher::of(&name, &declared, hubs, hub_events, &mut self.supervisor)
                 });
             }
-            by_tag.insert(declared.peers.tag, (name, declared.peers.clone()));
+            for tag in declared.peers.tags() {
+                by_tag.insert(tag, (name.clone(), declared.peers.clone()));
+            }
             entry.declared = Some(declared);
         }
         self.sessions.retain(|_, entry| {

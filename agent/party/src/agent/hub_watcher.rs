@@ -23,23 +23,24 @@ pub(super) struct HubEvent {
 /// Watches hubs for as long as it is held.
 #[derive(Debug)]
 pub(super) struct HubWatcher {
-    /// What is watched for.
-    pub(super) tag: Tag,
+    /// For whom is watched, under which tag.
+    watched: (Tag, Vec<PartyName>),
     _task: AbortOnDrop,
 }
 
 impl HubWatcher {
-    /// Hears of `others` under `tag`. Nobody is told that this party watches: only a runner is one
+    /// Hears of the parties that are to be `watched`, under their tag. Nobody is told that this party watches: only a runner is one
     /// to be found.
     pub(super) fn new(
         session: Option<SessionName>,
-        (tag, others): (Tag, Vec<PartyName>),
+        watched: (Tag, Vec<PartyName>),
         (hubs, identity): (&[String], &watch::Receiver<Identity>),
         events: mpsc::Sender<HubEvent>,
         supervisor: &mut Supervisor,
     ) -> Self {
         let (own, allow, groups) = Default::default();
-        let presence = Presence { tag, own, allow, groups, watch: others };
+        let (tag, watch) = watched.clone();
+        let presence = Presence { tag, own, allow, groups, watch };
         let (client, mut heard) = Client::start(hubs, identity, presence, None);
         let name = match &session {
             Some(session) => format!("hub watcher of session {session}"),
@@ -59,7 +60,7 @@ impl HubWatcher {
                 }
             }
         });
-        Self { tag, _task: task }
+        Self { watched, _task: task }
     }
 
     /// Watches for the runners of a declared session.
@@ -70,11 +71,19 @@ impl HubWatcher {
         events: mpsc::Sender<HubEvent>,
         supervisor: &mut Supervisor,
     ) -> Self {
-        let peers = &declared.peers;
-        let me = peers.own_name();
-        let others = peers.roster.iter().filter(|party| *party != me).cloned().collect();
-        Self::new(Some(name.clone()), (peers.tag, others), hubs, events, supervisor)
+        Self::new(Some(name.clone()), to_watch(declared), hubs, events, supervisor)
     }
+
+    /// Whether this watches for the runners of `declared`, as it is now.
+    pub(super) fn is_of(&self, declared: &Declared) -> bool {
+        self.watched == to_watch(declared)
+    }
+}
+
+/// The parties whose runners are watched for, and under which tag.
+fn to_watch(declared: &Declared) -> (Tag, Vec<PartyName>) {
+    let peers = &declared.peers;
+    (peers.hub_tag, peers.peers().map(|peer| peers.name(peer).clone()).collect())
 }
 
 /// What tells a runner from another one of the same party: where it accepts. How the hubs see the

@@ -3,7 +3,7 @@
 
 mod server;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,12 +43,13 @@ enum RunnerCommand {
 struct Runner {
     /// Tells this runner from its predecessor of the same session.
     number: u64,
-    purpose: Purpose,
+    /// What those ask for who come to it.
+    tags: HashSet<Tag>,
     commands: mpsc::Sender<RunnerCommand>,
 }
 
 /// What a registered process does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Purpose {
     /// It runs a session.
     Run(SessionName),
@@ -65,11 +66,11 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// The runners, by what stands for their sessions in public.
+/// The runners, by what they do.
 #[derive(Debug, Default)]
 struct Entries {
     last: u64,
-    runners: HashMap<Tag, Runner>,
+    runners: HashMap<Purpose, Runner>,
 }
 
 /// Who is registered. Cloning shares it.
@@ -85,10 +86,11 @@ impl RunnerRegistry {
     /// takes nothing any more loses it.
     pub(super) fn hand_over(&self, tag: Option<&Tag>, tcp: TcpStream) -> Option<TcpStream> {
         let entries = self.entries();
-        let Some(runner) = tag.and_then(|tag| entries.runners.get(tag)) else { return Some(tcp) };
+        let asked_for = |tag| entries.runners.iter().find(|(_, runner)| runner.tags.contains(tag));
+        let Some((purpose, runner)) = tag.and_then(asked_for) else { return Some(tcp) };
         match runner.commands.try_send(RunnerCommand::Connection(tcp)) {
-            Ok(()) => log::debug!("a connection goes to {}", runner.purpose),
-            Err(_) => log::warn!("{} takes no connections", runner.purpose),
+            Ok(()) => log::debug!("a connection goes to {purpose}"),
+            Err(_) => log::warn!("{purpose} takes no connections"),
         }
         None
     }
@@ -97,18 +99,17 @@ impl RunnerRegistry {
     #[must_use]
     pub(super) fn stop(&self, session: &SessionName) -> bool {
         let entries = self.entries();
-        let purpose = Purpose::Run(session.clone());
-        let runner = entries.runners.values().find(|runner| runner.purpose == purpose);
+        let runner = entries.runners.get(&Purpose::Run(session.clone()));
         runner.is_some_and(|runner| runner.commands.try_send(RunnerCommand::Stop).is_ok())
     }
 
-    fn enter(&self, tag: Tag, purpose: Purpose) -> (u64, mpsc::Receiver<RunnerCommand>) {
+    fn enter(&self, tags: HashSet<Tag>, purpose: Purpose) -> (u64, mpsc::Receiver<RunnerCommand>) {
         let (commands, queue) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let mut entries = self.entries();
         entries.last += 1;
         let number = entries.last;
-        // There is one at a time for each tag: an older one is gone, or about to be.
-        entries.runners.insert(tag, Runner { number, purpose, commands });
+        // There is one at a time for each purpose: an older one is gone, or about to be.
+        entries.runners.insert(purpose, Runner { number, tags, commands });
         (number, queue)
     }
 }
@@ -117,7 +118,7 @@ impl RunnerRegistry {
 /// that it has gone is told.
 struct Registered<'a> {
     registry: &'a RunnerRegistry,
-    tag: Tag,
+    purpose: Purpose,
     number: u64,
     /// Which session's runner it is, and room to tell that it has gone.
     gone: Option<(SessionName, mpsc::OwnedPermit<RunnerEvent>)>,
@@ -126,10 +127,10 @@ struct Registered<'a> {
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
         let mut entries = self.registry.entries();
-        // Another of the same tag may have come meanwhile: then nobody has gone.
-        let current = entries.runners.get(&self.tag).is_some_and(|r| r.number == self.number);
+        // Another for the same may have come meanwhile: then nobody has gone.
+        let current = entries.runners.get(&self.purpose).is_some_and(|r| r.number == self.number);
         if current {
-            entries.runners.remove(&self.tag);
+            entries.runners.remove(&self.purpose);
             if let Some((session, room)) = self.gone.take() {
                 room.send(RunnerEvent::Gone(session));
             }

@@ -1,7 +1,7 @@
 //! How a runner shares the one public port of its machine: the agent accepts there, looks at whom
 //! each connection asks for, and hands the socket itself over.
 //!
-//! A runner registers its session's tag and gets the sockets that ask for it. It tells how its run
+//! A runner registers the tags of its session and gets the sockets that ask for one of them. It tells how its run
 //! goes, and ends it when it is told to. When the agent ends, the run goes on without it; the runner
 //! registers again as soon as there is an agent. The process that exposes ports does the same, but
 //! has no run to tell of.
@@ -40,8 +40,8 @@ pub struct Registration {
     pub key: PublicKey,
     /// The session.
     pub session: SessionName,
-    /// What stands for it in public.
-    pub tag: Tag,
+    /// What peers ask for who come for it.
+    pub tags: Vec<Tag>,
 }
 
 /// How a run goes, as its runner tells.
@@ -64,7 +64,7 @@ pub enum FromRunner {
     Expose {
         /// This party's key.
         key: PublicKey,
-        /// What it is reached by in public.
+        /// What whoever comes to it asks for.
         tag: Tag,
     },
 }

@@ -33,11 +33,10 @@ fn with_agent() -> Result<(Network, Machine, u16)> {
     Ok((network, machine, port))
 }
 
-/// The tag of session demo in this network.
+/// By what alice and bob ask for each other in session demo of this network.
 fn demo_tag(network: &Network) -> Result<Tag> {
     let root = Store::new(&network.party("alice").state()).load()?.root().fingerprint;
-    let roster = NAMES.map(|name| name.parse().unwrap_or_else(|_| unreachable!()));
-    Ok(Tag::new(&root, &"demo".parse()?, &roster))
+    Ok(Tag::pair(&root, &"demo".parse()?, &"alice".parse()?, &"bob".parse()?))
 }
 
 /// A connection went through the agent to the runner of this session.
@@ -173,8 +172,7 @@ fn pings_that_last_leave_the_port_to_others() -> Result<()> {
     network.declare(&demo(SUM))?;
     let machine = Machine::start(network.party("bob"))?.ready()?;
     let identity = Store::new(&network.party("alice").state()).load()?;
-    let roster = NAMES.map(|name| name.parse().unwrap_or_else(|_| unreachable!()));
-    let tag = Tag::new(&identity.root().fingerprint, &"demo".parse()?, &roster);
+    let tag = demo_tag(&network)?;
     let (name, expect) = (tag.server_name(), Expect::Parties(vec![("bob".parse()?, None)]));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pings = runtime.block_on(async {
@@ -240,7 +238,7 @@ fn who_does_not_know_a_session_is_shown_no_certificate() -> Result<()> {
 /// Registers as a runner of session demo; why that is refused.
 fn register(socket: &Path, key: PublicKey) -> Result<String> {
     let tag = Tag::hub(&mpyc_party_core::claims::Fingerprint([7; 32]));
-    let own = Registration { key, session: "demo".parse()?, tag };
+    let own = Registration { key, session: "demo".parse()?, tags: vec![tag] };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let refused = runtime.block_on(async {
         let mut supervisor = Supervisor::default();

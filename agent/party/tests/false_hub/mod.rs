@@ -233,7 +233,8 @@ impl Shared {
             let answer = self.strangers.answer(secure, &impostor);
             let Ok(mut other) = called else { return answer.await };
             frame::write(&mut other.stream, &Reply::Connected, relay::MAX_MESSAGE_BYTES).await?;
-            let call = self.strangers.call(*other, &impostor, tag);
+            let pair = Tag::pair(&impostor.root().fingerprint, &"demo".parse()?, &from, &to);
+            let call = self.strangers.call(*other, &impostor, pair);
             let (answered, called) = tokio::join!(answer, call);
             return answered.and(called);
         }

@@ -14,6 +14,7 @@ use mpyc_party::session;
 use mpyc_party_core::agreement::{Agreement, EncodedEntry, Entry, RunId};
 use mpyc_party_core::component::Components;
 use mpyc_party_core::control::{Control, MAX_CONTROL_BYTES, Purpose, StreamAnswer, StreamOpening};
+use mpyc_party_core::name::SessionName;
 use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_core::sni::Tag;
 use mpyc_party_lab::party::{Party, Run};
@@ -34,7 +35,7 @@ fn message_format() -> Result<u32> {
 pub(crate) struct Rogue {
     pub(crate) identity: Identity,
     pub(crate) roster: Roster,
-    pub(crate) tag: Tag,
+    session: SessionName,
     me: PeerIndex,
     components: Components,
 }
@@ -71,14 +72,20 @@ impl Rogue {
         };
         let profile = versions.profile(&definition.settings);
         let roster = definition.settings.parties.clone();
-        let root = identity.root().fingerprint;
         Ok(Self {
-            tag: Tag::new(&root, &definition.name, roster.as_slice()),
+            session: definition.name.clone(),
             me: roster.index_of(&name).context("in the roster")?,
             components: engine::components(&definition, &copied, Some(&profile)),
             identity,
             roster,
         })
+    }
+
+    /// What the party of this index is asked for.
+    pub(crate) fn server_name(&self, peer: usize) -> Result<String> {
+        let (root, own) = (self.identity.root().fingerprint, self.identity.claims().party());
+        let peer = self.roster.get(PeerIndex::new(peer)).context("a peer")?;
+        Ok(Tag::pair(&root, &self.session, own.context("a party")?, peer).server_name())
     }
 
     /// Connects to the party of this index.
@@ -90,7 +97,7 @@ impl Rogue {
     ) -> Result<Secure> {
         let name = self.roster.get(PeerIndex::new(peer)).context("a peer")?.clone();
         let (expect, tcp) = (Expect::Parties(vec![(name, None)]), TcpStream::connect(at).await?);
-        let name = self.tag.server_name();
+        let name = self.server_name(peer)?;
         Ok(mpyc_party_transport::connect(tcp, &self.identity, protocol, &expect, &name).await?)
     }
 
@@ -224,12 +231,12 @@ async fn hear(link: &mut Secure) -> Result<Option<Control>> {
     Ok(message)
 }
 
-/// The next message that is no heartbeat.
+/// The next message that is no heartbeat, and no roster: it is everybody's.
 pub(crate) async fn next(link: &mut Secure) -> Result<Control> {
     loop {
         match hear(link).await?.context("the peer has gone")? {
             Control::Beat(number) => say(link, &Control::Echo(number)).await?,
-            Control::Echo(_) | Control::Noted => {}
+            Control::Echo(_) | Control::Noted | Control::Roster(_) => {}
             message => return Ok(message),
         }
     }

@@ -28,7 +28,7 @@ impl Discovery for Directory {
     }
 
     fn start(&self, search: Search) -> BoxFuture<'static, ()> {
-        let notes = self.directory.join(format!("notes-{}", search.peers.tag));
+        let notes = self.directory.join(format!("notes-{}", search.peers.hub_tag));
         Box::pin(run(search, notes))
     }
 }

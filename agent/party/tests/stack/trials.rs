@@ -88,12 +88,16 @@ fn path_change() -> Result<()> {
 }
 
 fn commands() -> Result<()> {
-    let network = three()?;
+    let mut network = three()?;
     let mut runs = running(&network, &demo(PATIENT))?;
+    // A hub would tell of other kinds as well, and the first that answers is taken.
+    network.kill_hub();
     let alice = network.party("alice");
     let answer = alice.command().args(["ping", "bob", "--count", "2", "--json"]).output()?;
     let answer: Value = serde_json::from_slice(&answer.stdout)?;
     ensure!(answer["there"] == true && answer["path"] == "unix", "{answer}");
+    network.start_hub()?;
+    let alice = network.party("alice");
     runs.iter_mut().try_for_each(|run| run.feed("1\n"))?;
     runs.into_iter().try_for_each(completes)?;
     let (port, bob) = (echo()?, network.party("bob"));

@@ -52,16 +52,17 @@ const MAX_INCOMING_BYTES: [u64; 2] = [16 << 10, 1 << 20];
 /// Bytes that wait with one on average: one packet of a handshake, or two.
 pub(super) const WAITING_BYTES: u64 = 4 << 10;
 
-/// Shows the certificate to none but those who ask for the right name.
+/// Shows the certificate to none but those who ask for one of these names.
 #[derive(Debug)]
 struct Named {
-    name: String,
+    names: Vec<String>,
     certificate: Arc<SingleCertAndKey>,
 }
 
 impl ResolvesServerCert for Named {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let known = hello.server_name() == Some(&self.name);
+        let known =
+            hello.server_name().is_some_and(|name| self.names.iter().any(|own| own == name));
         if known { self.certificate.resolve(hello) } else { None }
     }
 }
@@ -124,9 +125,9 @@ pub(super) fn server(
     verifier: Arc<Verifier>,
     identity: &Identity,
     protocol: Protocol,
-    name: &str,
+    names: &[String],
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let certificate = Named { name: name.to_owned(), certificate: identity.resolver(false) };
+    let certificate = Named { names: names.to_vec(), certificate: identity.resolver(false) };
     let tls = server_config(Arc::new(certificate), protocol, Some(verifier))?;
     let mut config = reception.clone();
     config.crypto = Arc::new(QuicServerConfig::try_from(tls).map_err(unsuitable)?);

@@ -32,7 +32,7 @@ impl QuicIncoming {
 
     /// Completes the handshake with one whom `expect` admits.
     ///
-    /// Nobody who does not name `server_name` and `protocol` is shown a certificate.
+    /// Nobody who does not name one of `server_names`, and `protocol`, is shown a certificate.
     ///
     /// # Errors
     /// Says who is there instead, or why the other end refuses.
@@ -40,7 +40,7 @@ impl QuicIncoming {
         self,
         identity: &Identity,
         protocol: Protocol,
-        server_name: &str,
+        server_names: &[String],
         expect: &Expect,
     ) -> Result<Connection, TransportError> {
         let address = self.address();
@@ -48,7 +48,7 @@ impl QuicIncoming {
         let verifier = Arc::new(Verifier::new(trust, expect.clone()));
         let Self { incoming, permit, reception } = self;
         let known = Arc::clone(&verifier);
-        let config = config::server(&reception, known, identity, protocol, server_name);
+        let config = config::server(&reception, known, identity, protocol, server_names);
         let config = config.map_err(wrong(address))?;
         let explain = |error| error::handshake(address, &error, &verifier, Side::Accepting);
         let work = async {

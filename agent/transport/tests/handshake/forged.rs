@@ -60,7 +60,7 @@ async fn a_later_version_may_offer_its_own_number_beside_the_known_one() {
     let (dialled, accepted) = sockets().await;
     let expects = [(Protocol::Control, only("alice"))];
     let client = async {
-        let offered: [&[u8]; 2] = [b"mpyc-control/3", Protocol::Control.alpn()];
+        let offered: [&[u8]; 2] = [b"mpyc-control/4", Protocol::Control.alpn()];
         let stream = connected(dialled, vec![later.certificate], &later.key, &offered).await;
         let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         (chosen, stream)

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::forge::{Forge, leaf_params};
-use crate::pair::{NAME, endpoint, only, stream};
+use crate::pair::{NAME, endpoint, names, only, stream};
 use crate::raw::{Client, Papers};
 
 /// The first packet of one who then says nothing more.
@@ -32,7 +32,7 @@ async fn who_falls_silent_in_the_middle_is_given_up() {
     let incoming = bobs.next().await.unwrap();
     tokio::time::pause();
     let before = Instant::now();
-    let outcome = incoming.accept(&bob, Protocol::Peer, NAME, &only("alice")).await;
+    let outcome = incoming.accept(&bob, Protocol::Peer, &names(), &only("alice")).await;
     assert!(matches!(outcome, Err(TransportError::Timeout { .. })), "{outcome:?}");
     assert!(before.elapsed() < 2 * HANDSHAKE_TIMEOUT, "{:?}", before.elapsed());
 }
@@ -58,7 +58,7 @@ async fn a_flood_from_invented_addresses_takes_no_place_from_a_member() {
                 incoming = bobs.next() => {
                     let (incoming, bob, of) = (incoming.unwrap(), bob.clone(), of.clone());
                     handshakes.spawn(async move {
-                        incoming.accept(&bob, Protocol::Peer, NAME, &of).await
+                        incoming.accept(&bob, Protocol::Peer, &names(), &of).await
                     });
                 }
                 Some(outcome) = handshakes.join_next() => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::forge::{Forge, Forged, leaf_params};
-use crate::pair::{NAME, endpoint, handshake, meet, only, reason, stream};
+use crate::pair::{NAME, endpoint, handshake, meet, names, only, reason, stream};
 use crate::raw::{self, Client, Papers};
 use mpyc_party_core::claims::{ClaimsError, PublicKey};
 use mpyc_party_core::role::Role;
@@ -34,7 +34,7 @@ async fn refused(home: &Forge, papers: &Papers) -> PeerError {
     let expect = only("alice");
     let server = async {
         let incoming = bob.next().await.unwrap();
-        incoming.accept(&identity, Protocol::Peer, NAME, &expect).await
+        incoming.accept(&identity, Protocol::Peer, &names(), &expect).await
     };
     let ((), server) = tokio::join!(client, server);
     reason(server)
@@ -143,7 +143,7 @@ async fn who_asks_for_something_else_is_told_and_sees_no_certificate() {
         let (bobs, at) = endpoint();
         let server = async {
             let incoming = bobs.next().await.unwrap();
-            incoming.accept(&bob, Protocol::Peer, NAME, &only("alice")).await
+            incoming.accept(&bob, Protocol::Peer, &names(), &only("alice")).await
         };
         let (client, _) = tokio::join!(stranger.dial(at, name), server);
         assert_eq!((stranger.certificates(), client.is_ok()), (shown, shown == 1), "{name}");
@@ -161,7 +161,7 @@ async fn a_server_gives_nothing_to_resume_with() {
         let Err(connecting) = connecting.into_0rtt() else { panic!("early data") };
         let server = async {
             let incoming = bobs.next().await.unwrap();
-            incoming.accept(&bob, Protocol::Peer, NAME, &only("alice")).await.unwrap()
+            incoming.accept(&bob, Protocol::Peer, &names(), &only("alice")).await.unwrap()
         };
         let (client, server) = tokio::join!(connecting, server);
         let (mut send, mut recv) = client.as_ref().unwrap().open_bi().await.unwrap();
@@ -247,8 +247,9 @@ async fn a_taken_port_gives_way_to_a_free_one() {
     let (alice, bob) = (home.party("alice"), home.party("bob"));
     let (bobs, alices) = (only("bob"), only("alice"));
     let at = (Ipv4Addr::LOCALHOST, second.port()).into();
-    let accept =
-        async { second.next().await.unwrap().accept(&bob, Protocol::Peer, NAME, &alices).await };
+    let accept = async {
+        second.next().await.unwrap().accept(&bob, Protocol::Peer, &names(), &alices).await
+    };
     let dial = first.connect(at, &alice, Protocol::Peer, &bobs, NAME);
     let (client, server) = tokio::join!(dial, accept);
     // A socket for both families: people see IPv4 addresses as such.

@@ -9,6 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// The name that is served.
 pub(crate) const NAME: &str = "name.mpyc.internal";
 
+/// What the accepting end answers to.
+pub(crate) fn names() -> [String; 2] {
+    ["another.mpyc.internal", NAME].map(str::to_owned)
+}
+
 pub(crate) type Outcome = Result<Connection, TransportError>;
 
 /// An endpoint on 127.0.0.1, and where it is.
@@ -32,7 +37,7 @@ pub(crate) async fn meet(
     let ((dialling, _), (accepting, at)) = (endpoint(), endpoint());
     let accept = async {
         let incoming = accepting.next().await.unwrap();
-        incoming.accept(server, Protocol::Peer, NAME, &from_server).await
+        incoming.accept(server, Protocol::Peer, &names(), &from_server).await
     };
     tokio::join!(dialling.connect(at, client, protocol, &from_client, name), accept)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::forge::{Forge, leaf_params};
 use crate::nat::Nat;
-use crate::pair::{NAME, endpoint, handshake, only, say, stream};
+use crate::pair::{NAME, endpoint, handshake, names, only, say, stream};
 use crate::raw::{Client, Papers};
 use mpyc_party_transport::Protocol;
 use mpyc_party_transport::quic::Connection;
@@ -29,7 +29,7 @@ async fn with_stranger() -> (quinn::Connection, Connection) {
     let expect = only("alice");
     let server = async {
         let incoming = bobs.next().await.unwrap();
-        incoming.accept(&bob, Protocol::Peer, NAME, &expect).await.unwrap()
+        incoming.accept(&bob, Protocol::Peer, &names(), &expect).await.unwrap()
     };
     let (client, server) = tokio::join!(Client::new(&papers).dial(at, NAME), server);
     (client.unwrap(), server)
@@ -163,7 +163,7 @@ async fn both_ends_may_dial_at_once() {
     let ((alices, a), (bobs, b)) = (endpoint(), endpoint());
     let (of_alice, of_bob) = (only("alice"), only("bob"));
     let accept_at = async |endpoint: &mpyc_party_transport::quic::Endpoint, identity, expect| {
-        endpoint.next().await.unwrap().accept(identity, Protocol::Peer, NAME, expect).await
+        endpoint.next().await.unwrap().accept(identity, Protocol::Peer, &names(), expect).await
     };
     let (there, back, at_bob, at_alice) = tokio::join!(
         alices.connect(b, &alice, Protocol::Peer, &of_bob, NAME),
@@ -193,7 +193,7 @@ async fn a_connection_outlives_its_nat_mapping_but_not_silence() {
     let (of_alice, of_bob) = (only("alice"), only("bob"));
     let accept = async {
         let incoming = bobs.next().await.unwrap();
-        incoming.accept(&bob, Protocol::Peer, NAME, &of_alice).await.unwrap()
+        incoming.accept(&bob, Protocol::Peer, &names(), &of_alice).await.unwrap()
     };
     let dial = alices.connect(nat.inside, &alice, Protocol::Peer, &of_bob, NAME);
     let (client, server) = tokio::join!(dial, accept);

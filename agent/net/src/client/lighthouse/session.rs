@@ -283,7 +283,7 @@ mod tests {
     }
 
     fn tag(session: &str) -> Tag {
-        Tag::new(&Fingerprint([1; 32]), &session.parse().unwrap(), &[])
+        Tag::session(&Fingerprint([1; 32]), &session.parse().unwrap())
     }
 
     /// Watches bob and allows bob, under «demo».

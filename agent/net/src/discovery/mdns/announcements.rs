@@ -1,6 +1,6 @@
 //! What a local network says, reduced to what is of use: addresses of peers.
 //!
-//! Anybody there can say anything. What counts is an [`Alias`] of a peer, with addresses of this
+//! Anybody there can say anything. What counts is an [alias](mpyc_party_core::alias) of a peer, with addresses of this
 //! machine's own networks; as nobody proves to be who an alias names, a peer may seem to be in a few
 //! places at once, and all of them are tried.
 
@@ -9,10 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use mpyc_party_core::addr::{Address, Vantage, admit};
-use mpyc_party_core::alias::Alias;
+use mpyc_party_core::alias::{Marks, Salt};
 use mpyc_party_core::claims::Fingerprint;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::roster::{PeerIndex, Roster};
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::sni::Tag;
 
 use crate::peers::SessionPeers;
@@ -28,55 +28,66 @@ struct Instance {
     addresses: Vec<Address>,
 }
 
+/// One peer.
+#[derive(Debug)]
+struct Peer {
+    index: PeerIndex,
+    name: PartyName,
+    /// That of this party and the peer.
+    tag: Tag,
+    /// What it announces, the oldest first.
+    instances: VecDeque<Instance>,
+}
+
 /// The peers of one session on the local network.
 #[derive(Debug)]
 pub(super) struct Announcements {
     root: Fingerprint,
-    tag: Tag,
-    me: PeerIndex,
-    roster: Roster,
-    /// What each party announces, by its index, the oldest first.
-    instances: Vec<VecDeque<Instance>>,
+    own_name: PartyName,
+    peers: Vec<Peer>,
 }
 
 impl Announcements {
     pub(super) fn new(peers: &SessionPeers) -> Self {
-        Self::of(peers.root(), peers.tag, peers.roster.clone(), peers.me)
+        let others = peers.peers().map(|peer| (peer, peers.name(peer).clone(), peers.tag(peer)));
+        Self::of(peers.root(), peers.own_name().clone(), others)
     }
 
-    fn of(root: Fingerprint, tag: Tag, roster: Roster, me: PeerIndex) -> Self {
-        let instances = roster.iter().map(|_| VecDeque::new()).collect();
-        Self { root, tag, me, roster, instances }
+    fn of(
+        root: Fingerprint,
+        own_name: PartyName,
+        others: impl Iterator<Item = (PeerIndex, PartyName, Tag)>,
+    ) -> Self {
+        let peer = |(index, name, tag)| Peer { index, name, tag, instances: VecDeque::new() };
+        Self { root, own_name, peers: others.map(peer).collect() }
     }
 
     /// A fresh alias of this party.
-    pub(super) fn own_alias(&self, salt: [u8; 8]) -> Option<Alias> {
-        Some(Alias::new(&self.root, &self.tag, self.roster.get(self.me)?, salt))
+    pub(super) fn own_alias(&self, salt: Salt) -> (Salt, Marks) {
+        (salt, Marks::new(&self.root, self.peers.iter().map(|peer| peer.tag), &self.own_name, salt))
     }
 
     /// The peer with this alias.
-    fn whose(&self, label: &str) -> Option<PeerIndex> {
-        let alias: Alias = label.to_ascii_lowercase().parse().ok()?;
-        let is = |party: &PartyName| alias.is(&self.root, &self.tag, party);
-        let mut others = self.roster.indices().filter(|&peer| peer != self.me);
-        others.find(|&peer| self.roster.get(peer).is_some_and(is))
+    fn whose(&mut self, label: &str, marks: &Marks) -> Option<&mut Peer> {
+        let salt: Salt = label.to_ascii_lowercase().parse().ok()?;
+        let root = self.root;
+        self.peers.iter_mut().find(|peer| marks.are(&root, &peer.tag, &peer.name, salt))
     }
 
-    /// Takes in the announcement called `name` («alias.type.local.») of addresses of one kind; the
-    /// peer about whom something new is known. `networks` are those this machine is in.
+    /// Takes in the announcement called `name` («salt.type.local.») with these marks, of addresses of
+    /// one kind; the peer about whom something new is known. `networks` are those this machine is in.
     pub(super) fn hear(
         &mut self,
-        name: &str,
+        (name, marks): (&str, &Marks),
         kind: &str,
         (addresses, port): (impl Iterator<Item = IpAddr>, u16),
         networks: &[IpNet],
     ) -> Option<PeerIndex> {
-        let peer = self.whose(name.split('.').next()?)?;
+        let Peer { index, instances, .. } = self.whose(name.split('.').next()?, marks)?;
         let near = addresses.filter(|ip| networks.iter().any(|network| network.contains(ip)));
         let near: Vec<_> = near.map(|ip| Address::new(kind, SocketAddr::new(ip, port))).collect();
         let mut addresses = admit(&near, Vantage::Elsewhere);
         addresses.sort_unstable();
-        let instances = &mut self.instances[peer.get()];
         if instances.iter().any(|i| i.name == name && i.addresses == addresses) {
             return None;
         }
@@ -85,20 +96,21 @@ impl Announcements {
         if instances.len() > MAX_INSTANCES {
             instances.pop_front();
         }
-        Some(peer)
+        Some(*index)
     }
 
     /// Forgets the announcement called `name`; the peer whose it was.
     pub(super) fn forget(&mut self, name: &str) -> Option<PeerIndex> {
-        let told = |all: &VecDeque<Instance>| all.iter().any(|instance| instance.name == name);
-        let peer = self.roster.indices().find(|peer| told(&self.instances[peer.get()]))?;
-        self.instances[peer.get()].retain(|instance| instance.name != name);
-        Some(peer)
+        let told = |peer: &&mut Peer| peer.instances.iter().any(|told| told.name == name);
+        let peer = self.peers.iter_mut().find(told)?;
+        peer.instances.retain(|instance| instance.name != name);
+        Some(peer.index)
     }
 
     /// Where `peer` may be, what was announced last first.
     pub(super) fn addresses(&self, peer: PeerIndex) -> Vec<Address> {
-        let newest = self.instances[peer.get()].iter().rev();
+        let of = self.peers.iter().filter(|known| known.index == peer);
+        let newest = of.flat_map(|known| known.instances.iter().rev());
         let all: Vec<Address> = newest.flat_map(|instance| instance.addresses.clone()).collect();
         admit(&all, Vantage::Elsewhere)
     }
@@ -115,16 +127,30 @@ mod tests {
     const BOB: PeerIndex = PeerIndex::new(1);
     const NEAR: &str = "192.168.7.0/24";
 
-    fn announcements(me: usize) -> Announcements {
-        let names: Vec<PartyName> = ["alice", "bob"].map(|name| name.parse().unwrap()).into();
-        let root = Fingerprint([1; 32]);
-        let tag = Tag::new(&root, &"demo".parse().unwrap(), &names);
-        Announcements::of(root, tag, Roster::try_from(names).unwrap(), PeerIndex::new(me))
+    /// Those of `own` among these parties.
+    fn announcements(own: &str, names: &[&str]) -> Announcements {
+        let (root, own) = (Fingerprint([1; 32]), own.parse().unwrap());
+        let others = names.iter().map(|name| name.parse().unwrap()).enumerate();
+        let others =
+            others.filter(|(_, name)| *name != own).map(|(index, name): (_, PartyName)| {
+                let tag = Tag::pair(&root, &"demo".parse().unwrap(), &own, &name);
+                (PeerIndex::new(index), name, tag)
+            });
+        Announcements::of(root, own.clone(), others)
+    }
+
+    fn alice() -> Announcements {
+        announcements("alice", &["alice", "bob"])
     }
 
     /// Bob's announcement with this salt.
-    fn bob(salt: u8) -> String {
-        format!("{}._mpyc-party._tcp.local.", announcements(1).own_alias([salt; 8]).unwrap())
+    fn bob(salt: u8) -> (String, Marks) {
+        announced(&announcements("bob", &["alice", "bob"]), salt)
+    }
+
+    fn announced(by: &Announcements, salt: u8) -> (String, Marks) {
+        let (salt, marks) = by.own_alias(Salt([salt; 8]));
+        (format!("{salt}._mpyc-party._tcp.local."), marks)
     }
 
     fn tcp(text: &str) -> Address {
@@ -133,37 +159,50 @@ mod tests {
 
     fn hear(
         announcements: &mut Announcements,
-        name: &str,
+        (name, marks): &(String, Marks),
         addresses: &[&str],
         port: u16,
     ) -> Option<PeerIndex> {
         let networks = [NEAR, "fe80::/64", "127.0.0.0/8", "169.254.0.0/16"];
         let networks = networks.map(|network| network.parse().unwrap());
         let addresses = addresses.iter().map(|text| text.parse().unwrap());
-        announcements.hear(name, "tcp", (addresses, port), &networks)
+        announcements.hear((name, marks), "tcp", (addresses, port), &networks)
     }
 
     #[test]
     fn peers_are_recognised_and_nobody_else_is() {
-        let mut alice = announcements(0);
+        let mut alice = alice();
         assert_eq!(hear(&mut alice, &bob(1), &["192.168.7.2"], 4747), Some(BOB));
         assert_eq!(alice.addresses(BOB), [tcp("192.168.7.2:4747")]);
         assert_eq!(hear(&mut alice, &bob(1), &["192.168.7.2"], 4747), None, "no news");
-        let upper = bob(2).to_uppercase();
+        let (name, marks) = bob(2);
+        let upper = (name.to_uppercase(), marks.clone());
         assert_eq!(hear(&mut alice, &upper, &["192.168.7.3"], 1), Some(BOB), "names have no case");
-        let me = format!("{}._mpyc-party._tcp.local.", alice.own_alias([3; 8]).unwrap());
-        let stranger = bob(1).replace('-', "-0").replacen("0-0", "-", 1);
-        for name in ["", ".", "bob._mpyc-party._tcp.local.", me.as_str(), stranger.as_str()] {
-            assert_eq!(hear(&mut alice, name, &["192.168.7.9"], 1), None, "{name}");
+        let me = announced(&alice, 3);
+        assert_eq!(hear(&mut alice, &me, &["192.168.7.9"], 1), None);
+        for name in ["", ".", "bob._mpyc-party._tcp.local.", bob(1).0.as_str()] {
+            let stranger = (name.to_owned(), marks.clone());
+            assert_eq!(hear(&mut alice, &stranger, &["192.168.7.9"], 1), None, "{name}");
         }
-        assert_eq!(alice.forget(&bob(1)), Some(BOB));
-        assert_eq!(alice.forget(&bob(1)), None);
+        assert_eq!(alice.forget(&bob(1).0), Some(BOB));
+        assert_eq!(alice.forget(&bob(1).0), None);
         assert_eq!(alice.addresses(BOB), [tcp("192.168.7.3:1")]);
     }
 
     #[test]
+    fn two_find_each_other_where_each_names_the_other_whoever_else_is_named() {
+        let three = announcements("alice", &["alice", "bob", "carol"]);
+        let mut bob = announcements("bob", &["bob", "dave", "alice"]);
+        let alice = PeerIndex::new(2);
+        assert_eq!(hear(&mut bob, &announced(&three, 1), &["192.168.7.2"], 1), Some(alice));
+        let mut dave = announcements("dave", &["alice", "bob", "dave"]);
+        assert_eq!(hear(&mut dave, &announced(&three, 1), &["192.168.7.2"], 1), None);
+        assert_eq!(hear(&mut dave, &announced(&bob, 1), &["192.168.7.2"], 1), Some(BOB));
+    }
+
+    #[test]
     fn only_single_machines_of_the_own_networks_are_tried() {
-        let mut alice = announcements(0);
+        let mut alice = alice();
         let astray = [
             "127.0.0.1",
             "169.254.169.254",
@@ -181,13 +220,13 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_the_newest_counts() {
-        let mut alice = announcements(0);
+        let mut alice = alice();
         for salt in 0..100 {
             let addresses: Vec<String> = (1..200).map(|n| format!("192.168.7.{n}")).collect();
             let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
             hear(&mut alice, &bob(salt), &addresses, 1000 + u16::from(salt));
         }
-        assert_eq!(alice.instances[1].len(), MAX_INSTANCES);
+        assert_eq!(alice.peers[0].instances.len(), MAX_INSTANCES);
         let tried = alice.addresses(BOB);
         assert_eq!(tried.len(), mpyc_party_core::addr::MAX_ADDRESSES);
         assert!(tried.iter().all(|address| address.socket().unwrap().port() == 1099));
@@ -201,12 +240,14 @@ mod tests {
             near: Vec<u8>,
             port: u16,
         ) {
-            let mut alice = announcements(0);
+            let mut alice = alice();
             let networks = [NEAR.parse().unwrap()];
             let near = near.into_iter().map(|n| IpAddr::from([192, 168, 7, n]));
             let all: Vec<IpAddr> = addresses.into_iter().chain(near).collect();
-            prop_assert_eq!(alice.hear(&label, "tcp", (all.iter().copied(), port), &networks), None);
-            alice.hear(&bob(1), "quic", (all.into_iter(), port), &networks);
+            let (name, marks) = bob(1);
+            let at = (all.iter().copied(), port);
+            prop_assert_eq!(alice.hear((&label, &marks), "tcp", at, &networks), None);
+            alice.hear((&name, &marks), "quic", (all.into_iter(), port), &networks);
             for address in alice.addresses(BOB) {
                 let at = address.socket().unwrap();
                 prop_assert!(networks[0].contains(&at.ip()) && port != 0);

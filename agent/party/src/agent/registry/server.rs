@@ -127,17 +127,18 @@ impl RegistrationServer {
     /// Enters whoever is at the other end, if it may be, for as long as its connection lasts.
     async fn serve(&self, packets: &PacketSocket) -> Result<(), RegistrationError> {
         let first = timeout(MESSAGE_TIMEOUT, packets.next::<FromRunner>()).await??;
-        let (key, tag, purpose) = match first {
-            Some((FromRunner::Register(own), _)) => (own.key, own.tag, Purpose::Run(own.session)),
-            Some((FromRunner::Expose { key, tag }, _)) => (key, tag, Purpose::Expose),
+        let (key, tags, purpose) = match first {
+            Some((FromRunner::Register(own), _)) => (own.key, own.tags, Purpose::Run(own.session)),
+            Some((FromRunner::Expose { key, tag }, _)) => (key, vec![tag], Purpose::Expose),
             _ => return Err(RegistrationError::Unregistered),
         };
         if let Err(why) = self.check(packets, &key) {
             log::warn!("{purpose} is not registered: {why}");
             return Ok(packets.send(&FromAgent::Refused(why.to_string()), None).await?);
         }
-        let (number, commands) = self.registry.enter(tag, purpose.clone());
-        let mut registered = Registered { registry: &self.registry, tag, number, gone: None };
+        let (number, commands) = self.registry.enter(tags.into_iter().collect(), purpose.clone());
+        let (registry, gone) = (&self.registry, None);
+        let mut registered = Registered { registry, purpose: purpose.clone(), number, gone };
         packets.send(&FromAgent::Registered(self.port), None).await?;
         let Purpose::Run(session) = purpose else {
             return self.serve_runner(packets, None, commands).await;
@@ -186,7 +187,7 @@ impl RegistrationServer {
                 },
                 command = commands.recv() => match command {
                     Some(command) => timeout(MESSAGE_TIMEOUT, send(packets, command)).await??,
-                    // Another of the same tag has come.
+                    // Another for the same has come.
                     None => return Ok(()),
                 },
             }

@@ -230,12 +230,15 @@ fn note_parties(
     let parties = session_peers.roster.iter().enumerate().zip(answers);
     let others = parties.filter(|((index, _), _)| *index != session_peers.me.get());
     let note = |((_, name), answer): ((usize, &PartyName), Answer)| {
-        let (state, found, differs) = peers::judge(own, &answer);
+        let (state, found, differs) = peers::judge(own, &session_peers.roster, &answer);
         findings.note(name.as_str(), found.clone());
-        let versions = answer.and_then(Result::ok).map(|entry| entry.versions);
+        let shown = answer.and_then(Result::ok);
+        let roster = shown.as_ref().map(|shown| shown.roster.clone());
+        let versions = shown.map(|shown| shown.entry.versions);
         let text = found.unwrap_or_else(|text| text);
         json!({
-            "party": name, "state": state, "differs": differs, "versions": versions, "text": text,
+            "party": name, "state": state, "differs": differs, "roster": roster,
+            "versions": versions, "text": text,
         })
     };
     others.map(note).collect()

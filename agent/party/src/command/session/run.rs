@@ -157,7 +157,7 @@ async fn enter(
 ) -> anyhow::Result<(Entrance, Option<RegistrationHandle>)> {
     if let Some(path) = agent {
         let key = session_peers.identity().claims().key;
-        let own = Registration { key, session: name.clone(), tag: session_peers.tag };
+        let own = Registration { key, session: name.clone(), tags: session_peers.tags().collect() };
         match handover::register(path, own, supervisor).await {
             Ok((entrance, registration)) => return Ok((entrance, Some(registration))),
             Err(error) => log::info!("this runner listens by itself: {error}"),

@@ -6,19 +6,19 @@ use std::time::Duration;
 use mpyc_party_core::agreement::Entry;
 use mpyc_party_core::component::Components;
 use mpyc_party_core::label::{Label, difference};
-use mpyc_party_core::roster::PeerIndex;
+use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_net::Stack;
 use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::address_book::PeerAddresses;
 use mpyc_party_net::dial::LocalEnd;
 use mpyc_party_net::discovery::HubReport;
 use mpyc_party_net::peers::SessionPeers;
-use mpyc_party_net::probe::inquire;
+use mpyc_party_net::probe::{Shown, inquire};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::runner::engine::{self, Profile};
-use crate::session::words::visible;
+use crate::session::words::{names, visible};
 use crate::session::{Copied, Definition};
 
 /// Pause before a party that could not be asked is asked again.
@@ -27,7 +27,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 /// What a peer answered: none where it was not found.
-pub(super) type Answer = Option<Result<Entry, String>>;
+pub(super) type Answer = Option<Result<Shown, String>>;
 /// Each hub, and why it cannot be used.
 pub(super) type Heard = Vec<(String, Result<(), String>)>;
 
@@ -87,7 +87,7 @@ async fn inquire_once(
     peer: PeerIndex,
     at: PeerAddresses,
     pause: Duration,
-) -> (PeerIndex, PeerAddresses, Result<Entry, String>) {
+) -> (PeerIndex, PeerAddresses, Result<Shown, String>) {
     sleep(pause).await;
     let answer =
         inquire(&stack, &session_peers, peer, &at).await.map_err(|error| error.to_string());
@@ -118,18 +118,20 @@ impl Own {
 /// What is to be said of a party: in a word, in words, and in what it differs.
 pub(super) fn judge(
     own: Option<&Own>,
+    roster: &Roster,
     answer: &Answer,
 ) -> (&'static str, Result<String, String>, Vec<Label>) {
-    let entry = match answer {
+    let Shown { roster: theirs, entry } = match answer {
         None => {
-            let text = "not waiting in a run of this session (of this name, with these parties in this order)";
+            let text =
+                "not waiting in a run of this session, or it does not name this party in its own";
             return ("absent", Err(text.to_owned()), Vec::new());
         }
         Some(Err(why)) => {
             let text = format!("not there, or it cannot be asked: {}", visible(why));
             return ("unreachable", Err(text), Vec::new());
         }
-        Some(Ok(entry)) => entry,
+        Some(Ok(shown)) => shown,
     };
     let versions = visible(&entry.versions.to_string());
     let Some(own) = own else {
@@ -139,7 +141,11 @@ pub(super) fn judge(
     if differs.is_empty() {
         return ("there", Ok(format!("there, and the same ({versions})")), differs);
     }
-    let what = difference(&differs, engine::words);
+    let mut what = difference(&differs, engine::words);
+    if theirs != roster {
+        let (there, here) = (names(theirs.as_slice()), names(roster.as_slice()));
+        what = format!("{what} (the roster is {there} there, and {here} here)");
+    }
     (
         "differs",
         Err(format!("there, but it would run something else: {what} ({versions})")),
