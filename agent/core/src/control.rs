@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::agreement::{EncodedEntry, RunId};
 use crate::stream::Epoch;
 use crate::verdict::{Failure, Reason};
+use crate::waits::Waits;
 
 /// Largest control message in bytes: the list of [`crate::roster::MAX_PARTIES`] entries fits, each
 /// as long as [`EncodedEntry::MAX_BYTES`] allows.
@@ -30,6 +31,11 @@ pub enum Purpose {
 /// The tag of the extension of [`Control::Abort`] that has the reason where not every version of this
 /// protocol knows it: the message itself then has another, in words.
 const REASON_TAG: u32 = 2;
+
+/// The tag of the extension of [`Control::Beat`] that makes it [`Control::Waits`].
+const WAITS_TAG: u32 = 3;
+/// The number of that beat. The beats that want an answer count from 1.
+const WAITS_BEAT: u32 = 0;
 
 /// A message on a control link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,12 +71,20 @@ pub enum Control {
     Beat(u32),
     /// The answer to the beat of this number.
     Echo(u32),
+    /// What the sender waits for, whenever that changes and on each new link. It travels beside a beat,
+    /// which a version that does not know it answers like any other.
+    #[serde(skip)]
+    Waits(Waits),
 }
 
 impl Control {
     /// The message as every version of this protocol can read it, and its extensions: tags with bytes.
     #[must_use]
     pub fn into_wire(self) -> (Self, Vec<(u32, Vec<u8>)>) {
+        if let Self::Waits(waits) = &self {
+            let extension = postcard::to_allocvec(waits).map(|bytes| (WAITS_TAG, bytes));
+            return (Self::Beat(WAITS_BEAT), extension.into_iter().collect());
+        }
         let Self::Abort(failure) = &self else { return (self, Vec::new()) };
         let Some(reason) = failure.reason.known_to_all() else { return (self, Vec::new()) };
         let extension = postcard::to_allocvec(&failure.reason).map(|bytes| (REASON_TAG, bytes));
@@ -81,6 +95,12 @@ impl Control {
     /// The message of which this came, with these extensions. Those that are not known are skipped.
     #[must_use]
     pub fn from_wire(mut self, extensions: &[(u32, Vec<u8>)]) -> Self {
+        if let Self::Beat(_) = &self
+            && let Some((_, bytes)) = extensions.iter().find(|(tag, _)| *tag == WAITS_TAG)
+            && let Ok(waits) = postcard::from_bytes(bytes)
+        {
+            return Self::Waits(waits);
+        }
         if let Self::Abort(failure) = &mut self
             && let Some((_, bytes)) = extensions.iter().find(|(tag, _)| *tag == REASON_TAG)
             && let Ok(reason) = postcard::from_bytes::<Reason>(bytes)
@@ -138,6 +158,22 @@ mod tests {
         assert_eq!(message.clone().from_wire(&later), message);
         let old = Control::Abort(Failure { reason: Reason::Stopped, ..failure });
         assert_eq!(old.clone().into_wire(), (old, Vec::new()));
+    }
+
+    #[test]
+    fn what_a_party_waits_for_travels_beside_a_beat() {
+        let longest = (0..200).map(|i| format!("{i:063}").parse().unwrap()).collect();
+        for waits in [Waits::Nothing, Waits::Preparing, Waits::Answer, Waits::for_parties(longest)]
+        {
+            let said = Control::Waits(waits);
+            let (message, extensions) = said.clone().into_wire();
+            assert_eq!(message, Control::Beat(WAITS_BEAT));
+            // 1 KiB is what a frame has for all extensions.
+            assert!(postcard::to_allocvec(&extensions).unwrap().len() <= 1024);
+            assert_eq!(message.from_wire(&extensions), said);
+        }
+        let nonsense = [(WAITS_TAG, vec![2, 1, 1, b'/', 0])];
+        assert_eq!(Control::Beat(7).from_wire(&nonsense), Control::Beat(7));
     }
 
     #[test]
