@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::peer::Peer;
 use super::{Action, Run};
 use crate::control::Control;
 use crate::roster::PeerIndex;
@@ -83,27 +84,18 @@ impl Run {
             self.actions.push(Action::Waits { party: self.me, before, now: own });
         }
         for peer in self.others() {
-            let believed = self.believed(peer);
-            if let Some(before) = self.peers[peer].waits.set(now, &believed) {
-                let now = self.peers[peer].waits.settled.clone();
+            let Peer { says, waits, done, linked, told, .. } = &mut self.peers[peer];
+            // Once the program runs here, nobody waits for parties unless its own has ended.
+            let is_news = self.stage < Stage::Run || done.is_some() || *says == Waits::Answer;
+            if let Some(before) = waits.set(now, if is_news { says } else { &Waits::Nothing }) {
+                let now = waits.settled.clone();
                 self.actions.push(Action::Waits { party: peer, before, now });
             }
-            let told = &self.own_waits.settled;
-            if self.peers[peer].linked && self.peers[peer].told.as_ref() != Some(told) {
-                let told = told.clone();
-                self.peers[peer].told = Some(told.clone());
-                self.send(peer, Control::Waits(told));
+            let own = &self.own_waits.settled;
+            if *linked && told.as_ref() != Some(own) {
+                *told = Some(own.clone());
+                self.send(peer, Control::Waits(own.clone()));
             }
-        }
-    }
-
-    /// What a peer says, as far as it is still news: once the program runs here, nobody waits for
-    /// parties unless its own program has ended.
-    fn believed(&self, peer: PeerIndex) -> Waits {
-        match &self.peers[peer] {
-            known if self.stage < Stage::Run || known.done.is_some() => known.says.clone(),
-            known if known.says == Waits::Answer => Waits::Answer,
-            _ => Waits::Nothing,
         }
     }
 

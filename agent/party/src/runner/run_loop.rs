@@ -39,9 +39,6 @@ use crate::session::{Copied, Definition};
 /// With nothing to wait for but news, the clock is looked at now and then all the same.
 const IDLE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often it is shown who is waited for, and how much longer.
-const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
-
 /// What has not listened for longer accuses nobody of silence. Beside a peer there is something to hear
 /// twice a second.
 const MAX_DEAFNESS: Duration = Duration::from_secs(1);
@@ -231,7 +228,9 @@ impl RunLoop<'_> {
     fn tick(&self) -> tokio::time::Instant {
         let now = self.began.elapsed();
         let next = self.machine.next_tick().unwrap_or(now + IDLE_INTERVAL);
-        let next = if self.is_waiting() { next.min(now + REDRAW_INTERVAL) } else { next };
+        // The countdown has whole seconds.
+        let second = Duration::from_secs(now.as_secs() + 1);
+        let next = if self.is_waiting() { next.min(second) } else { next };
         (self.began + next).into()
     }
 
