@@ -33,7 +33,7 @@ def require_mpyc():
 class Party:
     """One launcher process and the runner's end of its control socket."""
 
-    def __init__(self, index, environment, launcher, python):
+    def __init__(self, index, environment, launcher, python, stdin):
         self.index = index
         self.packets = []
         self.control, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -44,7 +44,7 @@ class Party:
 
         self.process = subprocess.Popen(
             [python or PYTHON, '-I', '-B', str(launcher or LAUNCHER)], env=environment, preexec_fn=at_descriptor_3,
-            pass_fds=[3, inherited.fileno()], stdin=subprocess.DEVNULL,
+            pass_fds=[3, inherited.fileno()], stdin=stdin,
             stdout=self._stdout, stderr=self._stderr)
         inherited.close()
 
@@ -100,7 +100,7 @@ class Run:
     """A run of one program among m launcher processes."""
 
     def __init__(self, program, parties, arguments=(), options=(), threshold=None, inputs=None,
-                 allow_list=True, only=None, launcher=None, python=None):
+                 allow_list=True, only=None, launcher=None, python=None, stdin=subprocess.DEVNULL):
         self.parties = {}
         self._directory = tempfile.TemporaryDirectory()
         for index in range(parties) if only is None else only:
@@ -109,7 +109,7 @@ class Run:
                 path = os.path.join(self._directory.name, f'input-{index}')
                 pathlib.Path(path).write_text(inputs[index])
                 environment['MPYC_PARTY_INPUT'] = path
-            party = self.parties[index] = Party(index, environment, launcher, python)
+            party = self.parties[index] = Party(index, environment, launcher, python, stdin)
             party.send('start', program=str(program), arguments=list(arguments), options=list(options),
                        parties=parties, index=index, allow_list=allow_list,
                        threshold=(parties - 1) // 2 if threshold is None else threshold)

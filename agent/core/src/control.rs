@@ -6,6 +6,7 @@ use crate::agreement::{EncodedEntry, RunId};
 use crate::roster::Roster;
 use crate::stream::Epoch;
 use crate::verdict::Failure;
+use crate::waits::Waits;
 
 /// Largest control message in bytes: the list of [`crate::roster::MAX_PARTIES`] entries fits, each
 /// as long as [`EncodedEntry::MAX_BYTES`] allows.
@@ -65,6 +66,8 @@ pub enum Control {
     /// First on each link: whom the sender names in its session. The entry has a digest of it as well;
     /// this lets people be told what differs.
     Roster(Roster),
+    /// What the sender waits for, whenever that changes and on each new link.
+    Waits(Waits),
 }
 
 /// The first message on a carrier of a stream, sent by the end that dialled the link. Which of the

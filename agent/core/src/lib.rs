@@ -52,3 +52,4 @@ pub mod sni;
 pub mod stream;
 pub mod token;
 pub mod verdict;
+pub mod waits;

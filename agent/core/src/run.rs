@@ -18,6 +18,7 @@ mod fail;
 mod part;
 mod peer;
 mod start;
+mod waits;
 
 use std::time::Duration;
 
@@ -29,7 +30,9 @@ use crate::name::PartyName;
 use crate::roster::{PeerIndex, PerParty, Roster};
 use crate::stream::Epoch;
 use crate::verdict::{Exit, Failure, Reason, Remark, Stage, Verdict};
+use crate::waits::Waits;
 use peer::Peer;
+use waits::Settling;
 
 /// How long a failure waits for a peer's explanation where it may be the consequence of another.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -81,6 +84,10 @@ pub enum Event {
     Connected,
     /// It awaits something on a stream that this peer has ended.
     Awaits(PeerIndex),
+    /// It reads its standard input, and nothing is there.
+    Asks,
+    /// It has read something, or the end.
+    Answered,
     /// This peer did what it may not.
     Faulty(PeerIndex, Reason),
     /// Something failed here.
@@ -114,6 +121,15 @@ pub enum Action {
         /// Unless one newer than this is there.
         newest: Epoch,
     },
+    /// A party waits for something else than before. For this party itself that is said only of answers.
+    Waits {
+        /// Who, as it says itself.
+        party: PeerIndex,
+        /// For what it waited.
+        before: Waits,
+        /// For what it waits.
+        now: Waits,
+    },
     /// The run is over: end the engine's process, write the record. Events are still taken, for the
     /// peers have to hear of it.
     End(Verdict),
@@ -142,6 +158,9 @@ pub struct Run {
     now: Duration,
     /// Since when the program waits until it is connected.
     connecting: Option<Duration>,
+    /// Whether it reads its standard input, where nothing is.
+    asking: bool,
+    own_waits: Settling,
     done: bool,
     verdict: Option<Verdict>,
     /// How long this party stays after its verdict.
@@ -174,6 +193,8 @@ impl Run {
             disputed: None,
             now: Duration::ZERO,
             connecting: None,
+            asking: false,
+            own_waits: Settling::default(),
             done: false,
             verdict: None,
             farewell: Duration::ZERO,
@@ -216,7 +237,7 @@ impl Run {
         let left = self.others().filter_map(|i| self.left_at(i));
         let deadline = (self.stage < Stage::Run).then_some(self.timeouts.deadline);
         let pending = self.pending.as_ref().map(|(at, _)| *at);
-        let more = [deadline, self.difference_due, pending].into_iter().flatten();
+        let more = [deadline, self.difference_due, pending, self.waits_due()].into_iter().flatten();
         silent.chain(left).chain(more).min()
     }
 
@@ -240,6 +261,9 @@ impl Run {
             }
             if self.verdict.is_none() {
                 self.watch();
+            }
+            if self.verdict.is_none() {
+                self.tell_waits();
             }
         }
         if self.verdict.is_some() {
@@ -268,6 +292,8 @@ impl Run {
             Event::Awaits(peer) => {
                 self.peers[peer].awaited = self.peers[peer].awaited.or(Some(self.now))
             }
+            Event::Asks => self.asking = true,
+            Event::Answered => self.asking = false,
             Event::Faulty(peer, reason) => self.blame(vec![peer], reason),
             // The program has done its part: others may still count on that.
             Event::Failed(Reason::Stopped) if self.done => self.unconfirmed(),
@@ -307,6 +333,7 @@ impl Run {
             }
             // What counts from then on is in the entries, which are the same.
             Control::Roster(_) => {}
+            Control::Waits(waits) => self.said_to_wait(peer, waits),
             Control::Entry(entry) if self.agreement.is_some() => self.on_entry(peer, entry),
             Control::Entry(entry) if known.early_entry.as_ref().is_none_or(|e| *e == entry) => {
                 known.early_entry = Some(entry);

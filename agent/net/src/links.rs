@@ -25,6 +25,7 @@ use mpyc_party_core::control::{Control, StreamOpening};
 use mpyc_party_core::path::Target;
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::verdict::Remark;
+use mpyc_party_core::waits::Waits;
 use mpyc_party_transport::{Expect, Secure, Traffic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -284,6 +285,7 @@ impl Links {
             tampered: slots[peer.get()].traffic.tampered(),
             attempts: slots[peer.get()].attempts.clone(),
             found_by: Vec::new(),
+            waits: Waits::default(),
         };
         peers.peers().map(report).collect()
     }

@@ -113,6 +113,7 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
         "started",
         "version",
         "versions",
+        "waits",
     ];
     ensure!(keys(now) == expected, "{:?}", keys(now));
     ensure!(now["stage"] == "run" && now["session"] == "demo", "{now}");
@@ -137,6 +138,7 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
             "received",
             "sent",
             "tampered",
+            "waits",
             "why_not_direct",
         ];
         ensure!(keys(peer) == expected, "{:?}", keys(peer));

@@ -6,7 +6,6 @@ mod common;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,11 +13,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use common::{BOUND, LIMIT, NAMES, READER_TIMEOUT, SUM, completes, demo, three};
+use common::{BOUND, LIMIT, NAMES, READER_TIMEOUT, SUM, completes, demo, terminal, three};
 use mpyc_party_lab::party::{Network, Party};
-use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_getfl, fcntl_setfl, flock, open};
+use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 
@@ -135,17 +133,6 @@ fn is_whole(lines: impl Iterator<Item = io::Result<String>>) -> Result<()> {
     ensure!(lines.next().context("no sum")?? == "sum 3");
     ensure!(lines.next().is_none(), "there is more");
     Ok(())
-}
-
-/// A terminal: whoever is on the other side, and the end for programs.
-fn terminal() -> Result<(OwnedFd, OwnedFd)> {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let master = openpt(flags)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let name = ptsname(&master, Vec::new())?;
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok((master, open(name, flags, Mode::empty())?))
 }
 
 /// A pipe that takes no more bytes, with the end of its reader.

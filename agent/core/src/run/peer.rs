@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::waits::Settling;
 use crate::agreement::{EncodedEntry, RunId};
 use crate::claims::PublicKey;
 use crate::roster::Roster;
 use crate::verdict::{Reason, Remark};
+use crate::waits::Waits;
 
 /// One peer, as far as it has come.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,11 @@ pub(super) struct Peer {
     pub(super) ended: u32,
     /// Since when the program here has awaited what can no longer come from it.
     pub(super) awaited: Option<Duration>,
+    /// What it said last that it waits for, and as what that counts.
+    pub(super) says: Waits,
+    pub(super) waits: Settling,
+    /// What it was told over this link that this party waits for.
+    pub(super) told: Option<Waits>,
     /// It has this party's last word, or needs none.
     pub(super) parted: bool,
 }
@@ -56,6 +63,7 @@ impl Peer {
     /// A new link to it is up.
     pub(super) fn link(&mut self, now: Duration, key: PublicKey) {
         (self.key, self.linked, self.introduced) = (Some(key), true, false);
+        self.told = None;
         self.heard = now;
     }
 

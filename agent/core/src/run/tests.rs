@@ -6,6 +6,7 @@ mod outages;
 mod rosters;
 mod stalls;
 mod twins;
+mod waits;
 mod world;
 
 use proptest::prelude::*;
@@ -268,6 +269,7 @@ proptest! {
         picks in prop::collection::vec((0usize..1000, 0u8..40), 0..400),
         fault in 0u8..6,
         victim in 0usize..3,
+        asks in any::<bool>(),
     ) {
         let mut world = World::new(3);
         world.link_all();
@@ -282,6 +284,10 @@ proptest! {
                 1 if step > 30 && fault == 3 => world.give(victim, Event::Failed(Reason::Stopped)),
                 1 if fault == 4 => world.unlink(victim, (victim + 1) % 3),
                 _ => { world.deliver(*pick); }
+            }
+            if asks && step % 7 == 0 {
+                let event = if pick % 2 == 0 { Event::Asks } else { Event::Answered };
+                world.give(pick % 3, event);
             }
             for index in 0..3 {
                 let fails = fault == 5 && index == victim;

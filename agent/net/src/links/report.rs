@@ -1,6 +1,7 @@
 //! What is known of each peer's link, for those who look on: plain values, as text or JSON.
 
 use mpyc_party_core::name::PartyName;
+use mpyc_party_core::waits::Waits;
 use serde::{Deserialize, Serialize};
 
 /// A peer and the way to it.
@@ -22,6 +23,9 @@ pub struct PeerReport {
     /// By what its addresses were found: hubs, the local network, the configuration.
     #[serde(default)]
     pub found_by: Vec<String>,
+    /// What it waits for, as it says itself; nothing while it is away.
+    #[serde(default)]
+    pub waits: Waits,
 }
 
 /// A path in use.

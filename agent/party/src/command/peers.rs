@@ -93,6 +93,7 @@ fn json(stack: &Stack, run: &Running) -> Value {
         json!({
             "party": peer.party, "path": peer.path, "sent": peer.sent, "received": peer.received,
             "tampered": peer.tampered, "attempts": peer.attempts, "found_by": peer.found_by,
+            "waits": peer.waits,
             "why_not_direct": diagnose::not_direct(stack, peer, now),
         })
     };
@@ -117,6 +118,7 @@ fn show(stack: &Stack, run: &Running) {
             output::line(format!("{}: {}", peer.party, visible(&why)));
         }
     }
+    run.waits().for_each(output::line);
 }
 
 /// That something between here and `party` changes bytes, where so many connections ended for it.

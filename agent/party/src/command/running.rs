@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::verdict::Stage;
+use mpyc_party_core::waits::Waits;
 use tokio::task::JoinSet;
 
 use crate::config::Directories;
@@ -42,6 +43,17 @@ pub(super) async fn all(
 }
 
 impl Running {
+    /// What those wait for who are there, and this party's program, for people.
+    pub(super) fn waits(&self) -> impl Iterator<Item = String> {
+        let now = self.now.iter();
+        let all = now.flat_map(|now| {
+            let own = Some((&now.party, &now.waits)).filter(|(_, own)| **own == Waits::Answer);
+            own.into_iter().chain(now.peers.iter().map(|peer| (&peer.party, &peer.waits)))
+        });
+        all.filter(|(_, waits)| **waits != Waits::Nothing)
+            .map(|(who, waits)| waits.of(who).to_string())
+    }
+
     /// What it does, for people.
     pub(super) fn doing(&self) -> String {
         let Some(now) = &self.now else { return "making ready, or just ending".to_owned() };
@@ -60,7 +72,8 @@ impl Running {
             Stage::Run => "has been running",
             Stage::End => "has been waiting for the others to end",
         };
+        let waits = self.waits().map(|text| format!("; {text}")).collect::<String>();
         let left = now.deadline_s.map(|left| format!(" (gives up in {left:.0} s)"));
-        format!("{what} for {:.0} s{}, {missing}", now.in_stage_s, left.unwrap_or_default())
+        format!("{what} for {:.0} s{}, {missing}{waits}", now.in_stage_s, left.unwrap_or_default())
     }
 }

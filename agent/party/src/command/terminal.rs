@@ -9,10 +9,11 @@
 //! An output that cannot be written any more is left alone: that it failed, and how, is for
 //! [`End::wait`] to say.
 
+mod live;
 mod queue;
 mod writer;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
@@ -44,6 +45,8 @@ pub(super) enum Stream {
 struct Terminal {
     output: Arc<Writer>,
     errors: Arc<Writer>,
+    /// Whether a line on standard error can be drawn again.
+    redraws: bool,
 }
 
 static TERMINAL: LazyLock<Terminal> = LazyLock::new(|| {
@@ -56,7 +59,9 @@ static TERMINAL: LazyLock<Terminal> = LazyLock::new(|| {
         true => Arc::clone(&output),
         false => Arc::new(Writer::new(outputs)),
     };
-    Terminal { output, errors }
+    let redraws =
+        io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|t| t != "dumb");
+    Terminal { output, errors, redraws }
 });
 
 fn have_same_reader(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
@@ -88,6 +93,12 @@ pub(super) fn print_last(stream: Stream, text: String) {
 /// Shows what is not simply text, on `stream` or as the journal does.
 pub(super) fn post(stream: Stream, entry: Entry) {
     writer(stream).post(entry, Keep::IfRoom);
+}
+
+/// Shows a line below everything else, in place of the one before, or none; where standard error is
+/// a terminal and nothing waits for it. Whether it is shown.
+pub(super) fn show_live(line: Option<String>) -> bool {
+    TERMINAL.redraws && writer(Stream::Errors).show_live(line)
 }
 
 /// From now on nothing waits for a reader. Starts no thread: before there is one, what the reader

@@ -6,6 +6,7 @@ use std::time::Duration;
 use log::Level;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::{Stage, Verdict};
+use mpyc_party_core::waits::Waits;
 use mpyc_party_net::links::report::PathReport;
 use serde_json::{Value, json};
 
@@ -13,11 +14,14 @@ use super::output::Mark;
 use super::terminal::{self, Entry, Render, Stream};
 use super::{journal, output};
 use crate::runner::engine;
-use crate::runner::view::{Channel, Excerpt, Notice, View};
+use crate::runner::view::{Channel, Countdown, Excerpt, Notice, View};
 
 /// Lines for people: steps on standard error, the program's output on standard output.
 #[derive(Debug, Default)]
-pub(super) struct Lines;
+pub(super) struct Lines {
+    /// Whether a line on the terminal shows who is waited for.
+    counting: bool,
+}
 
 fn names(parties: &[PartyName]) -> String {
     parties.iter().map(PartyName::as_str).collect::<Vec<_>>().join(", ")
@@ -53,11 +57,31 @@ fn words(notice: &Notice<'_>) -> String {
             let over = path.map(|path| format!(", {}", way(path))).unwrap_or_default();
             format!("{peer} is back after {}{over}", seconds(*time))
         }
+        Notice::Waits(party, Waits::Answer, Waits::Nothing) => {
+            format!("{party}'s program has its answer")
+        }
+        Notice::Waits(party, _, now) => now.of(party).to_string(),
         Notice::Agreed(run) => format!("agreed on run {run}"),
         Notice::Running(after) => format!("running after {}", seconds(*after)),
         Notice::Connected(after) => format!("MPyC connected after {}", seconds(*after)),
         Notice::Ended(verdict) => verdict.in_words(engine::words).to_string(),
     }
+}
+
+/// Whether it is worth a line that a party waited for the first and waits for the second. That nobody
+/// is waited for any more is not: something else follows, and is told.
+fn is_news(before: &Waits, now: &Waits) -> bool {
+    *before == Waits::Answer || *now != Waits::Nothing
+}
+
+/// Who is waited for and how much longer, on one line.
+fn waiting(Countdown { left, missing, waits }: &Countdown<'_>) -> String {
+    let missing = (!missing.is_empty()).then(|| format!("missing: {}", names(missing)));
+    let waits = waits.iter().filter(|(_, waits)| *waits != Waits::Nothing);
+    let waits = waits.map(|(party, waits)| waits.of(party).to_string());
+    let (minutes, seconds) = (left.as_secs() / 60, left.as_secs() % 60);
+    let left = format!("· waiting, {minutes}:{seconds:02} left");
+    [left].into_iter().chain(missing).chain(waits).collect::<Vec<_>>().join("; ")
 }
 
 /// Shows the lines of an excerpt on `stream`, as `render` makes of each.
@@ -69,10 +93,17 @@ impl View for Lines {
     fn show(&mut self, notice: Notice<'_>) {
         let words = words(&notice);
         match notice {
+            Notice::Waits(_, before, now) if self.counting || !is_news(before, now) => {}
             Notice::Warning(_) | Notice::Unlinked(_) | Notice::Away(_) => output::warn(words),
             Notice::Ended(Verdict::Completed) => output::end(Mark::Good, words),
             Notice::Ended(_) => output::end(Mark::Bad, words),
             _ => output::step(words),
+        }
+    }
+
+    fn count_down(&mut self, countdown: Option<Countdown<'_>>) {
+        if countdown.is_some() || self.counting {
+            self.counting = terminal::show_live(countdown.as_ref().map(waiting));
         }
     }
 
@@ -101,7 +132,7 @@ fn stage(notice: &Notice<'_>) -> Option<Stage> {
         Notice::Ended(Verdict::Failed(failure)) => failure.stage,
         Notice::Ended(_) => Stage::End,
         // These come at any stage.
-        Notice::Link(..) | Notice::Away(_) | Notice::Back(..) => return None,
+        Notice::Link(..) | Notice::Away(_) | Notice::Back(..) | Notice::Waits(..) => return None,
         Notice::Warning(_) => return None,
     })
 }
@@ -112,7 +143,7 @@ fn peers(notice: &Notice<'_>) -> String {
         Notice::Linked(peer, ..) | Notice::Link(peer, ..) | Notice::Back(peer, ..) => {
             peer.to_string()
         }
-        Notice::Unlinked(peer) | Notice::Away(peer) => peer.to_string(),
+        Notice::Unlinked(peer) | Notice::Away(peer) | Notice::Waits(peer, ..) => peer.to_string(),
         Notice::Ended(Verdict::Failed(failure)) => names(&failure.who),
         Notice::Ended(Verdict::Unconfirmed(who)) => names(who),
         _ => String::new(),
@@ -121,6 +152,11 @@ fn peers(notice: &Notice<'_>) -> String {
 
 impl View for Journal {
     fn show(&mut self, notice: Notice<'_>) {
+        if let Notice::Waits(_, before, now) = &notice
+            && !is_news(before, now)
+        {
+            return;
+        }
         if let Some(stage) = stage(&notice) {
             journal::about("MPYC_STAGE", stage);
         }
@@ -188,6 +224,9 @@ fn event(notice: &Notice<'_>) -> Value {
         Notice::Away(party) => json!({"event": "away", "party": party}),
         Notice::Back(party, time, _) => {
             json!({"event": "back", "party": party, "seconds": time.as_secs_f64()})
+        }
+        Notice::Waits(party, _, waits) => {
+            json!({"event": "waits", "party": party, "waits": waits, "text": words(notice)})
         }
         Notice::Agreed(run) => json!({"event": "agreed", "run": run.to_string()}),
         Notice::Running(after) => json!({"event": "running", "after_s": after.as_secs_f64()}),

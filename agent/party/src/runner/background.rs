@@ -8,7 +8,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 
 /// Whether `descriptor` is this process's terminal, and another job has it.
-fn is_behind(descriptor: impl AsFd) -> bool {
+pub(crate) fn is_behind(descriptor: impl AsFd) -> bool {
     // Where it is none, or not the controlling one, nobody is stopped.
     tcgetpgrp(descriptor).is_ok_and(|foreground| foreground != getpgrp())
 }

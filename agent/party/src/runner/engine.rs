@@ -154,6 +154,10 @@ pub enum Report {
     Connecting,
     /// It awaits something on a connection that this peer has ended.
     Awaits(PeerIndex),
+    /// It reads its standard input, and nothing is there.
+    Asks,
+    /// It has read something, or the end.
+    Answered,
     /// The processes of all parties are connected.
     Connected,
     /// One computation of perhaps several is over.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::roster::Roster;
 use mpyc_party_core::verdict::Stage;
+use mpyc_party_core::waits::Waits;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -60,6 +61,9 @@ pub struct Snapshot {
     pub roster: Roster,
     /// Each other party, in order.
     pub peers: Vec<PeerReport>,
+    /// What this party waits for.
+    #[serde(default)]
+    pub waits: Waits,
     /// The hubs that were tried.
     pub hubs: Vec<HubReport>,
     /// The NAT before this party, as far as its hubs tell.

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use super::view::{Excerpt, Notice, View};
+use super::view::{Countdown, Excerpt, Notice, View};
 use crate::runner::handover::Progress;
 
 /// Shows notices to `view`, and what the agent wants to know to it.
@@ -27,6 +27,11 @@ impl View for Telling<'_> {
         }
         self.view.show(notice);
     }
+
+    fn count_down(&mut self, countdown: Option<Countdown<'_>>) {
+        self.view.count_down(countdown);
+    }
+
     fn wrote(&mut self, excerpt: Excerpt) {
         self.view.wrote(excerpt);
     }

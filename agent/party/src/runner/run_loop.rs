@@ -13,6 +13,7 @@ use mpyc_party_core::agreement::EncodedEntry;
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::{Action, Event, Run, Timeouts};
 use mpyc_party_core::verdict::{Reason, Stage, Verdict};
+use mpyc_party_core::waits::Waits;
 use mpyc_party_net::accept::Entrance;
 use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::links::report::PeerReport;
@@ -31,7 +32,7 @@ use super::launch::{Launch, abandon};
 use super::outages::Outages;
 use super::output::Recorded;
 use super::streams::{StreamEvent, StreamId, Streams};
-use super::view::{Notice, View};
+use super::view::{Countdown, Notice, View};
 use crate::session::record::{RunDirectory, timestamp};
 use crate::session::{Copied, Definition};
 
@@ -176,6 +177,7 @@ impl RunLoop<'_> {
         let EventSources { links, streams, output, stop, book, inspector, monitor } = sources;
         self.begin().await?;
         while self.verdict.is_none() {
+            self.count_down();
             let tick = self.tick();
             let running = !self.exited;
             self.due = tick.saturating_duration_since(self.began.into());
@@ -224,8 +226,34 @@ impl RunLoop<'_> {
 
     /// When the machine wants to look at the clock.
     fn tick(&self) -> tokio::time::Instant {
-        let next = self.machine.next_tick().unwrap_or_else(|| self.began.elapsed() + IDLE_INTERVAL);
+        let now = self.began.elapsed();
+        let next = self.machine.next_tick().unwrap_or(now + IDLE_INTERVAL);
+        // The countdown has whole seconds.
+        let second = Duration::from_secs(now.as_secs() + 1);
+        let next = if self.is_waiting() { next.min(second) } else { next };
         (self.began + next).into()
+    }
+
+    /// Whether somebody or something is waited for before the program can start.
+    fn is_waiting(&self) -> bool {
+        self.verdict.is_none() && self.machine.stage() < Stage::Run
+    }
+
+    /// Shows who is waited for.
+    fn count_down(&mut self) {
+        if !self.is_waiting() {
+            return self.view.count_down(None);
+        }
+        let name = |peer| self.session_peers.roster.get(peer);
+        let waits = |peer| Some((name(peer)?, self.machine.waits_of(peer).clone()));
+        let own = Some(self.machine.waits()).filter(|own| *own == Waits::Preparing);
+        let own = own.into_iter().map(|own| (self.session_peers.own_name(), own));
+        let countdown = Countdown {
+            left: self.definition.settings.deadline.saturating_sub(self.began.elapsed()),
+            missing: &self.machine.missing(),
+            waits: own.chain(self.session_peers.peers().filter_map(waits)).collect(),
+        };
+        self.view.count_down(Some(countdown));
     }
 
     /// The run as it is now, for those who look on.
@@ -247,6 +275,7 @@ impl RunLoop<'_> {
             grace_s: settings.grace.as_secs_f64(),
             roster: self.session_peers.roster.clone(),
             peers: self.peers(book),
+            waits: self.machine.waits(),
             hubs: book.hubs(),
             nat: book.nat(),
             candidates: book.own().iter().map(ToString::to_string).collect(),
@@ -254,12 +283,16 @@ impl RunLoop<'_> {
         }
     }
 
-    /// Each peer's link, and by what the peer was found.
+    /// Each peer's link, by what the peer was found, and what it waits for.
     fn peers(&self, book: &AddressBook) -> Vec<PeerReport> {
         let found_by = |peer| book.addresses(peer).found_by().into_iter().map(str::to_owned);
         let reports = self.session_peers.peers().zip(self.links.reports());
         reports
-            .map(|(peer, report)| PeerReport { found_by: found_by(peer).collect(), ..report })
+            .map(|(peer, report)| PeerReport {
+                found_by: found_by(peer).collect(),
+                waits: self.machine.waits_of(peer).clone(),
+                ..report
+            })
             .collect()
     }
 
@@ -307,12 +340,18 @@ impl RunLoop<'_> {
             }
             Action::Start => {
                 self.launcher.send(Order::Go, None).await?;
+                self.view.count_down(None);
                 self.view.show(Notice::Running(self.began.elapsed()));
             }
             Action::Dial { peer, cycle, newest } => {
                 let stream = StreamId { peer, cycle };
                 let outcome = self.streams.asked(&self.links, stream, newest);
                 return Ok(outcome.err().map(|reason| Event::Faulty(peer, reason)));
+            }
+            Action::Waits { party, before, now } => {
+                if let Some(name) = self.session_peers.roster.get(party) {
+                    self.view.show(Notice::Waits(name, &before, &now));
+                }
             }
             Action::End(verdict) => self.verdict = Some(verdict),
             Action::Leave => self.left = true,
@@ -324,6 +363,7 @@ impl RunLoop<'_> {
     async fn finish(mut self, mut sources: EventSources) -> io::Result<Outcome> {
         let verdict = self.verdict.clone().ok_or_else(|| io::Error::other("no verdict"))?;
         self.directory.record.took_s = Some(self.began.elapsed().as_secs_f64());
+        self.view.count_down(None);
         self.process.kill();
         while !self.exited {
             if let sandbox::Event::Exited(_) = self.process.next_event().await? {

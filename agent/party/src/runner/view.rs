@@ -8,6 +8,7 @@ use std::time::Duration;
 use mpyc_party_core::agreement::RunId;
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::Verdict;
+use mpyc_party_core::waits::Waits;
 
 use mpyc_party_net::links::report::PathReport;
 
@@ -61,6 +62,8 @@ pub enum Notice<'a> {
     Away(&'a PartyName),
     /// There is a good link to this party again after so long.
     Back(&'a PartyName, Duration, Option<&'a PathReport>),
+    /// This party waited for the first and waits for the second, as it says.
+    Waits(&'a PartyName, &'a Waits, &'a Waits),
     /// All parties hold the same agreement.
     Agreed(&'a RunId),
     /// The program runs.
@@ -71,10 +74,25 @@ pub enum Notice<'a> {
     Ended(&'a Verdict),
 }
 
+/// Who is waited for before the program starts, and how much longer.
+#[derive(Debug)]
+pub struct Countdown<'a> {
+    /// Time left until all have to be there.
+    pub left: Duration,
+    /// Those to whom there is no link.
+    pub missing: &'a [PartyName],
+    /// What the others wait for.
+    pub waits: Vec<(&'a PartyName, Waits)>,
+}
+
 /// Shows how a run goes. A run does not wait for whoever looks on: this returns at once.
 pub trait View {
     /// Shows a notice.
     fn show(&mut self, notice: Notice<'_>);
+
+    /// Shows who is waited for, as often as that changes and each second; none once nobody is. This
+    /// takes the place of what it has shown before.
+    fn count_down(&mut self, _countdown: Option<Countdown<'_>>) {}
 
     /// Shows lines of the program, after all that was shown before. Each excerpt of a channel begins
     /// where the last one ended. Where no program runs there is nothing to show.

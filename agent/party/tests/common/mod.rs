@@ -2,12 +2,15 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::party::{Network, Outcome, Party, Run, Session};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// Far longer than anything here takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -95,6 +98,17 @@ pub(crate) fn run_by_way_of(mut way: Command, party: &Party) -> Result<Run> {
     way.arg(program.get_program()).args(program.get_args());
     way.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Ok(party.run_by(way)?)
+}
+
+/// A terminal: whoever is on the other side, and the end for programs.
+pub(crate) fn terminal() -> Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok((master, open(name, flags, Mode::empty())?))
 }
 
 /// The run completes.

@@ -156,6 +156,11 @@ impl Leaving {
                 self.plan(end + SECOND, me, Event::StreamEnded(at(peer)));
             }
         }
+        for me in 0..parties {
+            let (asks, answered) = (self.later(GRACE * 3), self.later(GRACE * 6));
+            self.plan(asks, me, Event::Asks);
+            self.plan(answered, me, Event::Answered);
+        }
         let leaver = self.leaver;
         for me in (0..parties).filter(|me| leaver != Some(*me)) {
             let started = self.later(SECOND);

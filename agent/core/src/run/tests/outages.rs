@@ -8,6 +8,7 @@ use super::world::{DEADLINE, GRACE, World, at};
 use crate::control::Control;
 use crate::numbers::Numbers;
 use crate::verdict::{Exit, Reason, Stage, Verdict};
+use crate::waits::Waits;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -248,7 +249,7 @@ impl Schedule {
     }
 
     fn step(&mut self) {
-        match self.numbers.below(24) {
+        match self.numbers.below(27) {
             0..12 => {
                 let pick = self.numbers.index(1000);
                 self.world.deliver(pick);
@@ -281,6 +282,15 @@ impl Schedule {
                 let index = self.numbers.index(self.world.runs.len());
                 self.exit(index);
             }
+            24 => {
+                let index = self.numbers.index(self.world.runs.len());
+                self.world.give(index, Event::Asks);
+            }
+            25 => {
+                let index = self.numbers.index(self.world.runs.len());
+                self.world.give(index, Event::Answered);
+            }
+            26 => self.say_something(),
             _ => self.make_trouble(),
         }
         for pair in self.world.pairs() {
@@ -288,6 +298,18 @@ impl Schedule {
             if !known && !self.world.linked(pair.0, pair.1) {
                 self.away.push((pair, self.world.now));
             }
+        }
+    }
+
+    /// Somebody tells another that it waits for something, whether it does or not.
+    fn say_something(&mut self) {
+        let pairs: Vec<_> = self.world.links.iter().copied().collect();
+        if !pairs.is_empty() {
+            let (a, b) = pairs[self.numbers.index(pairs.len())];
+            let nobody = Waits::for_parties(vec!["nobody".parse().unwrap()]);
+            let waits = [Waits::Nothing, Waits::Preparing, Waits::Answer, nobody];
+            let said = Control::Waits(waits[self.numbers.index(4)].clone());
+            self.world.give(a, Event::Received(at(b), said));
         }
     }
 

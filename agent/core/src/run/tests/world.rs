@@ -13,6 +13,7 @@ use crate::name::PartyName;
 use crate::numbers::Numbers;
 use crate::roster::{PeerIndex, Roster};
 use crate::verdict::{Failure, Verdict};
+use crate::waits::Waits;
 
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 pub(super) const DEADLINE: Duration = Duration::from_secs(300);
@@ -32,6 +33,8 @@ pub(super) struct World {
     pub(super) links: BTreeSet<(usize, usize)>,
     /// Messages under way, by sender and receiver.
     pub(super) wires: Vec<Vec<VecDeque<Control>>>,
+    /// What each was shown of who waits for what.
+    pub(super) shown: Vec<Vec<(usize, Waits)>>,
     pub(super) verdicts: Vec<Option<Verdict>>,
     pub(super) left: Vec<bool>,
     pub(super) agreed: Vec<Option<RunId>>,
@@ -98,6 +101,7 @@ impl World {
             runs: (0..parties).map(|me| run(me, &roster)).collect(),
             links: BTreeSet::new(),
             wires: vec![vec![VecDeque::new(); parties]; parties],
+            shown: vec![Vec::new(); parties],
             verdicts: vec![None; parties],
             left: vec![false; parties],
             agreed: vec![None; parties],
@@ -140,6 +144,9 @@ impl World {
             }
             Action::Dial { .. } | Action::Recognised(_) => {}
             Action::Agreed(id) => self.agreed[me] = Some(id),
+            Action::Waits { party, now, .. } => {
+                self.shown[me].push((party.get(), now));
+            }
             Action::Start => self.started[me] = self.agreed[me],
             Action::End(verdict) => {
                 assert!(self.verdicts[me].is_none(), "a second verdict");

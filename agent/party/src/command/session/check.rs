@@ -77,7 +77,7 @@ struct Quiet(bool);
 impl View for Quiet {
     fn show(&mut self, notice: Notice<'_>) {
         if !self.0 {
-            Lines.show(notice);
+            Lines::default().show(notice);
         }
     }
 }

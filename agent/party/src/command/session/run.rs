@@ -55,7 +55,7 @@ fn view(common: &Common, definition: &Definition) -> Box<dyn View> {
         false if logging::in_journal() => {
             Box::new(Journal { output: definition.settings.journal_output })
         }
-        false => Box::new(Lines),
+        false => Box::new(Lines::default()),
     }
 }
 

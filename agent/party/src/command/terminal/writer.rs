@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::super::{journal, style};
 use super::Stream;
+use super::live::Drawn;
 use super::queue::{Entry, Keep, Queue, Render};
 use crate::runner::background;
 use crate::runner::view::Excerpt;
@@ -64,6 +65,8 @@ enum Mode {
 #[derive(Debug)]
 struct State {
     queue: Queue,
+    /// What is shown below all else.
+    live: Option<String>,
     mode: Mode,
     /// Whether the thread writes what it took from the queue.
     busy: bool,
@@ -96,7 +99,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Writer {
     pub(super) fn new(outputs: [Output; 2]) -> Self {
-        let state = State { queue: Queue::default(), mode: Mode::AtOnce, busy: false };
+        let state = State { queue: Queue::default(), live: None, mode: Mode::AtOnce, busy: false };
         Self {
             outputs,
             state: Mutex::new(state),
@@ -150,6 +153,17 @@ impl Writer {
         }
     }
 
+    /// Shows a line below all else, or none, where a thread writes; whether it is shown.
+    pub(super) fn show_live(&self, line: Option<String>) -> bool {
+        let mut state = lock(&self.state);
+        let shown = state.mode == Mode::Thread && line.is_some();
+        if state.mode == Mode::Thread && state.live != line {
+            state.live = line;
+            self.changed.notify_all();
+        }
+        shown
+    }
+
     /// Whether it takes no time to show `entry`.
     fn is_ready(&self, entry: &Entry) -> bool {
         match entry {
@@ -162,21 +176,31 @@ impl Writer {
     }
 
     fn run(&self) {
+        let mut drawn = Drawn::default();
         loop {
             let mut state = lock(&self.state);
             state.busy = false;
             self.changed.notify_all();
             let entry = loop {
-                match state.queue.pop() {
-                    Some(entry) => break entry,
-                    None => {
-                        state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    }
+                if let Some(entry) = state.queue.pop() {
+                    break Some(entry);
                 }
+                if !drawn.is(state.live.as_deref()) {
+                    break None;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
             state.busy = true;
+            let live = if entry.is_some() { None } else { state.live.clone() };
             drop(state);
-            self.show(entry);
+            // What is below all else gives way to an entry, and comes back after the last.
+            if let Some(text) = drawn.redraw(live, self.outputs[Stream::Errors as usize].descriptor)
+            {
+                self.write(Stream::Errors, &text);
+            }
+            if let Some(entry) = entry {
+                self.show(entry);
+            }
         }
     }
 

@@ -104,6 +104,8 @@ impl RunLoop<'_> {
                 Some(_) if peer != self.me => self.happen(Event::Awaits(peer)).await,
                 _ => Ok(()),
             },
+            Ok(Some(Report::Asks)) => self.happen(Event::Asks).await,
+            Ok(Some(Report::Answered)) => self.happen(Event::Answered).await,
             Ok(Some(Report::Computed(computed))) => {
                 let starts = &mut self.directory.record.statistics;
                 if starts.len() < MAX_STATISTICS {

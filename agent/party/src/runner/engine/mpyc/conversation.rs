@@ -58,6 +58,10 @@ pub enum Packet {
         /// Its roster index.
         peer: usize,
     },
+    /// The program reads standard input, and nothing is there.
+    Asking,
+    /// It has read something, or the end.
+    Answered,
     /// A peer sent something that may not be unpickled.
     Refused {
         /// Its roster index, where that is known.
@@ -150,6 +154,8 @@ impl Conversation for MpycConversation {
                 Report::Refused { peer: peer.map(PeerIndex::new), what }
             }
             Packet::Awaiting { peer } => Report::Awaits(PeerIndex::new(peer)),
+            Packet::Asking => Report::Asks,
+            Packet::Answered => Report::Answered,
             Packet::Started => Report::Connecting,
             Packet::Connected => Report::Connected,
             Packet::Stopped { elapsed_s, bytes_sent } => {
@@ -216,6 +222,8 @@ mod tests {
             (r#"{"type": "started"}"#, Report::Connecting),
             (r#"{"type": "connected"}"#, Report::Connected),
             (r#"{"type": "awaiting", "peer": 0}"#, Report::Awaits(alice)),
+            (r#"{"type": "asking"}"#, Report::Asks),
+            (r#"{"type": "answered"}"#, Report::Answered),
         ] {
             assert_eq!(hears(&mut bob(), packet), Some(report));
         }

@@ -42,11 +42,15 @@ class Control:
     def send(self, kind, **fields):
         """Send one packet; never raises for a runner that is gone."""
         packet = json.dumps({'type': kind, **fields}).encode()
-        try:
-            select.select([], [self._socket], [])
-            self._socket.send(packet)
-        except OSError:
-            leave(EXIT_RUNNER_GONE)
+        while True:
+            try:
+                select.select([], [self._socket], [])
+                self._socket.send(packet)
+                return
+            except BlockingIOError:
+                pass  # another thread was faster
+            except OSError:
+                leave(EXIT_RUNNER_GONE)
 
     def receive(self):
         """Return the next packet and its descriptor (or None); None if there is no packet yet."""

@@ -58,6 +58,7 @@ def main():
         return runner.EXIT_NOT_READY
     control.send('ready', **versions)
     control.expect('go')
+    own('standard_input').watch(control)
     return run(start['program'], start['arguments'])
 
 
@@ -130,7 +131,7 @@ def describe(mpc):
 
 def run(program, arguments):
     """Run the program as python would, and return its exit status."""
-    for name in ('control', 'exchange', 'network', 'scan', 'values'):
+    for name in ('control', 'exchange', 'network', 'scan', 'standard_input', 'values'):
         del sys.modules[name]  # the program may have modules of these names
     directory = os.path.dirname(os.path.abspath(program))
     os.chdir(directory)
