@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::label::{Label, Words, difference};
 use crate::name::PartyName;
+use crate::text::excerpt;
 
 /// Where in a session something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Text from a peer or a program that goes into messages: one line, bounded, no control characters.
+/// Text from a peer or a program that goes into messages: one line, bounded, nothing in it hidden.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Remark(String);
@@ -52,7 +53,8 @@ impl Remark {
 impl<T: AsRef<str>> From<T> for Remark {
     fn from(text: T) -> Self {
         let plain = |c: char| if c.is_control() { ' ' } else { c };
-        Self(text.as_ref().chars().take(Self::MAX_CHARS).map(plain).collect())
+        let line: String = text.as_ref().chars().take(Self::MAX_CHARS).map(plain).collect();
+        Self(excerpt(&line, Self::MAX_CHARS))
     }
 }
 

@@ -12,7 +12,7 @@
 mod queue;
 mod writer;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
@@ -99,6 +99,12 @@ pub(super) fn detach() {
 /// The same, and threads write from now on.
 pub(super) fn start() {
     writers().into_iter().for_each(Writer::start);
+}
+
+/// Whether what is written to standard output is seen beside other lines than those: at a terminal, or
+/// where both outputs have one reader.
+pub(super) fn output_is_mixed() -> bool {
+    io::stdout().is_terminal() || Arc::ptr_eq(&TERMINAL.output, &TERMINAL.errors)
 }
 
 /// Whether somebody still takes what is written to standard output.

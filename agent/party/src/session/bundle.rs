@@ -28,7 +28,8 @@ use sha2::{Digest, Sha256};
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::proposal::{Enclosed, Proposal};
+use super::code;
+use super::proposal::{Enclosed, Proposal, ProposalError};
 
 pub use error::{BundleError, ContentError, SignerFault};
 
@@ -157,6 +158,7 @@ pub fn open(bytes: &[u8], root: &Root, now: u64) -> Result<Opened, BundleError> 
     let files = enclosed(&bundle)?;
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     bundle.proposal.check(&names)?;
+    code::check(&bundle.proposal.program, &files).map_err(ProposalError::from)?;
     if let Some(&found) = bundle.proposal.keys.get(&bundle.from).filter(|key| **key != claims.key) {
         return Err(BundleError::Key { party: bundle.from, found, known: claims.key });
     }
