@@ -182,18 +182,23 @@ fn an_imported_session_is_private_and_changes_only_on_demand() {
     carol.succeeds(&["session", "show", "demo"]);
 }
 
+/// Answers the question at the end.
+fn answers(answer: &'static str) -> impl FnMut(&str) -> Option<&'static str> {
+    move |text| text.ends_with("[y/N] ").then_some(answer)
+}
+
 #[test]
 fn nothing_is_added_without_a_yes() {
     let Three { _network, bob, .. } = three();
     let text = bob.fails(&IMPORT);
     says(&text, &["proposed by alice", "there is no terminal to ask on", "--yes"]);
     for no in ["\n", "n\n", "yesterday\n", "\u{4}"] {
-        let (shown, status) = at_terminal(bob.command(&IMPORT), &[("[y/N] ", no)]);
+        let (shown, status) = at_terminal(bob.command(&IMPORT), answers(no));
         assert_eq!(status.code(), Some(1), "{no:?}: {shown}");
         says(&shown, &["[y/N]", "nothing was added"]);
         assert!(!bob.path("sessions/demo").exists());
     }
-    let (shown, status) = at_terminal(bob.command(&IMPORT), &[("[y/N] ", "y\n")]);
+    let (shown, status) = at_terminal(bob.command(&IMPORT), answers("y\n"));
     assert!(status.success(), "{shown}");
     assert!(bob.path("sessions/demo").exists());
 }

@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 /// The modules of Python's standard library, by name, in lines; a line with `#` is a comment.
 const STANDARD_MODULES: &str = include_str!("code/standard_modules.txt");
 /// The modules of the environment that a program runs in, beside the standard library.
-const ENVIRONMENT: [&str; 4] = ["mpyc", "numpy", "gmpy2", "uvloop"];
+const ENVIRONMENT: [&str; 8] =
+    ["mpyc", "numpy", "gmpy2", "uvloop", "pip", "setuptools", "pkg_resources", "_distutils_hack"];
 /// What Python imports by itself when it starts, where it is there (the module `site`).
 const SITE_HOOKS: [&str; 2] = ["sitecustomize", "usercustomize"];
 /// Where Python keeps byte code.

@@ -79,10 +79,16 @@ pub(crate) fn tells(process: &mut Ended, expected: &str) {
     std::thread::spawn(move || lines.for_each(drop));
 }
 
-/// Runs a command at a terminal of 80 columns and 24 rows: goes on through pages, and types what is to
-/// be answered where the text ends so. What was shown, without styles, and how it ended.
-pub(crate) fn at_terminal(mut command: Command, answers: &[(&str, &str)]) -> (String, ExitStatus) {
-    const MORE: (&str, &str) = ("to stop — ", "\n");
+/// How the pager asks for more.
+pub(crate) const MORE: &str = "to stop — ";
+
+/// Runs a command at a terminal of 80 columns and 24 rows. `answer` says what is typed where the text
+/// since its last answer ends so; it goes on through pages where that says nothing. What was shown,
+/// without styles, and how the command ended.
+pub(crate) fn at_terminal(
+    mut command: Command,
+    mut answer: impl FnMut(&str) -> Option<&'static str>,
+) -> (String, ExitStatus) {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
@@ -97,8 +103,8 @@ pub(crate) fn at_terminal(mut command: Command, answers: &[(&str, &str)]) -> (St
     while let Ok(length) = rustix::io::read(&terminal, &mut piece) {
         shown.extend_from_slice(&piece[..length]);
         let text = String::from_utf8_lossy(&shown[answered..]).into_owned();
-        let asked = |(question, _): &&(&str, &str)| text.ends_with(question);
-        if let Some((_, answer)) = answers.iter().chain([&MORE]).find(asked) {
+        let more = text.ends_with(MORE).then_some("\n");
+        if let Some(answer) = answer(&text).or(more) {
             answered = shown.len();
             rustix::io::write(&terminal, answer.as_bytes()).unwrap();
         }
