@@ -50,16 +50,23 @@ impl Screen {
         let count = pages.len();
         for (page, number) in pages.into_iter().zip(1..) {
             terminal::print(self.stream, page);
-            while number < count {
-                let question = format!("— page {number} of {count}: Enter for more, q to stop — ");
-                match ask(&question, answers)?.as_deref() {
-                    Some("") => break,
-                    None | Some("q" | "quit" | "n" | "no") => return Ok(false),
-                    Some(_) => {}
-                }
+            let question = format!("— page {number} of {count}: Enter for more, q to stop — ");
+            if number < count && !goes_on(&question, answers)? {
+                return Ok(false);
             }
         }
         Ok(true)
+    }
+}
+
+/// Asks until somebody goes on or stops.
+fn goes_on(question: &str, answers: &mut dyn BufRead) -> io::Result<bool> {
+    loop {
+        match ask(question, answers)?.as_deref() {
+            Some("") => return Ok(true),
+            None | Some("q" | "quit" | "n" | "no") => return Ok(false),
+            Some(_) => {}
+        }
     }
 }
 
