@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use network::{Ended, Network, Party, at_terminal, fails, said, says, succeeds, tells};
+use network::{Ended, Network, Party, QUESTION, at_terminal, fails, said, says, succeeds, tells};
 use serde_json::Value;
 
 /// The parties compute the sum of the numbers in their input files, or of their indices.
@@ -184,7 +184,7 @@ fn an_imported_session_is_private_and_changes_only_on_demand() {
 
 /// Answers the question at the end.
 fn answers(answer: &'static str) -> impl FnMut(&str) -> Option<&'static str> {
-    move |text| text.ends_with("[y/N] ").then_some(answer)
+    move |text| text.ends_with(QUESTION).then_some(answer)
 }
 
 #[test]

@@ -30,6 +30,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::code;
 use super::proposal::{Enclosed, Proposal, ProposalError};
+use super::words::file_name;
 
 pub use error::{BundleError, ContentError, SignerFault};
 
@@ -282,7 +283,9 @@ impl Opened {
         names.sort_unstable();
         names.dedup();
         for name in names {
-            match (find(&self.files, name), find(&other.files, name)) {
+            let (own, theirs) = (find(&self.files, name), find(&other.files, name));
+            let name = file_name(name);
+            match (own, theirs) {
                 (Some(own), Some(theirs)) if own == theirs => {}
                 (Some(_), Some(_)) => all.push(format!("the content of {name}")),
                 (None, _) => all.push(format!("{name} is new")),

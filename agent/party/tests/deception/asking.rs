@@ -2,10 +2,9 @@
 
 use std::fs;
 
-use super::network::{MORE, Network, Party, at_terminal, says};
+use super::network::{MORE, Network, Party, QUESTION, at_terminal, says};
 
 const IMPORT: [&str; 3] = ["session", "import", "demo.bundle"];
-const QUESTION: &str = "[y/N] ";
 
 /// Answers where the text ends with `question`.
 fn at(question: &str, answer: &'static str) -> impl FnMut(&str) -> Option<&'static str> {
@@ -49,10 +48,7 @@ fn a_yes_before_the_end_is_none() {
     let (_network, bob) = bob(100);
     // It is asked again until it is an Enter.
     let mut typed = ["y\n", "\n"].into_iter().cycle();
-    let answer = |text: &str| match text {
-        more if more.ends_with(MORE) => typed.next(),
-        text => text.ends_with(QUESTION).then_some("\n"),
-    };
+    let answer = |text: &str| if text.ends_with(MORE) { typed.next() } else { None };
     let (shown, status) = at_terminal(bob.command(&IMPORT), answer);
     assert_eq!(status.code(), Some(1), "{shown}");
     says(&shown, &["nothing was added"]);

@@ -102,7 +102,7 @@ fn nothing_else_runs_where_the_session_is_declared_here() {
     alice.write("random.py", b"x = 1\n");
     let declared = |files: &str| {
         alice.configure(&format!(
-            "[sessions.demo]\nprogram = \"p.py\"\nfiles = [{files}]\nparties = [\"alice\", \"bob\", \"carol\"]\n"
+            "[sessions.demo]\nprogram = \"p.py\"\nfiles = [{files}]\nparties = [\"alice\", \"bob\", \"carol\"]\ndeadline = \"1s\"\n"
         ));
         let mut run = alice.command(&["session", "run", "demo"]);
         fails(run.stdin(Stdio::null()))

@@ -79,12 +79,14 @@ pub(crate) fn tells(process: &mut Ended, expected: &str) {
     std::thread::spawn(move || lines.for_each(drop));
 }
 
+/// How a question to agree to ends.
+pub(crate) const QUESTION: &str = "[y/N] ";
 /// How the pager asks for more.
 pub(crate) const MORE: &str = "to stop — ";
 
 /// Runs a command at a terminal of 80 columns and 24 rows. `answer` says what is typed where the text
-/// since its last answer ends so; it goes on through pages where that says nothing. What was shown,
-/// without styles, and how the command ended.
+/// since its last answer ends so; where that says nothing it goes on through pages, and agrees to
+/// nothing. What was shown, without styles, and how the command ended.
 pub(crate) fn at_terminal(
     mut command: Command,
     mut answer: impl FnMut(&str) -> Option<&'static str>,
@@ -103,8 +105,8 @@ pub(crate) fn at_terminal(
     while let Ok(length) = rustix::io::read(&terminal, &mut piece) {
         shown.extend_from_slice(&piece[..length]);
         let text = String::from_utf8_lossy(&shown[answered..]).into_owned();
-        let more = text.ends_with(MORE).then_some("\n");
-        if let Some(answer) = answer(&text).or(more) {
+        let is_asked = text.ends_with(MORE) || text.ends_with(QUESTION);
+        if let Some(answer) = answer(&text).or(is_asked.then_some("\n")) {
             answered = shown.len();
             rustix::io::write(&terminal, answer.as_bytes()).unwrap();
         }
