@@ -406,7 +406,16 @@ mod tests {
             "::1:4747",
             "[::1]",
         ];
-        let more = ["a b:1", "https://hub:1", "hub:1/x", "[hub]:1", "[]:1", "hub\u{7}:1"];
+        let more = [
+            "a b:1",
+            "https://hub:1",
+            "hub:1/x",
+            "[hub]:1",
+            "[]:1",
+            "hub\u{7}:1",
+            "h\u{202e}b:1",
+            "h\u{200b}b:1",
+        ];
         for bad in bad.into_iter().chain(more) {
             assert!(!is_host_port(bad), "{bad}");
         }

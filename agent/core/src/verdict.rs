@@ -263,3 +263,19 @@ impl fmt::Display for InWords<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remark_hides_nothing_and_stays_as_it_is() {
+        let remark = Remark::from("a\nb\u{1b}[2J\u{202e}c\u{200b}\u{2800}\u{a0}é");
+        let shown = "a b [2J⟨U+202E⟩c⟨U+200B⟩⟨U+2800⟩⟨U+00A0⟩é";
+        assert_eq!(remark.to_string(), shown);
+        assert_eq!(Remark::from(shown), remark);
+        let long = Remark::from("\u{202e}".repeat(Remark::MAX_CHARS));
+        assert_eq!(long.to_string().chars().count(), Remark::MAX_CHARS);
+        assert_eq!(Remark::from(long.to_string()), long);
+    }
+}
