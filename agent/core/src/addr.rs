@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_hidden;
+
 /// The most addresses that one instance of a party may announce: two kinds for sixteen interfaces. Of
 /// more, [`admit`] keeps the first ones. A party lists those of its best kind first, so with more kinds
 /// or interfaces it is the worst kinds of which others hear nothing.
@@ -111,7 +113,7 @@ pub fn is_host_port(text: &str) -> bool {
         return address.port() != 0;
     }
     let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let allowed = |c: char| !c.is_whitespace() && !c.is_control() && !"/:[]@".contains(c);
+    let allowed = |c: char| !c.is_whitespace() && !is_hidden(c) && !"/:[]@".contains(c);
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let port: u16 = port.parse().unwrap_or_default();
     !host.is_empty() && host.chars().all(allowed) && digits && port != 0
@@ -404,7 +406,16 @@ mod tests {
             "::1:4747",
             "[::1]",
         ];
-        let more = ["a b:1", "https://hub:1", "hub:1/x", "[hub]:1", "[]:1", "hub\u{7}:1"];
+        let more = [
+            "a b:1",
+            "https://hub:1",
+            "hub:1/x",
+            "[hub]:1",
+            "[]:1",
+            "hub\u{7}:1",
+            "h\u{202e}b:1",
+            "h\u{200b}b:1",
+        ];
         for bad in bad.into_iter().chain(more) {
             assert!(!is_host_port(bad), "{bad}");
         }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::text::excerpt;
+
 /// Why a text is not a key or a fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("«{text}» is not a {what}: expected «{prefix}» and 43 letters, digits, «-» or «_»")]
@@ -43,7 +45,7 @@ macro_rules! bytes32 {
                     .and_then(|bytes| bytes.try_into().ok())
                     .map(Self)
                     .ok_or_else(|| KeyError {
-                        text: text.chars().filter(|c| !c.is_control()).take(64).collect(),
+                        text: excerpt(text, 64),
                         what: $what,
                         prefix: $prefix,
                     })

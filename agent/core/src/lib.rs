@@ -24,6 +24,8 @@
 //!
 //! Beside sessions, a party may [`expose`] ports of its machine to some others, so that those who
 //! administer it reach it wherever it is.
+//!
+//! What others wrote is made [visible](text::visible) before a person reads it.
 
 #![forbid(unsafe_code)]
 
@@ -50,6 +52,7 @@ pub mod roster;
 pub mod run;
 pub mod sni;
 pub mod stream;
+pub mod text;
 pub mod token;
 pub mod verdict;
 pub mod waits;

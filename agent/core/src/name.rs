@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::excerpt;
+
 /// Longest DNS label (RFC 1035, section 2.3.4).
 const MAX_LABEL_BYTES: usize = 63;
 
@@ -24,9 +26,7 @@ fn check(text: &str) -> Result<(), NameError> {
     if (1..=MAX_LABEL_BYTES).contains(&text.len()) && edges && text.bytes().all(inner) {
         return Ok(());
     }
-    let shown: String =
-        text.chars().filter(|c| !c.is_control()).take(MAX_LABEL_BYTES + 1).collect();
-    Err(NameError(shown))
+    Err(NameError(excerpt(text, MAX_LABEL_BYTES + 1)))
 }
 
 macro_rules! name {

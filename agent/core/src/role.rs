@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{NetworkName, PartyName};
+use crate::text::excerpt;
 
 /// Every name of every network lies under this suffix; «internal» never resolves in public
 /// (ICANN resolution 2024.07.29.06).
@@ -37,7 +38,7 @@ pub enum RoleError {
 }
 
 fn foreign(text: &str) -> RoleError {
-    RoleError::Foreign(text.chars().filter(|c| !c.is_control()).take(253).collect())
+    RoleError::Foreign(excerpt(text, 253))
 }
 
 impl Role {

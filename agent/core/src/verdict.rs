@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::label::{Label, Words, difference};
 use crate::name::PartyName;
 use crate::roster::Roster;
+use crate::text::excerpt;
 
 /// Where in a session something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Text from a peer or a program that goes into messages: one line, bounded, no control characters.
+/// Text from a peer or a program that goes into messages: one line, bounded, nothing in it hidden.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Remark(String);
@@ -53,7 +54,8 @@ impl Remark {
 impl<T: AsRef<str>> From<T> for Remark {
     fn from(text: T) -> Self {
         let plain = |c: char| if c.is_control() { ' ' } else { c };
-        Self(text.as_ref().chars().take(Self::MAX_CHARS).map(plain).collect())
+        let line: String = text.as_ref().chars().take(Self::MAX_CHARS).map(plain).collect();
+        Self(excerpt(&line, Self::MAX_CHARS))
     }
 }
 
@@ -337,5 +339,16 @@ mod tests {
             said(vec![held(&["p1"], &turned), held(&["p2"], &long)]),
             "the rosters differ: p1 has p6 in place 5 of 20; p2 has p4 in place 5 of 20"
         );
+    }
+
+    #[test]
+    fn a_remark_hides_nothing_and_stays_as_it_is() {
+        let remark = Remark::from("a\nb\u{1b}[2J\u{202e}c\u{200b}\u{2800}\u{a0}é");
+        let shown = "a b [2J⟨U+202E⟩c⟨U+200B⟩⟨U+2800⟩⟨U+00A0⟩é";
+        assert_eq!(remark.to_string(), shown);
+        assert_eq!(Remark::from(shown), remark);
+        let long = Remark::from("\u{202e}".repeat(Remark::MAX_CHARS));
+        assert_eq!(long.to_string().chars().count(), Remark::MAX_CHARS);
+        assert_eq!(Remark::from(long.to_string()), long);
     }
 }

@@ -14,6 +14,7 @@ mod journal;
 mod locate;
 mod logging;
 mod output;
+mod pager;
 mod peers;
 mod ping;
 mod python;

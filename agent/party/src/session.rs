@@ -2,6 +2,7 @@
 //! imported from a bundle), its files copied.
 
 pub mod bundle;
+pub mod code;
 pub mod consent;
 mod copy;
 pub mod imported;
@@ -63,6 +64,9 @@ pub enum SessionError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A file would not run as it reads.
+    #[error(transparent)]
+    Code(#[from] code::CodeError),
 }
 
 /// Why a definition that was stored cannot be used.

@@ -313,12 +313,12 @@ fn what_is_shown_commands_no_terminal_and_hides_nothing() {
     let text = text.replace("\"carol\"", "\"eve\"");
     eve.write("evil.bundle", signed(&world.alice.identity(), &text).as_bytes());
     let shown = eve.fails(&["session", "import", "evil.bundle"]);
-    says(&shown, &["«⟨U+001B⟩[2J⟨U+202E⟩⟨U+0007⟩»", "print(1) #⟨U+202E⟩⟨U+200B⟩", "Careful"]);
+    says(&shown, &[r#""\u001b[2J\u202e\u0007""#, "print(1) #⟨U+202E⟩⟨U+200B⟩", "Careful"]);
     let bad = |c: char| c != '\n' && c.is_control() || "\u{202e}\u{200b}".contains(c);
     assert!(!shown.contains(bad), "{shown:?}");
     eve.succeeds(&["session", "import", "evil.bundle", "--yes"]);
     let shown = eve.succeeds(&["session", "show", "demo"]);
-    says(&shown, &["«⟨U+001B⟩[2J⟨U+202E⟩⟨U+0007⟩»"]);
+    says(&shown, &[r#""\u001b[2J\u202e\u0007""#]);
     assert!(!shown.contains(bad), "{shown:?}");
 }
 

@@ -64,11 +64,13 @@ impl Person {
         Ok(printed)
     }
 
-    /// Runs a line on a terminal and answers «y» to its question; returns what was on the screen.
+    /// Runs a line on a terminal, goes on through its pages and answers «y» to its question; returns
+    /// what was on the screen.
     fn agrees(&self, line: &str) -> Result<String> {
         let on_terminal = format!("script --quiet --return --command '{line}' /dev/null");
         let mut script = self.types(&on_terminal)?.stdin(Stdio::piped()).spawn()?;
         let mut screen = script.stdout.take().context("no screen")?;
+        let mut keyboard = script.stdin.take().context("no keyboard")?;
         let mut shown = Vec::new();
         let mut byte = [0];
         while !shown.ends_with(b"[y/N] ") {
@@ -76,8 +78,12 @@ impl Person {
                 bail!("«{line}» never asked:\n{}", String::from_utf8_lossy(&shown));
             }
             shown.extend(byte);
+            if shown.ends_with("to stop — ".as_bytes()) {
+                keyboard.write_all(b"\n")?;
+            }
         }
-        script.stdin.take().context("no keyboard")?.write_all(b"y\n")?;
+        keyboard.write_all(b"y\n")?;
+        drop(keyboard);
         screen.read_to_end(&mut shown)?;
         let shown = String::from_utf8(shown)?;
         ensure!(script.wait()?.success(), "{}: «{line}»\n{shown}", self.host.name());

@@ -6,12 +6,10 @@ mod network;
 
 use std::fs;
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use network::{Ended, Network, Party, fails, said, says, succeeds, tells};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use network::{Ended, Network, Party, QUESTION, at_terminal, fails, said, says, succeeds, tells};
 use serde_json::Value;
 
 /// The parties compute the sum of the numbers in their input files, or of their indices.
@@ -42,6 +40,8 @@ arguments = ["+0"]
 parties = ["alice", "bob", "carol"]
 deadline = "60s"
 "#;
+
+const IMPORT: [&str; 3] = ["session", "import", "demo.bundle"];
 
 struct Three {
     _network: Network,
@@ -118,7 +118,7 @@ fn one_declares_the_others_import_and_all_run() {
             "imported from alice (ed25519:",
             "1  bob: this party, ed25519:",
             "any 2 of the 3 together",
-            "«+0»",
+            "\"+0\"",
             "    1  ",
             "completed",
             "the program ended with status 0",
@@ -167,7 +167,7 @@ fn an_imported_session_is_private_and_changes_only_on_demand() {
     says(&bob.fails(&import), &["the arguments, the content of sum.py", "--replace"]);
     assert_eq!(fs::read_to_string(stored.join("session.toml")).unwrap(), definition);
     bob.succeeds(&[&import[..], &["--replace"]].concat());
-    says(&bob.succeeds(&["session", "show", "demo"]), &["«+1»"]);
+    says(&bob.succeeds(&["session", "show", "demo"]), &["\"+1\""]);
     assert_eq!(fs::read_dir(bob.path("sessions")).unwrap().count(), 1, "left-overs");
     bob.succeeds(&["session", "remove", "demo"]);
     assert_eq!(fs::read_dir(bob.path("sessions")).unwrap().count(), 0, "left-overs");
@@ -182,31 +182,24 @@ fn an_imported_session_is_private_and_changes_only_on_demand() {
     carol.succeeds(&["session", "show", "demo"]);
 }
 
-/// Runs the import with `answer` typed at a terminal.
-fn answers(party: &Party, answer: &str) -> std::process::Output {
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
-    let end = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    rustix::io::write(terminal.as_fd(), answer.as_bytes()).unwrap();
-    let mut import = party.command(&["session", "import", "demo.bundle"]);
-    import.stdin(end).output().unwrap()
+/// Answers the question at the end.
+fn answers(answer: &'static str) -> impl FnMut(&str) -> Option<&'static str> {
+    move |text| text.ends_with(QUESTION).then_some(answer)
 }
 
 #[test]
 fn nothing_is_added_without_a_yes() {
     let Three { _network, bob, .. } = three();
-    let text = bob.fails(&["session", "import", "demo.bundle"]);
+    let text = bob.fails(&IMPORT);
     says(&text, &["proposed by alice", "there is no terminal to ask on", "--yes"]);
     for no in ["\n", "n\n", "yesterday\n", "\u{4}"] {
-        let output = answers(&bob, no);
-        assert_eq!(output.status.code(), Some(1), "{no:?}: {}", said(&output));
-        says(&said(&output), &["[y/N]", "nothing was added"]);
+        let (shown, status) = at_terminal(bob.command(&IMPORT), answers(no));
+        assert_eq!(status.code(), Some(1), "{no:?}: {shown}");
+        says(&shown, &["[y/N]", "nothing was added"]);
         assert!(!bob.path("sessions/demo").exists());
     }
-    let output = answers(&bob, "y\n");
-    assert!(output.status.success(), "{}", said(&output));
+    let (shown, status) = at_terminal(bob.command(&IMPORT), answers("y\n"));
+    assert!(status.success(), "{shown}");
     assert!(bob.path("sessions/demo").exists());
 }
 

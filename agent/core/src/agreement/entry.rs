@@ -165,7 +165,7 @@ mod tests {
         let labels = (10..10 + Digests::MAX).map(|i| format!("{full}{i}").parse().unwrap());
         let digests = Components::new(labels.map(|label| (label, Vec::new()))).salted(&[0; 32]);
         let party = "x".repeat(63).parse().unwrap();
-        let versions = "\u{10ffff}".repeat(Remark::MAX_CHARS).into();
+        let versions = "\u{1f600}".repeat(Remark::MAX_CHARS).into();
         let entry = Entry { party, digests, versions, ..entry() };
         assert_eq!(entry.encode().unwrap().decode(), Ok(entry));
     }

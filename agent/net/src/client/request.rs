@@ -8,6 +8,7 @@ use std::time::Duration;
 use mpyc_party_core::membership::{MAX_REPLY_BYTES, MAX_REQUEST_BYTES, Reply};
 use mpyc_party_core::relay::Refusal;
 use mpyc_party_core::sni::Tag;
+use mpyc_party_core::text::excerpt;
 use mpyc_party_transport::frame::{self, FrameError};
 use mpyc_party_transport::{
     Expect, HANDSHAKE_TIMEOUT, Identity, IdentityError, KeyError, Protocol, Secure, TransportError,
@@ -26,6 +27,8 @@ use crate::segment_memory::{self, Stalled};
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many addresses of one name are tried.
 const MAX_RESOLVED: usize = 8;
+/// The most characters that are shown of why a request was refused.
+const MAX_REASON_CHARS: usize = 500;
 
 /// Why a request to an authority or a hub failed.
 #[derive(Debug, thiserror::Error)]
@@ -146,13 +149,8 @@ pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
     };
     match timeout(HANDSHAKE_TIMEOUT, conversation).await {
         Ok(Ok(Reply::Granted(answer))) => Ok(answer),
-        Ok(Ok(Reply::Refused(why))) => Err(RequestError::Refused(printable(&why))),
+        Ok(Ok(Reply::Refused(why))) => Err(RequestError::Refused(excerpt(&why, MAX_REASON_CHARS))),
         Ok(Err(source)) => Err(RequestError::Frame { hub: hub.to_owned(), source }),
         Err(_) => Err(RequestError::Timeout(hub.to_owned())),
     }
-}
-
-/// A reason from elsewhere, fit for a terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(500).collect()
 }

@@ -4,6 +4,8 @@
 use mpyc_party_transport::task::Watchdog;
 use sd_notify::NotifyState;
 
+use crate::session::words::visible;
+
 /// Tells the service manager; without one, nobody.
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
@@ -18,7 +20,7 @@ pub(super) fn status(text: &str) {
 
 /// In the protocol a line is an assignment.
 fn line(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    visible(&text.replace(char::is_control, " "))
 }
 
 /// It does its work.

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{Common, Outcome, no_dumps, output};
 use crate::config::{bounded, files};
+use crate::session::words::visible;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
@@ -172,7 +173,7 @@ fn trail(entries: &[TrailEntry], as_json: bool) -> anyhow::Result<()> {
         return Ok(output::json(&entries.iter().map(value).collect::<Vec<_>>())?);
     }
     for TrailEntry { time, event, subject, detail } in entries {
-        output::line(format!("{} {event:10} {subject} {detail}", date(*time)));
+        output::line(visible(&format!("{} {event:10} {subject} {detail}", date(*time))));
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use log::kv::{self, Key, Source, Value, VisitSource};
 use log::{Level, Log, Record};
 use systemd_journal_logger::JournalLog;
 
+use crate::session::words::visible_lines;
+
 /// Fields of every entry: what this process is about.
 static FIELDS: Mutex<BTreeMap<&'static str, String>> = Mutex::new(BTreeMap::new());
 
@@ -38,7 +40,7 @@ impl Entry {
         let mut entry = Self {
             level: record.level(),
             target: record.target().to_owned(),
-            text: record.args().to_string(),
+            text: visible_lines(&record.args().to_string()),
             code: (record.module_path_static(), record.file_static(), record.line()),
             fields: Vec::new(),
         };

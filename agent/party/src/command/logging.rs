@@ -6,6 +6,7 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 use super::journal::{self, JOURNAL};
 use super::output;
 use super::terminal::{self, Stream};
+use crate::session::words::visible_lines;
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("mpyc_party")
@@ -22,10 +23,11 @@ impl Log for Terminal {
         if !self.enabled(record.metadata()) {
             return;
         }
+        let text = visible_lines(&record.args().to_string());
         match record.level() {
-            Level::Error => output::bad(record.args()),
-            Level::Warn => output::warn(record.args()),
-            _ => output::dim(record.args()),
+            Level::Error => output::bad(text),
+            Level::Warn => output::warn(text),
+            _ => output::dim(text),
         }
     }
 

@@ -1,15 +1,17 @@
-//! Text for people and JSON for scripts.
+//! Text for people and JSON for scripts. Whatever is shown in a line with a mark, a name or a column is
+//! made [visible](crate::session::words::visible) here: others may have written some of it.
 
 use std::fmt::Display;
 
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::style::{BAD, DIM};
-pub(super) use super::style::{Mark, dimmed, warning};
+use super::style::{BAD, DIM, dimmed, warning};
+pub(super) use super::style::{Mark, Step};
 use super::terminal::{self, Stream};
+use crate::session::words::{visible, visible_json, visible_lines};
 
-/// Shows an error and what led to it.
+/// Shows an error and what led to it: others may have written some of that.
 pub(super) fn error(error: &anyhow::Error) {
     let mut shown = error.to_string();
     for cause in error.chain().skip(1) {
@@ -22,6 +24,7 @@ pub(super) fn error(error: &anyhow::Error) {
     if shown.contains(&std::io::Error::from(Errno::MFILE).to_string()) {
         shown += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
     }
+    let shown = visible_lines(&shown);
     terminal::print_last(Stream::Errors, format!("{BAD}error:{BAD:#} {shown}\n"));
 }
 
@@ -37,16 +40,18 @@ pub(super) fn text(text: String) {
 
 /// A line of an answer with a mark before it.
 pub(super) fn marked(mark: Mark, text: impl Display) {
-    line(format!("{mark} {text}"));
+    line(format!("{mark} {}", shown(text)));
 }
 
 /// One named value of an answer, below a heading.
 pub(super) fn field(name: &str, value: impl Display) {
-    line(format!("  {name:11} {value}"));
+    line(format!("  {name:11} {}", shown(value)));
 }
 
 /// An answer in columns, the first row above them.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
+    let rows: Vec<[String; N]> =
+        rows.iter().map(|row| row.each_ref().map(|cell| visible(cell))).collect();
     let longest = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(|at| longest(at).max(head[at].len()));
     let row = |cells: [&str; N]| {
@@ -54,25 +59,25 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     line(format!("{DIM}{}{DIM:#}", row(head)));
-    for cells in rows {
+    for cells in &rows {
         line(row(cells.each_ref().map(String::as_str)));
     }
 }
 
-/// An answer for scripts: one JSON value.
+/// An answer for scripts: one JSON value. What a terminal would hide of it stands escaped.
 pub(super) fn json(value: &impl Serialize) -> serde_json::Result<()> {
-    line(serde_json::to_string_pretty(value)?);
+    line(visible_json(&serde_json::to_string_pretty(value)?));
     Ok(())
 }
 
 /// An event for scripts: one JSON value on a line of its own.
 pub(super) fn json_line(value: &serde_json::Value) {
-    line(value);
+    line(visible_json(&value.to_string()));
 }
 
 /// A step of longer work, on standard error.
 pub(super) fn step(text: impl Display) {
-    remark(format!("{DIM}·{DIM:#} {text}\n"));
+    remark(format!("{Step} {}\n", shown(text)));
 }
 
 /// A question, whose answer follows on the same line.
@@ -82,22 +87,31 @@ pub(super) fn ask(text: impl Display) {
 
 /// Something that went well.
 pub(super) fn good(text: impl Display) {
-    remark(format!("{} {text}\n", Mark::Good));
+    remark(format!("{} {}\n", Mark::Good, shown(text)));
 }
 
 /// Something that did not.
 pub(super) fn bad(text: impl Display) {
-    remark(format!("{} {text}\n", Mark::Bad));
+    remark(format!("{} {}\n", Mark::Bad, shown(text)));
 }
 
 /// Something to know.
 pub(super) fn warn(text: impl Display) {
-    remark(warning(text));
+    remark(warning(shown(text)));
 }
 
 /// How something ended, on standard error; never left out.
 pub(super) fn end(mark: Mark, text: impl Display) {
-    terminal::print_last(Stream::Errors, format!("{mark} {text}\n"));
+    terminal::print_last(Stream::Errors, format!("{mark} {}\n", shown(text)));
+}
+
+/// One line of somebody among several, on standard error: a mark, who it is, and what.
+pub(super) fn of_one(mark: impl Display, label: &str, text: impl Display) {
+    remark(format!("{mark} {label} {}\n", shown(text)));
+}
+
+fn shown(text: impl Display) -> String {
+    visible_lines(&text.to_string())
 }
 
 /// A line of a log.

@@ -5,6 +5,7 @@ mod export;
 mod import;
 mod list;
 mod logs;
+mod look;
 mod remove;
 mod run;
 pub(super) mod runs;

@@ -112,6 +112,12 @@ pub(super) fn start() {
     writers().into_iter().for_each(Writer::start);
 }
 
+/// Whether what is written to standard output is seen beside other lines than those: at a terminal, or
+/// where both outputs have one reader.
+pub(super) fn output_is_mixed() -> bool {
+    io::stdout().is_terminal() || Arc::ptr_eq(&TERMINAL.output, &TERMINAL.errors)
+}
+
 /// Whether somebody still takes what is written to standard output.
 pub(super) fn is_open() -> bool {
     writer(Stream::Output).failure(Stream::Output).is_none()

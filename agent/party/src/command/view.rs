@@ -12,11 +12,13 @@ use serde_json::{Value, json};
 
 use super::output::Mark;
 use super::terminal::{self, Entry, Render, Stream};
-use super::{journal, output};
+use super::{journal, output, style};
 use crate::runner::engine;
 use crate::runner::view::{Channel, Countdown, Excerpt, Notice, View};
+use crate::session::words::{visible, visible_json};
 
-/// Lines for people: steps on standard error, the program's output on standard output.
+/// Lines for people: steps on standard error, the program's output on standard output. Beside the former
+/// the latter carries a mark; alone, as in a pipe, it is what the program wrote.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// Whether a line on the terminal shows who is waited for.
@@ -39,9 +41,9 @@ fn way(path: &PathReport) -> String {
     }
 }
 
-/// A notice in words.
+/// A notice in words, with nothing in it hidden.
 fn words(notice: &Notice<'_>) -> String {
-    match notice {
+    let words = match notice {
         Notice::Preparing(text) | Notice::Warning(text) => (*text).to_owned(),
         Notice::Waiting(port, missing) => {
             format!("listening on port {port}, looking for {}", names(missing))
@@ -65,7 +67,8 @@ fn words(notice: &Notice<'_>) -> String {
         Notice::Running(after) => format!("running after {}", seconds(*after)),
         Notice::Connected(after) => format!("MPyC connected after {}", seconds(*after)),
         Notice::Ended(verdict) => verdict.in_words(engine::words).to_string(),
-    }
+    };
+    visible(&words)
 }
 
 /// Whether it is worth a line that a party waited for the first and waits for the second. That nobody
@@ -109,8 +112,11 @@ impl View for Lines {
 
     fn wrote(&mut self, excerpt: Excerpt) {
         match excerpt.channel {
+            Channel::Output if terminal::output_is_mixed() => {
+                lines(excerpt, Stream::Output, style::of_program);
+            }
             Channel::Output => lines(excerpt, Stream::Output, |line| format!("{line}\n")),
-            Channel::Log => lines(excerpt, Stream::Errors, |line| output::dimmed(line)),
+            Channel::Log => lines(excerpt, Stream::Errors, style::of_program_log),
         }
     }
 }
@@ -193,18 +199,23 @@ impl View for Events {
     fn show(&mut self, notice: Notice<'_>) {
         let event = event(&notice);
         match notice {
-            Notice::Ended(_) => terminal::print_last(Stream::Output, format!("{event}\n")),
+            Notice::Ended(_) => terminal::print_last(Stream::Output, json_line(&event)),
             _ => output::json_line(&event),
         }
     }
 
     fn wrote(&mut self, excerpt: Excerpt) {
         let render: fn(&str) -> String = match excerpt.channel {
-            Channel::Output => |line| format!("{}\n", json!({"event": "output", "line": line})),
-            Channel::Log => |line| format!("{}\n", json!({"event": "log", "line": line})),
+            Channel::Output => |line| json_line(&json!({"event": "output", "line": line})),
+            Channel::Log => |line| json_line(&json!({"event": "log", "line": line})),
         };
         lines(excerpt, Stream::Output, render);
     }
+}
+
+/// An event as it is written.
+fn json_line(event: &Value) -> String {
+    format!("{}\n", visible_json(&event.to_string()))
 }
 
 fn event(notice: &Notice<'_>) -> Value {

@@ -28,7 +28,9 @@ use sha2::{Digest, Sha256};
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::proposal::{Enclosed, Proposal};
+use super::code;
+use super::proposal::{Enclosed, Proposal, ProposalError};
+use super::words::file_name;
 
 pub use error::{BundleError, ContentError, SignerFault};
 
@@ -157,6 +159,7 @@ pub fn open(bytes: &[u8], root: &Root, now: u64) -> Result<Opened, BundleError> 
     let files = enclosed(&bundle)?;
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     bundle.proposal.check(&names)?;
+    code::check(&bundle.proposal.program, &files).map_err(ProposalError::from)?;
     if let Some(&found) = bundle.proposal.keys.get(&bundle.from).filter(|key| **key != claims.key) {
         return Err(BundleError::Key { party: bundle.from, found, known: claims.key });
     }
@@ -280,7 +283,9 @@ impl Opened {
         names.sort_unstable();
         names.dedup();
         for name in names {
-            match (find(&self.files, name), find(&other.files, name)) {
+            let (own, theirs) = (find(&self.files, name), find(&other.files, name));
+            let name = file_name(name);
+            match (own, theirs) {
                 (Some(own), Some(theirs)) if own == theirs => {}
                 (Some(_), Some(_)) => all.push(format!("the content of {name}")),
                 (None, _) => all.push(format!("{name} is new")),

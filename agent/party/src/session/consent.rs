@@ -5,10 +5,13 @@
 //! that a person needs, and nothing in it that others wrote hides or commands a terminal: it was made
 //! [visible] before. [`text`] says it in plain words.
 //!
+//! Of what Python could import or run it holds every line. Other files are data, which it names.
+//!
 //! [visible]: super::words::visible
 
 pub mod text;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::bundle::{Opened, hash};
-use super::words::visible;
+use super::code::{self, Kind};
+use super::words::{in_ascii, quoted, visible};
 use crate::config::{Session, Start};
 
 /// What somebody agrees to, or not.
@@ -63,9 +67,9 @@ pub struct Consent {
 pub struct Program {
     /// The name of its file.
     pub name: String,
-    /// Its arguments.
+    /// Its arguments, each as a JSON string: nothing else shows for certain where one ends.
     pub arguments: Vec<String>,
-    /// Options of MPyC itself.
+    /// Options of MPyC itself, each as a JSON string.
     pub options: Vec<String>,
     /// The Python version that all parties must have.
     pub python: Option<String>,
@@ -76,13 +80,21 @@ pub struct Program {
 pub struct File {
     /// Its name.
     pub name: String,
+    /// Its name in ASCII alone, where that differs: letters can look alike.
+    pub exact_name: Option<String>,
     /// Whether it is the program.
     pub is_program: bool,
+    /// Whether Python could import or run it.
+    pub kind: Kind,
+    /// The name by which Python imports it.
+    pub module: Option<String>,
+    /// What it is, where that is more than what its name says: an archive, machine code.
+    pub disguise: Option<String>,
     /// Its size in bytes.
     pub bytes: u64,
     /// SHA-256 of its content, in hexadecimal.
     pub sha256: String,
-    /// What it says; nothing where it is no text.
+    /// What it says, in full, where it is code.
     pub text: Option<Text>,
 }
 
@@ -94,6 +106,9 @@ pub struct Text {
     /// The numbers, from 1, of lines with characters that do not show as they are: those stand as
     /// `⟨U+…⟩`.
     pub with_hidden: Vec<usize>,
+    /// The lines that are not ASCII alone, by their numbers from 1, with such characters as `⟨U+…⟩`:
+    /// letters can look alike, and Python takes some for others (PEP 3131).
+    pub exact: BTreeMap<usize, String>,
 }
 
 /// One party of the roster.
@@ -156,8 +171,8 @@ impl Consent {
             key: opened.key,
             program: Program {
                 name: visible(&proposal.program),
-                arguments: proposal.arguments.iter().map(|text| visible(text)).collect(),
-                options: proposal.options.iter().map(|text| visible(text)).collect(),
+                arguments: proposal.arguments.iter().map(|text| quoted(text)).collect(),
+                options: proposal.options.iter().map(|text| quoted(text)).collect(),
                 python: proposal.python.clone().map(String::from),
             },
             files: files
@@ -204,24 +219,35 @@ fn roster(opened: &Opened, me: &PartyName) -> Vec<Member> {
 
 impl File {
     fn of(name: &str, content: &[u8], is_program: bool) -> Self {
-        let text = std::str::from_utf8(content).ok().filter(|text| !text.contains('\0'));
+        let kind = code::kind(name, is_program);
+        let is_code = kind == Kind::Code;
+        let disguise = if is_code { None } else { code::disguise(content) };
         Self {
             name: visible(name),
+            exact_name: Some(in_ascii(name)).filter(|exact| exact != name),
             is_program,
+            kind,
+            module: code::module(name).filter(|_| !is_program),
+            disguise: disguise.map(str::to_owned),
             bytes: content.len() as u64,
             sha256: hash(content),
-            text: text.map(Text::of),
+            // A bundle with code that is no text was refused.
+            text: is_code.then(|| Text::of(&String::from_utf8_lossy(content))),
         }
     }
 }
 
 impl Text {
-    fn of(text: &str) -> Self {
+    /// The text of a file. Its lines end where Python ends them.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
         let lines: Vec<String> = text.lines().map(visible).collect();
         let hides = |(line, shown): (&str, &String)| line != shown;
         let hidden = text.lines().zip(&lines).enumerate().filter(|(_, pair)| hides(*pair));
         let with_hidden = hidden.map(|(index, _)| index + 1).collect();
-        Self { lines, with_hidden }
+        let exact = text.lines().zip(1..).filter(|(line, _)| !line.is_ascii());
+        let exact = exact.map(|(line, number)| (number, in_ascii(line))).collect();
+        Self { lines, with_hidden, exact }
     }
 }
 

@@ -13,6 +13,7 @@ use mpyc_party_core::name::PartyName;
 use mpyc_party_core::roster::Roster;
 use serde::{Deserialize, Serialize};
 
+use super::code::CodeError;
 use super::words::visible;
 use crate::config::{Demand, Session, SettingsError};
 
@@ -114,6 +115,9 @@ pub enum ProposalError {
     /// The values do not go together.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A file would not run as it reads.
+    #[error(transparent)]
+    Code(#[from] CodeError),
 }
 
 impl Enclosed {

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use mpyc_party_core::text::is_hidden;
+pub use mpyc_party_core::text::{in_ascii, visible, visible_lines};
+
 /// Text without escape sequences and control characters (ECMA-48), tabs apart: a line that a
 /// program wrote.
 #[must_use]
@@ -15,16 +18,16 @@ pub fn printable(line: &[u8]) -> String {
     plain.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
 }
 
-/// Text that somebody else wrote, with nothing hidden: every character that commands a terminal,
-/// reorders what stands around it (Unicode's bidirectional controls, UAX #9) or cannot be seen is
-/// replaced by its number, as in `⟨U+202E⟩`. Tabs stay.
+/// JSON without hidden characters: they stand as escape sequences, which mean the same to a reader.
 #[must_use]
-pub fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c != '\t' && is_hidden(c) {
-            // Writing to a string cannot fail.
-            let _ = write!(shown, "⟨U+{:04X}⟩", u32::from(c));
+pub fn visible_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
         } else {
             shown.push(c);
         }
@@ -32,16 +35,18 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// Whether a reader would not see `c` as it is: controls, and the characters that Unicode lists as
-/// default-ignorable or as line and paragraph separators.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+/// Text as a JSON string: where it begins and ends, and what is in it, cannot be mistaken.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    visible_json(&serde_json::Value::from(text).to_string())
+}
+
+/// The name of a file as it is, where nothing in it could be mistaken for what stands around it; else
+/// as a JSON string.
+#[must_use]
+pub fn file_name(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    if name.chars().all(|c| is_plain(c) && !is_hidden(c)) { name.to_owned() } else { quoted(name) }
 }
 
 /// Names in a row.
@@ -89,13 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_hides() {
-        assert_eq!(visible("a\tb é 語 ש"), "a\tb é 語 ש");
-        assert_eq!(visible("\u{1b}[2Jx\r"), "⟨U+001B⟩[2Jx⟨U+000D⟩");
-        assert_eq!(visible("if x:\u{202e} # \u{2066}end"), "if x:⟨U+202E⟩ # ⟨U+2066⟩end");
-        for hidden in ['\u{200b}', '\u{200f}', '\u{2028}', '\u{feff}', '\u{9b}', '\u{e0041}'] {
-            assert!(!visible(&hidden.to_string()).contains(hidden), "{hidden:?}");
+    fn what_is_quoted_ends_where_it_seems_to() {
+        assert_eq!(quoted("3\" \"--safe"), r#""3\" \"--safe""#);
+        assert_eq!(quoted("\u{202e}\u{1b}\u{e0041}é"), r#""\u202e\u001b\udb40\udc41é""#);
+        for text in ["\u{7f}\u{2028}", "\u{10ffff}⟨U+202E⟩\\u202e\n"] {
+            assert_eq!(serde_json::from_str::<String>(&quoted(text)).unwrap(), text);
         }
+        assert_eq!(file_name("data/séance.py"), "data/séance.py");
+        assert_eq!(file_name("a.py, 9 bytes"), "\"a.py, 9 bytes\"");
     }
 
     #[test]

@@ -5,10 +5,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use mpyc_party::identity::Store;
 use mpyc_party_transport::Identity;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
 
 /// A process that ends with the test.
@@ -76,6 +77,43 @@ pub(crate) fn tells(process: &mut Ended, expected: &str) {
     assert!(lines.any(|line| line.contains(expected)), "it does not tell «{expected}»");
     // Whoever closed this pipe would end the process with its next line.
     std::thread::spawn(move || lines.for_each(drop));
+}
+
+/// How a question to agree to ends.
+pub(crate) const QUESTION: &str = "[y/N] ";
+/// How the pager asks for more.
+pub(crate) const MORE: &str = "to stop — ";
+
+/// Runs a command at a terminal of 80 columns and 24 rows. `answer` says what is typed where the text
+/// since its last answer ends so; where that says nothing it goes on through pages, and agrees to
+/// nothing. What was shown, without styles, and how the command ended.
+pub(crate) fn at_terminal(
+    mut command: Command,
+    mut answer: impl FnMut(&str) -> Option<&'static str>,
+) -> (String, ExitStatus) {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let end = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let again = || Stdio::from(end.try_clone().unwrap());
+    command.stdin(again()).stdout(again()).stderr(again()).env("TERM", "xterm");
+    let mut child = Ended(command.spawn().unwrap());
+    drop((command, end));
+    let (mut shown, mut answered, mut piece) = (Vec::new(), 0, [0; 4096]);
+    // Once nobody has the other end, reading from this one fails (EIO, pty(7)).
+    while let Ok(length) = rustix::io::read(&terminal, &mut piece) {
+        shown.extend_from_slice(&piece[..length]);
+        let text = String::from_utf8_lossy(&shown[answered..]).into_owned();
+        let is_asked = text.ends_with(MORE) || text.ends_with(QUESTION);
+        if let Some(answer) = answer(&text).or(is_asked.then_some("\n")) {
+            answered = shown.len();
+            rustix::io::write(&terminal, answer.as_bytes()).unwrap();
+        }
+    }
+    let status = child.0.wait().unwrap();
+    let shown = String::from_utf8_lossy(&shown).replace("\r\n", "\n");
+    (anstream::adapter::strip_str(&shown).to_string(), status)
 }
 
 impl Network {

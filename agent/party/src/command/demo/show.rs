@@ -4,8 +4,9 @@ use anstyle::{AnsiColor, Style};
 use mpyc_party_core::name::PartyName;
 use serde_json::{Value, json};
 
-use super::super::output;
+use super::super::output::{self, Mark, Step};
 use super::site::Site;
+use crate::session::words::visible;
 
 /// One colour a party, in turn.
 const COLOURS: [AnsiColor; 5] =
@@ -33,7 +34,7 @@ impl Show {
             return output::json_line(&json!({"party": party, "event": "step", "text": text}));
         }
         let name = party.map_or("hub", PartyName::as_str);
-        output::step(format!("{} {text}", self.label(name)));
+        output::of_one(Step, &self.label(name), text);
     }
 
     fn label(&self, name: &str) -> String {
@@ -53,20 +54,22 @@ impl Show {
         let after = |key: &str| format!("{:.2} s", event[key].as_f64().unwrap_or_default());
         let label = self.label(party.as_str());
         match text("event") {
-            "output" => output::line(format!("  {label} {}", text("line"))),
-            "warning" => output::warn(format!("{label} {}", text("text"))),
+            "output" => output::line(format!("  {label} {}", visible(text("line")))),
+            "warning" => output::of_one(Mark::Doubtful, &label, text("text")),
             "linked" if event["missing"].as_array().is_some_and(Vec::is_empty) => {
-                output::step(format!("{label} found and linked to all others"));
+                output::of_one(Step, &label, "found and linked to all others");
             }
-            "agreed" => output::step(format!("{label} agreed on run {}", text("run"))),
-            "running" => output::step(format!("{label} running after {}", after("after_s"))),
+            "agreed" => output::of_one(Step, &label, format!("agreed on run {}", text("run"))),
+            "running" => {
+                output::of_one(Step, &label, format!("running after {}", after("after_s")))
+            }
             "connected" => {
-                output::step(format!("{label} MPyC connected after {}", after("after_s")));
+                output::of_one(Step, &label, format!("MPyC connected after {}", after("after_s")));
             }
             "ended" if event["verdict"] == "completed" => {
-                output::good(format!("{label} completed"));
+                output::of_one(Mark::Good, &label, "completed");
             }
-            "ended" => output::bad(format!("{label} {}", text("text"))),
+            "ended" => output::of_one(Mark::Bad, &label, text("text")),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! `mpyc-party session import`.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +11,9 @@ use mpyc_party_transport::{Identity, now};
 use serde::Serialize;
 use serde_json::json;
 
+use super::super::pager::{self, Screen};
 use super::super::{Common, Outcome, output};
+use super::look;
 use crate::config::{Config, Directories, files};
 use crate::identity::Store;
 use crate::session::bundle::{self, BundleError, Opened};
@@ -21,12 +23,15 @@ use crate::session::imported;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Shows what the session would run, with whom, and who could learn what; adds it only if you agree.
+Of everything that Python could import or run, each line is shown, page by page. Other files are
+data: --view shows one of them, and adds nothing.
 With --json nothing is asked: all of that is shown as a value, and the session is added only with
 --yes.
 
 Examples:
   mpyc-party session import demo.bundle
   mpyc-party session import vote.bundle --input my-vote.txt
+  mpyc-party session import demo.bundle --view cases.csv
   mpyc-party session import demo.bundle --json")]
 pub(in crate::command) struct Import {
     /// The bundle, or - for standard input
@@ -35,12 +40,19 @@ pub(in crate::command) struct Import {
     #[arg(long, value_name = "PATH")]
     input: Option<PathBuf>,
     /// Agree without being asked
-    #[arg(long)]
+    #[arg(long, conflicts_with = "view")]
     yes: bool,
+    /// Show this file of the bundle, and add nothing
+    #[arg(long, value_name = "NAME")]
+    view: Option<String>,
     /// Replace a different session of the same name
     #[arg(long)]
     replace: bool,
 }
+
+/// Why nobody can be asked.
+const NO_TERMINAL: &str =
+    "nothing was added: there is no terminal to ask on. Look at it, then repeat with --yes";
 
 /// What became of the session of a bundle.
 #[derive(Clone, Copy, Serialize)]
@@ -69,6 +81,9 @@ impl Import {
         let opened = bundle::open(&bundle, identity.root(), now())?;
         let pinned = |name: &PartyName| config.peers.get(name).and_then(|peer| peer.key);
         opened.check_for(&me, identity.claims().key, pinned)?;
+        if let Some(name) = &self.view {
+            return look::show(common, &opened, name);
+        }
         let name = &opened.bundle.session;
         if let Some(input) = &self.input {
             // Every run reads it anew, so it has to last.
@@ -98,10 +113,7 @@ impl Import {
             output::bad("nothing was added: repeat with --yes to add it");
             return Ok(ExitCode::FAILURE);
         }
-        if !common.json {
-            output::line(text::render(&consent));
-        }
-        if !self.yes && !self.agreed(&consent)? {
+        if !self.agreed(common, &consent)? {
             output::bad("nothing was added");
             return Ok(ExitCode::FAILURE);
         }
@@ -130,22 +142,36 @@ impl Import {
         self.file == Path::new("-")
     }
 
-    /// Asks the person at the terminal; no answer is a no.
-    fn agreed(&self, consent: &Consent) -> anyhow::Result<bool> {
-        let refused =
-            "nothing was added: there is no terminal to ask on. Look at it, then repeat with --yes";
-        let mut answers: Box<dyn BufRead> = if self.reads_stdin() {
-            Box::new(BufReader::new(files::open_terminal().context(refused)?))
-        } else if std::io::stdin().is_terminal() {
-            Box::new(std::io::stdin().lock())
-        } else {
-            bail!(refused);
+    /// Shows all that there is to agree to, and asks the person at the terminal once they have seen its
+    /// end; no answer is a no.
+    fn agreed(&self, common: &Common, consent: &Consent) -> anyhow::Result<bool> {
+        if common.json {
+            return Ok(self.yes);
+        }
+        let screen = Screen::find();
+        let text = text::render(consent, screen.map_or(text::DEFAULT_COLUMNS, |s| s.columns));
+        let (Some(screen), false) = (screen, self.yes) else {
+            output::line(text);
+            if self.yes {
+                return Ok(true);
+            }
+            bail!(NO_TERMINAL);
         };
+        let mut answers: Box<dyn BufRead> = if self.reads_stdin() {
+            Box::new(BufReader::new(files::open_terminal().context(NO_TERMINAL)?))
+        } else if io::stdin().is_terminal() {
+            Box::new(io::stdin().lock())
+        } else {
+            output::line(text);
+            bail!(NO_TERMINAL);
+        };
+        if !screen.show(&format!("{text}\n"), &mut answers)? {
+            return Ok(false);
+        }
         let Consent { session, from, .. } = consent;
-        output::ask(format!("Add the session «{session}» from {from}? [y/N] "));
-        let mut answer = String::new();
-        answers.by_ref().take(64).read_line(&mut answer)?;
-        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+        let question = format!("Add the session «{session}» from {from}? [y/N] ");
+        let answer = pager::ask(&question, &mut answers)?;
+        Ok(matches!(answer.as_deref(), Some("y" | "yes")))
     }
 
     fn tell(&self, common: &Common, consent: &Consent, state: State) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use clap::Args;
 use mpyc_party_core::name::SessionName;
 use serde_json::json;
 
-use super::super::{Common, Outcome, output, terminal};
+use super::super::{Common, Outcome, output, style, terminal};
 use super::runs;
 use crate::config::files;
 use crate::runner::view::Channel;
@@ -64,8 +64,12 @@ impl Logs {
             output::json(&json!({"run": run.json(), "channel": channel, "lines": lines}))?;
         } else {
             output::step(format!("run {}, {}: {}", run.number, run.started(), run.verdict()));
+            let is_mixed = terminal::output_is_mixed();
             read(&path, |line| {
-                output::line(line);
+                match is_mixed {
+                    true => output::text(style::of_program(&line)),
+                    false => output::line(line),
+                }
                 terminal::is_open()
             })?;
         }

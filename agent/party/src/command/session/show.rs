@@ -14,7 +14,7 @@ use crate::config::files;
 use crate::config::{Config, Session, Start};
 use crate::identity::Store;
 use crate::session::bundle::{hash, minute};
-use crate::session::words::{duration, threshold, visible};
+use crate::session::words::{duration, quoted, threshold, visible};
 use crate::session::{self, Definition, MAX_FILE_BYTES, imported};
 
 /// How many runs are shown to people.
@@ -88,7 +88,7 @@ fn what(settings: &Session) {
     }
     let texts = |texts: &[String]| match texts {
         [] => "none".to_owned(),
-        texts => texts.iter().map(|t| format!("«{}»", visible(t))).collect::<Vec<_>>().join(" "),
+        texts => texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
     };
     output::field("arguments", texts(&settings.arguments));
     if !settings.options.is_empty() {

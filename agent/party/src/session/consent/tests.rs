@@ -37,9 +37,10 @@ fn opened(parties: &[&str], change: impl FnOnce(&mut Proposal), program: &str) -
 /// What the consent says in words: from the value alone, also once it has travelled.
 fn text(opened: &Opened, me: &str, input: Option<&str>) -> String {
     let consent = Consent::of(opened, &name(me), input.map(Path::new));
-    let text = text::render(&consent);
+    let text = text::render(&consent, text::DEFAULT_COLUMNS);
     let travelled = serde_json::from_str(&serde_json::to_string(&consent).unwrap()).unwrap();
-    assert_eq!(text::render(&travelled), text, "the value in JSON holds less than the text says");
+    let again = text::render(&travelled, text::DEFAULT_COLUMNS);
+    assert_eq!(again, text, "the value in JSON holds less than the text says");
     text
 }
 
@@ -61,8 +62,9 @@ fn it_says_what_and_who_and_who_could_learn_what() {
             &PublicKey([1; 32]).to_string(),
             "The program: p.py, 9 bytes\nSHA-256 cc42155088fca5730758db72b2a5bca33112a941dfaa2d43098ec422ce4ea213",
             "  | print(1)\n",
-            "A file that it reads: helper.bin, 3 bytes",
-            "Its arguments: «3» «a b»",
+            "Data that it can read\n  helper.bin, 3 bytes\n    SHA-256 ae4b3280e56e2faf83f414a6e3dabe9d5fbe18976544c05fed121accb85b53fc",
+            "it may take\n  data for code",
+            "Its arguments: \"3\" \"a b\"",
             "0  alice (proposes it): ed25519:",
             "1  bob (this party): ed25519:AgIC",
             "2  carol: no key is pinned: whoever the authority calls carol",
@@ -114,15 +116,57 @@ fn nothing_is_hidden_and_nothing_commands_the_terminal() {
     let text = text(&opened(&["alice", "bob", "carol"], arguments, program), "bob", None);
     let bad = |c: char| (c != '\n' && c.is_control()) || "\u{202e}\u{200b}\u{2066}".contains(c);
     assert!(!text.contains(bad), "{text:?}");
-    says(&text, &["⟨U+001B⟩[2J⟨U+202E⟩evil", "Careful", "«⟨U+001B⟩]0;t⟨U+0007⟩»", "«⟨U+2066⟩»"]);
+    says(&text, &["⟨U+001B⟩[2J⟨U+202E⟩evil", "Careful", r#""\u001b]0;t\u0007""#, r#""\u2066""#]);
 }
 
 #[test]
-fn what_is_too_long_is_counted() {
-    let long = format!("{}\n{}", "y".repeat(250), "line\n".repeat(300));
-    let text = text(&opened(&["alice", "bob", "carol"], |_| {}, &long), "bob", None);
-    says(&text, &["y … 50 more characters", "… 101 more lines"]);
-    assert!(!text.contains(&"y".repeat(201)));
+fn all_of_the_code_is_there_however_long() {
+    let three = &["alice", "bob", "carol"];
+    let long = format!("{}evil()\n{}last", " ".repeat(5000), "line\n".repeat(3000));
+    let text = text(&opened(three, |_| {}, &long), "bob", None);
+    says(&text, &["evil()\n", "  | last\n"]);
+    assert_eq!(text.matches("  | line\n").count(), 3000);
+    let wide = text.lines().filter(|line| line.starts_with("  |") || line.starts_with("  :"));
+    assert!(wide.map(|line| line.chars().count()).all(|count| count <= text::DEFAULT_COLUMNS));
+}
+
+#[test]
+fn a_line_of_somebody_else_passes_for_none_of_this_text() {
+    let padded = format!("x = 1{}What would run\n", " ".repeat(text::DEFAULT_COLUMNS - 9));
+    let arguments = |p: &mut Proposal| p.arguments = vec!["3\" \"--safe".into(), "y".repeat(300)];
+    let text = text(&opened(&["alice", "bob", "carol"], arguments, &padded), "bob", None);
+    says(&text, &["\n  : What would run\n", r#"Its arguments: "3\" \"--safe" "yyy"#, "\n  : yyy"]);
+    assert_eq!(text.matches("\nWhat would run\n").count(), 1);
+}
+
+#[test]
+fn letters_that_look_alike_are_told() {
+    let program = "сору = 1\nprint(copy)\n\tｅxec('é')\n";
+    let mut asked = opened(&["alice", "bob", "carol"], |_| {}, program);
+    asked.files.push(("hеlper.py".to_owned(), b"x = 1\n".to_vec()));
+    let text = text(&asked, "bob", None);
+    says(
+        &text,
+        &[
+            "  ! сору = 1\n  = ⟨U+0441⟩⟨U+043E⟩⟨U+0440⟩⟨U+0443⟩ = 1\n  | print(copy)\n",
+            "  !         ｅxec('é')\n  =         ⟨U+FF45⟩xec('⟨U+00E9⟩')\n",
+            "Careful: lines with «!»",
+            "Python imports it as: hеlper\n",
+            "characters outside ASCII: h⟨U+0435⟩lper.py\n",
+        ],
+    );
+}
+
+#[test]
+fn data_that_is_more_than_that_is_named() {
+    let mut asked = opened(&["alice", "bob", "carol"], |_| {}, "");
+    let zip = [&b"PK\x03\x04 PK\x05\x06"[..], &[0; 18]].concat();
+    asked.files.push(("cases.csv".to_owned(), zip));
+    let text = text(&asked, "bob", None);
+    says(
+        &text,
+        &["cases.csv, 27 bytes", "Careful: this is an archive, from which Python can import"],
+    );
 }
 
 #[test]
@@ -139,6 +183,8 @@ fn a_page_finds_in_the_value_what_a_person_decides_by() {
     );
     assert_eq!(file["text"]["lines"][1], "⟨U+202E⟩evil");
     assert_eq!(file["text"]["with_hidden"], serde_json::json!([2]));
+    assert_eq!(file["text"]["exact"]["2"], "⟨U+202E⟩evil");
+    assert_eq!((&file["kind"], &value["files"][1]["kind"]), (&"code".into(), &"data".into()));
     assert!(value["files"][1]["text"].is_null(), "it is no text");
     let bob = &value["roster"][1];
     assert_eq!((&bob["party"], &bob["is_me"]), (&"bob".into(), &true.into()));

@@ -1,20 +1,33 @@
-//! A consent in plain words, for a terminal. It is made of the value alone.
+//! A consent in plain words, for a terminal. It is made of the value alone, and leaves nothing out.
 
 use std::fmt::Write;
 
 use super::{Consent, File, Limits, Member, Privacy, Program, Text};
 use crate::config::Start;
 use crate::session::bundle::minute;
-use crate::session::words;
+use crate::session::code::Kind;
+use crate::session::words::{self, file_name};
 
-/// How many lines of a file are shown.
-const MAX_LINES: usize = 200;
-/// How many characters of a line are shown.
-const MAX_LINE_CHARS: usize = 200;
+/// How wide what others wrote is shown where no terminal has a width.
+pub const DEFAULT_COLUMNS: usize = 100;
+/// The least columns for what others wrote.
+const MIN_COLUMNS: usize = 20;
+/// Where tabs lead (Python counts the same).
+const TAB: usize = 8;
 
-/// The text that asks for consent.
+/// What stands before a line of a file.
+const LINE: &str = "  | ";
+/// Before one with characters outside ASCII.
+const MARKED_LINE: &str = "  ! ";
+/// Before the same in ASCII.
+const EXACT_LINE: &str = "  = ";
+/// Before the rest of a line that is longer than the terminal is wide.
+const REST: &str = "  : ";
+
+/// The text that asks for consent. What others wrote is broken into rows of at most `columns`, each of
+/// which shows that it is theirs: none passes for a sentence of this text.
 #[must_use]
-pub fn render(consent: &Consent) -> String {
+pub fn render(consent: &Consent, columns: usize) -> String {
     let mut text = format!(
         "Session «{}» of the network «{}», proposed by {}\nsigned {} with the key {}\n",
         consent.session,
@@ -23,8 +36,11 @@ pub fn render(consent: &Consent) -> String {
         minute(consent.signed),
         consent.key
     );
-    text.extend(consent.files.iter().map(file));
-    text += &program(&consent.program);
+    let (code, data): (Vec<&File>, Vec<&File>) =
+        consent.files.iter().partition(|file| file.kind == Kind::Code);
+    text.extend(code.into_iter().map(|file| code_in_full(file, columns)));
+    text += &data_by_name(&data, columns);
+    text += &program(&consent.program, columns);
     text += &roster(&consent.roster);
     text += &privacy(&consent.privacy);
     text += &input(consent);
@@ -32,52 +48,107 @@ pub fn render(consent: &Consent) -> String {
     text
 }
 
-/// A file in full up to a bound, and its hash always.
-fn file(file: &File) -> String {
-    let kind = if file.is_program { "The program" } else { "A file that it reads" };
-    let head = format!("\n{kind}: {}, {} bytes\nSHA-256 {}\n", file.name, file.bytes, file.sha256);
-    let Some(Text { lines, with_hidden }) = &file.text else {
-        return head + "  (not text: it cannot be shown)\n";
-    };
-    let mut text = head;
-    for line in lines.iter().take(MAX_LINES) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  | {}", bounded(line));
+/// A line in rows of at most `columns`: `first` before the first, [`REST`] before the others.
+fn rows(first: &str, line: &str, columns: usize) -> String {
+    let room = columns.max(MIN_COLUMNS) - LINE.len();
+    let (mut text, mut used) = (first.to_owned(), 0);
+    for c in line.chars() {
+        // Where a terminal shows a character narrower than this, the row is short.
+        let width = match c {
+            '\t' => TAB - used % TAB,
+            c if c.is_ascii() => 1,
+            _ => 2,
+        };
+        if used + width > room {
+            text = text + "\n" + REST;
+            used = 0;
+        }
+        match c {
+            '\t' => text.extend(std::iter::repeat_n(' ', width)),
+            c => text.push(c),
+        }
+        used += width;
     }
-    let more = lines.len().saturating_sub(MAX_LINES);
-    if more > 0 {
-        let _ = writeln!(text, "  … {more} more lines");
+    text + "\n"
+}
+
+/// What Python could import or run: every line, and its hash.
+fn code_in_full(file: &File, columns: usize) -> String {
+    let File { bytes, sha256, .. } = file;
+    let kind = if file.is_program { "The program" } else { "Code that it can import" };
+    let head = format!("{kind}: {}, {bytes} bytes", file_name(&file.name));
+    let mut text = format!("\n{}SHA-256 {sha256}\n", rows("", &head, columns));
+    if let Some(module) = &file.module {
+        text += &rows("", &format!("Python imports it as: {module}"), columns);
     }
-    if with_hidden.iter().any(|number| *number <= MAX_LINES) {
+    text += &exact_name(file, columns);
+    match &file.text {
+        Some(lines) => text + &lines_in_full(lines, columns),
+        None => text + "  (not text: it cannot be shown)\n",
+    }
+}
+
+/// Every line of a text, and what has to be known of some.
+#[must_use]
+pub fn lines_in_full(of: &Text, columns: usize) -> String {
+    let (mut text, mut has_exact) = (String::new(), false);
+    for (line, number) in of.lines.iter().zip(1..) {
+        let Some(exact) = of.exact.get(&number) else {
+            text += &rows(LINE, line, columns);
+            continue;
+        };
+        text += &rows(MARKED_LINE, line, columns);
+        if exact != line {
+            has_exact = true;
+            text += &rows(EXACT_LINE, exact, columns);
+        }
+    }
+    if !of.with_hidden.is_empty() {
         text += "  Careful: characters that do not show as they are stand as ⟨U+…⟩ above.\n";
+    }
+    if has_exact {
+        text += "  Careful: lines with «!» have characters outside ASCII, which may look like others; the line with\n\
+                 \x20 «=» below says which they are.\n";
     }
     text
 }
 
-fn bounded(line: &str) -> String {
-    match line.char_indices().nth(MAX_LINE_CHARS) {
-        None => line.to_owned(),
-        Some((at, _)) => {
-            format!("{} … {} more characters", &line[..at], line[at..].chars().count())
+fn exact_name(file: &File, columns: usize) -> String {
+    let Some(exact) = &file.exact_name else { return String::new() };
+    rows("", &format!("Its name has characters outside ASCII: {exact}"), columns)
+}
+
+/// What the program may read: only that it is there.
+fn data_by_name(data: &[&File], columns: usize) -> String {
+    if data.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("\nData that it can read\n");
+    for file in data {
+        let File { name, bytes, sha256, disguise, .. } = file;
+        text += &rows("  ", &format!("{}, {bytes} bytes", file_name(name)), columns);
+        let _ = writeln!(text, "    SHA-256 {sha256}");
+        text += &exact_name(file, columns);
+        if let Some(what) = disguise {
+            let _ = writeln!(text, "    Careful: this is {what}.");
         }
     }
+    text + "  To look into one, repeat with --view NAME. What is in there is up to the program: it may take\n\
+            \x20 data for code and run it.\n"
 }
 
-fn quoted(texts: &[String]) -> String {
-    texts.iter().map(|text| format!("«{text}»")).collect::<Vec<_>>().join(" ")
-}
-
-fn program(program: &Program) -> String {
+fn program(program: &Program, columns: usize) -> String {
     let Program { name, arguments, options, python } = program;
+    let name = file_name(name);
     let mut text =
         format!("\nWhat would run\n  {name}: every party runs it, each on its own machine.\n");
     if arguments.is_empty() {
         text += "  It gets no arguments.\n";
     } else {
-        let _ = writeln!(text, "  Its arguments: {}", quoted(arguments));
+        text += &rows("  ", &format!("Its arguments: {}", arguments.join(" ")), columns);
     }
     if !options.is_empty() {
-        let _ = writeln!(text, "  Options of MPyC itself: {}", quoted(options));
+        text += &rows("  ", &format!("Options of MPyC itself: {}", options.join(" ")), columns);
     }
     if let Some(python) = python {
         let _ = writeln!(text, "  All parties must have Python {python}.");

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::config::files;
 use crate::runner::stop;
+use crate::session::words::printable;
 
 /// Most that is kept of each output, in bytes; writing more fails for the program.
 const MAX_OUTPUT_BYTES: u64 = 1 << 20;
@@ -43,8 +44,7 @@ impl Finished {
         };
         let mut shown = lines.split_off(lines.len().saturating_sub(LINES_SHOWN));
         shown.push(&ending);
-        let printable = |c: &char| *c == '\n' || !c.is_control();
-        shown.join("\n").chars().filter(printable).collect()
+        shown.into_iter().map(|line| printable(line.as_bytes())).collect::<Vec<_>>().join("\n")
     }
 }
 

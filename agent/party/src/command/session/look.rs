@@ -1,0 +1,64 @@
+//! `mpyc-party session import --view`: looks into one file of a bundle.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use serde_json::json;
+
+use super::super::pager::Screen;
+use super::super::{Common, Outcome, output};
+use crate::session::bundle::{Opened, hash};
+use crate::session::consent::{Text, text};
+use crate::session::words::{file_name, names};
+
+/// Bytes in a row of those that are no text.
+const ROW_BYTES: usize = 16;
+
+/// Shows the file `name` of a bundle: its lines where it is text, else its bytes.
+pub(super) fn show(common: &Common, opened: &Opened, name: &str) -> Outcome {
+    let Some((name, content)) = opened.files.iter().find(|(known, _)| known == name) else {
+        let known: Vec<_> = opened.names().into_iter().map(file_name).collect();
+        bail!("the bundle has no file of that name. It has: {}", names(&known));
+    };
+    let lines = std::str::from_utf8(content).ok().map(Text::of);
+    if common.json {
+        let hex = lines.is_none().then(|| data_encoding::HEXLOWER.encode(content));
+        let (bytes, sha256) = (content.len(), hash(content));
+        output::json(&json!({
+            "name": name, "bytes": bytes, "sha256": sha256, "text": lines, "hex": hex,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let columns = Screen::find().map_or(text::DEFAULT_COLUMNS, |screen| screen.columns);
+    let head = format!("{}, {} bytes\nSHA-256 {}\n", file_name(name), content.len(), hash(content));
+    let body = lines.map_or_else(|| dump(content), |lines| text::lines_in_full(&lines, columns));
+    output::text(head + &body);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes in hexadecimal, and those that are ASCII as such.
+fn dump(content: &[u8]) -> String {
+    let mut text = String::new();
+    for (row, number) in content.chunks(ROW_BYTES).zip(0..) {
+        let hex: String = row.iter().map(|byte| format!("{byte:02x} ")).collect();
+        let shown = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' };
+        let ascii: String = row.iter().map(shown).collect();
+        let (at, width) = (number * ROW_BYTES, 3 * ROW_BYTES);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {at:08x}  {hex:width$} {ascii}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_as_such() {
+        let dumped = dump(b"\x7fELF\x1b[2J 0123456789");
+        let expected = "  00000000  7f 45 4c 46 1b 5b 32 4a 20 30 31 32 33 34 35 36  .ELF.[2J.0123456\n  00000010  37 38 39                                         789\n";
+        assert_eq!(dumped, expected);
+    }
+}
