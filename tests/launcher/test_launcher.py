@@ -56,6 +56,21 @@ class Programs(RunTestCase):
             self.assertEqual(party.output, [
                 f'{[program, *arguments]} arguments.py fixtures neighbour __main__'])
 
+    def test_options_as_the_runner_allows_them(self):
+        """Each spelling that `config/options.rs` takes means to MPyC what it is taken for."""
+        flags = ['--no-prss', '--no-numpy', '--no-gmpy2', '--no-uvloop', '--mix32-64bit', '--no-barrier',
+                 '--no-async', '--no-log', '--log-level', 'error', '-W4', '--log-level=error']
+        # An argument of the program that looks like an option is none.
+        arguments = ['-K1', '-L2', '-T0', '--sec-param=1', '--no-pr', '-I', '1']
+        for security, length in ((['-K', '40'], ['-L', '48']), (['-K40'], ['-L48']), (['-K=40'], ['-L=48']),
+                                 (['--sec-param', '40'], ['--bit-length', '48']),
+                                 (['--sec-param=40'], ['--bit-length=48'])):
+            options = [*security, *flags, *length]
+            for party in self.run_program(FIXTURES / 'options.py', 2, options=options, arguments=arguments):
+                self.assertEqual(party.output, [f'40 48 {party.index} 0 error 4', *7 * ['True']])
+        for party in self.run_program(FIXTURES / 'options.py', 2, arguments=arguments):
+            self.assertEqual(party.output, [f'30 32 {party.index} 0 info None', *7 * ['False']])
+
     def test_exit_statuses(self):
         for argument, status in (('0', 0), ('3', 3)):
             self.run_program(FIXTURES / 'ending.py', 2, statuses=status, arguments=[argument])

@@ -5,6 +5,7 @@ pub mod bounded;
 mod directories;
 mod expose;
 pub mod files;
+pub mod options;
 mod places;
 pub mod runtime;
 mod session;

@@ -116,8 +116,11 @@ pub struct Privacy {
     pub threshold: usize,
     /// How many take part.
     pub parties: usize,
-    /// So many together could learn every input: one more than the threshold.
+    /// So many together could learn every input: one more than the threshold, and one where MPyC masks
+    /// too weakly.
     pub coalition: usize,
+    /// Whether MPyC masks secrets as well as by its defaults; its options may weaken that.
+    pub hides: bool,
     /// Of these, as many as the coalition would need to work together to learn this party's input.
     pub others: Vec<PartyName>,
 }
@@ -167,7 +170,8 @@ impl Consent {
             privacy: Privacy {
                 threshold: proposal.threshold,
                 parties: proposal.parties.len(),
-                coalition: proposal.threshold + 1,
+                coalition: if settings.hides() { proposal.threshold + 1 } else { 1 },
+                hides: settings.hides(),
                 others: others.clone(),
             },
             input: input.map(|path| visible(&path.display().to_string()).into()),

@@ -103,7 +103,7 @@ fn roster(roster: &[Member]) -> String {
 }
 
 fn privacy(privacy: &Privacy) -> String {
-    let Privacy { threshold, parties, coalition, others } = privacy;
+    let Privacy { threshold, parties, coalition, hides, others } = privacy;
     let names = words::names(others);
     let yours = match *coalition {
         1 => format!("Each of these alone could learn your input: {names}."),
@@ -120,7 +120,7 @@ fn privacy(privacy: &Privacy) -> String {
          \x20 that cheat in it.\n\
          \x20 What is revealed, and to whom, is up to the program above: it reads your input. Accept it\n\
          \x20 only if you understand it, or trust somebody who does.\n",
-        words::threshold(*threshold, *parties)
+        words::privacy(*threshold, *parties, *hides)
     )
 }
 
