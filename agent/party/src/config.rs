@@ -10,6 +10,7 @@ mod places;
 pub mod runtime;
 mod session;
 pub mod stop;
+pub mod writers;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
