@@ -48,7 +48,7 @@
       umask 0077
       key=/etc/ssh/ssh_host_ed25519_key
       jq -r '.user_data // ""' /run/do-metadata/v1.json |
-        sed -n 's/^ *//; /^-----BEGIN OPENSSH PRIVATE KEY-----$/,/^-----END OPENSSH PRIVATE KEY-----$/p' > $key.new
+        sed -n 's/^ *//; /^-----BEGIN OPENSSH PRIVATE KEY/,/^-----END OPENSSH PRIVATE KEY/p' > $key.new
       if [ -s $key.new ]; then
         ssh-keygen -y -f $key.new > $key.pub
         mv $key.new $key
