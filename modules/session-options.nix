@@ -82,6 +82,13 @@ in
         by which it hides too little.
       '';
     };
+    allow-unknown-mpyc = optional types.bool {
+      example = true;
+      description = ''
+        Whether to allow an MPyC that is no release known to mpyc-party; all parties must then have the
+        same files of it.
+      '';
+    };
     sandbox =
       optional
         (types.enum [

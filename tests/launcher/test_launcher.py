@@ -47,6 +47,7 @@ class Programs(RunTestCase):
             self.assertIn(ready.pop('loop'), ('uvloop', 'asyncio'))
             self.assertEqual(ready, dict(
                 type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11', message_format=2,
+                mpyc_digest=ready['mpyc_digest'], mpyc_known=True,
                 numpy=None if options else numpy, gmpy2=None if options else gmpy2))
 
     def test_arguments_are_the_program_s(self):
@@ -109,6 +110,67 @@ class Demos(RunTestCase):
                     self.assertNotIn('Traceback', party.errors)
 
 
+class Checkout:
+    """A copy of MPyC in a directory of its own, and a Python that imports it, as from a checkout."""
+
+    def __init__(self, directory):
+        subprocess.run([fake_runner.PYTHON, '-m', 'venv', '--without-pip', f'{directory}/venv'], check=True)
+        self.python = f'{directory}/venv/bin/python'
+        find = 'import importlib.util as u; print(u.find_spec("mpyc").origin)'
+        usual = pathlib.Path(subprocess.run([fake_runner.PYTHON, '-I', '-c', find], check=True, capture_output=True,
+                                            text=True).stdout).parent
+        self.package = pathlib.Path(directory) / 'checkout/mpyc'
+        shutil.copytree(usual, self.package, ignore=shutil.ignore_patterns('__pycache__'))
+        packages, = pathlib.Path(directory).glob('venv/lib/*/site-packages')
+        (packages / 'checkout.pth').write_text(f'{self.package.parent}\n{usual.parent}\n')
+
+    def append(self, name, line):
+        with open(self.package / name, 'a') as file:
+            file.write(f'\n{line}\n')
+
+
+class Unknown(RunTestCase):
+    """An MPyC that is no known release, where the session allows that."""
+
+    def setUp(self):
+        self.checkout = Checkout(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def ready(self, **settings):
+        party, _ = self.run_program(FIXTURES / 'arguments.py', 2, python=self.checkout.python, **settings)
+        return party.of('ready')[0]
+
+    def test_the_same_files_are_the_same_release_wherever_they_are(self):
+        usual = self.run_program(FIXTURES / 'arguments.py', 2)[0].of('ready')[0]
+        self.assertEqual(self.ready(), usual)
+
+    def test_each_change_has_another_digest(self):
+        digests = {self.ready()['mpyc_digest']}
+        (self.checkout.package / 'README').write_text('No import runs it.')
+        self.assertIn(self.ready()['mpyc_digest'], digests)
+        for name, line in (('statistics.py', '# changed'), ('more.py', ''), ('__init__.py', "__version__ = '0.11.2'")):
+            self.checkout.append(name, line)
+            ready = self.ready(allow_unknown_mpyc=True)
+            self.assertEqual(ready['mpyc_known'], False)
+            self.assertNotIn(ready['mpyc_digest'], digests)
+            digests.add(ready['mpyc_digest'])
+        self.assertEqual(ready['mpyc'], '0.11.2')
+
+    def test_what_was_compiled_before_is_not_run(self):
+        self.checkout.append('mpctools.py', 'print("what is there")')
+        file = self.checkout.package / 'mpctools.py'
+        before = file.stat()
+        file.write_text(file.read_text().replace('what is there', 'what was here'))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        import_it = ['env', '-i', self.checkout.python, '-c', 'import mpyc.mpctools']
+        self.assertIn('what was here', subprocess.run(import_it, capture_output=True, text=True).stdout)
+        file.write_text(file.read_text().replace('what was here', 'what is there'))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self.assertIn('what was here', subprocess.run(import_it, capture_output=True, text=True).stdout)
+        for party in self.run_program(FIXTURES / 'two_cycles.py', 2, python=self.checkout.python,
+                                      allow_unknown_mpyc=True):
+            self.assertEqual(party.output, ['what is there', '4', '9'])
+
+
 class NotReady(RunTestCase):
     def failed(self, message, launcher=None, python=None, **settings):
         settings = {'parties': 2, 'options': [], **settings}
@@ -138,9 +200,16 @@ class NotReady(RunTestCase):
         with tempfile.TemporaryDirectory() as directory:
             copy = pathlib.Path(directory) / 'launcher'
             shutil.copytree(fake_runner.LAUNCHER.parent, copy)
-            text = (copy / 'launcher.py').read_text()
-            (copy / 'launcher.py').write_text(text.replace("('0.11',)", "('9.9',)"))
+            text = (copy / 'releases.py').read_text()
+            (copy / 'releases.py').write_text(text.replace("': '0.11',", "': '9.9',"))
             self.failed('MPyC 0.11 is not a version .* install MPyC 9.9', launcher=copy / 'launcher.py')
+
+    def test_files_that_only_call_themselves_a_known_version(self):
+        with tempfile.TemporaryDirectory() as directory:
+            checkout = Checkout(directory)
+            checkout.append('statistics.py', '# changed')
+            self.failed('MPyC 0.11 is not a version .* allow-unknown-mpyc = true .*/mpyc, digest [0-9a-f]{64}',
+                        python=checkout.python)
 
     def test_no_mpyc(self):
         with tempfile.TemporaryDirectory() as directory:

@@ -62,6 +62,7 @@ in
         deadline = "10m";
         grace = "30s";
         allow-no-privacy = false;
+        allow-unknown-mpyc = false;
         sandbox = "required";
         python = "3.13";
         keys = { };

@@ -115,6 +115,10 @@ pub struct Session {
     /// is meant.
     #[serde(default)]
     pub allow_no_privacy: bool,
+    /// Whether MPyC may be another than a release that is known here; all parties must then have the
+    /// same files of it.
+    #[serde(default)]
+    pub allow_unknown_mpyc: bool,
     /// Whether the run may go on where the sandbox cannot be made in full.
     #[serde(default)]
     pub sandbox: Policy,
@@ -222,6 +226,7 @@ impl Session {
             deadline: deadline(),
             grace: grace(),
             allow_no_privacy: false,
+            allow_unknown_mpyc: false,
             sandbox: Policy::Required,
             python: None,
             keys: BTreeMap::new(),

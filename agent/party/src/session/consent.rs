@@ -69,6 +69,8 @@ pub struct Program {
     pub options: Vec<String>,
     /// The Python version that all parties must have.
     pub python: Option<String>,
+    /// Whether MPyC may be another than a release that is known here.
+    pub unknown_mpyc: bool,
 }
 
 /// A file that travels with the session.
@@ -162,6 +164,7 @@ impl Consent {
                 arguments: proposal.arguments.iter().map(|text| visible(text)).collect(),
                 options: proposal.options.iter().map(|text| visible(text)).collect(),
                 python: proposal.python.clone().map(String::from),
+                unknown_mpyc: proposal.allow_unknown_mpyc,
             },
             files: files
                 .map(|(name, content)| File::of(name, content, *name == proposal.program))

@@ -163,9 +163,10 @@ const PYTHON: &str = "Python";
 const SANDBOX: &str = "sandbox";
 
 /// Finds Python, makes no new one, and starts it in a sandbox with a program that does nothing.
+/// It may be an unknown MPyC where one of `sessions` allows that.
 pub(super) fn dry_run(
-    config: &Config,
-    dirs: &Directories,
+    (config, dirs): (&Config, &Directories),
+    sessions: &[Definition],
     findings: &mut Findings,
 ) -> anyhow::Result<Option<DryRun>> {
     match Python::new(config.python.interpreter.clone(), &dirs.cache).find() {
@@ -185,7 +186,9 @@ pub(super) fn dry_run(
     std::fs::write(&program, "pass\n")?;
     let roster = ["alice", "bob", "carol"].map(str::parse);
     let roster: Result<Vec<_>, _> = roster.into_iter().collect();
-    let settings = Session::new(program, Roster::try_from(roster?)?);
+    let mut settings = Session::new(program, Roster::try_from(roster?)?);
+    settings.allow_unknown_mpyc =
+        sessions.iter().any(|session| session.settings.allow_unknown_mpyc);
     let definition = Definition { name: "doctor".parse()?, settings, imported: false };
     let copied = session::copy(&definition, &scratch.path().join("program"))?;
     let view = &mut Warnings(findings);

@@ -94,6 +94,9 @@ fn what(settings: &Session) {
     if !settings.options.is_empty() {
         output::field("options", format!("{}, for MPyC itself", texts(&settings.options)));
     }
+    if settings.allow_unknown_mpyc {
+        output::field("MPyC", "may be another than a release that is known here");
+    }
     match &settings.input {
         Some(path) => {
             let path = visible(&path.display().to_string());

@@ -125,6 +125,17 @@ fn options_that_weaken_privacy_are_said_aloud() {
 }
 
 #[test]
+fn an_unknown_mpyc_is_said() {
+    for allowed in [true, false] {
+        let asked = opened(&["alice", "bob", "carol"], |p| p.allow_unknown_mpyc = allowed, "");
+        let text = text(&asked, "bob", None);
+        assert_eq!(text.contains("MPyC may be another than a release"), allowed, "{text}");
+        let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None)).unwrap();
+        assert_eq!(value["program"]["unknown_mpyc"], allowed);
+    }
+}
+
+#[test]
 fn nothing_is_hidden_and_nothing_commands_the_terminal() {
     let program = "x = 1\n\u{1b}[2J\u{202e}evil\r\u{200b}\n";
     let arguments = |p: &mut Proposal| {

@@ -68,7 +68,7 @@ fn quoted(texts: &[String]) -> String {
 }
 
 fn program(program: &Program) -> String {
-    let Program { name, arguments, options, python } = program;
+    let Program { name, arguments, options, python, unknown_mpyc } = program;
     let mut text =
         format!("\nWhat would run\n  {name}: every party runs it, each on its own machine.\n");
     if arguments.is_empty() {
@@ -81,6 +81,10 @@ fn program(program: &Program) -> String {
     }
     if let Some(python) = python {
         let _ = writeln!(text, "  All parties must have Python {python}.");
+    }
+    if *unknown_mpyc {
+        text += "  MPyC may be another than a release that is known here: what it does with inputs is up to\n  \
+                 whoever wrote it. All parties must have the same files of it.\n";
     }
     text
 }
