@@ -17,6 +17,53 @@
   # No telemetry.
   services.do-agent.enable = false;
 
+  # User data holds the private key of the SSH server until the droplet is gone: it is for root alone.
+  systemd.services.digitalocean-metadata.serviceConfig.RuntimeDirectoryMode = "0700";
+  networking.firewall.extraCommands = ''
+    iptables -D OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT 2>/dev/null || true
+    iptables -A OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT
+  '';
+  networking.firewall.extraStopCommands = ''
+    iptables -D OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT 2>/dev/null || true
+  '';
+
+  systemd.services.mpyc-party-host-key = {
+    description = "Take the SSH host key from the user data of this droplet";
+    wantedBy = [ "multi-user.target" ];
+    requires = [ "digitalocean-metadata.service" ];
+    after = [ "digitalocean-metadata.service" ];
+    # The latter makes keys that are missing.
+    before = [
+      "sshd.service"
+      "sshd-keygen.service"
+    ];
+    unitConfig.ConditionPathExists = "!/etc/ssh/ssh_host_ed25519_key";
+    path = [
+      pkgs.coreutils
+      pkgs.gnused
+      pkgs.jq
+      pkgs.openssh
+    ];
+    script = ''
+      umask 0077
+      key=/etc/ssh/ssh_host_ed25519_key
+      jq -r '.user_data // ""' /run/do-metadata/v1.json |
+        sed -n 's/^ *//; /^-----BEGIN OPENSSH PRIVATE KEY/,/^-----END OPENSSH PRIVATE KEY/p' > $key.new
+      if [ -s $key.new ]; then
+        ssh-keygen -y -f $key.new > $key.pub
+        mv $key.new $key
+      else
+        rm $key.new
+      fi
+    '';
+    serviceConfig = (import ../modules/hardening.nix).common // {
+      Type = "oneshot";
+      PrivateNetwork = true;
+      PrivateUsers = false;
+      ReadWritePaths = [ "/etc/ssh" ];
+    };
+  };
+
   systemd.services.mpyc-party-user-data = lib.mkIf config.services.mpyc-party.enable {
     description = "Take the enrolment token from the user data of this droplet";
     wantedBy = [ "multi-user.target" ];

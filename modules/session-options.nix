@@ -43,9 +43,11 @@ in
       example = lib.literalExpression "[ ./helper.py ]";
       description = "What else the program reads; part of the agreement.";
     };
-    options = optional (types.listOf types.str) {
+    options = optional (types.listOf own.mpycOption) {
       example = [ "--no-prss" ];
-      description = "Options of MPyC itself.";
+      description = ''
+        Options of MPyC itself: a fixed list, written out in full; docs/configuration.md has it.
+      '';
     };
     start =
       optional
@@ -75,7 +77,17 @@ in
     };
     allow-no-privacy = optional types.bool {
       example = true;
-      description = "Whether to allow threshold 0, which hides nothing from the other parties.";
+      description = ''
+        Whether to allow threshold 0, which hides nothing from the other parties, and options of MPyC
+        by which it hides too little.
+      '';
+    };
+    allow-unknown-mpyc = optional types.bool {
+      example = true;
+      description = ''
+        Whether to allow an MPyC that is no release known to mpyc-party; all parties must then have the
+        same files of it.
+      '';
     };
     sandbox =
       optional

@@ -3,7 +3,6 @@
 {
   config,
   lib,
-  pkgs,
   ...
 }:
 let
@@ -41,22 +40,13 @@ in
         (dirOf cfg.tokenFile)
       ];
       environment.TOKEN_FILE = cfg.tokenFile;
-      path = [ pkgs.coreutils ];
-      script = ''
-        token=/var/lib/mpyc-party/token
-        enrolled=/var/lib/mpyc-party/identity/certificate.pem
-        for left in "$TOKEN_FILE" "$CREDENTIALS_DIRECTORY/mpyc-party.token"; do
-          if [ ! -e "$enrolled" ] && [ -s "$left" ]; then
-            install -m 0600 -o mpyc-party -g mpyc-party "$left" "$token.new"
-            sync "$token.new"
-            mv "$token.new" "$token"
-            break
-          fi
-        done
-        rm -f "$TOKEN_FILE"
-      '';
       serviceConfig = hardening.common // {
         Type = "oneshot";
+        # As root, in a directory of the user mpyc-party's: the program follows no link there.
+        ExecStart = lib.concatStringsSep " " [
+          "${cfg.package}/bin/mpyc-party --config /etc/mpyc-party/config.toml --state /var/lib/mpyc-party"
+          "agent --token-file \${TOKEN_FILE} --take-token /var/lib/mpyc-party/token"
+        ];
         ImportCredential = "mpyc-party.token";
         CapabilityBoundingSet = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER";
         PrivateNetwork = true;

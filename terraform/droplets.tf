@@ -8,14 +8,22 @@ resource "digitalocean_droplet" "host" {
   ssh_keys = var.ssh_keys
   tags     = [digitalocean_tag.network.id]
 
+  # As cloud-init reads it.
+  user_data = <<-END
+    #cloud-config
+    ssh_keys:
+      ed25519_private: |
+        ${indent(8, try(file(terraform_data.host_key[each.key].output), ""))}
+  END
+
   timeouts {
     delete = "5m"
   }
 
   lifecycle {
-    # Both would replace every droplet, and with the hub the authority. A new image or SSH key is for new
-    # droplets; those that are there are brought up to date by Colmena.
-    ignore_changes = [image, ssh_keys]
+    # All would replace every droplet, and with the hub the authority. A new image, SSH key or host key is
+    # for new droplets; those that are there are brought up to date by Colmena.
+    ignore_changes = [image, ssh_keys, user_data]
   }
 }
 

@@ -10,8 +10,9 @@ resource "terraform_data" "token" {
   provisioner "local-exec" {
     command = "${path.module}/hand-over"
     environment = {
-      MPYC_PARTY_ADDRESS = digitalocean_droplet.host[each.key].ipv4_address
-      MPYC_PARTY_TOKEN   = lookup(var.tokens, each.key, "")
+      MPYC_PARTY_ADDRESS  = digitalocean_droplet.host[each.key].ipv4_address
+      MPYC_PARTY_HOST_KEY = local.host_keys[each.key]
+      MPYC_PARTY_TOKEN    = lookup(var.tokens, each.key, "")
     }
   }
 }

@@ -101,6 +101,17 @@ variable "enrol" {
   }
 }
 
+variable "host_keys" {
+  description = "SSH host keys by host, as in { party-1a2b3c4d = \"ssh-ed25519 AAAA…\" }, of droplets whose keys were not made here."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for key in values(var.host_keys) : can(regex("^[a-z0-9@.-]+ [A-Za-z0-9+/=]+$", key))])
+    error_message = "A host key is its type and the key, as in a file /etc/ssh/ssh_host_ed25519_key.pub, without the comment."
+  }
+}
+
 variable "tokens" {
   description = "Enrolment tokens by host, in neither state nor plan nor log. Set by TF_VAR_tokens."
   type        = map(string)

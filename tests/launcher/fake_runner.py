@@ -100,7 +100,8 @@ class Run:
     """A run of one program among m launcher processes."""
 
     def __init__(self, program, parties, arguments=(), options=(), threshold=None, inputs=None,
-                 allow_list=True, only=None, launcher=None, python=None, stdin=subprocess.DEVNULL):
+                 allow_list=True, allow_unknown_mpyc=False, only=None, launcher=None, python=None,
+                 stdin=subprocess.DEVNULL):
         self.parties = {}
         self._directory = tempfile.TemporaryDirectory()
         for index in range(parties) if only is None else only:
@@ -112,6 +113,7 @@ class Run:
             party = self.parties[index] = Party(index, environment, launcher, python, stdin)
             party.send('start', program=str(program), arguments=list(arguments), options=list(options),
                        parties=parties, index=index, allow_list=allow_list,
+                       allow_unknown_mpyc=allow_unknown_mpyc,
                        threshold=(parties - 1) // 2 if threshold is None else threshold)
         self.deadline = time.monotonic() + DEADLINE
 

@@ -47,6 +47,7 @@ class Programs(RunTestCase):
             self.assertIn(ready.pop('loop'), ('uvloop', 'asyncio'))
             self.assertEqual(ready, dict(
                 type='ready', implementation='CPython', python=python, pointer_bits=64, mpyc='0.11', message_format=2,
+                mpyc_digest=ready['mpyc_digest'], mpyc_known=True,
                 numpy=None if options else numpy, gmpy2=None if options else gmpy2))
 
     def test_arguments_are_the_program_s(self):
@@ -55,6 +56,21 @@ class Programs(RunTestCase):
             program = str(FIXTURES / 'arguments.py')
             self.assertEqual(party.output, [
                 f'{[program, *arguments]} arguments.py fixtures neighbour __main__'])
+
+    def test_options_as_the_runner_allows_them(self):
+        """Each spelling that `config/options.rs` takes means to MPyC what it is taken for."""
+        flags = ['--no-prss', '--no-numpy', '--no-gmpy2', '--no-uvloop', '--mix32-64bit', '--no-barrier',
+                 '--no-async', '--no-log', '--log-level', 'error', '-W4', '--log-level=error']
+        # An argument of the program that looks like an option is none.
+        arguments = ['-K1', '-L2', '-T0', '--sec-param=1', '--no-pr', '-I', '1']
+        for security, length in ((['-K', '40'], ['-L', '48']), (['-K40'], ['-L48']), (['-K=40'], ['-L=48']),
+                                 (['--sec-param', '40'], ['--bit-length', '48']),
+                                 (['--sec-param=40'], ['--bit-length=48'])):
+            options = [*security, *flags, *length]
+            for party in self.run_program(FIXTURES / 'options.py', 2, options=options, arguments=arguments):
+                self.assertEqual(party.output, [f'40 48 {party.index} 0 error 4', *7 * ['True']])
+        for party in self.run_program(FIXTURES / 'options.py', 2, arguments=arguments):
+            self.assertEqual(party.output, [f'30 32 {party.index} 0 info None', *7 * ['False']])
 
     def test_exit_statuses(self):
         for argument, status in (('0', 0), ('3', 3)):
@@ -94,6 +110,67 @@ class Demos(RunTestCase):
                     self.assertNotIn('Traceback', party.errors)
 
 
+class Checkout:
+    """A copy of MPyC in a directory of its own, and a Python that imports it, as from a checkout."""
+
+    def __init__(self, directory):
+        subprocess.run([fake_runner.PYTHON, '-m', 'venv', '--without-pip', f'{directory}/venv'], check=True)
+        self.python = f'{directory}/venv/bin/python'
+        find = 'import importlib.util as u; print(u.find_spec("mpyc").origin)'
+        usual = pathlib.Path(subprocess.run([fake_runner.PYTHON, '-I', '-c', find], check=True, capture_output=True,
+                                            text=True).stdout).parent
+        self.package = pathlib.Path(directory) / 'checkout/mpyc'
+        shutil.copytree(usual, self.package, ignore=shutil.ignore_patterns('__pycache__'))
+        packages, = pathlib.Path(directory).glob('venv/lib/*/site-packages')
+        (packages / 'checkout.pth').write_text(f'{self.package.parent}\n{usual.parent}\n')
+
+    def append(self, name, line):
+        with open(self.package / name, 'a') as file:
+            file.write(f'\n{line}\n')
+
+
+class Unknown(RunTestCase):
+    """An MPyC that is no known release, where the session allows that."""
+
+    def setUp(self):
+        self.checkout = Checkout(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def ready(self, **settings):
+        party, _ = self.run_program(FIXTURES / 'arguments.py', 2, python=self.checkout.python, **settings)
+        return party.of('ready')[0]
+
+    def test_the_same_files_are_the_same_release_wherever_they_are(self):
+        usual = self.run_program(FIXTURES / 'arguments.py', 2)[0].of('ready')[0]
+        self.assertEqual(self.ready(), usual)
+
+    def test_each_change_has_another_digest(self):
+        digests = {self.ready()['mpyc_digest']}
+        (self.checkout.package / 'README').write_text('No import runs it.')
+        self.assertIn(self.ready()['mpyc_digest'], digests)
+        for name, line in (('statistics.py', '# changed'), ('more.py', ''), ('__init__.py', "__version__ = '0.11.2'")):
+            self.checkout.append(name, line)
+            ready = self.ready(allow_unknown_mpyc=True)
+            self.assertEqual(ready['mpyc_known'], False)
+            self.assertNotIn(ready['mpyc_digest'], digests)
+            digests.add(ready['mpyc_digest'])
+        self.assertEqual(ready['mpyc'], '0.11.2')
+
+    def test_what_was_compiled_before_is_not_run(self):
+        self.checkout.append('mpctools.py', 'print("what is there")')
+        file = self.checkout.package / 'mpctools.py'
+        before = file.stat()
+        file.write_text(file.read_text().replace('what is there', 'what was here'))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        import_it = ['env', '-i', self.checkout.python, '-c', 'import mpyc.mpctools']
+        self.assertIn('what was here', subprocess.run(import_it, capture_output=True, text=True).stdout)
+        file.write_text(file.read_text().replace('what was here', 'what is there'))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self.assertIn('what was here', subprocess.run(import_it, capture_output=True, text=True).stdout)
+        for party in self.run_program(FIXTURES / 'two_cycles.py', 2, python=self.checkout.python,
+                                      allow_unknown_mpyc=True):
+            self.assertEqual(party.output, ['what is there', '4', '9'])
+
+
 class NotReady(RunTestCase):
     def failed(self, message, launcher=None, python=None, **settings):
         settings = {'parties': 2, 'options': [], **settings}
@@ -123,9 +200,16 @@ class NotReady(RunTestCase):
         with tempfile.TemporaryDirectory() as directory:
             copy = pathlib.Path(directory) / 'launcher'
             shutil.copytree(fake_runner.LAUNCHER.parent, copy)
-            text = (copy / 'launcher.py').read_text()
-            (copy / 'launcher.py').write_text(text.replace("('0.11',)", "('9.9',)"))
+            text = (copy / 'releases.py').read_text()
+            (copy / 'releases.py').write_text(text.replace("': '0.11',", "': '9.9',"))
             self.failed('MPyC 0.11 is not a version .* install MPyC 9.9', launcher=copy / 'launcher.py')
+
+    def test_files_that_only_call_themselves_a_known_version(self):
+        with tempfile.TemporaryDirectory() as directory:
+            checkout = Checkout(directory)
+            checkout.append('statistics.py', '# changed')
+            self.failed('MPyC 0.11 is not a version .* allow-unknown-mpyc = true .*/mpyc, digest [0-9a-f]{64}',
+                        python=checkout.python)
 
     def test_no_mpyc(self):
         with tempfile.TemporaryDirectory() as directory:

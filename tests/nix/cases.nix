@@ -49,13 +49,20 @@ in
         threshold = 1;
         input = "/var/lib/secrets/wish";
         files = [ ../../programs/voting.py ];
-        options = [ "--no-prss" ];
+        options = [
+          "--no-prss"
+          "-K40"
+          "--bit-length"
+          "48"
+          "--log-level=error"
+        ];
         start = "on-proposal";
         max-runs = 3;
         interval = "1h";
         deadline = "10m";
         grace = "30s";
         allow-no-privacy = false;
+        allow-unknown-mpyc = false;
         sandbox = "required";
         python = "3.13";
         keys = { };
@@ -152,6 +159,10 @@ in
       ];
     };
     start = with' { start = "always"; };
+    option-settled = with' { options = [ "-T0" ]; };
+    option-abbreviated = with' { options = [ "--no-pr" ]; };
+    option-unknown = with' { options = [ "--ssl" ]; };
+    option-number = with' { options = [ "--sec-param=-1" ]; };
     max-runs = with' { max-runs = 0; };
     python = with' { python = "3"; };
     no-program = party {

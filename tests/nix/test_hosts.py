@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import unittest
 
@@ -52,6 +53,37 @@ class Hosts(unittest.TestCase):
         ]:
             with self.subTest(text):
                 self.assertIn(words, self.refusal(text))
+
+
+class HostKey(unittest.TestCase):
+    """The script of a droplet that takes its SSH host key, run for real in a directory of its own."""
+
+    def setUp(self):
+        self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        text = (module.PROJECT / "hosts/digitalocean.nix").read_text()
+        unit = text[text.index("mpyc-party-host-key = {"):]
+        script = unit.split("script = ''")[1].split("'';")[0]
+        self.script = script.replace("/run/do-metadata", str(self.root)).replace("/etc/ssh", str(self.root))
+        self.key = self.root / "ssh_host_ed25519_key"
+
+    def take(self, user_data):
+        (self.root / "v1.json").write_text(json.dumps({} if user_data is None else {"user_data": user_data}))
+        subprocess.run(["sh", "-ec", self.script], check=True)
+
+    def test_the_key_is_the_one_that_was_made(self):
+        made = self.root / "made"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", made], check=True)
+        lines = "".join(f"    {line}\n" for line in made.read_text().splitlines())
+        self.take(f"#cloud-config\nssh_keys:\n  ed25519_private: |\n{lines}")
+        self.assertEqual(self.key.read_text(), made.read_text())
+        self.assertEqual(self.key.stat().st_mode & 0o777, 0o600)
+        public = self.key.with_suffix(".pub").read_text().split()[:2]
+        self.assertEqual(public, made.with_suffix(".pub").read_text().split()[:2])
+
+    def test_without_one_the_server_makes_its_own(self):
+        for user_data in (None, "", "mpyc1abc", "#cloud-config\nssh_keys:\n  ed25519_private: |\n"):
+            self.take(user_data)
+            self.assertEqual([path.name for path in self.root.iterdir()], ["v1.json"])
 
 
 if __name__ == "__main__":

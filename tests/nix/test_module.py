@@ -211,27 +211,34 @@ class Module(unittest.TestCase):
 
 
 class Token(unittest.TestCase):
-    """The script that takes the token, run for real in a directory of its own."""
+    """The command that takes the token, run for real in a directory of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        with tempfile.TemporaryDirectory() as directory:
+            authority = (module.agent(), "--state", directory, "ca")
+            run(*authority, "init", "--network", "example", check=True)
+            token = run(*authority, "token", "--name", "alice", "--hub", "hub:1", check=True)
+            cls.TOKEN = token.stdout.strip()
 
     def setUp(self):
         self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         service = module.described()["accepted"]["party"]["services"]["mpyc-party-token"]
-        self.script = service["script"].replace("/var/lib/mpyc-party", str(self.root))
-        self.script = self.script.replace("-o mpyc-party -g mpyc-party", "")
+        command = service["serviceConfig"]["ExecStart"].replace("/var/lib/mpyc-party", str(self.root))
+        # As systemd reads it: words, one of which is the value of a variable.
+        self.command = command.replace("/etc/mpyc-party/config.toml", "/dev/null").split()
         self.left = self.root / "left"
         self.token = self.root / "token"
 
     def take(self, credentials: str = "/nonexistent"):
-        environment = {
-            "PATH": "/usr/bin:/bin", "TOKEN_FILE": str(self.left), "CREDENTIALS_DIRECTORY": credentials,
-        }
-        done = run("sh", "-ec", self.script, env=environment)
+        words = [str(self.left) if word == "${TOKEN_FILE}" else word for word in self.command[1:]]
+        done = run(module.agent(), *words, env={"CREDENTIALS_DIRECTORY": credentials})
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_token_is_moved_and_is_private(self):
-        self.left.write_text("mpyc1abc\n")
+        self.left.write_text(f"{self.TOKEN}\n")
         self.take()
-        self.assertEqual(self.token.read_text(), "mpyc1abc\n")
+        self.assertEqual(self.token.read_text(), self.TOKEN)
         self.assertEqual(self.token.stat().st_mode & 0o777, 0o600)
         self.assertEqual([path.name for path in self.root.iterdir()], ["token"])
 
@@ -240,7 +247,7 @@ class Token(unittest.TestCase):
         self.assertEqual(list(self.root.iterdir()), [])
 
     def test_one_for_a_party_that_is_enrolled_is_taken_away_unused(self):
-        self.left.write_text("mpyc1abc\n")
+        self.left.write_text(f"{self.TOKEN}\n")
         (self.root / "identity").mkdir()
         (self.root / "identity/certificate.pem").touch()
         self.take()
@@ -249,9 +256,37 @@ class Token(unittest.TestCase):
     def test_a_credential_does_as_well(self):
         credentials = self.root / "credentials"
         credentials.mkdir()
-        (credentials / "mpyc-party.token").write_text("mpyc1abc\n")
+        (credentials / "mpyc-party.token").write_text(f"{self.TOKEN}\n")
         self.take(str(credentials))
-        self.assertEqual(self.token.read_text(), "mpyc1abc\n")
+        self.assertEqual(self.token.read_text(), self.TOKEN)
+
+    def test_what_holds_none_is_taken_away(self):
+        self.left.write_text("mpyc1abc\n")
+        self.take()
+        self.assertEqual(list(self.root.iterdir()), [])
+
+    def test_one_that_nobody_used_is_replaced(self):
+        self.token.write_text("an older one")
+        self.left.write_text(f"{self.TOKEN}\n")
+        self.take()
+        self.assertEqual(self.token.read_text(), self.TOKEN)
+
+    def test_no_planted_link_is_followed(self):
+        """The user mpyc-party, who owns the directory, may mean ill to root, who writes there."""
+        elsewhere = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        victim = elsewhere / "victim"
+        for planted in ("token", "token.new"):
+            for target in (victim, elsewhere, elsewhere / "none"):
+                with self.subTest(planted, target=target.name):
+                    victim.write_text("precious")
+                    (self.root / planted).unlink(missing_ok=True)
+                    (self.root / planted).symlink_to(target)
+                    self.left.write_text(f"{self.TOKEN}\n")
+                    self.take()
+                    self.assertEqual(victim.read_text(), "precious")
+                    self.assertEqual([path.name for path in elsewhere.iterdir()], ["victim"])
+                    self.assertEqual(self.token.read_text(), self.TOKEN)
+                    self.assertFalse(self.token.is_symlink())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -167,6 +168,75 @@ class Terraform(unittest.TestCase):
         self.assertRegex(bucket, r"^mpyc-party-[0-9a-f-]{36}$")
         self.clean()
 
+    def test_a_host_s_key_is_known_before_anybody_connects(self):
+        self.apply()
+        known = self.terraform("output", "-raw", "known_hosts")
+        hosts = self.hosts()
+        for name, host in hosts.items():
+            with self.subTest(name):
+                private = self.work / "host-keys" / name
+                self.assertEqual(private.stat().st_mode & 0o777, 0o600)
+                public = self.keygen("-y", "-f", private).split()[:2]
+                self.assertIn(f"{host['address']} {' '.join(public)}\n", known)
+        self.assertEqual(len(set(line.split()[2] for line in known.splitlines())), len(hosts))
+        droplets = {name: self.droplet(name)["user_data"] for name in hosts}
+        for name, user_data in droplets.items():
+            # What the droplet makes of it.
+            key = [line.strip() for line in user_data.splitlines()]
+            key = key[key.index("-----BEGIN OPENSSH PRIVATE KEY-----"):]
+            self.assertEqual("\n".join(key).strip(), (self.work / "host-keys" / name).read_text().strip())
+
+        with self.subTest("without the files nothing changes"):
+            shutil.rmtree(self.work / "host-keys")
+            self.clean()
+            self.assertEqual(self.terraform("output", "-raw", "known_hosts"), known)
+
+    def droplet(self, name: str) -> dict:
+        """What the state has of a droplet."""
+        state = json.loads((self.work / "terraform.tfstate").read_text())
+        [found] = [one for one in state["resources"] if one["type"] == "digitalocean_droplet"]
+        return next(one["attributes"] for one in found["instances"] if one["index_key"] == name)
+
+    def keygen(self, *words) -> str:
+        return subprocess.run(["ssh-keygen", *map(str, words)], check=True, capture_output=True,
+                              text=True).stdout
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("sshd", path="/usr/sbin:/usr/bin"),
+                         "root's sshd is needed")
+    def test_whoever_else_answers_gets_no_token(self):
+        """The hand-over by the real SSH, to a real server that keeps what it is sent."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        for name in ("server", "other", "client"):
+            self.keygen("-q", "-t", "ed25519", "-N", "", "-f", self.root / name)
+        got = self.root / "got"
+        pathlib.Path("/run/sshd").mkdir(exist_ok=True)
+        server = subprocess.Popen([
+            "/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", self.root / "server", "-p", str(port),
+            "-o", "ListenAddress=127.0.0.1", "-o", f"AuthorizedKeysFile={self.root / 'client.pub'}",
+            "-o", "StrictModes=no", "-o", "UsePAM=no", "-o", "PidFile=none", "-o", f"ForceCommand=cat >> {got}",
+        ], stderr=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.terminate)
+        ssh = shutil.which("ssh")
+        program(self.root / "real/ssh", f'#!/bin/sh\nexec {ssh} -F none -p {port} -i {self.root / "client"} '
+                '-o PasswordAuthentication=no "$@"\n')
+        address = "127.0.0.1"
+        environment = os.environ | {
+            "PATH": f"{self.root / 'real'}:{os.environ['PATH']}", "MPYC_PARTY_PAUSE": "0",
+            "MPYC_PARTY_ADDRESS": address, "MPYC_PARTY_TOKEN": SECRET,
+        }
+        for key, fails in (("other", True), ("server", False)):
+            public = " ".join((self.root / f"{key}.pub").read_text().split()[:2])
+            done = subprocess.run([self.work / "hand-over"], capture_output=True, text=True,
+                                  env=environment | {"MPYC_PARTY_HOST_KEY": public})
+            self.assertEqual(done.returncode != 0, fails, done.stderr)
+            self.assertEqual(got.read_text() if got.exists() else "", "" if fails else SECRET + "\n")
+        done = subprocess.run([self.work / "hand-over"], capture_output=True, text=True, env=environment)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("host_keys", done.stderr)
+
     def test_tokens_reach_hosts_and_nothing_else(self):
         self.apply()
         name, host = next((n, h) for n, h in self.hosts().items() if h["role"] == "party")
@@ -182,6 +252,8 @@ class Terraform(unittest.TestCase):
         self.assertEqual(pathlib.Path(f"{self.ssh}.{host['address']}").read_text(), SECRET + "\n")
         self.assertNotIn(SECRET, said)
         self.assertNotIn(SECRET, self.ssh.read_text())
+        self.assertIn("StrictHostKeyChecking=yes", self.ssh.read_text())
+        self.assertNotIn("accept-new", self.ssh.read_text())
         self.assertNotIn(SECRET, self.everything_kept())
         self.clean()
 

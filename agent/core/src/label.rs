@@ -49,6 +49,8 @@ known! {
     ENGINE = "engine", "the engine";
     /// The engine's version.
     ENGINE_VERSION = "engine-version", "the engine's version";
+    /// The engine's files: versions are only what it says of itself.
+    ENGINE_FILES = "engine-files", "the engine's files";
     /// The engine's own options.
     ENGINE_OPTIONS = "engine-options", "the engine's options";
     /// What runs engine and program, as far as it must be the same.

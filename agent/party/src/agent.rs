@@ -229,20 +229,31 @@ impl Waiting<'_> {
 /// Moves a token that was left for this machine into the new file `target`, for the owner of its
 /// directory; nothing where there is none, or this party is enrolled. Says where it was.
 ///
+/// It was left in a file of the configuration's. Where another is `told`, it was left there or in the
+/// credential `mpyc-party.token`, replaces a token that nobody has used, and that file is removed
+/// whatever it holds.
+///
 /// # Errors
 /// Where the file cannot be written.
 pub async fn take_token(
     dirs: &Directories,
     config: &Config,
-    target: &Path,
+    (told, target): (Option<&Path>, &Path),
 ) -> Result<Option<String>, FileError> {
-    if Store::new(&dirs.state).is_there() || target.exists() {
-        return Ok(None);
+    let configured = config.agent.token_files.iter().cloned().map(token::Source::File);
+    let sources = told.map_or_else(|| configured.collect(), token::handed_over);
+    let waits = target.symlink_metadata().is_ok_and(|found| found.is_file());
+    let taken = if Store::new(&dirs.state).is_there() || (told.is_none() && waits) {
+        None
+    } else {
+        token::take(&sources, target).await?
+    };
+    let left = told.map(|told| token::Source::File(told.to_owned()));
+    let left = left.filter(token::Source::is_left);
+    for source in taken.iter().chain(left.iter().filter(|left| taken.as_ref() != Some(left))) {
+        if let Err(why) = source.clear() {
+            log::warn!("the token stays in {source}: {why}");
+        }
     }
-    let files: Vec<_> = config.agent.token_files.iter().cloned().map(token::Source::File).collect();
-    let Some(source) = token::take(&files, target).await? else { return Ok(None) };
-    if let Err(why) = source.clear() {
-        log::warn!("the token stays in {source}: {why}");
-    }
-    Ok(Some(source.to_string()))
+    Ok(taken.map(|source| source.to_string()))
 }

@@ -5,10 +5,12 @@ pub mod bounded;
 mod directories;
 mod expose;
 pub mod files;
+pub mod options;
 mod places;
 pub mod runtime;
 mod session;
 pub mod stop;
+pub mod writers;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};

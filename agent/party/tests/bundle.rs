@@ -180,6 +180,67 @@ fn only_the_proposer_signs() {
     refused(&signed(bob, &from_bob), &["the key of bob is", &key(eve)]);
 }
 
+/// Content of 15 MiB that costs most to read: a value in every second byte.
+fn costly() -> String {
+    format!("bundle = 1\nx = [{}]\n", "0,".repeat(15 << 19))
+}
+
+#[test]
+fn nothing_of_a_stranger_is_read() {
+    let Known { stranger, bob, alice, .. } = known();
+    // None of these is a bundle, and neither of the first two errors says so.
+    for content in ["no TOML\n", "bundle = 2\n"] {
+        refused(&signed(stranger, content), &["not signed by this network's authority"]);
+        let forged = alice.sign(b"something else");
+        let forged = sealed(content, bob.certificate(), &forged);
+        refused(&forged, &["signature does not fit"]);
+    }
+    refused(&signed(alice, "bundle = 2\n"), &["version 2"]);
+    let binary = [b"\xff\n", signed(stranger, "").as_bytes()].concat();
+    let error = open_at(&binary, now()).unwrap_err();
+    assert!(matches!(error, BundleError::Signer(_)), "{error}");
+    // What one of the network signs is read, and no more of it is shown than helps.
+    let key = format!("bundle = 1\n{} = [{}]\n", "x".repeat(99_999), "0,".repeat(99_999));
+    let error = open_at(signed(alice, &key).as_bytes(), now()).unwrap_err();
+    let error = format!("{:#}", anyhow::Error::from(error));
+    assert!(error.len() < 2000 && error.contains("unknown field"), "{} bytes", error.len());
+    let long = "x".repeat(20_000);
+    let long = sealed("bundle = 1\n", long.as_bytes(), b"");
+    assert!(matches!(open_at(long.as_bytes(), now()), Err(BundleError::Torn)));
+}
+
+#[test]
+fn the_largest_bundle_of_a_stranger_costs_hardly_more_than_to_hold_it() {
+    // Address space in KiB, most of it for threads' arenas, and seconds of processor time.
+    const LIMITS: &str = "ulimit -v 600000; ulimit -t 2; exec \"$@\"";
+    let world = World::new();
+    world.bob.write("costly.bundle", signed(&known().stranger, &costly()).as_bytes());
+    let import = world.bob.command(&["session", "import", "costly.bundle", "--yes"]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", LIMITS, "sh"]).arg(import.get_program()).args(import.get_args());
+    limited.current_dir(&world.bob.directory);
+    says(&network::fails(&mut limited), &["not signed by this network's authority"]);
+}
+
+#[test]
+fn options_of_mpyc_are_those_of_the_list() {
+    for (options, expected) in [
+        (r#"["-K", "1"]"#, "give -K at least 30"),
+        (r#"["--sec-param=8"]"#, "give -K at least 30"),
+        (r#"["-L2"]"#, "give -K at least 30"),
+        (r#"["-T0"]"#, "«threshold» says that"),
+        (r#"["--thres", "0"]"#, "«threshold» says that"),
+        (r#"["-I", "2"]"#, "the position among «parties»"),
+        (r#"["--no-pr"]"#, "none of the options of MPyC"),
+        (r#"["\u001b[2J"]"#, "none of the options of MPyC"),
+    ] {
+        refused(&changed("options = []", &format!("options = {options}")), &[expected]);
+    }
+    let meant = "allow-no-privacy = true\noptions = [\"-K\", \"1\"]";
+    let meant = changed("allow-no-privacy = false\noptions = []", meant);
+    assert!(open_at(meant.as_bytes(), now()).is_ok());
+}
+
 #[test]
 fn another_network_is_named() {
     let Known { stranger, bob, good, .. } = known();

@@ -254,6 +254,33 @@ fn files_that_others_can_touch_are_broken() -> Result<()> {
 }
 
 #[test]
+fn a_program_that_others_can_replace_is_told_and_broken_where_it_starts_by_itself() -> Result<()> {
+    let network = three()?;
+    let alice = network.party("alice");
+    let programs = alice.directory().join("programs");
+    let others = format!("everybody may write to {}", programs.display());
+    for (start, state) in [("\"manual\"", "doubtful"), ("\"on-proposal\"", "bad")] {
+        network.declare(&demo(SUM).set("start", start))?;
+        fs::set_permissions(&programs, Permissions::from_mode(0o777))?;
+        let found = checkup(alice)?;
+        found.only(if state == "bad" { &["session"] } else { &[] })?;
+        found.says("session", state, &others)?;
+        let check = alice.command().args(["config", "check"]).output()?;
+        ensure!(check.status.success());
+        ensure!(String::from_utf8_lossy(&check.stderr).contains(&others), "{check:?}");
+        let mut check = alice.command();
+        check.args(["session", "check", "demo", "--wait", "100ms", "--json"]);
+        let answer: Value = serde_json::from_slice(&check.output()?.stdout)?;
+        let findings = answer["findings"].as_array().context("no findings")?;
+        let told = findings.iter().find(|finding| finding["what"] == "who can change it");
+        let told = told.context("it is not told")?;
+        ensure!(told["ok"] == (state == "doubtful"), "{told}");
+        ensure!(told["text"].as_str().is_some_and(|text| text.contains(&others)), "{told}");
+    }
+    Ok(network.end()?)
+}
+
+#[test]
 fn a_session_whose_program_is_gone_is_broken() -> Result<()> {
     let network = three()?;
     network.declare(&demo(SUM))?;

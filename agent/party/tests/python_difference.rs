@@ -82,11 +82,99 @@ fn verdicts(network: &Network, session: &Session) -> Result<Vec<Outcome>> {
 
 /// All name bob, and what of his differs.
 fn bob_differs(network: Network, label: &str) -> Result<()> {
-    for outcome in verdicts(&network, &usual())? {
+    bob_differs_in(network, &usual(), label)
+}
+
+/// The same in this session.
+fn bob_differs_in(network: Network, session: &Session, label: &str) -> Result<()> {
+    for outcome in verdicts(&network, session)? {
         ensure!(outcome.who() == ["bob"], "{}", outcome.text);
         let labels = &outcome.failure()["reason"]["differs"];
         ensure!(labels == &serde_json::json!([label]), "{}", outcome.text);
     }
+    Ok(network.end()?)
+}
+
+/// Lets `party` use an MPyC that differs from the usual one by a comment, and calls itself the same.
+fn change_mpyc(party: &Party) -> Result<()> {
+    let (_, packages) = environment(party)?;
+    let (mpyc, own) = (directory_of(&interpreter()?, "mpyc")?, packages.join("mpyc"));
+    fs::create_dir(&own)?;
+    for entry in fs::read_dir(&mpyc)?.flatten().filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), own.join(entry.file_name()))?;
+    }
+    let text = fs::read_to_string(own.join("runtime.py"))?;
+    fs::write(own.join("runtime.py"), text + "# changed\n")?;
+    let usual = mpyc.parent().context("a directory")?.display().to_string();
+    Ok(fs::write(packages.join("usual.pth"), usual)?)
+}
+
+/// The usual session, in which MPyC may be no known release.
+fn unknown_allowed() -> Session {
+    usual().set("allow-unknown-mpyc", "true")
+}
+
+#[test]
+fn other_files_of_mpyc_that_call_themselves_the_same_are_named() -> Result<()> {
+    let network = three()?;
+    change_mpyc(network.party("bob"))?;
+    bob_differs_in(network, &unknown_allowed(), "engine-files")
+}
+
+#[test]
+fn other_files_of_mpyc_are_refused_where_nothing_allows_them() -> Result<()> {
+    let network = three()?;
+    change_mpyc(network.party("bob"))?;
+    let outcomes = verdicts(&network, &usual().deadline(Duration::from_secs(4)))?;
+    for outcome in &outcomes {
+        ensure!(outcome.who() == ["bob"], "{}", outcome.text);
+    }
+    let text = "MPyC 0.11 is not a version this launcher knows: install MPyC 0.11";
+    ensure!(outcomes[1].text.contains(text), "{}", outcomes[1].text);
+    ensure!(outcomes[1].text.contains("allow-unknown-mpyc = true"), "{}", outcomes[1].text);
+    Ok(network.end()?)
+}
+
+#[test]
+fn an_unknown_mpyc_runs_where_all_have_it_and_allow_it() -> Result<()> {
+    let network = three()?;
+    network.parties().iter().try_for_each(change_mpyc)?;
+    network.declare(&unknown_allowed())?;
+    run(&network)?.into_iter().try_for_each(common::completes)?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_checkout_that_was_installed_to_be_edited_is_in_view() -> Result<()> {
+    let network = three()?;
+    for party in network.parties() {
+        change_mpyc(party)?;
+        let (_, packages) = environment(party)?;
+        // As setuptools does it: a finder that knows where the package is, outside of every path.
+        let checkout = party.directory().join("checkout/mpyc");
+        fs::create_dir(party.directory().join("checkout"))?;
+        fs::rename(packages.join("mpyc"), &checkout)?;
+        let finder = format!(
+            "
+import importlib.util
+import sys
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == 'mpyc':
+            return importlib.util.spec_from_file_location(
+                name, {file:?}, submodule_search_locations=[{checkout:?}])
+
+sys.meta_path.insert(0, Finder)
+",
+            file = checkout.join("__init__.py")
+        );
+        fs::write(packages.join("checkout_finder.py"), finder)?;
+        fs::write(packages.join("checkout.pth"), "import checkout_finder\n")?;
+    }
+    network.declare(&unknown_allowed())?;
+    run(&network)?.into_iter().try_for_each(common::completes)?;
     Ok(network.end()?)
 }
 

@@ -245,7 +245,8 @@ fn a_terminal_counts_down_on_one_line_and_says_who_is_waited_for() -> Result<()>
     [bob, carol].into_iter().try_for_each(completes)?;
     // What was on the line gave way to all others, and is gone now. Nothing else told the same.
     let lines = screen(&alice.text());
-    for once in ["· linked to bob (direct, TCP), still missing: carol", "│ sum 3", "✓ completed"] {
+    for once in ["· linked to bob (direct, TCP), still missing: carol", "│ sum 3", "✓ completed"]
+    {
         ensure!(lines.iter().filter(|line| *line == once).count() == 1, "{once}: {lines:#?}");
     }
     for never in ["waiting", "waits", "prepares"] {

@@ -24,6 +24,9 @@ const DIGITALOCEAN: &[u8] = b"DigitalOcean";
 /// Where a DigitalOcean machine is told its user data.
 const USER_DATA: &str = "http://169.254.169.254/metadata/v1/user-data";
 
+/// The credential in which a machine's manager hands a token over.
+const HANDED_OVER: &str = "mpyc-party.token";
+
 /// A place where a token may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
@@ -41,7 +44,10 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(path) | Self::File(path) => write!(f, "{}", path.display()),
-            Self::Credential(_) => f.write_str("the credential «token»"),
+            Self::Credential(path) => {
+                let name = path.file_name().unwrap_or_default();
+                write!(f, "the credential «{}»", name.display())
+            }
             Self::UserData(address) => write!(f, "the user data at {address}"),
         }
     }
@@ -99,6 +105,15 @@ pub(super) fn sources(told: Option<&Path>, state: &Path, config: &Agent) -> Vec<
     let usual = || Source::File(state.join("token"));
     let told = told.map_or_else(usual, |told| Source::Named(told.to_owned()));
     std::iter::once(told).chain(credential).chain(files).chain(user_data).collect()
+}
+
+/// The places where a token for this machine may have been handed over: the file that was `told`, and
+/// the credential of that name.
+#[must_use]
+pub(super) fn handed_over(told: &Path) -> Vec<Source> {
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let credential = credential.map(|dir| Path::new(&dir).join(HANDED_OVER));
+    [Source::File(told.to_owned())].into_iter().chain(credential.map(Source::Credential)).collect()
 }
 
 /// The token in the pipe that is named among `sources`, where one is: it can be read once only.
@@ -178,6 +193,11 @@ pub fn pick(text: &str) -> Option<Zeroizing<String>> {
 }
 
 impl Source {
+    /// Whether this is a file that is there.
+    pub(super) fn is_left(&self) -> bool {
+        matches!(self, Self::File(path) if path.symlink_metadata().is_ok())
+    }
+
     /// Takes the used token away, as far as that can be done from here; else says what to do.
     ///
     /// # Errors
@@ -223,6 +243,9 @@ const IN_PLACE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signe
 /// Moves the first token of `sources` into the new file `target`, for the owner of its directory.
 /// Where it came from, if there was one.
 ///
+/// This may be root, and that owner somebody who means ill: what has that name is removed, and the
+/// file made anew, which follows no link (open(2), `O_EXCL`).
+///
 /// # Errors
 /// Where the file cannot be written; the token is then still where it was.
 pub(super) async fn take(sources: &[Source], target: &Path) -> Result<Option<Source>, FileError> {
@@ -230,6 +253,10 @@ pub(super) async fn take(sources: &[Source], target: &Path) -> Result<Option<Sou
     let Some(Found { source, text }) = find(sources, &mut complain).await else { return Ok(None) };
     let directory = target.parent().filter(|dir| !dir.as_os_str().is_empty());
     let owner = at(target, directory.unwrap_or(Path::new(".")).metadata())?;
+    match fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return at(target, Err(error)),
+        _ => {}
+    }
     let mut file = files::create_private(target)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| {
         std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
@@ -306,6 +333,18 @@ mod tests {
             (mode & 0o777, target.metadata().unwrap().uid()),
             (0o600, dir.path().metadata().unwrap().uid())
         );
-        assert!(take(&sources, &target).await.is_err(), "what is there is not replaced");
+        let (victim, planted) = (dir.path().join("victim"), dir.path().join("planted"));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &planted).unwrap();
+        assert!(take(&sources, &planted).await.unwrap().is_some());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "a link was followed");
+        assert!(planted.symlink_metadata().unwrap().is_file());
+        fs::remove_file(&planted).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("none"), &planted).unwrap();
+        assert!(take(&sources, &planted).await.unwrap().is_some());
+        assert!(!dir.path().join("none").exists(), "a link was followed");
+        fs::create_dir(dir.path().join("directory")).unwrap();
+        assert!(take(&sources, &dir.path().join("directory")).await.is_err());
+        assert_eq!(fs::read_dir(dir.path().join("directory")).unwrap().count(), 0);
     }
 }

@@ -31,15 +31,16 @@ pub(super) struct Agent {
     /// Wait for an enrolment token in this file, use it, and remove it
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Move a token left for this machine into FILE, give it to the owner of FILE's directory, and exit
-    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    /// Move a token left for this machine into FILE, give it to the owner of FILE's directory, and
+    /// exit; with --token-file, the token that is in that file, which is removed in any case
+    #[arg(long, value_name = "FILE")]
     take_token: Option<PathBuf>,
 }
 
 impl Agent {
     pub(super) fn run(self, common: &Common) -> Outcome {
         if let Some(target) = self.take_token {
-            return take_token(common, &target);
+            return take_token(common, (self.token_file.as_deref(), &target));
         }
         // First of all, so that nobody who stops or reloads it comes too early.
         stop::watch(StopSignals::WithoutHangup)?;
@@ -65,11 +66,11 @@ impl Agent {
     }
 }
 
-fn take_token(common: &Common, target: &Path) -> Outcome {
+fn take_token(common: &Common, places: (Option<&Path>, &Path)) -> Outcome {
     let (dirs, config) = common.load()?;
-    match runtime()?.block_on(agent::take_token(&dirs, &config, target))? {
+    match runtime()?.block_on(agent::take_token(&dirs, &config, places))? {
         Some(source) => {
-            output::good(format!("moved a token from {source} to {}", target.display()));
+            output::good(format!("moved a token from {source} to {}", places.1.display()));
         }
         None => output::step("there is no token to move"),
     }

@@ -59,7 +59,7 @@ impl Doctor {
         machine::disk(&dirs, &mut findings);
         machine::addresses(&mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
-        let dry_run = machine::dry_run(&config, &dirs, &mut findings)?;
+        let dry_run = machine::dry_run((&config, &dirs), &sessions, &mut findings)?;
         super::no_dumps()?;
         let done = runtime()?.block_on(async {
             tokio::select! {

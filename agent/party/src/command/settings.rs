@@ -1,12 +1,12 @@
 //! `mpyc-party config`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use super::{Common, Outcome, output};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, writers};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Settings {
@@ -31,6 +31,7 @@ impl Settings {
                     (None, None) => return Err(ConfigError::Nothing.into()),
                 };
                 config.check_for(&common.stack, &file)?;
+                tell_writers(&config, &file);
                 let sessions = config.sessions.len();
                 output::good(format!("{} is in order; sessions: {sessions}", file.display()));
             }
@@ -44,5 +45,14 @@ impl Settings {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Warns of what others can change. What cannot be looked at as this user may be there for another.
+fn tell_writers(config: &Config, file: &Path) {
+    let sessions = config.sessions.values().map(writers::of_session);
+    let all = [writers::of_config(config, Some(file))].into_iter().chain(sessions);
+    for exposed in all.flatten().flatten() {
+        output::warn(format!("{exposed}: {}", exposed.remedy()));
     }
 }

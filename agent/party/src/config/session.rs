@@ -10,6 +10,8 @@ use mpyc_party_core::roster::Roster;
 use mpyc_party_sandbox::Policy;
 use serde::{Deserialize, Serialize};
 
+use super::options::{DEFAULT_SECURITY_BITS, Masking, OptionError};
+
 /// The shortest grace time: a new link needs about this long.
 const MIN_GRACE: Duration = Duration::from_secs(1);
 
@@ -37,6 +39,15 @@ pub enum SettingsError {
         /// How many parties there are.
         parties: usize,
     },
+    /// An option of MPyC that is none, or none for a session.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// Options by which MPyC hides too little, and nothing says that this is meant.
+    #[error(
+        "with -K {} and -L {} MPyC masks secrets so weakly that other parties can learn inputs: give -K at least {DEFAULT_SECURITY_BITS}, and as much more as -L is below its default. If that is meant, set allow-no-privacy = true",
+        .0.security_bits, .0.bit_length
+    )]
+    Masking(Masking),
     /// Times that are too short.
     #[error("deadline must be positive, and grace at least 1s")]
     Times,
@@ -82,7 +93,7 @@ pub struct Session {
     /// What else the program reads, beside it.
     #[serde(default)]
     pub files: Vec<PathBuf>,
-    /// Options of MPyC itself, such as `--no-prss`.
+    /// [Options](super::options) of MPyC itself, such as `--no-prss`.
     #[serde(default)]
     pub options: Vec<String>,
     /// Who may start it.
@@ -100,9 +111,14 @@ pub struct Session {
     /// How long an outage may last.
     #[serde(default = "grace", with = "humantime_serde")]
     pub grace: Duration,
-    /// Threshold 0 hides nothing from the other parties; this says that it is meant.
+    /// Threshold 0 hides nothing from the other parties, and weak options too little; this says that it
+    /// is meant.
     #[serde(default)]
     pub allow_no_privacy: bool,
+    /// Whether MPyC may be another than a release that is known here; all parties must then have the
+    /// same files of it.
+    #[serde(default)]
+    pub allow_unknown_mpyc: bool,
     /// Whether the run may go on where the sandbox cannot be made in full.
     #[serde(default)]
     pub sandbox: Policy,
@@ -210,6 +226,7 @@ impl Session {
             deadline: deadline(),
             grace: grace(),
             allow_no_privacy: false,
+            allow_unknown_mpyc: false,
             sandbox: Policy::Required,
             python: None,
             keys: BTreeMap::new(),
@@ -223,6 +240,12 @@ impl Session {
     #[must_use]
     pub fn threshold(&self) -> usize {
         self.threshold.unwrap_or_else(|| self.parties.default_threshold())
+    }
+
+    /// Whether MPyC hides secrets as well as it does by default: nothing in `options` weakens that.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        Masking::of(&self.options).is_ok_and(Masking::hides)
     }
 
     /// Makes relative paths relative to `base`.
@@ -245,6 +268,10 @@ impl Session {
         }
         if threshold == 0 && !self.allow_no_privacy {
             return Err(SettingsError::NoPrivacy { parties });
+        }
+        let masking = Masking::of(&self.options)?;
+        if !masking.hides() && !self.allow_no_privacy {
+            return Err(SettingsError::Masking(masking));
         }
         if self.deadline.is_zero() || self.grace < MIN_GRACE {
             return Err(SettingsError::Times);

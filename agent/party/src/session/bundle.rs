@@ -40,6 +40,10 @@ pub const MAX_BYTES: u64 = 16 << 20;
 const FORMAT_VERSION: u32 = 1;
 /// Set before the content where it is signed: no other signature of the same key says the same.
 const SIGNATURE_CONTEXT: &[u8] = b"mpyc-party session bundle 1\n";
+/// Largest certificate and signature together, as text in bytes.
+const MAX_TRAILER_BYTES: usize = 16 << 10;
+/// Largest beginning of a bundle in bytes that is looked at before anything is checked.
+const MAX_HEAD_BYTES: usize = 4 << 10;
 /// Where the content ends; the last such line counts, for the content may hold one as well.
 const END_OF_CONTENT: &str = "\n-----BEGIN CERTIFICATE-----\n";
 /// How far clocks may differ, in seconds.
@@ -78,8 +82,8 @@ pub struct Opened {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-fn message(content: &str) -> Vec<u8> {
-    [SIGNATURE_CONTEXT, content.as_bytes()].concat()
+fn message(content: &[u8]) -> Vec<u8> {
+    [SIGNATURE_CONTEXT, content].concat()
 }
 
 fn trailer(certificate: &[u8], signature: &[u8]) -> String {
@@ -125,7 +129,7 @@ pub fn seal(
     );
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{}", toml::to_string_pretty(&bundle).map_err(ContentError::from)?);
-    let signature = identity.sign(&message(&text));
+    let signature = identity.sign(&message(text.as_bytes()));
     text.push_str(&trailer(identity.certificate(), &signature));
     // What is sent is what was meant, and the others will accept it.
     let opened = open(text.as_bytes(), root, now)?;
@@ -138,22 +142,20 @@ pub fn seal(
 /// Checks the bundle in `bytes` under `root` at `now`, in Unix seconds: whole, unchanged, signed by
 /// a party of its roster, and in order.
 ///
+/// To read 16 MiB of TOML takes a hundred times that in memory, so only a party of this network may
+/// have written them: first comes the size, then the certificate under the root, then the signature
+/// over all bytes, and then what they say.
+///
 /// # Errors
-/// Says what is wrong; nothing of a bundle is used before its signature was checked.
+/// Says what is wrong.
 pub fn open(bytes: &[u8], root: &Root, now: u64) -> Result<Opened, BundleError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(BundleError::TooLarge);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| BundleError::Torn)?;
-    let (content, certificate) = split(text)?;
+    let (content, certificate) = split(bytes, root, now)?;
     let bundle = read(content)?;
     if bundle.root != root.fingerprint {
-        return Err(BundleError::OtherNetwork {
-            network: bundle.network,
-            root: bundle.root,
-            own_network: root.network.clone(),
-            own_root: root.fingerprint,
-        });
+        return Err(other_network((bundle.network, bundle.root), root));
     }
     let claims = signer(&certificate, &bundle, root, now)?;
     let files = enclosed(&bundle)?;
@@ -166,22 +168,63 @@ pub fn open(bytes: &[u8], root: &Root, now: u64) -> Result<Opened, BundleError> 
     Ok(Opened { bundle, key: claims.key, files })
 }
 
-/// The content, and the certificate that belongs to the key that signed it.
-fn split(text: &str) -> Result<(&str, Vec<u8>), BundleError> {
-    let seam = text.rfind(END_OF_CONTENT).ok_or(BundleError::Torn)? + 1;
-    let (content, sealed) = text.split_at(seam);
+/// The content, and the certificate of a member of the network of `root` by whose key it was signed.
+fn split<'a>(bytes: &'a [u8], root: &Root, now: u64) -> Result<(&'a str, Vec<u8>), BundleError> {
+    let seam = seam(bytes).ok_or(BundleError::Torn)?;
+    let (content, sealed) = bytes.split_at(seam);
+    let sealed = std::str::from_utf8(sealed).map_err(|_| BundleError::Torn)?;
     let blocks = pem::parse_many(sealed).map_err(|_| BundleError::Torn)?;
     let [certificate, signature] = &blocks[..] else { return Err(BundleError::Torn) };
     // One form only: what is not signed cannot be changed either.
     if sealed != trailer(certificate.contents(), signature.contents()) {
         return Err(BundleError::Torn);
     }
-    let claims = Claims::from_der(certificate.contents())
-        .map_err(|error| BundleError::Signer(PeerError::Claims(error)))?;
-    if !verify(&claims.key, &message(content), signature.contents()) {
+    let certificate = certificate.contents();
+    let key = issued(certificate, root, now).map_err(|error| match origin(content) {
+        Some(theirs) if theirs.1 != root.fingerprint => other_network(theirs, root),
+        _ => error,
+    })?;
+    if !verify(&key, &message(content), signature.contents()) {
         return Err(BundleError::Signature);
     }
-    Ok((content, certificate.contents().to_vec()))
+    let content = std::str::from_utf8(content).map_err(|_| BundleError::Torn)?;
+    Ok((content, certificate.to_vec()))
+}
+
+/// Where the certificate begins: in the last bytes, for what comes after the content is short.
+fn seam(bytes: &[u8]) -> Option<usize> {
+    let tail = bytes.len().saturating_sub(MAX_TRAILER_BYTES);
+    let end = END_OF_CONTENT.as_bytes();
+    let found = bytes[tail..].windows(end.len()).rposition(|window| window == end)?;
+    Some(tail + found + 1)
+}
+
+/// The key of a certificate that the authority of `root` issued, however long ago.
+fn issued(certificate: &[u8], root: &Root, now: u64) -> Result<PublicKey, BundleError> {
+    let signer = |error| BundleError::Signer(PeerError::Claims(error));
+    let claims = Claims::from_der(certificate).map_err(signer)?;
+    let at = now.min(claims.not_after).max(claims.not_before);
+    Ok(certified(certificate, root, at).map_err(BundleError::Signer)?.key)
+}
+
+/// The network that a bundle says it is of, from its first lines: only to say so, for nobody vouches
+/// for them.
+fn origin(content: &[u8]) -> Option<(NetworkName, Fingerprint)> {
+    #[derive(Deserialize)]
+    struct Origin {
+        network: NetworkName,
+        root: Fingerprint,
+    }
+    let head = String::from_utf8_lossy(&content[..content.len().min(MAX_HEAD_BYTES)]);
+    // The first table follows what stands for itself.
+    let end = head.find("\n[")?;
+    let Origin { network, root } = toml::from_str(&head[..end]).ok()?;
+    Some((network, root))
+}
+
+fn other_network((network, root): (NetworkName, Fingerprint), own: &Root) -> BundleError {
+    let (own_network, own_root) = (own.network.clone(), own.fingerprint);
+    BundleError::OtherNetwork { network, root, own_network, own_root }
 }
 
 fn read(content: &str) -> Result<Bundle, BundleError> {
@@ -189,9 +232,17 @@ fn read(content: &str) -> Result<Bundle, BundleError> {
     struct Head {
         bundle: u32,
     }
-    match toml::from_str::<Head>(content).map_err(ContentError::from)?.bundle {
-        FORMAT_VERSION => Ok(toml::from_str(content).map_err(ContentError::from)?),
-        other => Err(BundleError::Version(other)),
+    let version = |bundle| match bundle {
+        FORMAT_VERSION => None,
+        other => Some(BundleError::Version(other)),
+    };
+    match toml::from_str::<Bundle>(content) {
+        Ok(bundle) => version(bundle.bundle).map_or(Ok(bundle), Err),
+        // Another version may hold something else.
+        Err(error) => {
+            let head = toml::from_str::<Head>(content).ok().and_then(|head| version(head.bundle));
+            Err(head.unwrap_or_else(|| ContentError::from(error).into()))
+        }
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Program {
     pub options: Vec<String>,
     /// The Python version that all parties must have.
     pub python: Option<String>,
+    /// Whether MPyC may be another than a release that is known here.
+    pub unknown_mpyc: bool,
 }
 
 /// A file that travels with the session.
@@ -131,8 +133,11 @@ pub struct Privacy {
     pub threshold: usize,
     /// How many take part.
     pub parties: usize,
-    /// So many together could learn every input: one more than the threshold.
+    /// So many together could learn every input: one more than the threshold, and one where MPyC masks
+    /// too weakly.
     pub coalition: usize,
+    /// Whether MPyC masks secrets as well as by its defaults; its options may weaken that.
+    pub hides: bool,
     /// Of these, as many as the coalition would need to work together to learn this party's input.
     pub others: Vec<PartyName>,
 }
@@ -174,6 +179,7 @@ impl Consent {
                 arguments: proposal.arguments.iter().map(|text| quoted(text)).collect(),
                 options: proposal.options.iter().map(|text| quoted(text)).collect(),
                 python: proposal.python.clone().map(String::from),
+                unknown_mpyc: proposal.allow_unknown_mpyc,
             },
             files: files
                 .map(|(name, content)| File::of(name, content, *name == proposal.program))
@@ -182,7 +188,8 @@ impl Consent {
             privacy: Privacy {
                 threshold: proposal.threshold,
                 parties: proposal.parties.len(),
-                coalition: proposal.threshold + 1,
+                coalition: if settings.hides() { proposal.threshold + 1 } else { 1 },
+                hides: settings.hides(),
                 others: others.clone(),
             },
             input: input.map(|path| visible(&path.display().to_string()).into()),

@@ -42,6 +42,10 @@ pub struct Proposal {
     /// Threshold 0 hides nothing from the other parties; this says that it is meant.
     #[serde(default)]
     pub allow_no_privacy: bool,
+    /// Whether MPyC may be another than a known release. Not written where it may not: earlier
+    /// versions do not know it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_unknown_mpyc: bool,
     /// Options of MPyC itself.
     #[serde(default)]
     pub options: Vec<String>,
@@ -178,6 +182,7 @@ impl Proposal {
             parties: session.parties.clone(),
             threshold: session.threshold(),
             allow_no_privacy: session.allow_no_privacy,
+            allow_unknown_mpyc: session.allow_unknown_mpyc,
             options: session.options.clone(),
             python: session.python.clone(),
             deadline: session.deadline,
@@ -202,6 +207,7 @@ impl Proposal {
             deadline: self.deadline,
             grace: self.grace,
             allow_no_privacy: self.allow_no_privacy,
+            allow_unknown_mpyc: self.allow_unknown_mpyc,
             python: self.python.clone(),
             keys: self.keys.clone(),
             memory: self.memory,
@@ -251,6 +257,7 @@ impl Proposal {
             (self.parties != other.parties, "the roster"),
             (self.threshold != other.threshold, "the threshold"),
             (self.allow_no_privacy != other.allow_no_privacy, "allow-no-privacy"),
+            (self.allow_unknown_mpyc != other.allow_unknown_mpyc, "allow-unknown-mpyc"),
             (self.options != other.options, "MPyC's options"),
             (self.python != other.python, "the demanded Python"),
             (self.deadline != other.deadline, "the deadline"),

@@ -76,6 +76,16 @@ pub fn threshold(threshold: usize, parties: usize) -> String {
     }
 }
 
+/// The same where MPyC may mask secrets too weakly to hide them at all.
+#[must_use]
+pub fn privacy(threshold: usize, parties: usize, hides: bool) -> String {
+    if hides {
+        self::threshold(threshold, parties)
+    } else {
+        "no privacy, whatever the threshold: with these options of MPyC every other party can learn your input".to_owned()
+    }
+}
+
 /// A time in one or two units, as in `10m` or `1h 30m`.
 #[must_use]
 pub fn duration(time: std::time::Duration) -> String {

@@ -1,6 +1,7 @@
 //! Sessions that another party starts: within their limits, and no further.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, ensure};
 use mpyc_party_lab::party::{Network, Session};
@@ -103,6 +104,27 @@ fn a_clock_that_is_set_neither_shortens_the_interval_nor_prolongs_it() -> Result
         } else {
             runs.into_iter().try_for_each(completes)?;
             ensure!(tally(&network)?.contains("\"runs\":2"), "{}", tally(&network)?);
+        }
+        drop(machine);
+        network.end()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_others_can_change_does_not_start_by_itself() -> Result<()> {
+    for (name, mode) in [("programs", 0o757), ("config.toml", 0o646), ("programs", 0o755)] {
+        let (network, machine) = with(&proposed(SUM, 1, "1s"))?;
+        let bob = network.party("bob");
+        let path = bob.directory().join(name);
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        if mode & 0o002 == 0 {
+            propose(&network)?.into_iter().try_for_each(completes)?;
+        } else {
+            let runs = propose(&network)?;
+            machine.tells(&format!("everybody may write to {}", path.display()))?;
+            ensure!(bob.runs().is_empty(), "it ran");
+            drop(runs);
         }
         drop(machine);
         network.end()?;

@@ -96,7 +96,9 @@ impl Ssh {
         );
         let mut ssh = party.host().context("a host")?.command("ssh");
         ssh.args(["-F", "none", "-o", &proxy, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
-        ssh.args(["-o", "StrictHostKeyChecking=accept-new", "-o"]);
+        let key = fs::read_to_string(self.directory.join("host.pub"))?;
+        fs::write(self.directory.join("known"), format!("{target} {key}"))?;
+        ssh.args(["-o", "StrictHostKeyChecking=yes", "-o"]);
         ssh.arg(format!("UserKnownHostsFile={at}/known"))
             .arg("-i")
             .arg(self.directory.join("user"));

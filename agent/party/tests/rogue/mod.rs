@@ -31,6 +31,15 @@ fn message_format() -> Result<u32> {
     Ok(number.context("the launcher has no format")?.parse()?)
 }
 
+/// The version of MPyC that the launcher knows, and the digest of its files.
+fn known_release() -> Result<(String, String)> {
+    let launcher = include_str!("../../src/runner/engine/mpyc/launcher/releases.py");
+    let line = launcher.lines().find(|line| line.starts_with("    '") && line.ends_with("',"));
+    let mut words = line.context("the launcher knows no release")?.split('\'');
+    let (digest, version) = (words.nth(1), words.nth(1));
+    Ok((version.context("no version")?.to_owned(), digest.context("no digest")?.to_owned()))
+}
+
 /// Somebody with the identity of a party of the roster.
 pub(crate) struct Rogue {
     pub(crate) identity: Identity,
@@ -60,11 +69,14 @@ impl Rogue {
         let definition = session::find(&config, &dirs, &"demo".parse()?)?;
         let copies = tempfile::tempdir()?;
         let copied = session::copy(&definition, &copies.path().join("program"))?;
+        let (mpyc, mpyc_digest) = known_release()?;
         let versions = Versions {
             implementation: "CPython".into(),
             python: "3.0.0".into(),
             pointer_bits: usize::BITS,
-            mpyc: "0.11".into(),
+            mpyc,
+            mpyc_digest,
+            mpyc_known: true,
             numpy: None,
             gmpy2: None,
             message_format: message_format()?,

@@ -11,8 +11,8 @@ use super::super::notify;
 use super::super::session_state::{Activity, Decision};
 use super::super::status::{SessionStatus, Status};
 use super::Daemon;
-use crate::config::Start;
 use crate::config::files::FileError;
+use crate::config::{Session, Start};
 use crate::session::run_counter::{Allowance, Moment, RunCounter};
 
 /// How soon a runner that has not registered is looked for again.
@@ -24,19 +24,35 @@ impl Daemon {
         let names: Vec<SessionName> = self.sessions.keys().cloned().collect();
         let instant = Instant::now();
         let proposed = self.sessions.values().any(|entry| entry.is_proposed(instant));
-        let OnDisk { counters, running } = OnDisk::read(&self.dirs, names, proposed).await;
-        let decide = |(name, counter)| self.decide(&name, counter, running.contains(&name));
+        let places = (&self.config, &self.dirs);
+        let by_itself = self.proposed_by_itself(instant);
+        let OnDisk { counters, running, exposed } =
+            OnDisk::read(places, names, proposed, by_itself).await;
+        let decide = |(name, counter)| {
+            self.decide(&name, counter, running.contains(&name), exposed.get(&name))
+        };
         let wake = counters.into_iter().filter_map(decide).min();
         self.show();
         wake
     }
 
-    /// Decides about a session with this `counter`, of which a runner is at work here or not.
+    /// The sessions that are proposed and may start by themselves.
+    fn proposed_by_itself(&self, instant: Instant) -> Vec<(SessionName, Session)> {
+        let sessions = self.sessions.iter().filter(|(_, entry)| entry.is_proposed(instant));
+        let settings = sessions.filter_map(|(name, entry)| {
+            Some((name.clone(), entry.declared.as_ref()?.definition.settings.clone()))
+        });
+        settings.filter(|(_, settings)| settings.start == Start::OnProposal).collect()
+    }
+
+    /// Decides about a session with this `counter`, of which a runner is at work here or not, and whose
+    /// files are `exposed` to others or not.
     fn decide(
         &mut self,
         session: &SessionName,
         counter: Result<RunCounter, FileError>,
         runs_here: bool,
+        exposed: Option<&String>,
     ) -> Option<Instant> {
         let counter = self.readable_counter(session, counter);
         let instant = Instant::now();
@@ -44,8 +60,8 @@ impl Daemon {
         let settings = &entry.declared.as_ref()?.definition.settings;
         let start = settings.start;
         let allowance = match start {
-            Start::OnProposal => counter.allows(settings, Moment::now()),
-            Start::Manual => Allowance::Never,
+            Start::OnProposal if exposed.is_none() => counter.allows(settings, Moment::now()),
+            Start::OnProposal | Start::Manual => Allowance::Never,
         };
         if entry.state.activity() == Activity::Idle {
             entry.counter = counter;
@@ -70,9 +86,10 @@ impl Daemon {
                 Some(due)
             }
             Decision::Ask(party) => {
-                let why = match start {
-                    Start::Manual => "a person starts it here",
-                    Start::OnProposal => "it has run as often as it may by itself",
+                let why = match (start, exposed) {
+                    (Start::Manual, _) => "a person starts it here",
+                    (Start::OnProposal, Some(why)) => why,
+                    (Start::OnProposal, None) => "it has run as often as it may by itself",
                 };
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
                     "{party} proposes session {session}, which waits for somebody to approve: {why}");

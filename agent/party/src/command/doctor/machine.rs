@@ -2,7 +2,6 @@
 //! addresses, Python and sandbox.
 
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::roster::{PeerIndex, Roster};
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 use super::findings::Findings;
 use crate::config::files::{self, FileError};
-use crate::config::{Config, Directories, Session};
+use crate::config::{Config, Directories, Session, Start, writers};
 use crate::runner::engine::mpyc::python::Python;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, PrepareError};
@@ -26,13 +25,39 @@ pub(super) fn configuration(dirs: &Directories, config: &Config, findings: &mut 
     let Some(path) = &dirs.config else {
         return findings.good(CHECK, "there is none: every default holds");
     };
-    let mode = path.metadata().map(|found| found.permissions().mode()).unwrap_or_default();
-    if mode & 0o022 == 0 {
-        let sessions = config.sessions.len();
-        findings.good(CHECK, format!("{} is in order; sessions: {sessions}", path.display()));
-    } else {
-        let text = format!("others can change {}, and so what this party runs", path.display());
-        findings.bad(CHECK, text, &format!("chmod go-w {}", path.display()));
+    match writers::of_config(config, Some(path)) {
+        Ok(exposed) if exposed.is_empty() => {
+            let sessions = config.sessions.len();
+            findings.good(CHECK, format!("{} is in order; sessions: {sessions}", path.display()));
+        }
+        Ok(exposed) => {
+            for exposed in exposed {
+                let text = format!("{exposed}. So they decide what this party runs");
+                findings.bad(CHECK, text, &exposed.remedy());
+            }
+        }
+        Err(error) => findings.broken(CHECK, error),
+    }
+}
+
+/// Looks at who can change the files of `session`: no matter where a person starts it.
+fn exposed(name: &SessionName, settings: &Session, findings: &mut Findings) {
+    const CHECK: &str = "session";
+    match (writers::of_session(settings), settings.start) {
+        (Ok(exposed), start) => {
+            for exposed in exposed {
+                let (text, remedy) = (format!("{name}: {exposed}"), exposed.remedy());
+                match start {
+                    Start::OnProposal => findings.bad(
+                        CHECK,
+                        format!("{text}. So it does not start by itself"),
+                        &remedy,
+                    ),
+                    Start::Manual => findings.doubtful(CHECK, text, &remedy),
+                }
+            }
+        }
+        (Err(error), _) => findings.broken(CHECK, error),
     }
 }
 
@@ -62,7 +87,10 @@ pub(super) fn sessions(
                 format!("{name}: {} cannot be read: {source}", path.display()),
                 "put the file there, or change the path in the session's definition",
             ),
-            None => findings.good(CHECK, format!("{name}: its files are there")),
+            None => {
+                findings.good(CHECK, format!("{name}: its files are there"));
+                exposed(name, settings, findings);
+            }
         }
         usable.push(definition);
     }
@@ -135,9 +163,10 @@ const PYTHON: &str = "Python";
 const SANDBOX: &str = "sandbox";
 
 /// Finds Python, makes no new one, and starts it in a sandbox with a program that does nothing.
+/// It may be an unknown MPyC where one of `sessions` allows that.
 pub(super) fn dry_run(
-    config: &Config,
-    dirs: &Directories,
+    (config, dirs): (&Config, &Directories),
+    sessions: &[Definition],
     findings: &mut Findings,
 ) -> anyhow::Result<Option<DryRun>> {
     match Python::new(config.python.interpreter.clone(), &dirs.cache).find() {
@@ -157,7 +186,9 @@ pub(super) fn dry_run(
     std::fs::write(&program, "pass\n")?;
     let roster = ["alice", "bob", "carol"].map(str::parse);
     let roster: Result<Vec<_>, _> = roster.into_iter().collect();
-    let settings = Session::new(program, Roster::try_from(roster?)?);
+    let mut settings = Session::new(program, Roster::try_from(roster?)?);
+    settings.allow_unknown_mpyc =
+        sessions.iter().any(|session| session.settings.allow_unknown_mpyc);
     let definition = Definition { name: "doctor".parse()?, settings, imported: false };
     let copied = session::copy(&definition, &scratch.path().join("program"))?;
     let view = &mut Warnings(findings);

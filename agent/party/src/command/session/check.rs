@@ -24,7 +24,7 @@ use super::super::diagnose::named;
 use super::super::view::Lines;
 use super::super::{Common, Outcome, output, runtime, stop};
 use crate::config::files;
-use crate::config::{Config, Directories};
+use crate::config::{Config, Directories, Start, writers};
 use crate::identity::{Store, keep_fresh};
 use crate::runner::engine::Profile;
 use crate::runner::view::{Notice, View};
@@ -69,6 +69,14 @@ impl Findings {
         let (ok, text) = (found.is_ok(), found.unwrap_or_else(|text| text));
         self.all.push(json!({"what": what, "ok": ok, "text": text}));
     }
+
+    /// What does not keep the session from running, but should be mended.
+    fn doubt(&mut self, what: &str, text: String) {
+        if !self.quiet {
+            output::warn(format!("{what}: {text}"));
+        }
+        self.all.push(json!({"what": what, "ok": true, "text": text}));
+    }
 }
 
 /// Shows warnings and what takes long; the rest is for runs.
@@ -99,6 +107,7 @@ impl Check {
             more => format!("{} and {more} more", copied.name),
         });
         findings.note("files", found.map_err(ToString::to_string));
+        note_writers(&definition, (&config, &dirs), &mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
         let prepared = copied.ok().map(|copied| {
             let view = &mut Quiet(common.json);
@@ -127,6 +136,26 @@ impl Check {
             output::bad("not ready");
         }
         Ok(if findings.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Notes what of the session others can change. A session that a person starts can be run nevertheless.
+fn note_writers(definition: &Definition, places: (&Config, &Directories), findings: &mut Findings) {
+    const WHAT: &str = "who can change it";
+    let settings = &definition.settings;
+    let exposed = match writers::of_run(settings, places.0, places.1) {
+        Ok(exposed) => exposed,
+        Err(error) => return findings.note(WHAT, Err(error.to_string())),
+    };
+    if exposed.is_empty() {
+        findings.note(WHAT, Ok("only this user and root".to_owned()));
+    }
+    for exposed in exposed {
+        let text = format!("{exposed}: {}", exposed.remedy());
+        match settings.start {
+            Start::OnProposal => findings.note(WHAT, Err(text)),
+            Start::Manual => findings.doubt(WHAT, text),
+        }
     }
 }
 

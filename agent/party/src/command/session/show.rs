@@ -14,7 +14,7 @@ use crate::config::files;
 use crate::config::{Config, Session, Start};
 use crate::identity::Store;
 use crate::session::bundle::{hash, minute};
-use crate::session::words::{duration, quoted, threshold, visible};
+use crate::session::words::{duration, privacy, quoted, visible};
 use crate::session::{self, Definition, MAX_FILE_BYTES, imported};
 
 /// How many runs are shown to people.
@@ -94,6 +94,9 @@ fn what(settings: &Session) {
     if !settings.options.is_empty() {
         output::field("options", format!("{}, for MPyC itself", texts(&settings.options)));
     }
+    if settings.allow_unknown_mpyc {
+        output::field("MPyC", "may be another than a release that is known here");
+    }
     match &settings.input {
         Some(path) => {
             let path = visible(&path.display().to_string());
@@ -119,7 +122,7 @@ fn who(definition: &Definition, config: &Config, me: Option<(&PartyName, PublicK
         output::field(if index == 0 { "parties" } else { "" }, format!("{index}  {party}: {key}"));
     }
     let (t, m) = (settings.threshold(), settings.parties.len());
-    output::field("threshold", format!("{t}: {}", threshold(t, m)));
+    output::field("threshold", format!("{t}: {}", privacy(t, m, settings.hides())));
 }
 
 fn limits(settings: &Session) {

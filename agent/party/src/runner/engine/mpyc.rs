@@ -33,11 +33,12 @@ use python::{Progress, Python};
 pub use versions::Versions;
 
 /// The launcher's files.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("control.py", include_str!("mpyc/launcher/control.py")),
     ("exchange.py", include_str!("mpyc/launcher/exchange.py")),
     ("launcher.py", include_str!("mpyc/launcher/launcher.py")),
     ("network.py", include_str!("mpyc/launcher/network.py")),
+    ("releases.py", include_str!("mpyc/launcher/releases.py")),
     ("scan.py", include_str!("mpyc/launcher/scan.py")),
     ("standard_input.py", include_str!("mpyc/launcher/standard_input.py")),
     ("values.py", include_str!("mpyc/launcher/values.py")),

@@ -13,6 +13,9 @@ use super::super::proposal::ProposalError;
 use super::super::words;
 use super::{FORMAT_VERSION, MAX_BYTES, minute};
 
+/// So many characters of what a parser says are shown: others chose the names in it.
+const MAX_SHOWN_CHARS: usize = 500;
+
 /// Why a bundle cannot be made or accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
@@ -102,9 +105,9 @@ pub enum BundleError {
 /// Why the content of a bundle is none.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// It is no TOML, or another one.
-    #[error("{}", words::visible(.0.message()))]
-    Read(#[from] toml::de::Error),
+    /// It is no TOML, or another one; what the parser says, made safe to show.
+    #[error("{0}")]
+    Read(String),
     /// It cannot be written as TOML.
     #[error(transparent)]
     Write(#[from] toml::ser::Error),
@@ -114,6 +117,14 @@ pub enum ContentError {
     /// What was written is not what is read.
     #[error("the files do not come back as they were")]
     Files,
+}
+
+impl From<toml::de::Error> for ContentError {
+    /// Keeps the message alone: the error holds all of the text, and shows the line that is wrong.
+    fn from(error: toml::de::Error) -> Self {
+        let shown = words::visible(error.message());
+        Self::Read(shown.chars().take(MAX_SHOWN_CHARS).collect())
+    }
 }
 
 /// What is wrong with the signer of a bundle.

@@ -107,6 +107,37 @@ fn no_privacy_is_said_aloud() {
 }
 
 #[test]
+fn options_that_weaken_privacy_are_said_aloud() {
+    for (options, hides) in
+        [(&["-K", "1"][..], false), (&["-L2"], false), (&["--sec-param=40", "--no-prss"], true)]
+    {
+        let change = |p: &mut Proposal| {
+            p.allow_no_privacy = true;
+            p.options = options.iter().map(|&option| option.to_owned()).collect();
+        };
+        let asked = opened(&["alice", "bob", "carol"], change, "");
+        let text = text(&asked, "bob", None);
+        let alone = "Each of these alone could learn your input: alice, carol";
+        assert_eq!(text.contains("one alone learns nothing but the result"), hides, "{text}");
+        assert_eq!(text.contains(alone), !hides, "{text}");
+        assert_eq!(text.contains("every other party can learn your input"), !hides, "{text}");
+        let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None)).unwrap();
+        assert_eq!(value["privacy"]["hides"], hides);
+    }
+}
+
+#[test]
+fn an_unknown_mpyc_is_said() {
+    for allowed in [true, false] {
+        let asked = opened(&["alice", "bob", "carol"], |p| p.allow_unknown_mpyc = allowed, "");
+        let text = text(&asked, "bob", None);
+        assert_eq!(text.contains("MPyC may be another than a release"), allowed, "{text}");
+        let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None)).unwrap();
+        assert_eq!(value["program"]["unknown_mpyc"], allowed);
+    }
+}
+
+#[test]
 fn nothing_is_hidden_and_nothing_commands_the_terminal() {
     let program = "x = 1\n\u{1b}[2J\u{202e}evil\r\u{200b}\n";
     let arguments = |p: &mut Proposal| {

@@ -138,7 +138,7 @@ fn data_by_name(data: &[&File], columns: usize) -> String {
 }
 
 fn program(program: &Program, columns: usize) -> String {
-    let Program { name, arguments, options, python } = program;
+    let Program { name, arguments, options, python, unknown_mpyc } = program;
     let name = file_name(name);
     let mut text =
         format!("\nWhat would run\n  {name}: every party runs it, each on its own machine.\n");
@@ -152,6 +152,10 @@ fn program(program: &Program, columns: usize) -> String {
     }
     if let Some(python) = python {
         let _ = writeln!(text, "  All parties must have Python {python}.");
+    }
+    if *unknown_mpyc {
+        text += "  MPyC may be another than a release that is known here: what it does with inputs is up to\n  \
+                 whoever wrote it. All parties must have the same files of it.\n";
     }
     text
 }
@@ -174,7 +178,7 @@ fn roster(roster: &[Member]) -> String {
 }
 
 fn privacy(privacy: &Privacy) -> String {
-    let Privacy { threshold, parties, coalition, others } = privacy;
+    let Privacy { threshold, parties, coalition, hides, others } = privacy;
     let names = words::names(others);
     let yours = match *coalition {
         1 => format!("Each of these alone could learn your input: {names}."),
@@ -191,7 +195,7 @@ fn privacy(privacy: &Privacy) -> String {
          \x20 that cheat in it.\n\
          \x20 What is revealed, and to whom, is up to the program above: it reads your input. Accept it\n\
          \x20 only if you understand it, or trust somebody who does.\n",
-        words::threshold(*threshold, *parties)
+        words::privacy(*threshold, *parties, *hides)
     )
 }
 

@@ -23,6 +23,7 @@ enum Command<'a> {
         parties: usize,
         index: usize,
         threshold: usize,
+        allow_unknown_mpyc: bool,
         allow_list: bool,
     },
     /// Run the program.
@@ -129,6 +130,7 @@ impl Conversation for MpycConversation {
                 parties: settings.parties.len(),
                 index: me.get(),
                 threshold: settings.threshold(),
+                allow_unknown_mpyc: settings.allow_unknown_mpyc,
                 allow_list: true,
             },
             Order::Go => Command::Go,

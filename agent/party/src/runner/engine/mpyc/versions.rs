@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::Session;
 use crate::runner::engine::Profile;
 
+/// So much of a digest is shown.
+const SHOWN_DIGEST_CHARS: usize = 16;
+
 /// What the launcher says of itself, of MPyC and of the Python that runs both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Versions {
@@ -19,6 +22,10 @@ pub struct Versions {
     pub pointer_bits: u32,
     /// MPyC's version.
     pub mpyc: String,
+    /// A digest of MPyC's files, in hexadecimal.
+    pub mpyc_digest: String,
+    /// Whether these are the files of a release that the launcher knows.
+    pub mpyc_known: bool,
     /// numpy's version, if it is there.
     pub numpy: Option<String>,
     /// gmpy2's version, if it is there.
@@ -44,6 +51,7 @@ impl Versions {
         Profile {
             parts: vec![
                 (Label::ENGINE_VERSION, texts([&self.mpyc])),
+                (Label::ENGINE_FILES, texts([&self.mpyc_digest])),
                 (Label::RUNTIME, texts([&self.implementation, &bits, &demanded, shown])),
                 (Label::RUNTIME_LIBRARIES, texts(numpy)),
                 (Label::MESSAGE_FORMAT, texts([self.message_format.to_string()])),
@@ -59,6 +67,10 @@ impl Versions {
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}, MPyC {}", self.implementation, self.python, self.mpyc)?;
+        if !self.mpyc_known {
+            let digest: String = self.mpyc_digest.chars().take(SHOWN_DIGEST_CHARS).collect();
+            write!(f, " (no known release, files {digest}…)")?;
+        }
         if let Some(numpy) = &self.numpy {
             write!(f, ", numpy {numpy}")?;
         }
@@ -76,6 +88,7 @@ pub(super) fn texts<T: AsRef<str>>(list: impl IntoIterator<Item = T>) -> Vec<Vec
 pub(super) fn words(label: &Label) -> Option<&'static str> {
     Some(match label.as_str() {
         "engine-version" | "mpyc" => "the MPyC version",
+        "engine-files" => "MPyC's files",
         "engine-options" | "options" => "MPyC's options",
         "runtime" | "python" => "the Python",
         "runtime-libraries" | "numpy" => "the numpy version",
@@ -103,6 +116,8 @@ mod tests {
             python: "3.12.4".into(),
             pointer_bits: 64,
             mpyc: "0.11".into(),
+            mpyc_digest: "0123456789abcdef01".into(),
+            mpyc_known: true,
             numpy: Some("1.26.4".into()),
             gmpy2: None,
             message_format: 1,
@@ -126,6 +141,8 @@ mod tests {
             differ(&usual, &other, None)
         };
         assert_eq!(differs(&|v| v.mpyc = "0.12".into()), [Label::ENGINE_VERSION]);
+        // Two trees may call themselves the same.
+        assert_eq!(differs(&|v| v.mpyc_digest = "1f".into()), [Label::ENGINE_FILES]);
         assert_eq!(differs(&|v| v.implementation = "PyPy".into()), [Label::RUNTIME]);
         assert_eq!(differs(&|v| v.pointer_bits = 32), [Label::RUNTIME]);
         assert_eq!(differs(&|v| v.numpy = None), [Label::RUNTIME_LIBRARIES]);
@@ -136,6 +153,14 @@ mod tests {
         assert_eq!(differs(&|v| v.numpy = Some("1.27.0".into())), []);
         assert_eq!(differs(&|v| v.gmpy2 = Some("2.2.1".into())), []);
         assert_eq!(differs(&|v| v.event_loop = "asyncio".into()), []);
+    }
+
+    #[test]
+    fn what_is_no_known_release_is_said() {
+        let own = Versions { mpyc: "0.11.2".into(), mpyc_known: false, ..versions() };
+        assert!(!versions().to_string().contains("release"));
+        let said = "MPyC 0.11.2 (no known release, files 0123456789abcdef…)";
+        assert!(own.to_string().contains(said), "{own}");
     }
 
     #[test]

@@ -18,7 +18,6 @@ import sys
 import traceback
 
 DIRECTORY = os.path.dirname(os.path.abspath(__file__))
-KNOWN_MPYC = ('0.11',)
 
 
 def own(name):
@@ -32,6 +31,7 @@ def own(name):
 
 runner = own('control')
 network = own('network')
+releases = own('releases')
 
 
 class NotReady(Exception):
@@ -45,10 +45,10 @@ def main():
     # Into a pipe Python would hold back lines until the end, and lose them in a process killed.
     sys.stdout.reconfigure(line_buffering=True)
     try:
-        mpc = import_mpyc(start)
+        mpc, release = import_mpyc(start)
         own('exchange').install(mpc, control, start['allow_list'])
         network.Network(control).take_over(mpc._loop)
-        versions = describe(mpc)
+        versions = describe(mpc, release)
     except NotReady as error:
         control.send('failed', message=str(error))
         return runner.EXIT_NOT_READY
@@ -63,7 +63,7 @@ def main():
 
 
 def import_mpyc(start):
-    """Import MPyC as one of the parties and return its runtime.
+    """Import MPyC as one of the parties and return its runtime, and which release it is.
 
     MPyC reads its options from sys.argv when it is imported, and only then. The arguments of the
     program come after that, or MPyC would take those that look like its own.
@@ -81,17 +81,17 @@ def import_mpyc(start):
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
+            release = find_mpyc()
+            permit(release, start['allow_unknown_mpyc'])
             import mpyc
-            if mpyc.__version__ not in KNOWN_MPYC:
-                raise NotReady(f'MPyC {mpyc.__version__} is not a version this launcher knows: install '
-                               f'MPyC {" or ".join(KNOWN_MPYC)} for the interpreter {sys.executable}')
+            permit(release, start['allow_unknown_mpyc'])
             import mpyc.runtime
             if not hasattr(mpyc.runtime, 'mpc'):  # MPyC swallows the reason; a second try has it
                 sys.argv = argv
                 mpyc.runtime.setup()
     except ModuleNotFoundError as error:
         raise NotReady(f'the interpreter {sys.executable} cannot import MPyC ({error}): install MPyC '
-                       f'{KNOWN_MPYC[0]} for it, or name another interpreter') from error
+                       f'{known_releases()} for it, or name another interpreter') from error
     except SystemExit as error:
         reason = said.getvalue().strip().rpartition('\n')[2] or 'it only prints something and ends'
         raise NotReady(f'MPyC does not start with the options {options}: {reason}') from error
@@ -108,10 +108,32 @@ def import_mpyc(start):
     if changed := [key for key, value in settled.items() if getattr(mpc.options, key) != value]:
         raise NotReady(f'the options {options} would change {changed[0]}, which the session settles: '
                        'leave that option out')
-    return mpc
+    return mpc, release
 
 
-def describe(mpc):
+def find_mpyc():
+    try:
+        return releases.Release()
+    except OSError as error:
+        raise NotReady(f'the files of MPyC cannot be read in the sandbox: {error}') from error
+
+
+def known_releases():
+    return ' or '.join(releases.KNOWN.values())
+
+
+def permit(release, unknown):
+    """Refuse an MPyC that is no known release, unless the session allows that."""
+    if release.is_known:
+        return
+    if not unknown:
+        raise NotReady(f'MPyC {release.version} is not a version this launcher knows: install MPyC {known_releases()} '
+                       f'for the interpreter {sys.executable}, or set allow-unknown-mpyc = true in the session, and '
+                       f'all parties have to have these files (in {release.directory}, digest {release.digest})')
+    release.compile_anew()
+
+
+def describe(mpc, release):
     """What the parties compare before they start."""
     def version(name):
         module = sys.modules.get(name)
@@ -122,6 +144,8 @@ def describe(mpc):
         python=platform.python_version(),
         pointer_bits=8 * struct.calcsize('P'),
         mpyc=mpc.version,
+        mpyc_digest=release.digest,
+        mpyc_known=release.is_known,
         numpy=version('numpy'),
         gmpy2=version('gmpy2'),
         message_format=own('values').FORMAT,
@@ -131,7 +155,7 @@ def describe(mpc):
 
 def run(program, arguments):
     """Run the program as python would, and return its exit status."""
-    for name in ('control', 'exchange', 'network', 'scan', 'standard_input', 'values'):
+    for name in ('control', 'exchange', 'network', 'releases', 'scan', 'standard_input', 'values'):
         del sys.modules[name]  # the program may have modules of these names
     directory = os.path.dirname(os.path.abspath(program))
     os.chdir(directory)

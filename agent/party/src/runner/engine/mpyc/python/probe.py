@@ -66,6 +66,8 @@ with open("/proc/self/maps", "rb") as maps:
             mapped.add(os.fsdecode(columns[5].rstrip(b"\n")))
 
 paths = sysconfig.get_paths()
+# A checkout that was installed to be edited is on no path.
+packages = [os.path.dirname(found["file"]) for found in (mpyc, *extras.values()) if found.get("file")]
 executable = os.path.realpath(sys.executable)
 report = {
     "executable": sys.executable,
@@ -75,7 +77,7 @@ report = {
     "mpyc": mpyc,
     "extras": extras,
     "prefixes": sorted({sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}),
-    "imported_from": sorted({paths["stdlib"], paths["platstdlib"], *filter(None, sys.path)}),
+    "imported_from": sorted({paths["stdlib"], paths["platstdlib"], *filter(None, sys.path), *packages}),
     "mapped": sorted(path for path in mapped if os.path.isfile(path) and path != executable),
     "loader": loader(executable),
 }
