@@ -141,6 +141,8 @@ class Keys(Hostile):
             self.refused(message(identifier('dict', items, items)), 'more than 10000')
             self.refused(message(identifier('set', items)), 'more than 10000')
             self.refused(message(identifier('frozenset', items)), 'more than 10000')
+        long = [15 * ('',) + (n,) for n in many[:3000]]
+        self.refused(message(identifier('set', long)), 'more than 10000')
         both = list(itertools.product(('a', b'a'), repeat=15))
         self.assertEqual(len(set(map(hash, both))), 1)
         self.refused(message(identifier('set', both)), 'more than 10000')
@@ -168,6 +170,14 @@ class Rebuilt(Hostile):
         self.refused(message(b'(' + b''.join(several) + b't'), 'new fields of more than')
         many = [identifier('field element', (2**127 - 1, 2, w), 1) for w in range(2, 1000)]
         self.refused(message(b'(' + b''.join(many) + b't'), 'new fields of more than')
+
+    def test_what_the_program_has_made_is_not_new(self):
+        p = 2**4096 - 2549
+        element = identifier('field element', (p, 2, p - 1), 5)
+        self.refused(message(element), 'new fields of more than')
+        self.assertEqual(values.loads(values.dumps(finfields.GF(p)(5))), 5)
+        self.assertEqual(values.loads(message(element)), 5)
+        self.refuses('new fields of more than', 'field element', (p, 3, 7), 5)
 
     def test_far_from_reduced(self):
         key = inner((PRIME))

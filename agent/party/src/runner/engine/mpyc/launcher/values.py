@@ -34,15 +34,18 @@ PROTOCOL = 3
 # Rises with every change after which an older file could not read what this one writes, or would
 # read something else, or the other way round.
 FORMAT = 2
-# A field that is new to this party has its modulus tested, which takes long for a huge one, and becomes
-# a class, which stays. So many bits may be new in one message; an extension field counts several times.
-MAX_NEW_FIELD_BITS = 4096
+# A field that is new to this party has its modulus tested, which takes long for a huge one (without gmpy2
+# 1.5 s for 3072 bits), and becomes a class, which stays. So many bits may be new in one message; an extension
+# field counts several times. What this party's program has made is not new.
+MAX_NEW_FIELD_BITS = 3072
 MIN_NEW_FIELD_BITS = 64
 MAX_EXTENSION_BITS = 1024
 EXTENSION_COST = 3
 # Python looks keys up by their hash. It randomises those of str and bytes; of all others a peer can
-# choose as many with the same hash as it likes, and each is compared with all before it.
+# choose as many with the same hash as it likes, and each is compared with all before it, part by part: long
+# tuples count more than once.
 MAX_KEYS_WITH_KNOWN_HASH = 10_000
+KEY_PARTS_AT_ONCE = 4
 MAX_KEY_BITS = 512
 TEXT = frozenset((str, bytes))
 KEYS = TEXT | {type(None), bool, int, float, datetime.date, datetime.time, datetime.datetime}
@@ -118,6 +121,8 @@ class _Allowance:
         if TEXT.issuperset(map(type, keys)):
             return
         for key in keys:
+            if type(key) is tuple:
+                self._keys -= len(key) // KEY_PARTS_AT_ONCE
             for part in key if type(key) is tuple else (key,):
                 if type(part) not in KEYS:
                     raise ValueError(f'key or item of a set of type {type(part).__name__}')
@@ -311,9 +316,18 @@ def _made(allowance, bits, make, modulus):
     """The field or ring for this modulus: a new one only if the allowance has so many bits left."""
     key = make, modulus
     if key not in _MADE:
-        allowance.take_field(bits)
+        if not _is_the_program_s(make, modulus):
+            allowance.take_field(bits)
         _MADE[key] = make(modulus)
     return _MADE[key]
+
+
+def _is_the_program_s(make, modulus):
+    """Whether this party's program has made this prime field, or ring, already."""
+    if make is gfpx.GFpX:
+        return any(ring.p == modulus for ring in gfpx.Polynomial.__subclasses__())
+    fields = finfields.PrimeFieldElement.__subclasses__()
+    return type(modulus) is tuple and any(_key(field) == modulus for field in fields)
 
 
 def _bits(value):
