@@ -56,8 +56,13 @@ impl Run {
             Event::Linked(peer, _) => self.actions.push(Action::Unlink(peer)),
             Event::Unlinked(peer, why) => self.peers[peer].unlink(why),
             Event::Received(peer, message) if self.peers[peer].linked => {
-                self.peers[peer].heard = self.now;
+                self.peers[peer].hear(self.now);
                 match message {
+                    Control::Abort(_) | Control::Done | Control::Noted
+                        if !self.recognised(peer) =>
+                    {
+                        self.note(peer);
+                    }
                     Control::Noted => self.peers[peer].parted = !self.is_twice(peer),
                     Control::Done => self.note(peer),
                     Control::Abort(_) => {

@@ -49,7 +49,7 @@ impl Run {
     pub(super) fn unlinked(&mut self, peer: PeerIndex, why: Remark) {
         if self.stage == Stage::Find {
             self.forget(peer);
-        } else {
+        } else if self.peers[peer].linked {
             self.peers[peer].unlink(why);
         }
     }
@@ -124,19 +124,27 @@ impl Run {
         is_back
     }
 
-    /// Another instance of a peer is here. The run fails, unless the earlier one shows that it is there
-    /// as well, which is another fault.
+    /// Another instance of a peer is here, and is told so at once. The run fails, unless nothing more is
+    /// expected from the peer, or the earlier one shows that it is there as well, which is another fault.
     fn anew(&mut self, peer: PeerIndex) {
-        if self.is_twice(peer) {
-            self.restate(peer);
+        let Some(name) = self.roster.get(peer) else { return };
+        let why = Remark::from("it was started anew");
+        let failure = self.failure(vec![peer], Reason::Lost(why.clone()));
+        match &self.verdict {
+            // It closes the link as soon as it has heard that, and needs no other.
+            None => self.send(peer, Control::Abort(failure.clone())),
+            Some(Verdict::Failed(failure)) if failure.who == [name.clone()] => self.restate(peer),
+            // It may have come for the next run.
+            Some(_) => self.actions.push(Action::Unlink(peer)),
         }
-        self.actions.push(Action::Unlink(peer));
-        self.peers[peer].unlink("it was started anew".into());
-        if self.verdict.is_some() || self.done {
-            return self.gone(peer, Reason::Lost("it was started anew".into()));
+        self.peers[peer].unlink(why);
+        if self.verdict.is_some() || self.peers[peer].is_over(self.done) {
+            // It goes on, or has ended.
+        } else if self.done {
+            self.unconfirmed();
+        } else {
+            self.pending.get_or_insert((self.now + TWIN_TIMEOUT, failure));
         }
-        let failure = self.failure(vec![peer], Reason::Lost("it was started anew".into()));
-        self.pending.get_or_insert((self.now + TWIN_TIMEOUT, failure));
     }
 
     /// Takes every step that what is known allows.
