@@ -12,7 +12,7 @@ use crate::label::Label;
 use crate::name::PartyName;
 use crate::numbers::Numbers;
 use crate::roster::{PeerIndex, Roster};
-use crate::verdict::{Failure, Verdict};
+use crate::verdict::{Failure, Stage, Verdict};
 use crate::waits::Waits;
 
 pub(super) const GRACE: Duration = Duration::from_secs(30);
@@ -324,7 +324,8 @@ impl World {
             let silent = self.frozen.contains(&a) || self.frozen.contains(&b);
             if !silent && !self.cut.contains(&(a, b)) && self.linked(a, b) {
                 // What a link begins with is not delayed for as long as the grace time.
-                while !self.runs[b].peers[at(a)].introduced
+                while self.runs[b].stage() >= Stage::Agree
+                    && !self.runs[b].peers[at(a)].introduced
                     && let Some(message) = self.wires[a][b].pop_front()
                 {
                     self.give(b, Event::Received(at(a), message));
