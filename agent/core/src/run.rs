@@ -36,6 +36,8 @@ use waits::Settling;
 
 /// How long a failure waits for a peer's explanation where it may be the consequence of another.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
+/// Peers let each other hear of them more often than this.
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a peer that says something else than before has to show that its earlier instance is there
 /// as well: as long as a link needs to come back.
 const TWIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -241,11 +243,11 @@ impl Run {
         silent.chain(left).chain(more).min()
     }
 
-    /// Until `now` this party has not listened, whatever held it up: nobody was silent, and each has
-    /// the grace time anew.
-    pub fn listen_anew(&mut self, now: Duration) {
+    /// Until `now` this party has not listened for `deaf`, whatever held it up: nobody was silent, and
+    /// each has the grace time anew.
+    pub fn listen_anew(&mut self, now: Duration, deaf: Duration) {
         for peer in self.others() {
-            self.peers[peer].heard = now;
+            self.peers[peer].was_not_listened_to(now, deaf);
         }
     }
 
@@ -280,9 +282,11 @@ impl Run {
             Event::Isolated(why) => self.isolated = Some(why),
             Event::Stalled(peer, why) => self.peers[peer].stalled = Some((self.now, why)),
             Event::Received(peer, _) if !self.peers[peer].linked => {}
-            Event::Received(peer, message) if self.is_strange(peer, &message) => {}
+            Event::Received(peer, message) if self.is_strange(peer, &message) => {
+                self.ignore(peer, &message);
+            }
             Event::Received(peer, message) => {
-                self.peers[peer].heard = self.now;
+                self.peers[peer].hear(self.now);
                 self.receive(peer, message);
             }
             Event::StreamBegan(peer) => self.peers[peer].begun += 1,
@@ -311,9 +315,15 @@ impl Run {
     /// Whether this may be a message of another instance of the peer, one that had its link before: each
     /// instance says its entry first.
     fn is_strange(&self, peer: PeerIndex, message: &Control) -> bool {
-        let for_anybody =
-            matches!(message, Control::Entry(_) | Control::Beat(_) | Control::Abort(_));
-        self.stage >= Stage::Agree && !self.peers[peer].introduced && !for_anybody
+        let is_entry = matches!(message, Control::Entry(_));
+        self.stage >= Stage::Agree && !self.peers[peer].introduced && !is_entry
+    }
+
+    /// Who fails without having shown that it is the one it was need not stay to be heard.
+    fn ignore(&mut self, peer: PeerIndex, message: &Control) {
+        if matches!(message, Control::Abort(_)) {
+            self.note(peer);
+        }
     }
 
     /// A message that comes again is no news: each link begins with all that was said before.

@@ -13,6 +13,7 @@ use common::{
     ENDLESS, LIMIT, SUM, all_blame, blames, completes, demo, fails, run_by_way_of, running, three,
 };
 use rustix::process::Signal;
+use serde_json::json;
 
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -69,6 +70,30 @@ fn a_runner_that_was_stopped_and_goes_on_names_nobody_else() -> Result<()> {
     bob.runner()?.signal(Signal::CONT)?;
     blames(&mut bob, Instant::now() + GRACE, &["bob"], "silent")?;
     Ok(network.end()?)
+}
+
+#[test]
+fn a_runner_that_stood_still_for_about_the_grace_time_names_nobody_else() -> Result<()> {
+    let little = Duration::from_millis(100);
+    for still in [GRACE - little * 3, GRACE + little * 2, GRACE + little * 6] {
+        let network = three()?;
+        let runs = running(&network, &demo(ENDLESS).grace(GRACE))?;
+        runs[0].runner()?.signal(Signal::STOP)?;
+        std::thread::sleep(still);
+        runs[0].runner()?.signal(Signal::CONT)?;
+        // It may be in time, and the run goes on.
+        std::thread::sleep(GRACE + common::BOUND);
+        for run in &runs {
+            let events = run.events().into_iter().map(|(_, event)| event);
+            let verdicts: Vec<_> = events.filter(|event| event["event"] == "ended").collect();
+            let fair =
+                verdicts.iter().all(|event| event["verdict"]["failed"]["who"] == json!(["alice"]));
+            ensure!(fair, "{still:?}: {}: {verdicts:?}\n{}", run.party(), run.said());
+        }
+        drop(runs);
+        network.end()?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -141,9 +166,10 @@ fn a_frozen_runner_is_named_after_the_grace_time() -> Result<()> {
     for outcome in all_blame(&mut runs, since + GRACE, &["bob"], "silent")? {
         ensure!(outcome.at - since >= GRACE - Duration::from_secs(1), "{}", outcome.text);
     }
-    // Awake again, it finds itself alone; whom it blames depends on what it notices first.
+    // Awake again, it finds itself alone, and knows why.
     runner.signal(Signal::CONT)?;
-    fails(&mut bob, Instant::now())?;
+    let outcome = fails(&mut bob, Instant::now() + GRACE)?;
+    ensure!(outcome.who() == ["bob"], "{}\n{}", outcome.text, bob.said());
     Ok(network.end()?)
 }
 

@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use common::{ENDLESS, LIMIT, all_blame, demo, running, three};
+use common::{BOUND, ENDLESS, LIMIT, all_blame, blames, demo, running, three};
 use mpyc_party_lab::party::{Network, Party, Session};
+use rustix::process::Signal;
 
 /// A second machine with alice's identity and `session`.
 fn twin(network: &Network, session: &Session) -> Result<Party> {
@@ -58,6 +59,31 @@ fn a_second_one_during_a_run_is_told_apart_from_one_that_was_started_anew() -> R
     all_blame(&mut runs[1..], begun + common::BOUND, &["alice"], "twice")?;
     ensure!(second.verdict(LIMIT)?.who() == ["alice"], "{}", second.said());
     second.exit(LIMIT)?;
+    drop(runs);
+    Ok(network.end()?)
+}
+
+#[test]
+fn one_that_is_killed_and_started_anew_is_told_so_at_once_as_the_others_are() -> Result<()> {
+    let network = three()?;
+    let mut runs = running(&network, &demo(ENDLESS))?;
+    let mut first = runs.remove(1);
+    first.runner()?.signal(Signal::KILL)?;
+    first.exit(LIMIT)?;
+    let mut second = network.party("bob").run("demo")?;
+    second.wait_for("waiting", LIMIT)?;
+    let due = Instant::now() + BOUND;
+    for run in runs.iter_mut().chain([&mut second]) {
+        let outcome = blames(run, due, &["bob"], "lost")?;
+        ensure!(outcome.text.contains("it was started anew"), "{}", outcome.text);
+    }
+    for run in &runs {
+        let count = |name: &str, of: &str| {
+            run.events().iter().filter(|(_, e)| e["event"] == name && e["party"] == of).count()
+        };
+        ensure!(count("back", "bob") == 0, "another is not back: {}", run.said());
+        ensure!(count("link", "bob") <= 4, "again and again: {}", run.said());
+    }
     drop(runs);
     Ok(network.end()?)
 }

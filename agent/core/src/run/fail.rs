@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, EXPLANATION_TIMEOUT, Run};
+use super::{Action, BEAT_INTERVAL, EXPLANATION_TIMEOUT, Run};
 use crate::component::Digests;
 use crate::roster::PeerIndex;
 use crate::verdict::{Exit, Failure, MAX_ROSTERS, Reason, Stage};
@@ -60,6 +60,20 @@ impl Run {
         }
     }
 
+    /// Nothing was heard from this peer for the grace time. Where this party did not listen for about as
+    /// long before that, the peer has given it up meanwhile, and rightly.
+    fn silent(&mut self, peer: PeerIndex) {
+        let (known, grace) = (&self.peers[peer], self.timeouts.grace);
+        let time = known.not_listened;
+        if !self.done && time > Duration::ZERO && time + BEAT_INTERVAL >= grace {
+            let (time, grace) = (time.as_secs_f32(), grace.as_secs_f32());
+            let text = format!("it stood still for {time:.1} s, and the grace time is {grace} s");
+            return self.blame(vec![self.me], Reason::Local(text.into()));
+        }
+        let reason = known.absence(grace);
+        self.gone(peer, reason);
+    }
+
     /// When this peer has held up the program here for the grace time.
     pub(super) fn left_at(&self, peer: PeerIndex) -> Option<Duration> {
         let since = self.peers[peer].holds_up_since(self.connecting)?;
@@ -69,7 +83,7 @@ impl Run {
     /// Looks at the clock.
     pub(super) fn watch(&mut self) {
         if let Some((_, failure)) = self.pending.take_if(|(at, _)| *at <= self.now) {
-            if self.others().any(|i| self.peers[i].ended > 0 && !self.peers[i].linked) {
+            if self.others().any(|i| self.peers[i].may_explain(self.done)) {
                 // The one who could explain it is away: it has the grace time to come back.
                 self.pending = Some((self.now + EXPLANATION_TIMEOUT, failure));
             } else {
@@ -85,8 +99,7 @@ impl Run {
                 self.actions.push(Action::Unlink(peer));
                 self.forget(peer);
             } else {
-                let reason = self.peers[peer].absence(grace);
-                self.gone(peer, reason);
+                self.silent(peer);
             }
         }
         let over = |&i: &PeerIndex| self.left_at(i).is_some_and(|at| at <= self.now);

@@ -52,12 +52,20 @@ impl Run {
     pub(super) fn part(&mut self, event: Event) {
         match event {
             Event::Linked(peer, key) if self.met(peer) => self.linked_anew(peer, key),
-            // It may have come for another run, and this one is of no use to it.
-            Event::Linked(peer, _) => self.actions.push(Action::Unlink(peer)),
+            // It waits for this party, and would do so until its deadline.
+            Event::Linked(peer, key) => {
+                self.linked_anew(peer, key);
+                self.restate(peer);
+            }
             Event::Unlinked(peer, why) => self.peers[peer].unlink(why),
             Event::Received(peer, message) if self.peers[peer].linked => {
-                self.peers[peer].heard = self.now;
+                self.peers[peer].hear(self.now);
                 match message {
+                    Control::Abort(_) | Control::Done | Control::Noted
+                        if !self.recognised(peer) =>
+                    {
+                        self.note(peer);
+                    }
                     Control::Noted => self.peers[peer].parted = !self.is_twice(peer),
                     Control::Done => self.note(peer),
                     Control::Abort(_) => {

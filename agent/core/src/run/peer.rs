@@ -24,6 +24,8 @@ pub(super) struct Peer {
     pub(super) stalled: Option<(Duration, Remark)>,
     /// When something was last heard from it.
     pub(super) heard: Duration,
+    /// How long this party has not listened since then.
+    pub(super) not_listened: Duration,
     /// Whom it names in its session, once it has said so.
     pub(super) roster: Option<Roster>,
     /// Its entry, if it came before this party had one of its own.
@@ -64,7 +66,17 @@ impl Peer {
     pub(super) fn link(&mut self, now: Duration, key: PublicKey) {
         (self.key, self.linked, self.introduced) = (Some(key), true, false);
         self.told = None;
-        self.heard = now;
+        self.hear(now);
+    }
+
+    /// Something came from it.
+    pub(super) fn hear(&mut self, now: Duration) {
+        (self.heard, self.not_listened) = (now, Duration::ZERO);
+    }
+
+    /// It may have said something for so long until `now` that was not heard here.
+    pub(super) fn was_not_listened_to(&mut self, now: Duration, time: Duration) {
+        (self.heard, self.not_listened) = (now, self.not_listened + time);
     }
 
     /// Its link has gone.
@@ -76,6 +88,11 @@ impl Peer {
     /// or all has come that its program sent. What has not, is lost with its runner.
     pub(super) fn is_over(&self, done: bool) -> bool {
         self.done.is_some() && (done || self.ended > 0 && self.ended >= self.begun)
+    }
+
+    /// Whether it is away, and expected back, after it ended a stream: maybe it can tell why.
+    pub(super) fn may_explain(&self, done: bool) -> bool {
+        self.ended > 0 && !self.linked && !self.is_over(done)
     }
 
     /// Whether it has ended a stream on which something is awaited here.

@@ -7,6 +7,7 @@ use crate::agreement::{Agreement, EncodedEntry, Fault};
 use crate::claims::PublicKey;
 use crate::component::Components;
 use crate::control::Control;
+use crate::name::PartyName;
 use crate::roster::PeerIndex;
 use crate::verdict::{HeldRoster, MAX_ROSTERS, Reason, Remark, Stage, Verdict};
 
@@ -49,7 +50,7 @@ impl Run {
     pub(super) fn unlinked(&mut self, peer: PeerIndex, why: Remark) {
         if self.stage == Stage::Find {
             self.forget(peer);
-        } else {
+        } else if self.peers[peer].linked {
             self.peers[peer].unlink(why);
         }
     }
@@ -124,19 +125,27 @@ impl Run {
         is_back
     }
 
-    /// Another instance of a peer is here. The run fails, unless the earlier one shows that it is there
-    /// as well, which is another fault.
+    /// Another instance of a peer is here, and is told so at once. The run fails, unless nothing more is
+    /// expected from the peer, or the earlier one shows that it is there as well, which is another fault.
     fn anew(&mut self, peer: PeerIndex) {
-        if self.is_twice(peer) {
-            self.restate(peer);
+        let Some(name) = self.roster.get(peer) else { return };
+        let why = Remark::from("it was started anew");
+        let failure = self.failure(vec![peer], Reason::Lost(why.clone()));
+        match &self.verdict {
+            // It closes the link as soon as it has heard that, and needs no other.
+            None => self.send(peer, Control::Abort(failure.clone())),
+            Some(Verdict::Failed(failure)) if failure.who == [name.clone()] => self.restate(peer),
+            // It may have come for the next run.
+            Some(_) => self.actions.push(Action::Unlink(peer)),
         }
-        self.actions.push(Action::Unlink(peer));
-        self.peers[peer].unlink("it was started anew".into());
-        if self.verdict.is_some() || self.done {
-            return self.gone(peer, Reason::Lost("it was started anew".into()));
+        self.peers[peer].unlink(why);
+        if self.verdict.is_some() || self.peers[peer].is_over(self.done) {
+            // It goes on, or has ended.
+        } else if self.done {
+            self.unconfirmed();
+        } else {
+            self.pending.get_or_insert((self.now + TWIN_TIMEOUT, failure));
         }
-        let failure = self.failure(vec![peer], Reason::Lost("it was started anew".into()));
-        self.pending.get_or_insert((self.now + TWIN_TIMEOUT, failure));
     }
 
     /// Takes every step that what is known allows.
@@ -187,22 +196,18 @@ impl Run {
 
     /// Whether another party has another roster. That one may never see all whom it waits for.
     fn compare_rosters(&mut self) -> bool {
-        let known = self.others().filter(|&i| self.peers[i].roster.is_some()).count();
-        let other =
-            |&i: &PeerIndex| self.peers[i].roster.as_ref().is_some_and(|r| *r != self.roster);
-        let others: Vec<PeerIndex> = self.others().filter(other).collect();
-        let Some(first) = others.first() else { return false };
+        let mut rosters = self.rosters();
+        if rosters.len() < 2 {
+            return false;
+        }
         let due = *self.difference_due.get_or_insert(self.now + COMPARISON_TIMEOUT);
-        if known + 1 < self.roster.len() && self.now < due {
+        if self.now < due && !all_named_are_known(&rosters) {
             return true;
         }
-        // Where all of several peers have the same other roster, this party is the odd one out.
-        let theirs = &self.peers[*first].roster;
-        let odd = known > 1
-            && others.len() == known
-            && others.iter().all(|i| self.peers[*i].roster == *theirs);
-        let who = if odd { vec![self.me] } else { others };
-        self.blame(who, Reason::Rosters(self.rosters()));
+        let odd = odd_ones_out(&rosters);
+        let who = odd.iter().filter_map(|name| self.roster.index_of(name)).collect();
+        rosters.truncate(MAX_ROSTERS);
+        self.blame(who, Reason::Rosters(rosters));
         true
     }
 
@@ -220,8 +225,9 @@ impl Run {
                 }
             }
         }
-        rosters.sort_by_key(|held| held.parties.len());
-        rosters.truncate(MAX_ROSTERS);
+        // The same everywhere, whatever the order in this party's roster.
+        rosters.iter_mut().for_each(|held| held.parties.sort_unstable());
+        rosters.sort_by_key(|held| (held.parties.len(), held.parties.clone()));
         rosters
     }
 
@@ -277,4 +283,24 @@ impl Run {
             self.actions.push(Action::Start);
         }
     }
+}
+
+/// Whether the roster of everybody is known that is named in one of these.
+fn all_named_are_known(rosters: &[HeldRoster]) -> bool {
+    let is_known = |name| rosters.iter().any(|held| held.parties.contains(name));
+    rosters.iter().all(|held| held.roster.iter().all(is_known))
+}
+
+/// All but those who have the most common of these rosters, which come the rarest first; where there is
+/// none, all of them. So whoever knows the same rosters names the same parties.
+fn odd_ones_out(rosters: &[HeldRoster]) -> Vec<PartyName> {
+    let odd = match rosters {
+        [odd @ .., second, most] if second.parties.len() < most.parties.len() => {
+            &rosters[..odd.len() + 1]
+        }
+        _ => rosters,
+    };
+    let mut names: Vec<_> = odd.iter().flat_map(|held| held.parties.clone()).collect();
+    names.sort_unstable();
+    names
 }

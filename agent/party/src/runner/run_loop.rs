@@ -1,6 +1,7 @@
 //! Feeds the run's machine with what happens, and does what it says, until there is a verdict and
 //! the others know of it.
 
+mod attention;
 mod peers;
 mod program;
 mod resources;
@@ -23,6 +24,7 @@ use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
+use attention::{Attention, LISTEN_INTERVAL};
 use program::RECORD_TIMEOUT;
 use resources::Resources;
 
@@ -35,13 +37,6 @@ use super::streams::{StreamEvent, StreamId, Streams};
 use super::view::{Countdown, Notice, View};
 use crate::session::record::{RunDirectory, timestamp};
 use crate::session::{Copied, Definition};
-
-/// With nothing to wait for but news, the clock is looked at now and then all the same.
-const IDLE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// What has not listened for longer accuses nobody of silence. Beside a peer there is something to hear
-/// twice a second.
-const MAX_DEAFNESS: Duration = Duration::from_secs(1);
 
 /// How a run ended here.
 #[derive(Debug)]
@@ -61,8 +56,7 @@ struct RunLoop<'a> {
     session_peers: SessionPeers,
     machine: Run,
     began: Instant,
-    /// When this loop wants to go round at the latest.
-    due: Duration,
+    attention: Attention,
     launcher: Launcher,
     process: sandbox::Process,
     links: Links,
@@ -126,7 +120,7 @@ pub async fn run_to_verdict(
         launcher,
         process,
         began: Instant::now(),
-        due: Duration::ZERO,
+        attention: Attention::new(),
         definition,
         copied,
         directory,
@@ -177,10 +171,10 @@ impl RunLoop<'_> {
         let EventSources { links, streams, output, stop, book, inspector, monitor } = sources;
         self.begin().await?;
         while self.verdict.is_none() {
+            self.listen();
             self.count_down();
             let tick = self.tick();
             let running = !self.exited;
-            self.due = tick.saturating_duration_since(self.began.into());
             tokio::select! {
                 event = self.process.next_event(), if running => {
                     self.process(event?, output).await?;
@@ -216,18 +210,18 @@ impl RunLoop<'_> {
         Ok(())
     }
 
-    /// This loop has heard nothing since `time`; for long, where it was held up.
-    fn listened_until(&mut self, time: Duration) {
-        let now = self.began.elapsed();
-        if now > time + MAX_DEAFNESS {
-            self.machine.listen_anew(now);
+    /// Tells the machine where this loop was held up, by whatever it was, and could not listen.
+    fn listen(&mut self) {
+        if let Some(deaf) = self.attention.renew() {
+            self.machine.listen_anew(self.began.elapsed(), deaf);
         }
     }
 
-    /// When the machine wants to look at the clock.
+    /// When the machine wants to look at the clock, and this loop to go round.
     fn tick(&self) -> tokio::time::Instant {
         let now = self.began.elapsed();
-        let next = self.machine.next_tick().unwrap_or(now + IDLE_INTERVAL);
+        let round = now + LISTEN_INTERVAL;
+        let next = self.machine.next_tick().map_or(round, |next| next.min(round));
         // The countdown has whole seconds.
         let second = Duration::from_secs(now.as_secs() + 1);
         let next = if self.is_waiting() { next.min(second) } else { next };
@@ -308,10 +302,8 @@ impl RunLoop<'_> {
     async fn happen(&mut self, event: Event) -> io::Result<()> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            // At `due` at the latest something happens, unless this process stood still.
-            self.listened_until(self.due);
+            self.listen();
             let now = self.began.elapsed();
-            self.due = self.due.max(now);
             let actions = self.machine.handle(now, event);
             self.directory.record.enter(self.machine.stage(), now);
             for action in actions {
@@ -326,7 +318,12 @@ impl RunLoop<'_> {
         match action {
             Action::Send(peer, message) => self.links.send(peer, message),
             Action::Unlink(peer) => self.links.unlink(peer),
-            Action::Recognised(peer) => self.streams.recognised(&self.links, peer),
+            Action::Recognised(peer) => {
+                self.streams.recognised(&self.links, peer);
+                let reports = self.session_peers.peers().zip(self.links.reports());
+                let path = reports.into_iter().find_map(|(of, r)| r.path.filter(|_| of == peer));
+                self.back(peer, path.as_ref());
+            }
             Action::Agreed(run) => {
                 self.streams.agreed(run);
                 for peer in self.session_peers.peers() {

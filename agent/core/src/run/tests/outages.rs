@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::super::{EXPLANATION_TIMEOUT, Event, TWIN_TIMEOUT};
 use super::world::{DEADLINE, GRACE, World, at};
 use crate::control::Control;
+use crate::name::PartyName;
 use crate::numbers::Numbers;
-use crate::verdict::{Exit, Reason, Stage, Verdict};
+use crate::verdict::{Exit, Failure, Reason, Stage, Verdict};
 use crate::waits::Waits;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,11 +35,32 @@ fn a_peer_that_is_away_has_the_grace_time_to_come_back() {
 fn who_did_not_listen_accuses_nobody_of_silence() {
     let mut world = World::running(3);
     let now = world.now + GRACE + SECOND;
-    world.runs[0].listen_anew(now);
+    world.runs[0].listen_anew(now, SECOND * 2);
     assert_eq!(world.runs[0].handle(now, Event::Tick), []);
     assert!(!world.runs[1].handle(now, Event::Tick).is_empty(), "this one listened");
     let now = now + GRACE;
     assert!(!world.runs[0].handle(now, Event::Tick).is_empty(), "it has listened since");
+}
+
+#[test]
+fn who_stood_still_for_the_grace_time_names_itself() {
+    for (still, names_itself) in
+        [(GRACE * 2, true), (GRACE - SECOND / 2, true), (SECOND * 3, false)]
+    {
+        let mut world = World::running(2);
+        let now = world.now + still;
+        world.runs[0].listen_anew(now, still);
+        assert_eq!(world.runs[0].handle(now, Event::Tick), []);
+        // The other has gone, and what it said last is lost.
+        world.now = now;
+        world.frozen = vec![1];
+        world.pass(GRACE + SECOND);
+        assert_eq!(world.blamed(0), [if names_itself { "p0" } else { "p1" }]);
+    }
+    let mut world = World::running(2);
+    world.freeze(0, GRACE - SECOND * 3);
+    world.pass(GRACE * 2);
+    assert_eq!(world.verdicts, [None, None]);
 }
 
 #[test]
@@ -62,18 +84,89 @@ fn what_was_lost_with_a_link_is_said_on_the_next() {
 }
 
 #[test]
-fn a_peer_that_was_started_anew_ends_the_run_of_the_others_and_may_wait_for_the_next() {
-    let mut world = World::running(3);
+fn a_peer_that_was_started_anew_ends_the_run_of_the_others_and_all_say_so() {
+    for picks in 0..20 {
+        let mut world = World::running(3);
+        world.restart(1, 2);
+        assert_eq!(world.verdicts, [None, None, None]);
+        world.link_all();
+        while world.deliver(picks) {}
+        assert!(world.left[1], "it is told at once");
+        world.pass(TWIN_TIMEOUT + SECOND);
+        for index in 0..3 {
+            assert_eq!(world.blamed(index), ["p1"]);
+            assert!(world.failure(index).to_string().contains("it was started anew"));
+        }
+    }
+}
+
+#[test]
+fn nobody_unlinks_who_was_started_anew_again_and_again() {
+    let mut world = World::running(2);
     world.restart(1, 2);
-    assert_eq!(world.verdicts, [None, None, None]);
+    world.unlinks = 0;
     world.link_all();
     world.settle();
-    world.pass(TWIN_TIMEOUT + SECOND);
-    for index in [0, 2] {
-        assert_eq!(world.blamed(index), ["p1"]);
-        assert!(world.failure(index).to_string().contains("it was started anew"));
+    assert_eq!(world.unlinks, 0);
+}
+
+#[test]
+fn who_has_finished_and_is_not_needed_may_be_started_anew() {
+    let mut world = World::running(3);
+    for peer in [0, 2] {
+        world.give(peer, Event::StreamBegan(at(1)));
     }
-    assert_eq!((&world.verdicts[1], world.runs[1].stage()), (&None, Stage::Find));
+    world.give(1, Event::Exited(Exit::Status(0)));
+    world.settle();
+    for peer in [0, 2] {
+        world.give(peer, Event::StreamEnded(at(1)));
+    }
+    world.restart(1, 2);
+    world.link_all();
+    world.settle();
+    assert_eq!(world.blamed(1), ["p1"], "the run of the others is not for it");
+    world.pass(GRACE * 2);
+    assert_eq!([&world.verdicts[0], &world.verdicts[2]], [&None, &None]);
+    for peer in [0, 2] {
+        world.give(peer, Event::Exited(Exit::Status(0)));
+    }
+    world.settle();
+    assert_eq!(world.verdicts[0], Some(Verdict::Completed));
+    assert_eq!(world.verdicts[2], Some(Verdict::Completed));
+}
+
+#[test]
+fn who_shows_no_entry_is_not_heard_of() {
+    let mut world = World::running(2);
+    world.unlink(0, 1);
+    world.give(0, Event::Linked(at(1), super::world::key(1)));
+    for _ in 0..10 {
+        world.pass(GRACE / 10 + SECOND / 5);
+        world.give(0, Event::Received(at(1), Control::Beat(0)));
+    }
+    assert_eq!(world.blamed(0), ["p1"]);
+}
+
+#[test]
+fn an_abort_of_another_instance_ends_no_run() {
+    let mut world = World::running(3);
+    let observer = world.runs[0].roster.get(at(2)).unwrap().clone();
+    let who = vec![observer.clone()];
+    let failure = Failure { who, stage: Stage::Find, reason: Reason::Stopped, observer, via: None };
+    world.give(0, Event::Linked(at(2), super::world::key(2)));
+    world.give(0, Event::Received(at(2), Control::Abort(failure)));
+    world.give(0, Event::Unlinked(at(2), "the peer closed it".into()));
+    assert_eq!(world.verdicts[0], None);
+    world.link(0, 2);
+    world.settle();
+    world.pass(GRACE * 2);
+    assert_eq!(world.verdicts, [None, None, None]);
+    // The known one says who it is first, on each link.
+    world.unlink(0, 2);
+    world.give(2, Event::Failed(Reason::Stopped));
+    world.link(0, 2);
+    world.settle();
+    assert_eq!((world.blamed(0), &world.failure(0).reason), (vec!["p2"], &Reason::Stopped));
 }
 
 #[test]
@@ -182,6 +275,25 @@ fn who_could_explain_a_failure_is_waited_for() {
 }
 
 #[test]
+fn nobody_waits_for_who_has_finished_and_gone_to_tell_a_failure() {
+    let mut world = World::running(3);
+    for peer in [0, 2] {
+        world.give(peer, Event::StreamBegan(at(1)));
+    }
+    world.give(1, Event::Exited(Exit::Status(0)));
+    world.settle();
+    for peer in [0, 2] {
+        world.give(peer, Event::StreamEnded(at(1)));
+    }
+    world.give(1, Event::Failed(Reason::Stopped));
+    world.unlink(0, 1);
+    world.unlink(1, 2);
+    world.give(0, Event::Exited(Exit::Status(1)));
+    world.pass(EXPLANATION_TIMEOUT * 2);
+    assert_eq!((world.blamed(0), world.blamed(2)), (vec!["p0"], vec!["p0"]));
+}
+
+#[test]
 fn a_different_second_statement_is_a_fault() {
     let old = World::running(2).started[0].unwrap();
     let mut world = World::running(3);
@@ -209,10 +321,20 @@ enum Trouble {
     Outage,
     /// A runner is killed and started anew.
     Restart,
+    /// A runner stands still.
+    Standstill,
+    /// It did.
+    Stood,
 }
 
-const TROUBLES: [Trouble; 5] =
-    [Trouble::Nothing, Trouble::Failure, Trouble::Stop, Trouble::Outage, Trouble::Restart];
+const TROUBLES: [Trouble; 6] = [
+    Trouble::Nothing,
+    Trouble::Failure,
+    Trouble::Stop,
+    Trouble::Outage,
+    Trouble::Restart,
+    Trouble::Standstill,
+];
 
 /// One session under random outages.
 struct Schedule {
@@ -331,6 +453,13 @@ impl Schedule {
                 self.world.restart(self.victim, 2);
                 self.trouble = Trouble::Failure;
             }
+            Trouble::Standstill if self.world.verdicts.iter().all(Option::is_none) => {
+                self.mend(Duration::ZERO);
+                self.world.settle();
+                let time = GRACE * 2 / 3 + Duration::from_millis(self.numbers.below(30_000));
+                self.world.freeze(self.victim, time);
+                self.trouble = Trouble::Stood;
+            }
             _ => {}
         }
     }
@@ -338,6 +467,7 @@ impl Schedule {
     /// Runs it to its end and looks at the verdicts.
     fn check(mut self) {
         let restarts = self.trouble == Trouble::Restart;
+        let victim: PartyName = format!("p{}", self.victim).parse().unwrap();
         for index in 0..self.world.runs.len() {
             self.world.prepare(index, None);
         }
@@ -366,6 +496,16 @@ impl Schedule {
         let World { verdicts, left, started, .. } = &self.world;
         assert!(verdicts.iter().all(Option::is_some), "no verdict: {verdicts:?}");
         assert!(left.iter().all(|left| *left), "somebody stays: {left:?}, {verdicts:?}");
+        let names_another = |verdict: &Option<Verdict>| match verdict {
+            Some(Verdict::Failed(failure)) => failure.who != [victim.clone()],
+            _ => false,
+        };
+        // Who has not agreed with the others may miss for good what they say.
+        let knows = |index: &usize| !restarts || started[*index].is_some();
+        if restarts || self.trouble == Trouble::Stood {
+            let mut knowing = (0..verdicts.len()).filter(knows);
+            assert!(!knowing.any(|index| names_another(&verdicts[index])), "{verdicts:?}");
+        }
         if restarts {
             return;
         }

@@ -79,7 +79,40 @@ fn with_all_there_nobody_waits() {
 fn another_order_is_another_roster() {
     let mut alice = Of::new(&["alice", "bob"]);
     alice.link(1, 1, &["bob", "alice"]);
-    assert_eq!(alice.blamed(), ["bob"]);
+    assert_eq!(alice.blamed(), ["alice", "bob"], "nobody knows which one is right");
+    let mut bob = Of::new(&["bob", "alice"]);
+    bob.link(1, 1, &["alice", "bob"]);
+    assert_eq!(bob.failure().unwrap().who, alice.failure().unwrap().who);
+    assert_eq!(bob.failure().unwrap().reason, alice.failure().unwrap().reason);
+}
+
+#[test]
+fn whom_the_other_roster_names_may_tell_who_is_the_odd_one_out() {
+    let mut alice = Of::new(&["alice", "bob"]);
+    alice.link(1, 1, &THREE);
+    assert_eq!(alice.failure(), None, "carol may have the same as either");
+    alice.take(1 + COMPARISON_TIMEOUT.as_secs(), Event::Tick);
+    assert_eq!(alice.blamed(), ["alice", "bob"]);
+    let mut bob = Of::new(&["bob", "alice", "carol"]);
+    bob.link(1, 1, &["alice", "bob"]);
+    assert_eq!(bob.failure(), None);
+    bob.link(2, 2, &["bob", "alice", "carol"]);
+    assert_eq!(bob.blamed(), ["alice"]);
+}
+
+#[test]
+fn who_comes_after_the_verdict_is_told() {
+    let mut alice = Of::new(&THREE);
+    alice.link(1, 1, &["alice", "bob"]);
+    alice.take(1 + COMPARISON_TIMEOUT.as_secs(), Event::Tick);
+    let failure = alice.failure().unwrap().clone();
+    alice.take(5, Event::Linked(at(2), key(2)));
+    assert_eq!(alice.1.last(), Some(&Action::Send(at(2), Control::Abort(failure))));
+    // It stays until both have heard it.
+    alice.take(5, Event::Received(at(1), Control::Noted));
+    assert!(!alice.1.contains(&Action::Leave));
+    alice.take(5, Event::Received(at(2), Control::Noted));
+    assert!(alice.1.contains(&Action::Leave));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::label::Label;
 use crate::name::PartyName;
 use crate::numbers::Numbers;
 use crate::roster::{PeerIndex, Roster};
-use crate::verdict::{Failure, Verdict};
+use crate::verdict::{Failure, Stage, Verdict};
 use crate::waits::Waits;
 
 pub(super) const GRACE: Duration = Duration::from_secs(30);
@@ -39,10 +39,14 @@ pub(super) struct World {
     pub(super) left: Vec<bool>,
     pub(super) agreed: Vec<Option<RunId>>,
     pub(super) started: Vec<Option<RunId>>,
+    /// How often somebody closed a link to look for another.
+    pub(super) unlinks: usize,
     /// Links that drop what is sent from the first to the second.
     pub(super) cut: Vec<(usize, usize)>,
     /// Parties whose machine stands still.
     pub(super) frozen: Vec<usize>,
+    /// What waits for them.
+    asleep: VecDeque<(usize, Event)>,
     pub(super) now: Duration,
     next_beat: Duration,
 }
@@ -106,8 +110,10 @@ impl World {
             left: vec![false; parties],
             agreed: vec![None; parties],
             started: vec![None; parties],
+            unlinks: 0,
             cut: Vec::new(),
             frozen: Vec::new(),
+            asleep: VecDeque::new(),
             now: Duration::ZERO,
             next_beat: BEAT,
         }
@@ -126,6 +132,10 @@ impl World {
         let mut events = VecDeque::from([(to, event)]);
         while let Some((to, event)) = events.pop_front() {
             if self.left[to] {
+                continue;
+            }
+            if self.frozen.contains(&to) {
+                self.asleep.push_back((to, event));
                 continue;
             }
             for action in self.runs[to].handle(self.now, event) {
@@ -153,6 +163,7 @@ impl World {
                 self.verdicts[me] = Some(verdict);
             }
             Action::Unlink(peer) => {
+                self.unlinks += 1;
                 let (peer, closed) = (peer.get(), "the peer closed it".into());
                 self.break_link(me, peer);
                 events.push_back((peer, Event::Unlinked(at(me), closed)));
@@ -259,6 +270,19 @@ impl World {
         while self.deliver(0) {}
     }
 
+    /// A party's machine stands still for `time`, and goes on with what came meanwhile.
+    pub(super) fn freeze(&mut self, index: usize, time: Duration) {
+        self.frozen = vec![index];
+        self.pass(time);
+        self.frozen.clear();
+        self.runs[index].listen_anew(self.now, time);
+        // The clock may be looked at before anything that has come.
+        self.give(index, Event::Tick);
+        for (to, event) in std::mem::take(&mut self.asleep) {
+            self.give(to, event);
+        }
+    }
+
     /// Lets the time pass, in the steps that the machines ask for; messages arrive at once.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
@@ -299,6 +323,13 @@ impl World {
         for (a, b) in self.links.clone().into_iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
             let silent = self.frozen.contains(&a) || self.frozen.contains(&b);
             if !silent && !self.cut.contains(&(a, b)) && self.linked(a, b) {
+                // What a link begins with is not delayed for as long as the grace time.
+                while self.runs[b].stage() >= Stage::Agree
+                    && !self.runs[b].peers[at(a)].introduced
+                    && let Some(message) = self.wires[a][b].pop_front()
+                {
+                    self.give(b, Event::Received(at(a), message));
+                }
                 self.give(b, Event::Received(at(a), Control::Beat(0)));
             }
         }

@@ -6,6 +6,7 @@ use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Reason, Remark, Stage};
 use mpyc_party_net::address_book::PeerAddresses;
+use mpyc_party_net::links::report::PathReport;
 use mpyc_party_net::links::{LinkEvent, Linked};
 
 use super::super::engine::Order;
@@ -65,7 +66,10 @@ impl RunLoop<'_> {
                 self.view.show(Notice::Linked(name, &linked.path, &missing));
             }
         }
-        self.back(peer, Some(linked));
+        // From the agreement on it may be another instance of the peer, until it has said its entry.
+        if self.machine.stage() == Stage::Find {
+            self.back(peer, Some(&linked.path));
+        }
         Ok(())
     }
 
@@ -111,12 +115,12 @@ impl RunLoop<'_> {
         }
     }
 
-    fn back(&mut self, peer: PeerIndex, linked: Option<&Linked>) {
+    pub(super) fn back(&mut self, peer: PeerIndex, path: Option<&PathReport>) {
         if let Some(time) = self.outages.end(peer)
             && self.verdict.is_none()
             && let Some(name) = self.session_peers.roster.get(peer)
         {
-            self.view.show(Notice::Back(name, time, linked.map(|linked| &linked.path)));
+            self.view.show(Notice::Back(name, time, path));
         }
     }
 
@@ -158,9 +162,7 @@ impl RunLoop<'_> {
             return Ok(());
         }
         if self.definition.settings.start == Start::OnProposal && !self.counted {
-            let begun = self.began.elapsed();
             self.directory.count().await.map_err(io::Error::other)?;
-            self.listened_until(begun);
             self.counted = true;
         }
         for Delivery { peer, descriptor } in deliveries {
@@ -173,6 +175,7 @@ impl RunLoop<'_> {
     pub(super) async fn part(&mut self, sources: &mut EventSources) -> io::Result<()> {
         let EventSources { links, streams, stop, book, monitor, .. } = sources;
         while !self.left {
+            self.listen();
             let tick = self.tick();
             tokio::select! {
                 Some(event) = links.recv() => self.link(event).await?,

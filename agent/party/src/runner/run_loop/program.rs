@@ -41,7 +41,6 @@ impl RunLoop<'_> {
             sandbox::Event::Exited(sandbox::Exit::Status(status)) => Exit::Status(status),
             sandbox::Event::Exited(sandbox::Exit::Signal(signal)) => Exit::Signal(signal),
         };
-        let begun = self.began.elapsed();
         self.exited = true;
         self.directory.record.exit = Some(exit);
         // What the launcher said last explains the end better than the exit status does.
@@ -52,7 +51,6 @@ impl RunLoop<'_> {
             self.report(report).await?;
         }
         self.drain(output, LAST_WORDS).await?;
-        self.listened_until(begun);
         self.happen(Event::Exited(exit)).await
     }
 
