@@ -50,7 +50,16 @@ at('before the end')
 mpc.run(mpc.shutdown())
 ";
 
+/// What comes after that where a program computes twice.
+const SECOND_CYCLE: &str = "
+at('before it connects again')
+mpc.run(mpc.start())
+compute()
+mpc.run(mpc.shutdown())
+";
+
 const STAGES: [&str; 3] = ["before it connects", "between rounds", "before the end"];
+const AGAIN: &str = "before it connects again";
 
 /// How somebody leaves: what the others say of it, and whether it could have been an outage, so that
 /// they wait for the grace time.
@@ -78,7 +87,8 @@ fn leaves(
     (how, reason, waits): (&str, &str, bool),
 ) -> Result<Duration> {
     let settings = format!("WHO, STAGE, HOW = {who}, {stage:?}, {how:?}\n");
-    network.declare(&session(names, &(settings + PROGRAM)))?;
+    let more = if stage == AGAIN { SECOND_CYCLE } else { "" };
+    network.declare(&session(names, &(settings + PROGRAM + more)))?;
     let mut runs = network.run("demo")?;
     let mut leaver = runs.remove(who);
     leaver.wait_for_line("leaving", LIMIT)?;
@@ -122,6 +132,28 @@ fn who_leaves_between_rounds_is_named() -> Result<()> {
 #[test]
 fn who_leaves_before_the_end_is_named() -> Result<()> {
     all_ways(STAGES[2])
+}
+
+/// The last party opens no connections: it only accepts them, and here never does.
+#[test]
+fn who_leaves_before_it_accepts_is_named() -> Result<()> {
+    for size in [2, 3] {
+        let names = &NAMES[..size];
+        let network = Network::on_loopback(names)?;
+        for (stage, way) in [(STAGES[0], WAYS[0]), (AGAIN, WAYS[1])] {
+            leaves(&network, names, size - 1, stage, way)?;
+        }
+        network.end()?;
+    }
+    Ok(())
+}
+
+/// A party in the middle accepts from one and opens to another.
+#[test]
+fn who_leaves_before_it_connects_again_is_named() -> Result<()> {
+    let network = three()?;
+    leaves(&network, &NAMES, 1, AGAIN, WAYS[0])?;
+    Ok(network.end()?)
 }
 
 #[test]

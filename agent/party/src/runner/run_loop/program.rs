@@ -43,6 +43,7 @@ impl RunLoop<'_> {
         };
         let begun = self.began.elapsed();
         self.exited = true;
+        self.streams.abandon();
         self.directory.record.exit = Some(exit);
         // What the launcher said last explains the end better than the exit status does.
         while let Ok(report) = timeout(MOMENT, self.launcher.next()).await {
@@ -115,6 +116,7 @@ impl RunLoop<'_> {
             }
             Ok(None) => {
                 self.mute = true;
+                self.streams.abandon();
                 Ok(())
             }
             Err(error) => {
