@@ -38,6 +38,9 @@ def at(stage):
         os.kill(os.getpid(), signal.SIGSEGV)
     if HOW == 'one stream closed':
         mpc.parties[(WHO + 1) % len(mpc.parties)].protocol.close_connection()
+    if HOW.startswith('transport.'):
+        transport = mpc.parties[(WHO + 1) % len(mpc.parties)].protocol.transport
+        getattr(transport, HOW.partition('.')[2])()
     if HOW == 'runner killed':
         time.sleep(600)
 
@@ -132,6 +135,51 @@ fn who_leaves_between_rounds_is_named() -> Result<()> {
 #[test]
 fn who_leaves_before_the_end_is_named() -> Result<()> {
     all_ways(STAGES[2])
+}
+
+/// The one to whom it was closed blames it, and it blames nobody itself.
+#[test]
+fn who_closes_a_transport_is_named() -> Result<()> {
+    let network = three()?;
+    for (who, how) in
+        ["transport.close", "transport.abort", "transport.write_eof"].iter().enumerate()
+    {
+        leaves(&network, &NAMES, who, STAGES[1], (how, "left", true))?;
+    }
+    Ok(network.end()?)
+}
+
+/// Alice and bob wait a second for carol, who leaves before or after they give that up.
+const GIVEN_UP: &str = "
+import asyncio, os, time
+from mpyc.runtime import mpc
+
+async def for_a_second(awaitable):
+    await asyncio.wait_for(awaitable, 1)
+
+mpc.run(mpc.start())
+if mpc.pid == 2:
+    time.sleep(AFTER)
+    os._exit(0)
+try:
+    mpc.run(for_a_second(mpc.transfer('never', senders=[2], receivers=[0, 1])))
+except asyncio.TimeoutError:
+    print('gave up')
+time.sleep(GRACE + 1)
+ended = time.monotonic() + 2 * GRACE
+while mpc.run(mpc.transfer(time.monotonic() < ended, senders=[0], receivers=[0, 1]))[0]:
+    time.sleep(0.1)
+";
+
+#[test]
+fn who_gave_up_waiting_goes_on() -> Result<()> {
+    let network = three()?;
+    for after in [0, 2] {
+        let settings = format!("AFTER, GRACE = {after}, {}\n", GRACE.as_secs());
+        network.declare(&demo(&(settings + GIVEN_UP)).grace(GRACE))?;
+        network.run("demo")?.into_iter().try_for_each(completes)?;
+    }
+    Ok(network.end()?)
 }
 
 /// The last party opens no connections: it only accepts them, and here never does.
