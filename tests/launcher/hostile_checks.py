@@ -150,6 +150,14 @@ class Keys(Hostile):
         self.refused(message(b'](' + 11 * identifier('set', few) + b'e'), 'more than 10000')
         self.assertEqual(values.loads(message(identifier('set', few))), set(few))
         self.refused(message(identifier('set', [1 << 1000])), 'more than 512 bits')
+        for part, parts in (('ab', 30), ('x' * 2000, 1)):
+            tuples = [(*parts * [part], n) for n in many[:3000]]
+            self.refused(message(identifier('set', tuples)), 'take long to compare')
+            self.refused(message(identifier('dict', tuples, tuples)), 'take long to compare')
+            with self.assertRaisesRegex(values.Refused, 'take long to compare'):
+                values.dumps(set(tuples[:1000]) if parts == 30 else dict.fromkeys(tuples[:1500]))
+        other = {(*30 * ['ab'], n) for n in range(5000)} | {(*30 * ['ab'], str(n)) for n in range(20_000)}
+        self.assertEqual(values.loads(values.dumps(other)), other)
         with self.assertRaisesRegex(values.Refused, 'more than 10000'):
             values.dumps([dict.fromkeys(range(n, n + 2000)) for n in range(6)])
 
@@ -210,6 +218,10 @@ class Rebuilt(Hostile):
         for shape in ((0, 2**40), (2**30, 0, 2**30), (0, 2**62, 2**62), (2**70, 0)):
             self.refuses('^malformed pickle', 'numpy array', '<f8', shape, bytes_of[0])
             self.refuses('^malformed pickle', 'objects', shape, [])
+        huge = 1 << 8 * scan.MAX_NUMBER_BYTES - 8  # multiplied with each other: a minute for forty of them
+        for shape in ((0, *40 * [huge]), (0, 1 << 63), 65 * (0,), 1000 * (0,)):
+            self.refuses('not the shape', 'numpy array', '<f8', shape, bytes_of[0])
+            self.refuses('not the shape', 'objects', shape, [])
         for shape in ((-1,), (2**62, 4), 65 * (1,), (True,), [1]):
             self.refuses('^malformed pickle', 'numpy array', '<f8', shape, bytes_of[8])
         for dtype in ('O', '|V8', '<f8,<f8', '<U0', 'S0', '<U999999999', '<f3', '{"a": "O"}', '<m8', '<M8[s]'):

@@ -2,11 +2,13 @@
 
 import os
 import pathlib
+import resource
 import shutil
 import socket
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 import fake_runner
@@ -288,6 +290,37 @@ class Peers(RunTestCase):
             run.finish()
             self.assertEqual(run.statuses, [33])
 
+    def violates(self, sent, what, memory=None):
+        """Party 0 of 3, with this much memory, names party 2 for what it sends."""
+        before = resource.getrlimit(resource.RLIMIT_DATA)
+        if memory is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, before[1]))
+            self.addCleanup(resource.setrlimit, resource.RLIMIT_DATA, before)
+        for options in ([], ['--no-uvloop']):
+            with Run(FIXTURES / 'transfer.py', 3, only=[0], options=['--no-prss', *options]) as run:
+                party = run.parties[0]
+                stream = self.meet(run, party, [1, 2])[2]
+                try:
+                    stream.sendall(sent)
+                except BrokenPipeError:
+                    pass  # it read no further
+                run.finish()
+                self.assertEqual(run.statuses, [72], party.stderr)
+                said = party.packets[-1]
+                self.assertEqual((said['type'], said['peer']), ('violated', 2))
+                self.assertRegex(said['what'], what)
+
+    def test_messages_that_mpyc_cannot_take(self):
+        one = struct.pack('<qI', 12345, len(self.FINE)) + self.FINE
+        self.violates(one + one, 'not such as MPyC sends')
+
+    def test_messages_too_large_for_the_memory(self):
+        self.violates(struct.pack('<qI', 1, 2**32 - 1), '4294967295 bytes ahead of what is awaited', memory=1 << 30)
+
+    def test_messages_that_nobody_awaits(self):
+        many = b''.join(struct.pack('<qI', number, 0) for number in range(900_000))
+        self.violates(many, 'ahead of what is awaited', memory=1 << 30)
+
     def test_a_name_too_long_for_a_packet(self):
         with Run(FIXTURES / 'transfer.py', 2, only=[0], options=['--no-prss']) as run:
             stream = self.meet(run, run.parties[0], [1])[1]
@@ -332,6 +365,29 @@ class Leaving(RunTestCase):
             said = self.awaiting(3, who, 'close', 'output', number=1)
             self.assertEqual(said, {(who + 1) % 3: {who}})
 
+    def test_who_closes_a_transport_awaits_nobody_there(self):
+        for options in ([], ['--no-uvloop']):
+            for how in ('close', 'abort', 'write_eof'):
+                with Run(FIXTURES / 'leaves.py', 3, arguments=['1', f'transport.{how}', 'output'],
+                         options=options) as run:
+                    said = set()
+                    with self.assertRaises(TimeoutError):  # nobody goes on
+                        for party, packet in run.packets():
+                            if packet['type'] == 'awaiting':
+                                said.add((party.index, packet['peer']))
+                                run.deadline = time.monotonic() + 1  # for whatever else is said
+                self.assertEqual(said, {(2, 1)}, (how, options))
+
+    def test_who_gave_up_waiting_awaits_nothing(self):
+        with Run(FIXTURES / 'leaves.py', 3, arguments=['2', 'exit', 'gives up']) as run:
+            run.finish()
+            self.assertEqual(run.statuses, [0] * 3, [party.stderr for party in run.parties.values()])
+            for index in (0, 1):
+                party = run.parties[index]
+                self.assertEqual(party.stdout.count('gave up'), 3)
+                said = [packet['type'] for packet in party.packets if packet['type'].startswith('awaiting')]
+                self.assertGreaterEqual(len(said), 6)
+                self.assertEqual(said, len(said) // 2 * ['awaiting', 'awaiting-no-more'])
     def test_who_is_not_awaited_may_leave(self):
         for who in range(3):
             self.assertEqual(self.awaiting(3, who, 'exit', 'alone', number=0), {})

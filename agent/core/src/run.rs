@@ -86,6 +86,8 @@ pub enum Event {
     Connected,
     /// It awaits something on a stream that this peer has ended.
     Awaits(PeerIndex),
+    /// It no longer awaits anything there.
+    AwaitsNoMore(PeerIndex),
     /// It reads its standard input, and nothing is there.
     Asks,
     /// It has read something, or the end.
@@ -296,6 +298,7 @@ impl Run {
             Event::Awaits(peer) => {
                 self.peers[peer].awaited = self.peers[peer].awaited.or(Some(self.now))
             }
+            Event::AwaitsNoMore(peer) => self.peers[peer].awaited = None,
             Event::Asks => self.asking = true,
             Event::Answered => self.asking = false,
             Event::Faulty(peer, reason) => self.blame(vec![peer], reason),

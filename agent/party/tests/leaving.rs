@@ -38,6 +38,9 @@ def at(stage):
         os.kill(os.getpid(), signal.SIGSEGV)
     if HOW == 'one stream closed':
         mpc.parties[(WHO + 1) % len(mpc.parties)].protocol.close_connection()
+    if HOW.startswith('transport.'):
+        transport = mpc.parties[(WHO + 1) % len(mpc.parties)].protocol.transport
+        getattr(transport, HOW.partition('.')[2])()
     if HOW == 'runner killed':
         time.sleep(600)
 
@@ -50,7 +53,16 @@ at('before the end')
 mpc.run(mpc.shutdown())
 ";
 
+/// What comes after that where a program computes twice.
+const SECOND_CYCLE: &str = "
+at('before it connects again')
+mpc.run(mpc.start())
+compute()
+mpc.run(mpc.shutdown())
+";
+
 const STAGES: [&str; 3] = ["before it connects", "between rounds", "before the end"];
+const AGAIN: &str = "before it connects again";
 
 /// How somebody leaves: what the others say of it, and whether it could have been an outage, so that
 /// they wait for the grace time.
@@ -78,7 +90,8 @@ fn leaves(
     (how, reason, waits): (&str, &str, bool),
 ) -> Result<Duration> {
     let settings = format!("WHO, STAGE, HOW = {who}, {stage:?}, {how:?}\n");
-    network.declare(&session(names, &(settings + PROGRAM)))?;
+    let more = if stage == AGAIN { SECOND_CYCLE } else { "" };
+    network.declare(&session(names, &(settings + PROGRAM + more)))?;
     let mut runs = network.run("demo")?;
     let mut leaver = runs.remove(who);
     leaver.wait_for_line("leaving", LIMIT)?;
@@ -122,6 +135,73 @@ fn who_leaves_between_rounds_is_named() -> Result<()> {
 #[test]
 fn who_leaves_before_the_end_is_named() -> Result<()> {
     all_ways(STAGES[2])
+}
+
+/// The one to whom it was closed blames it, and it blames nobody itself.
+#[test]
+fn who_closes_a_transport_is_named() -> Result<()> {
+    let network = three()?;
+    for (who, how) in
+        ["transport.close", "transport.abort", "transport.write_eof"].iter().enumerate()
+    {
+        leaves(&network, &NAMES, who, STAGES[1], (how, "left", true))?;
+    }
+    Ok(network.end()?)
+}
+
+/// Alice and bob wait a second for carol, who leaves before or after they give that up.
+const GIVEN_UP: &str = "
+import asyncio, os, time
+from mpyc.runtime import mpc
+
+async def for_a_second(awaitable):
+    await asyncio.wait_for(awaitable, 1)
+
+mpc.run(mpc.start())
+if mpc.pid == 2:
+    time.sleep(AFTER)
+    os._exit(0)
+try:
+    mpc.run(for_a_second(mpc.transfer('never', senders=[2], receivers=[0, 1])))
+except asyncio.TimeoutError:
+    print('gave up')
+time.sleep(GRACE + 1)
+ended = time.monotonic() + 2 * GRACE
+while mpc.run(mpc.transfer(time.monotonic() < ended, senders=[0], receivers=[0, 1]))[0]:
+    time.sleep(0.1)
+";
+
+#[test]
+fn who_gave_up_waiting_goes_on() -> Result<()> {
+    let network = three()?;
+    for after in [0, 2] {
+        let settings = format!("AFTER, GRACE = {after}, {}\n", GRACE.as_secs());
+        network.declare(&demo(&(settings + GIVEN_UP)).grace(GRACE))?;
+        network.run("demo")?.into_iter().try_for_each(completes)?;
+    }
+    Ok(network.end()?)
+}
+
+/// The last party opens no connections: it only accepts them, and here never does.
+#[test]
+fn who_leaves_before_it_accepts_is_named() -> Result<()> {
+    for size in [2, 3] {
+        let names = &NAMES[..size];
+        let network = Network::on_loopback(names)?;
+        for (stage, way) in [(STAGES[0], WAYS[0]), (AGAIN, WAYS[1])] {
+            leaves(&network, names, size - 1, stage, way)?;
+        }
+        network.end()?;
+    }
+    Ok(())
+}
+
+/// A party in the middle accepts from one and opens to another.
+#[test]
+fn who_leaves_before_it_connects_again_is_named() -> Result<()> {
+    let network = three()?;
+    leaves(&network, &NAMES, 1, AGAIN, WAYS[0])?;
+    Ok(network.end()?)
 }
 
 #[test]

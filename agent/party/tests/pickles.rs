@@ -158,6 +158,40 @@ fn who_sends_what_would_bring_down_the_others_is_named() -> Result<()> {
     Ok(network.end()?)
 }
 
+/// Carol sends the others bytes that are no messages of MPyC, or too many.
+const UNFRAMED: &str = r#"
+import struct
+from mpyc.runtime import mpc
+
+mpc.run(mpc.start())
+mpc.run(mpc.transfer('harmless'))
+for peer in mpc.parties[:2]:
+    if mpc.pid == 2:
+        peer.protocol.transport.write(@BYTES@)
+mpc.run(mpc.transfer('harmless'))
+mpc.run(mpc.transfer('never', senders=[2]))
+"#;
+
+#[test]
+fn who_breaks_the_framing_is_named() -> Result<()> {
+    let network = three()?;
+    for (bytes, reason) in [
+        ("2 * struct.pack('<qI4s', 7, 4, b'once')", "not such as MPyC sends"),
+        ("struct.pack('<qI', 7, 2**32 - 1)", "ahead of what is awaited"),
+    ] {
+        let program = UNFRAMED.replace("@BYTES@", bytes);
+        network.declare(&demo(&program).set("memory", "2048"))?;
+        let mut runs = network.run("demo")?;
+        for run in &runs {
+            run.wait_for("running", LIMIT)?;
+        }
+        for outcome in all_blame(&mut runs, Instant::now(), &["carol"], "protocol")? {
+            ensure!(outcome.text.contains(reason), "{bytes}: {}", outcome.text);
+        }
+    }
+    Ok(network.end()?)
+}
+
 #[test]
 fn without_the_allow_list_the_sandbox_alone_holds() -> Result<()> {
     let network = three()?;

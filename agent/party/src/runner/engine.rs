@@ -150,10 +150,19 @@ pub enum Report {
         /// What it would have been.
         what: String,
     },
+    /// A peer sent what is nothing that a process of this engine sends, or too much.
+    Violated {
+        /// Who.
+        peer: PeerIndex,
+        /// What is wrong with it.
+        what: String,
+    },
     /// It waits until it is connected to the processes of all parties.
     Connecting,
     /// It awaits something on a connection that this peer has ended.
     Awaits(PeerIndex),
+    /// It no longer awaits anything on a connection that this peer has ended.
+    AwaitsNoMore(PeerIndex),
     /// It reads its standard input, and nothing is there.
     Asks,
     /// It has read something, or the end.

@@ -81,12 +81,23 @@ pub(super) struct Delivery {
 #[derive(Debug)]
 struct Entry {
     handle: Handle<SecureStream>,
-    /// The local process's end, until it is handed over.
+    /// The local process's end, until it is handed over or the process has gone.
     held: Option<OwnedFd>,
+    /// Whether it was handed over.
+    delivered: bool,
     /// The newest carrier that this end knows, and whether the stream ever had one.
     newest: Epoch,
     attached: bool,
     finished: bool,
+}
+
+impl Entry {
+    /// The local process's end, to be handed over, unless that was done or the process has gone.
+    fn deliver(&mut self) -> Option<OwnedFd> {
+        let descriptor = self.held.take()?;
+        self.delivered = true;
+        Some(descriptor)
+    }
 }
 
 /// All streams of one run at this party.
@@ -101,6 +112,8 @@ pub(super) struct Streams {
     fresh: PerParty<Option<(u64, bool)>>,
     /// The cycle that the local process accepts, where it accepts any.
     accepts: Option<u32>,
+    /// Whether nobody here can take an end of a stream any more.
+    abandoned: bool,
     /// Every stream there was.
     entries: BTreeMap<StreamId, Entry>,
     events: mpsc::UnboundedSender<StreamEvent>,
@@ -122,6 +135,7 @@ impl Streams {
             links: PerParty::of(parties, None),
             fresh: PerParty::of(parties, None),
             accepts: None,
+            abandoned: false,
             entries: BTreeMap::new(),
             events,
             tasks: JoinSet::new(),
@@ -185,8 +199,8 @@ impl Streams {
             return Ok(());
         }
         let peer = stream.peer;
-        let held = |(of, entry): (&StreamId, &Entry)| of.peer == peer && entry.held.is_some();
-        let ahead = self.entries.iter().filter(|entry| held(*entry)).count();
+        let waits = |(of, entry): (&StreamId, &Entry)| of.peer == peer && !entry.delivered;
+        let ahead = self.entries.iter().filter(|entry| waits(*entry)).count();
         if !self.accepted(stream) || ahead >= MAX_STREAMS_AHEAD || self.run.is_none() {
             return Err(Reason::Protocol(wrong.into()));
         }
@@ -287,8 +301,11 @@ impl Streams {
         if accepted {
             return self.release();
         }
-        let held = entry.held.take();
-        held.map(|descriptor| Delivery { peer: stream.peer, descriptor }).into_iter().collect()
+        let descriptor = entry.deliver();
+        descriptor
+            .map(|descriptor| Delivery { peer: stream.peer, descriptor })
+            .into_iter()
+            .collect()
     }
 
     /// A carrier broke. Where it was the newest, another is due on the same link after a pause.
@@ -325,13 +342,20 @@ impl Streams {
         self.release()
     }
 
+    /// The local process has ended, or nothing can be handed to it any more: the streams that it never
+    /// took end, and so do those that begin from now on. Else their peers would wait for it.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
+        self.entries.values_mut().for_each(|entry| entry.held = None);
+    }
+
     /// Delivers what was held for the cycle that the local process accepts.
     fn release(&mut self) -> Vec<Delivery> {
         let (engine, me, now) = (self.engine, self.me, self.accepts);
         let due = |(stream, entry): (&StreamId, &mut Entry)| {
             let accepted = engine.opens(stream.peer, me) && now == Some(stream.cycle);
             let wanted = accepted && entry.attached;
-            let descriptor = if wanted { entry.held.take() } else { None };
+            let descriptor = if wanted { entry.deliver() } else { None };
             Some(Delivery { peer: stream.peer, descriptor: descriptor? })
         };
         self.entries.iter_mut().filter_map(due).collect()
@@ -367,8 +391,10 @@ impl Streams {
                 let _ = events.send(blame(engine, peer, fault));
             }
         });
-        let (newest, held) = (Epoch::default(), Some(theirs.into()));
-        let entry = Entry { handle, held, newest, attached: false, finished: false };
+        let held = (!self.abandoned).then(|| theirs.into());
+        let newest = Epoch::default();
+        let entry =
+            Entry { handle, held, delivered: false, newest, attached: false, finished: false };
         self.entries.insert(stream, entry);
         Ok(())
     }

@@ -52,6 +52,21 @@ fn who_left_and_is_awaited_is_named_after_the_grace_time() {
 }
 
 #[test]
+fn what_was_given_up_is_not_awaited() {
+    let mut world = left(true);
+    for _ in 0..3 {
+        world.give(0, Event::Awaits(at(1)));
+        world.pass(GRACE - SECOND);
+        world.give(0, Event::AwaitsNoMore(at(1)));
+    }
+    world.pass(GRACE * 3);
+    assert_eq!(world.verdicts, [None, None, None]);
+    world.give(0, Event::Awaits(at(1)));
+    world.pass(GRACE + SECOND);
+    all_say_that_it_left(&world);
+}
+
+#[test]
 fn who_ended_before_it_connected_is_named_after_the_grace_time() {
     let mut world = left(false);
     world.pass(GRACE - SECOND);

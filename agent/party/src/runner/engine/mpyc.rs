@@ -33,7 +33,8 @@ use python::{Progress, Python};
 pub use versions::Versions;
 
 /// The launcher's files.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
+    ("awaited.py", include_str!("mpyc/launcher/awaited.py")),
     ("control.py", include_str!("mpyc/launcher/control.py")),
     ("exchange.py", include_str!("mpyc/launcher/exchange.py")),
     ("launcher.py", include_str!("mpyc/launcher/launcher.py")),

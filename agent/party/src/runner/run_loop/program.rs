@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use mpyc_party_core::agreement::Entry;
+use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Exit, Reason};
 use mpyc_party_sandbox as sandbox;
@@ -42,6 +43,7 @@ impl RunLoop<'_> {
             sandbox::Event::Exited(sandbox::Exit::Signal(signal)) => Exit::Signal(signal),
         };
         self.exited = true;
+        self.streams.abandon();
         self.directory.record.exit = Some(exit);
         // What the launcher said last explains the end better than the exit status does.
         while let Ok(report) = timeout(MOMENT, self.launcher.next()).await {
@@ -85,12 +87,10 @@ impl RunLoop<'_> {
                 self.deliver(deliveries).await
             }
             Ok(Some(Report::Refused { peer, what })) => {
-                let reason = Reason::Pickle(what.into());
-                let known =
-                    peer.filter(|&p| self.session_peers.roster.get(p).is_some() && p != self.me);
-                let event =
-                    known.map_or(Event::Failed(reason.clone()), |p| Event::Faulty(p, reason));
-                self.happen(event).await
+                self.sent_wrong(peer, Reason::Pickle(what.into())).await
+            }
+            Ok(Some(Report::Violated { peer, what })) => {
+                self.sent_wrong(Some(peer), Reason::Protocol(what.into())).await
             }
             Ok(Some(Report::Connecting)) => self.happen(Event::Connecting).await,
             Ok(Some(Report::Connected)) => {
@@ -98,10 +98,13 @@ impl RunLoop<'_> {
                 self.happen(Event::Connected).await
             }
             // Nothing that the program says is believed: the machine takes it for what it is worth.
-            Ok(Some(Report::Awaits(peer))) => match self.session_peers.roster.get(peer) {
-                Some(_) if peer != self.me => self.happen(Event::Awaits(peer)).await,
-                _ => Ok(()),
-            },
+            Ok(Some(Report::Awaits(peer))) if self.is_peer(peer) => {
+                self.happen(Event::Awaits(peer)).await
+            }
+            Ok(Some(Report::AwaitsNoMore(peer))) if self.is_peer(peer) => {
+                self.happen(Event::AwaitsNoMore(peer)).await
+            }
+            Ok(Some(Report::Awaits(_) | Report::AwaitsNoMore(_))) => Ok(()),
             Ok(Some(Report::Asks)) => self.happen(Event::Asks).await,
             Ok(Some(Report::Answered)) => self.happen(Event::Answered).await,
             Ok(Some(Report::Computed(computed))) => {
@@ -113,6 +116,7 @@ impl RunLoop<'_> {
             }
             Ok(None) => {
                 self.mute = true;
+                self.streams.abandon();
                 Ok(())
             }
             Err(error) => {
@@ -120,6 +124,18 @@ impl RunLoop<'_> {
                 let text = format!("the launcher said something unreadable: {error}");
                 self.happen(Event::Failed(Reason::Local(text.into()))).await
             }
+        }
+    }
+
+    fn is_peer(&self, peer: PeerIndex) -> bool {
+        peer != self.me && self.session_peers.roster.get(peer).is_some()
+    }
+
+    /// Something that must not reach the program: this party's own where it is no peer's.
+    async fn sent_wrong(&mut self, peer: Option<PeerIndex>, reason: Reason) -> io::Result<()> {
+        match peer.filter(|&peer| self.is_peer(peer)) {
+            Some(peer) => self.happen(Event::Faulty(peer, reason)).await,
+            None => self.happen(Event::Failed(reason)).await,
         }
     }
 

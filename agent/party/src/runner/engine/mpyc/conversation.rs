@@ -59,6 +59,11 @@ pub enum Packet {
         /// Its roster index.
         peer: usize,
     },
+    /// It no longer does.
+    AwaitingNoMore {
+        /// Whose messages.
+        peer: usize,
+    },
     /// The program reads standard input, and nothing is there.
     Asking,
     /// It has read something, or the end.
@@ -68,6 +73,13 @@ pub enum Packet {
         /// Its roster index, where that is known.
         peer: Option<usize>,
         /// What it would have been.
+        what: String,
+    },
+    /// A peer sent bytes that MPyC cannot take, or too many.
+    Violated {
+        /// Its roster index.
+        peer: usize,
+        /// What is wrong with them.
         what: String,
     },
     /// The MPyC runtime starts.
@@ -155,7 +167,11 @@ impl Conversation for MpycConversation {
             Packet::Refused { peer, what } => {
                 Report::Refused { peer: peer.map(PeerIndex::new), what }
             }
+            Packet::Violated { peer, what } => {
+                Report::Violated { peer: PeerIndex::new(peer), what }
+            }
             Packet::Awaiting { peer } => Report::Awaits(PeerIndex::new(peer)),
+            Packet::AwaitingNoMore { peer } => Report::AwaitsNoMore(PeerIndex::new(peer)),
             Packet::Asking => Report::Asks,
             Packet::Answered => Report::Answered,
             Packet::Started => Report::Connecting,
@@ -224,6 +240,7 @@ mod tests {
             (r#"{"type": "started"}"#, Report::Connecting),
             (r#"{"type": "connected"}"#, Report::Connected),
             (r#"{"type": "awaiting", "peer": 0}"#, Report::Awaits(alice)),
+            (r#"{"type": "awaiting-no-more", "peer": 0}"#, Report::AwaitsNoMore(alice)),
             (r#"{"type": "asking"}"#, Report::Asks),
             (r#"{"type": "answered"}"#, Report::Answered),
         ] {

@@ -155,7 +155,7 @@ def describe(mpc, release):
 
 def run(program, arguments):
     """Run the program as python would, and return its exit status."""
-    for name in ('control', 'exchange', 'network', 'releases', 'scan', 'standard_input', 'values'):
+    for name in ('awaited', 'control', 'exchange', 'network', 'releases', 'scan', 'standard_input', 'values'):
         del sys.modules[name]  # the program may have modules of these names
     directory = os.path.dirname(os.path.abspath(program))
     os.chdir(directory)

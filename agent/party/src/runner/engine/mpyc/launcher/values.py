@@ -14,6 +14,7 @@ All parties of a session run this file, so only it needs to read what it writes;
 number of its format before they start.
 """
 
+import collections
 import datetime
 import decimal
 import fractions
@@ -47,10 +48,14 @@ EXTENSION_COST = 3
 MAX_KEYS_WITH_KNOWN_HASH = 10_000
 KEY_PARTS_AT_ONCE = 4
 MAX_KEY_BITS = 512
+# Tuples with the same hash are compared part by part, and texts character by character, as far as they are equal.
+MAX_KEY_COMPARISONS = 1 << 24  # of parts, or of so many characters:
+COMPARED_AT_ONCE = 256
 TEXT = frozenset((str, bytes))
 KEYS = TEXT | {type(None), bool, int, float, datetime.date, datetime.time, datetime.datetime}
 MAX_FRACTION_BITS = 1 << 15  # reducing one takes time that grows with the square
 MAX_GROUP_BITS = 1 << 14  # of each number in the element of a group
+MAX_DIMENSIONS = 64  # as many as an array of numpy can have
 MAX_EMPTY_SHAPE = 1 << 24  # what the other dimensions of an array without elements multiply to
 NUMPY_DTYPE = re.compile(r'[<>|=]?[biufcSU]\d{1,9}')
 
@@ -110,6 +115,7 @@ class _Allowance:
 
     _field_bits = MAX_NEW_FIELD_BITS
     _keys = MAX_KEYS_WITH_KNOWN_HASH
+    _comparisons = MAX_KEY_COMPARISONS
 
     def take_field(self, bits):
         self._field_bits -= max(bits, MIN_NEW_FIELD_BITS)
@@ -131,6 +137,18 @@ class _Allowance:
                 self._keys -= type(part) is not str  # b'a' and 'a' have one hash: tuples of k of them 2**k
         if self._keys < 0:
             raise ValueError(f'more than {MAX_KEYS_WITH_KNOWN_HASH} keys or items of sets that are no text')
+        hashes = collections.Counter(map(hash, keys))
+        if len(hashes) < len(keys):
+            self._comparisons -= sum((hashes[hash(key)] - 1) * _parts(key) for key in keys)
+            if self._comparisons < 0:
+                raise ValueError('keys or items of sets with the same hash that take long to compare')
+
+
+def _parts(key):
+    """How many parts, or pieces of text, are compared where a key is equal to another."""
+    if type(key) is not tuple:
+        return 1
+    return 1 + sum(1 + (len(part) // COMPARED_AT_ONCE if type(part) in TEXT else 0) for part in key)
 
 
 class _Writer(_Allowance, pickle.Pickler):
@@ -414,7 +432,9 @@ if np:
         return array
 
     def _shaped(array, shape):
-        if type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
+        if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
+            raise ValueError('not the shape of an array')
+        if any(type(n) is not int or not 0 <= n < 1 << 63 for n in shape):
             raise ValueError('not the shape of an array')
         if 0 in shape and math.prod(filter(None, shape)) > MAX_EMPTY_SHAPE:
             raise ValueError('array without elements whose other dimensions are huge')
