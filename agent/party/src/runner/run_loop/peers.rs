@@ -104,7 +104,7 @@ impl RunLoop<'_> {
     /// Warns, once for each peer, where packets do not get through.
     fn notice_stall(&mut self, peer: PeerIndex, why: &Remark) {
         let Some(name) = self.session_peers.roster.get(peer) else { return };
-        if self.stalled.insert(peer) {
+        if self.verdict.is_none() && self.stalled.insert(peer) {
             let text = format!("{name}: {why}; mpyc-party doctor tells which packets pass");
             self.view.show(Notice::Warning(&text));
             self.directory.record.warnings.push(text);
