@@ -99,7 +99,7 @@ pub async fn run_to_verdict(
     stop: mpsc::Receiver<()>,
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
-    let Launch { definition, copied, run: directory, sandboxed } = launch;
+    let Launch { definition, copied, run: mut directory, sandboxed } = launch;
     let (engine, me) = (engine::of(&definition), session_peers.me);
     let program = (sandboxed, engine.converse(&definition, &copied, me));
     let kept = (directory.path.as_path(), definition.settings.output << 20);
@@ -107,9 +107,10 @@ pub async fn run_to_verdict(
         match Resources::take(&session_peers, (entrance, &mut book), program, kept, view) {
             Ok(resources) => resources,
             Err(error) => {
-                let why = Reason::Local(error.to_string().into());
-                abandon(directory, session_peers.own_name(), why).map_err(io::Error::other)?;
-                return Err(error);
+                let abandoned =
+                    abandon(&mut directory, session_peers.own_name(), Some(&error), view);
+                let verdict = abandoned.map_err(io::Error::other)?;
+                return Ok(Outcome { verdict, run: directory });
             }
         };
     let Resources { local, links, link_events, entry, output, launcher, process, nonce } =

@@ -107,12 +107,13 @@ impl Check {
             more => format!("{} and {more} more", copied.name),
         });
         findings.note("files", found.map_err(ToString::to_string));
+        let checked = without_bad_input(&definition, &mut findings);
         note_writers(&definition, (&config, &dirs), &mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
         let prepared = copied.ok().map(|copied| {
             let view = &mut Quiet(common.json);
             let places = (&config, &dirs);
-            let started = runner::start(&definition, &copied, scratch.path(), places, view);
+            let started = runner::start(&checked, &copied, scratch.path(), places, view);
             (copied, started.map_err(|error| error.to_string()))
         });
         crate::command::no_dumps()?;
@@ -137,6 +138,19 @@ impl Check {
         }
         Ok(if findings.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Notes whether the input can be read. The session without one that cannot: the rest can be checked.
+fn without_bad_input(definition: &Definition, findings: &mut Findings) -> Definition {
+    let mut checked = definition.clone();
+    let Some(input) = &definition.settings.input else { return checked };
+    let found = runner::input_is_there(definition);
+    if found.is_err() {
+        checked.settings.input = None;
+    }
+    let found = found.map(|()| input.display().to_string());
+    findings.note("input", found.map_err(|error| error.to_string()));
+    checked
 }
 
 /// Notes what of the session others can change. A session that a person starts can be run nevertheless.
