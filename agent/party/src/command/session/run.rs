@@ -100,9 +100,13 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
         };
         match appeared {
             Ok(Some((session_peers, book, entrance, registration))) => {
+                // The renewal ends when nobody listens to it, which is no failure at the end of a run.
+                let listener = session_peers.clone();
                 let meet =
                     meet(launch, (session_peers, book), entrance, registration, view.as_mut());
-                alongside(meet, complain(supervisor)).await
+                let outcome = alongside(meet, complain(supervisor)).await;
+                drop(listener);
+                outcome
             }
             Ok(None) => {
                 launch.abandon(&party, None, view.as_mut())?;
