@@ -210,7 +210,8 @@ impl Inquiry {
         let asked = peers::ask(&session_peers, book, &hubs, self.wait);
         let (answers, heard) = alongside(asked, renewal.run(Heartbeat::default())).await;
         note_hubs(&heard, findings);
-        Ok(note_parties(&session_peers, own.as_ref(), answers, findings))
+        let hubless = !heard.is_empty() && heard.iter().all(|(_, answer)| answer.is_err());
+        Ok(note_parties(&session_peers, own.as_ref(), (answers, hubless), findings))
     }
 
     /// This party's components, with the versions that a run would have.
@@ -267,13 +268,13 @@ fn note_hubs(heard: &Heard, findings: &mut Findings) {
 fn note_parties(
     session_peers: &SessionPeers,
     own: Option<&Own>,
-    answers: Vec<Answer>,
+    (answers, hubless): (Vec<Answer>, bool),
     findings: &mut Findings,
 ) -> Vec<Value> {
     let parties = session_peers.roster.iter().enumerate().zip(answers);
     let others = parties.filter(|((index, _), _)| *index != session_peers.me.get());
     let note = |((_, name), answer): ((usize, &PartyName), Answer)| {
-        let (state, found, differs) = peers::judge(own, &session_peers.roster, &answer);
+        let (state, found, differs) = peers::judge(own, &session_peers.roster, &answer, hubless);
         findings.note(name.as_str(), found.clone());
         let shown = answer.and_then(Result::ok);
         let roster = shown.as_ref().map(|shown| shown.roster.clone());
