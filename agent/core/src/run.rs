@@ -72,8 +72,9 @@ pub enum Event {
     Unlinked(PeerIndex, Remark),
     /// Small packets pass on the way to this peer and larger ones do not, as far as this says.
     Stalled(PeerIndex, Remark),
-    /// No hub tells where others are, for what stands here keeps this party from all of them.
-    Isolated(Remark),
+    /// No hub tells where others are, for what stands here keeps this party from all of them; or
+    /// nothing does.
+    Isolated(Option<Reason>),
     /// A message came over the control link.
     Received(PeerIndex, Control),
     /// A stream with this peer has its first carrier.
@@ -171,7 +172,7 @@ pub struct Run {
     farewell: Duration,
     left: bool,
     /// What keeps this party from all hubs.
-    isolated: Option<Remark>,
+    isolated: Option<Reason>,
     difference_due: Option<Duration>,
     pending: Option<(Duration, Failure)>,
     actions: Vec<Action>,
@@ -281,7 +282,7 @@ impl Run {
             Event::Prepared { components, own } => self.prepared(*components, own),
             Event::Linked(peer, key) => self.linked_anew(peer, key),
             Event::Unlinked(peer, why) => self.unlinked(peer, why),
-            Event::Isolated(why) => self.isolated = Some(why),
+            Event::Isolated(why) => self.isolated = why,
             Event::Stalled(peer, why) => self.peers[peer].stalled = Some((self.now, why)),
             Event::Received(peer, _) if !self.peers[peer].linked => {}
             Event::Received(peer, message) if self.is_strange(peer, &message) => {

@@ -59,6 +59,17 @@ impl Waits {
         }
     }
 
+    /// The same where `party` is known not to be waited for any more.
+    #[must_use]
+    pub fn without(&self, party: &PartyName) -> Self {
+        let Self::Parties { names, more } = self else { return self.clone() };
+        let names: Vec<PartyName> = names.iter().filter(|name| *name != party).cloned().collect();
+        match names.is_empty() && *more == 0 {
+            true => Self::Nothing,
+            false => Self::Parties { names, more: *more },
+        }
+    }
+
     /// The same in words, of this party.
     #[must_use]
     pub fn of<'a>(&'a self, party: &'a PartyName) -> impl fmt::Display + 'a {
@@ -74,6 +85,9 @@ impl fmt::Display for Words<'_> {
         match waits {
             Waits::Nothing => write!(f, "{party} waits for nothing"),
             Waits::Preparing => write!(f, "{party} prepares"),
+            Waits::Parties { names, more } if names.is_empty() => {
+                write!(f, "{party} waits for {more} others")
+            }
             Waits::Parties { names, more } => {
                 let names: Vec<&str> = names.iter().map(PartyName::as_str).collect();
                 write!(f, "{party} waits for {}", names.join(", "))?;
@@ -108,6 +122,17 @@ mod tests {
         ] {
             assert_eq!(waits.of(&bob).to_string(), words);
         }
+    }
+
+    #[test]
+    fn who_is_there_is_not_waited_for() {
+        let (bob, [p000, p001]) = ("bob".parse().unwrap(), [0, 1].map(|i| names(2)[i].clone()));
+        let waits = Waits::for_parties(names(2)).without(&p000);
+        assert_eq!(waits.of(&bob).to_string(), "bob waits for p001");
+        assert_eq!(waits.without(&p001), Waits::Nothing);
+        let more = Waits::Parties { names: names(1), more: 3 }.without(&p000);
+        assert_eq!(more.of(&bob).to_string(), "bob waits for 3 others");
+        assert_eq!(Waits::Answer.without(&bob), Waits::Answer);
     }
 
     #[test]

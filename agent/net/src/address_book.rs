@@ -55,6 +55,8 @@ pub struct AddressBook {
     own: watch::Sender<OwnAddresses>,
     found: BTreeMap<(PeerIndex, &'static str), Vec<Target>>,
     heard: BTreeMap<String, Result<Seen, HubError>>,
+    /// Some hub was reached, now or before.
+    reached: bool,
     findings: mpsc::Receiver<(&'static str, Finding)>,
     hub_events: mpsc::Receiver<Event>,
     calls: mpsc::Sender<Call>,
@@ -79,6 +81,7 @@ impl AddressBook {
             own: watch::Sender::default(),
             found: BTreeMap::new(),
             heard: BTreeMap::new(),
+            reached: false,
             findings: findings.1,
             hub_events: hub_events.1,
             calls,
@@ -184,6 +187,7 @@ impl AddressBook {
                 log::debug!("hub {hub} sees this party at {observed} over {transport}");
                 let seen = Seen { address: observed, udp: transport == Transport::Udp };
                 self.heard.insert(hub, Ok(seen));
+                self.reached = true;
             }
             Event::Disconnected { hub, reason } => {
                 // It is tried again and again; the same answer is no news.
@@ -238,6 +242,18 @@ impl AddressBook {
         };
         let reached = self.heard.values().any(Result::is_ok);
         self.heard.iter().find_map(stalled).filter(|_| !reached)
+    }
+
+    /// Why no hub was ever reached, where this party has any: what the first of them lacks.
+    #[must_use]
+    pub fn never_reached(&self) -> Option<String> {
+        let hub = self.sources.hubs.first().filter(|_| !self.reached)?;
+        let failed = |(hub, heard): (&String, &Result<Seen, HubError>)| {
+            let why = heard.as_ref().err()?.to_string();
+            Some(if why.contains(hub.as_str()) { why } else { format!("{hub}: {why}") })
+        };
+        let failed = self.heard.iter().find_map(failed);
+        Some(failed.unwrap_or_else(|| format!("{hub} has not answered")))
     }
 
     /// Where this party says that it is reached.

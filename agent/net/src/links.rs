@@ -17,7 +17,7 @@ mod welcome;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mpyc_party_core::agreement::EncodedEntry;
 use mpyc_party_core::claims::PublicKey;
@@ -90,6 +90,8 @@ pub struct Linked {
 #[derive(Debug, Default)]
 struct Slot {
     link: Option<Link>,
+    /// Since when the last link has been gone or silent.
+    away: Option<Instant>,
     attempts: Vec<Attempt>,
     traffic: Arc<Traffic>,
 }
@@ -280,6 +282,7 @@ impl Links {
         let report = |peer: PeerIndex| PeerReport {
             party: peers.name(peer).clone(),
             path: slots[peer.get()].link.as_ref().map(|link| link.path.clone()),
+            away_s: slots[peer.get()].away.map(|since| since.elapsed().as_secs_f64()),
             sent: slots[peer.get()].traffic.sent(),
             received: slots[peer.get()].traffic.received(),
             tampered: slots[peer.get()].traffic.tampered(),

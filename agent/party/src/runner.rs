@@ -23,5 +23,5 @@ pub mod view;
 
 pub use crate::config::stop;
 pub use dry_run::{DryRunError, dry_run};
-pub use launch::{Launch, PrepareError, prepare, start};
+pub use launch::{Launch, PrepareError, input_is_there, prepare, start};
 pub use run_loop::{Outcome, run_to_verdict};

@@ -64,6 +64,14 @@ pub enum SessionError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The program, or a file beside it, cannot be read.
+    #[error("the {role} {source}")]
+    Unreadable {
+        /// Which of them it is.
+        role: &'static str,
+        /// Why.
+        source: FileError,
+    },
     /// A file would not run as it reads.
     #[error(transparent)]
     Code(#[from] code::CodeError),

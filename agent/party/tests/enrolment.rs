@@ -306,7 +306,9 @@ fn a_party_does_not_pass_for_a_hub() -> Result<()> {
     // Why a hub cannot be used is known when the attempt over UDP has been given up as well.
     alice.declare(&demo(SUM).deadline(std::time::Duration::from_secs(8)))?;
     let mut run = alice.run("demo")?;
-    common::blames(&mut run, std::time::Instant::now() + LIMIT, &["bob", "carol"], "missing")?;
+    let due = std::time::Instant::now() + LIMIT;
+    let outcome = common::blames(&mut run, due, &["alice"], "local")?;
+    ensure!(outcome.text.contains("; not there: bob, carol"), "{}", outcome.text);
     ensure!(!runtime.block_on(false_hub)??, "the runner talks to a false hub");
     ensure!(run.said().contains("a hub"), "{}", run.said());
     Ok(network.end()?)

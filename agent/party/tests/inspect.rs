@@ -132,6 +132,7 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     for (peer, name) in parties.iter().zip(["alice", "carol"]) {
         let expected = [
             "attempts",
+            "away_s",
             "found_by",
             "party",
             "path",
@@ -162,6 +163,34 @@ fn status_and_peers_tell_of_a_run_while_it_goes_on() -> Result<()> {
     ensure!(status["running"].as_array().is_some_and(Vec::is_empty), "{status}");
     ensure!(status["sessions"][0]["last"]["state"] == "completed", "{status}");
     ensure!(asks(bob, &["peers"])?.as_array().is_some_and(Vec::is_empty));
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_party_that_was_stopped_is_away_for_the_others_and_does_not_answer_itself() -> Result<()> {
+    let network = three()?;
+    let mut runs = running(&network, &demo(PATIENT).grace(LIMIT))?;
+    let (alice, carol) = (network.party("alice"), network.party("carol"));
+    runs[2].runner()?.signal(Signal::STOP)?;
+    runs[0].wait_for("away", LIMIT)?;
+    let shown = tells(alice, &["status"])?;
+    let text = "link to carol lost ";
+    ensure!(shown.contains(text) && !shown.contains("all are linked"), "{shown}");
+    ensure!(shown.contains(" s ago, reconnecting (gives up in about "), "{shown}");
+    let shown = tells(alice, &["peers"])?;
+    let row = shown.lines().find(|line| line.starts_with("carol ")).context("no carol")?;
+    ensure!(row.contains("away") && !row.contains("direct") && !row.contains(" ms"), "{shown}");
+    let away = &asks(alice, &["peers"])?[0]["peers"][1]["away_s"];
+    ensure!(away.as_f64().is_some_and(|time| time > 0.0), "{away}");
+    let process = runs[2].runner()?.id();
+    let shown = tells(carol, &["status"])?;
+    ensure!(shown.contains(&format!("the runner (process {process}) does not answer")), "{shown}");
+    ensure!(asks(carol, &["status"])?["running"][0]["silent_process"] == process);
+    runs[2].runner()?.signal(Signal::CONT)?;
+    runs[0].wait_for("back", LIMIT)?;
+    ensure!(tells(alice, &["status"])?.contains("all are linked"));
+    runs.iter_mut().try_for_each(|run| run.feed("1\n"))?;
+    runs.into_iter().try_for_each(completes)?;
     Ok(network.end()?)
 }
 

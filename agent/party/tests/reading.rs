@@ -95,20 +95,31 @@ fn by(mut way: Command, command: &Command) -> Command {
 fn a_session_whose_files_are_none_fails_at_once_with_a_verdict_on_record() -> Result<()> {
     let network = network()?;
     let alice = network.party("alice");
-    for name in ["program.py", "table", "private-input"] {
+    for (role, name) in [("program", "program.py"), ("file", "table"), ("input", "private-input")] {
         alice.declare(&session())?;
         let path = files(alice).join(name);
         fifo(&path)?;
         let link = files(alice).join("fifo");
         fs::rename(&path, &link)?;
         symlink(&link, &path)?;
+        let told = format!("the {role} {}: is a FIFO: name a regular file", path.display());
         let (status, said) = ends(alice.command().args(["session", "run", "demo"]))?;
-        let told = format!("{name}: is a FIFO: name a regular file");
-        ensure!(status == 1 && said.contains(&told), "{status}: {said}");
+        ensure!(status == 1 && said.matches(&told).count() == 1, "{status}: {said}");
+        let (status, said) = ends(alice.command().args(["session", "run", "demo", "--json"]))?;
+        let last: Value = serde_json::from_str(said.lines().last().unwrap_or_default())?;
+        ensure!(status == 1 && last["event"] == "ended", "{status}: {said}");
+        ensure!(last["text"].to_string().contains(&told), "{last}");
         let failed = verdict(alice)?;
         ensure!(failed["reason"]["local"].to_string().contains(&told), "{failed}");
         let (status, said) = ends(alice.command().args(["doctor", "--session", "demo"]))?;
         ensure!(status == 1 && said.contains("is a FIFO"), "{status}: {said}");
+        ensure!(said.contains("put a regular file there"), "{said}");
+        let check = ["session", "check", "demo", "--wait", "100ms"];
+        let (status, said) = ends(alice.command().args(check))?;
+        let found =
+            if role == "input" { format!("input: {told}") } else { format!("files: {told}") };
+        ensure!(status == 1 && said.contains(&found), "{status}: {said}");
+        ensure!(role != "input" || said.contains("✓ Python in its sandbox: "), "{said}");
         fs::remove_file(&path)?;
         fs::remove_file(&link)?;
     }
@@ -134,14 +145,21 @@ fn a_mount_that_hangs_delays_no_verdict_beyond_the_deadline() -> Result<()> {
     let (network, deadline) = (network()?, Duration::from_secs(2));
     let alice = network.party("alice");
     alice.declare(&session().deadline(deadline))?;
-    let begun = Instant::now();
-    let mut run = run_by_way_of(hanging(&files(alice)), alice)?;
-    let status = run.exit(LIMIT)?;
-    ensure!(begun.elapsed() < deadline + BOUND, "{:?}: {}", begun.elapsed(), run.said());
-    ensure!(status.code() == Some(1), "{status}: {}", run.said());
-    let failed = verdict(alice)?;
-    ensure!(failed["reason"]["local"].to_string().contains("on a mount that hangs"), "{failed}");
-    drop(run);
+    let (input, elsewhere) = (files(alice).join("private-input"), alice.directory().join("away"));
+    fs::create_dir(&elsewhere)?;
+    fs::remove_file(&input)?;
+    symlink(elsewhere.join("private-input"), &input)?;
+    for (role, hangs) in [("input", &elsewhere), ("program", &files(alice))] {
+        let begun = Instant::now();
+        let mut run = run_by_way_of(hanging(hangs), alice)?;
+        let status = run.exit(LIMIT)?;
+        ensure!(begun.elapsed() < deadline + BOUND, "{:?}: {}", begun.elapsed(), run.said());
+        ensure!(status.code() == Some(1), "{status}: {}", run.said());
+        let outcome = run.verdict(LIMIT)?;
+        ensure!(outcome.text.contains(&format!("the {role} ")), "{}", outcome.text);
+        let why = verdict(alice)?["reason"]["local"].to_string();
+        ensure!(why.contains("on a mount that hangs"), "{why}");
+    }
     Ok(network.end()?)
 }
 

@@ -152,7 +152,14 @@ fn without_a_hub_nobody_is_found() -> Result<()> {
     let mut runs = vec![network.party("alice").run("demo")?];
     runs[0].wait_for("waiting", LIMIT)?;
     let due = Instant::now() + deadline;
-    all_blame(&mut runs, due, &["bob", "carol"], "missing")?;
+    let outcomes = all_blame(&mut runs, due, &["alice"], "local")?;
+    for said in ["no hub could be reached: ", "; not there: bob, carol"] {
+        ensure!(outcomes[0].text.contains(said), "{}", outcomes[0].text);
+    }
+    let mut command = network.party("alice").command();
+    let check = command.args(["session", "check", "demo", "--wait", "4s"]).output()?;
+    let said = String::from_utf8_lossy(&check.stderr) + String::from_utf8_lossy(&check.stdout);
+    ensure!(said.contains("bob: not found: no hub could be reached"), "{said}");
     Ok(network.end()?)
 }
 

@@ -249,6 +249,7 @@ fn a_terminal_counts_down_on_one_line_and_says_who_is_waited_for() -> Result<()>
     {
         ensure!(lines.iter().filter(|line| *line == once).count() == 1, "{once}: {lines:#?}");
     }
+    ensure!(!alice.text().contains("alice"), "by her own name: {:?}", alice.text());
     for never in ["waiting", "waits", "prepares"] {
         ensure!(!lines.iter().any(|line| line.contains(never)), "{never}: {lines:#?}");
     }
@@ -272,6 +273,8 @@ fn a_log_has_a_line_for_each_change_and_no_countdown() -> Result<()> {
     alice.wait_for("end", |text| text.contains("completed"))?;
     let shown = alice.text();
     ensure!(shown.matches("bob waits for carol\n").count() == 1, "{shown}");
+    ensure!(shown.matches("linked to bob (direct, TCP)").count() == 1, "{shown}");
+    ensure!(!shown.contains("the link to bob is"), "said twice: {shown}");
     ensure!(!shown.contains("waiting,") && !shown.contains('\r'), "{shown}");
     Ok(network.end()?)
 }

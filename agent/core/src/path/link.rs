@@ -124,7 +124,7 @@ impl Link {
     /// Whether another connection to the peer has come up so soon after a beat of full size was given
     /// up that this was no outage: in one that had ended, the old connection would have recovered.
     pub(super) fn is_black_hole(&self, now: Duration) -> bool {
-        self.proven && self.stalled.is_some_and(|since| now < since + SUSPECT_AFTER)
+        self.stalled.is_some_and(|since| now < since + SUSPECT_AFTER)
     }
 
     /// How long its answers usually take, where that is known.
@@ -152,7 +152,8 @@ impl Paths {
         if let Some(beat) = late.filter(|_| !link.suspect) {
             (link.suspect, link.stalled) = (true, beat.full.then_some(self.now));
             if beat.full && !link.proven {
-                self.actions.extend([Action::Stalled(link.id), Action::Shrink(link.id)]);
+                // Whether or not it is a black hole: smaller packets do no harm.
+                self.actions.push(Action::Shrink(link.id));
             }
             self.redial();
         }

@@ -130,7 +130,8 @@ impl Run {
                 return self.blame(held_up, Reason::Lost(why));
             }
             if let (0, false, Some(why)) = (at, who.is_empty(), self.isolated.clone()) {
-                return self.blame(who, Reason::Lost(why));
+                let own = matches!(why, Reason::Local(_));
+                return self.blame(if own { vec![self.me] } else { who }, why);
             }
             if !who.is_empty() {
                 let reason = if at == 0 { Reason::Missing } else { Reason::Late };

@@ -249,7 +249,13 @@ impl PeerTask {
             self.tell(event(self.peer)).await;
         }
         self.suspect = suspect;
-        if let Some(link) = &mut self.shared.slots()[self.peer.get()].link {
+        let slot = &mut self.shared.slots()[self.peer.get()];
+        slot.away = match self.paths.healthy() {
+            Some(_) => None,
+            // Before the first link a peer is not away.
+            None => slot.away.or_else(|| (self.paths.lost() > 0).then(Instant::now)),
+        };
+        if let Some(link) = &mut slot.link {
             link.path.round_trip = self.paths.round_trip().map(|time| time.as_secs_f64());
         }
     }

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 pub struct PeerReport {
     /// Who it is.
     pub party: PartyName,
-    /// The path its link takes; none while it is away.
+    /// The path its link takes, or took that has grown silent; none where there is no link.
     pub path: Option<PathReport>,
+    /// For how many seconds there has been no link that works, where there was one before.
+    #[serde(default)]
+    pub away_s: Option<f64>,
     /// Bytes of streams sent to it in this run.
     pub sent: u64,
     /// Bytes of streams received from it in this run.
@@ -26,6 +29,14 @@ pub struct PeerReport {
     /// What it waits for, as it says itself; nothing while it is away.
     #[serde(default)]
     pub waits: Waits,
+}
+
+impl PeerReport {
+    /// The path of a link that works.
+    #[must_use]
+    pub fn working_path(&self) -> Option<&PathReport> {
+        self.path.as_ref().filter(|_| self.away_s.is_none())
+    }
 }
 
 /// A path in use.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Directories;
-use crate::runner::inspect::{Snapshot, inspect};
+use crate::runner::inspect::{Inspected, Snapshot, inspect};
 use crate::session::record;
 
 /// How long a runner may take to answer: whoever asks the agent waits for it.
@@ -20,7 +20,10 @@ pub(super) async fn all(dirs: &Directories) -> Vec<Snapshot> {
     // Without the directory there are none.
     let directories = blocking(move || record::running(&dirs).unwrap_or_default()).await;
     let ask = |directory: PathBuf| async move {
-        timeout(ANSWER_TIMEOUT, inspect(&directory)).await.ok().flatten()
+        match timeout(ANSWER_TIMEOUT, inspect(&directory)).await {
+            Ok(Inspected::Now(now)) => Some(*now),
+            _ => None,
+        }
     };
     let mut asked: JoinSet<_> = directories.into_iter().map(ask).collect();
     let mut all = Vec::new();

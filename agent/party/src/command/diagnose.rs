@@ -13,7 +13,7 @@ const MAX_ATTEMPTS_SHOWN: usize = 4;
 /// Why the peer of `report` is away or not on the best kind of path; none where it is on that.
 pub(super) fn not_direct(stack: &Stack, report: &PeerReport, run: &Snapshot) -> Option<String> {
     let kind = |name: &str| stack.kind(name).map(|kind| kind.kind());
-    match report.path.as_ref().map(|path| kind(&path.kind)) {
+    match report.working_path().map(|path| kind(&path.kind)) {
         Some(None) => None,
         Some(Some(used)) if used.relayed => Some(format!(
             "{}{}",
@@ -25,6 +25,7 @@ pub(super) fn not_direct(stack: &Stack, report: &PeerReport, run: &Snapshot) -> 
             let tried = tried(report, |name| kind(name).is_some_and(|kind| kind < used));
             Some(format!("no {} connection gets through{tried}", better.name.to_uppercase()))
         }
+        None if report.attempts.is_empty() && report.away_s.is_some() => None,
         None if report.attempts.is_empty() => Some(unknown(stack, &run.hubs)),
         None => Some(format!(
             "it is known where it was, but not reached there{}",
@@ -37,7 +38,7 @@ pub(super) fn not_direct(stack: &Stack, report: &PeerReport, run: &Snapshot) -> 
 pub(super) fn unknown(stack: &Stack, hubs: &[HubReport]) -> String {
     let asked: Vec<_> = stack.discoveries().map(|discovery| discovery.name()).collect();
     let why = if hubs.iter().any(|hub| hub.seen.is_some()) {
-        ": it has not started the session, or it reaches none of these hubs"
+        ": it has not started the session, does not name this party in its own, or reaches none of these hubs"
     } else {
         ", and no hub can be asked"
     };

@@ -91,7 +91,7 @@ fn json(stack: &Stack, run: &Running) -> Value {
     let peers = run.now.iter().flat_map(|now| now.peers.iter().map(move |peer| (peer, now)));
     let peer = |(peer, now): (&PeerReport, &Snapshot)| {
         json!({
-            "party": peer.party, "path": peer.path, "sent": peer.sent, "received": peer.received,
+            "party": peer.party, "path": peer.path, "away_s": peer.away_s, "sent": peer.sent, "received": peer.received,
             "tampered": peer.tampered, "attempts": peer.attempts, "found_by": peer.found_by,
             "waits": peer.waits,
             "why_not_direct": diagnose::not_direct(stack, peer, now),
@@ -136,7 +136,9 @@ fn tampering(party: &str, count: u64) -> Option<String> {
 
 fn row(stack: &Stack, peer: &PeerReport) -> [String; 8] {
     let none = || "-".to_owned();
-    let path = peer.path.as_ref();
+    let path = peer.working_path();
+    let since = path.map(|path| about(now().saturating_sub(path.since)));
+    let since = since.or_else(|| peer.away_s.map(|away| format!("{away:.0} s")));
     [
         peer.party.to_string(),
         path.map_or_else(|| "away".to_owned(), |path| kind(stack, path)),
@@ -145,7 +147,7 @@ fn row(stack: &Stack, peer: &PeerReport) -> [String; 8] {
         path.and_then(|path| path.round_trip).map_or_else(none, milliseconds),
         bytes(peer.sent),
         bytes(peer.received),
-        path.map_or_else(none, |path| format!("{} ago", about(now().saturating_sub(path.since)))),
+        since.map_or_else(none, |since| format!("{since} ago")),
     ]
 }
 

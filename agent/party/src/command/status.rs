@@ -101,9 +101,10 @@ fn last_runs(config: &Config, dirs: &Directories) -> anyhow::Result<Last> {
 
 /// What a script is told of a run that goes on.
 fn json(run: &Running) -> Value {
-    let Running { directory, record, now } = run;
+    let Running { directory, record, now, silent } = run;
     json!({
         "session": record.session, "started": record.started, "directory": directory, "now": now,
+        "silent_process": silent,
     })
 }
 

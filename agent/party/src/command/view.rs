@@ -53,7 +53,7 @@ fn words(notice: &Notice<'_>) -> String {
             format!("linked to {peer} ({}), still missing: {}", way(path), names(missing))
         }
         Notice::Unlinked(peer) => format!("{peer} has gone again"),
-        Notice::Link(peer, path, _) => format!("the link to {peer} is {} now", way(path)),
+        Notice::Link(peer, path, ..) => format!("the link to {peer} is {} now", way(path)),
         Notice::Away(peer) => format!("link to {peer} lost, reconnecting…"),
         Notice::Back(peer, time, path) => {
             let over = path.map(|path| format!(", {}", way(path))).unwrap_or_default();
@@ -78,13 +78,14 @@ fn is_news(before: &Waits, now: &Waits) -> bool {
 }
 
 /// Who is waited for and how much longer, on one line.
-fn waiting(Countdown { left, missing, waits }: &Countdown<'_>) -> String {
+fn waiting(Countdown { left, missing, preparing, waits }: &Countdown<'_>) -> String {
     let missing = (!missing.is_empty()).then(|| format!("missing: {}", names(missing)));
     let waits = waits.iter().filter(|(_, waits)| *waits != Waits::Nothing);
     let waits = waits.map(|(party, waits)| waits.of(party).to_string());
     let (minutes, seconds) = (left.as_secs() / 60, left.as_secs() % 60);
     let left = format!("· waiting, {minutes}:{seconds:02} left");
-    [left].into_iter().chain(missing).chain(waits).collect::<Vec<_>>().join("; ")
+    let own = preparing.then(|| "preparing".to_owned());
+    [left].into_iter().chain(missing).chain(own).chain(waits).collect::<Vec<_>>().join("; ")
 }
 
 /// Shows the lines of an excerpt on `stream`, as `render` makes of each.
@@ -97,6 +98,7 @@ impl View for Lines {
         let words = words(&notice);
         match notice {
             Notice::Waits(_, before, now) if self.counting || !is_news(before, now) => {}
+            Notice::Link(.., true) => {}
             Notice::Warning(_) | Notice::Unlinked(_) | Notice::Away(_) => output::warn(words),
             Notice::Ended(Verdict::Completed) => output::end(Mark::Good, words),
             Notice::Ended(_) => output::end(Mark::Bad, words),
@@ -158,10 +160,10 @@ fn peers(notice: &Notice<'_>) -> String {
 
 impl View for Journal {
     fn show(&mut self, notice: Notice<'_>) {
-        if let Notice::Waits(_, before, now) = &notice
-            && !is_news(before, now)
-        {
-            return;
+        match &notice {
+            Notice::Waits(_, before, now) if !is_news(before, now) => return,
+            Notice::Link(.., true) => return,
+            _ => {}
         }
         if let Some(stage) = stage(&notice) {
             journal::about("MPYC_STAGE", stage);
@@ -229,7 +231,7 @@ fn event(notice: &Notice<'_>) -> Value {
             json!({"event": "linked", "peer": peer, "missing": missing})
         }
         Notice::Unlinked(peer) => json!({"event": "unlinked", "peer": peer}),
-        Notice::Link(party, PathReport { kind, epoch, .. }, at) => json!({
+        Notice::Link(party, PathReport { kind, epoch, .. }, at, _) => json!({
             "event": "link", "party": party, "path": kind, "epoch": epoch, "seconds": at.as_secs_f64()
         }),
         Notice::Away(party) => json!({"event": "away", "party": party}),

@@ -14,8 +14,8 @@ use super::bounded;
 
 pub use reading::{
     Content, FILE_TIMEOUT, PIPE_TIMEOUT, ReadError, Source, open, open_dir, open_lock,
-    open_terminal, open_unbounded, read, read_content, read_named, read_stdin, read_unbounded,
-    read_within,
+    open_terminal, open_unbounded, open_within, read, read_content, read_named, read_stdin,
+    read_unbounded, read_within,
 };
 
 /// A file that could not be used, with its path.

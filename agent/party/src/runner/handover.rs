@@ -19,6 +19,7 @@ use mpyc_party_net::accept::Entrance;
 use mpyc_party_transport::task::{Heartbeat, Supervisor};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
@@ -298,8 +299,9 @@ impl RegistrationTask {
         let tcp = std::net::TcpStream::from(socket);
         let taken = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
         match taken.map(|tcp| self.sockets.try_send(tcp)) {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
+            // Where it is closed the run is over, and nobody comes in any more.
+            Ok(Ok(()) | Err(TrySendError::Closed(_))) => {}
+            Ok(Err(TrySendError::Full(_))) => {
                 log::warn!("a connection that the agent handed over is dropped: too many wait");
             }
             Err(error) => {

@@ -157,22 +157,39 @@ async fn answer(
     stream.shutdown().await
 }
 
-/// The run in `directory` as it is now; none where its runner does not answer: it is still making
-/// ready, just ending, or was killed.
-pub async fn inspect(directory: &Path) -> Option<Snapshot> {
+/// What comes of looking at a run.
+#[derive(Debug)]
+pub enum Inspected {
+    /// The run as it is now.
+    Now(Box<Snapshot>),
+    /// This process has the run's socket, and does not answer.
+    Silent(u32),
+    /// Nobody has it: the runner is still making ready, just ending, or was killed.
+    Closed,
+}
+
+/// Asks for the run in `directory` as it is now.
+pub async fn inspect(directory: &Path) -> Inspected {
+    let connected = async { UnixStream::connect(Reach::to(directory)?.path()).await };
+    let said = |error: io::Error| log::debug!("{}: {error}", directory.join(NAME).display());
+    let Ok(Ok(stream)) = timeout(ANSWER_TIMEOUT, connected).await.map(|done| done.map_err(said))
+    else {
+        return Inspected::Closed;
+    };
+    let process = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
     let conversation = async {
-        let stream = UnixStream::connect(Reach::to(directory)?.path()).await?;
         let mut text = Vec::new();
         stream.take(MAX_SNAPSHOT_BYTES).read_to_end(&mut text).await?;
         Ok::<_, io::Error>(serde_json::from_slice(&text)?)
     };
-    match timeout(2 * ANSWER_TIMEOUT, conversation).await {
-        Ok(Ok(snapshot)) => Some(snapshot),
-        Ok(Err(error)) => {
-            log::debug!("{}: {error}", directory.join(NAME).display());
-            None
+    match (timeout(2 * ANSWER_TIMEOUT, conversation).await, process) {
+        (Ok(Ok(snapshot)), _) => Inspected::Now(Box::new(snapshot)),
+        (Ok(Err(error)), _) => {
+            said(error);
+            Inspected::Closed
         }
-        Err(_) => None,
+        (Err(_), Some(process)) => Inspected::Silent(process),
+        (Err(_), None) => Inspected::Closed,
     }
 }
 

@@ -1,18 +1,20 @@
 //! Makes a run ready up to the sandboxed process that waits for its orders. No key is in memory
 //! yet, and there is one thread.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
 
 use mpyc_party_core::name::PartyName;
-use mpyc_party_core::verdict::{Failure, Reason, Stage, Verdict};
+use mpyc_party_core::verdict::{Failure, Reason, Remark, Stage, Verdict};
 use mpyc_party_sandbox::{self as sandbox, Limits, Mount, Plan, SandboxError, Sandboxed};
 
 use super::engine::{self, Contents, EngineError};
 use super::stop;
 use super::view::{Notice, View};
-use crate::config::files::{self, FileError};
+use crate::config::files::{self, FILE_TIMEOUT, FileError};
 use crate::config::{Config, Directories};
 use crate::session::record::{BeginError, RunDirectory, timestamp};
 use crate::session::{Copied, Definition, SessionError, copy};
@@ -29,15 +31,18 @@ pub enum PrepareError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Its input cannot be read.
+    #[error("the input {0}")]
+    Input(#[source] FileError),
     /// Its engine is not ready.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// There is no sandbox for it.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// Somebody wanted it to end; the verdict is on record.
+    /// It had begun, and has ended with this verdict, which is on record and was shown.
     #[error("{0}")]
-    Stopped(Verdict),
+    Ended(Verdict),
 }
 
 /// A run that is ready to meet the others.
@@ -54,33 +59,57 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Gives the run up before anybody was met, and writes down why.
+    /// Gives the run up before anybody was met, because of what failed here, or else because somebody
+    /// wants it to end. Writes that down and shows it.
     ///
     /// # Errors
     /// Where the record cannot be written.
-    pub fn abandon(self, party: &PartyName, why: Reason) -> Result<Verdict, FileError> {
-        abandon(self.run, party, why)
+    pub fn abandon(
+        mut self,
+        party: &PartyName,
+        why: Option<&(dyn Error + 'static)>,
+        view: &mut dyn View,
+    ) -> Result<Verdict, FileError> {
+        abandon(&mut self.run, party, why, view)
     }
 }
 
-/// Writes down that a run never met anybody, and why.
+/// Writes down and shows that a run never met anybody, and why: as [`Launch::abandon`].
 pub(super) fn abandon(
-    mut run: RunDirectory,
+    run: &mut RunDirectory,
     party: &PartyName,
-    reason: Reason,
+    why: Option<&(dyn Error + 'static)>,
+    view: &mut dyn View,
 ) -> Result<Verdict, FileError> {
+    let reason = why.map_or(Reason::Stopped, |error| local(error, view));
     let (who, stage, observer) = (vec![party.clone()], Stage::Prepare, party.clone());
     let verdict = Verdict::Failed(Failure { who, stage, reason, observer, via: None });
     run.record.party = Some(party.clone());
     run.record.verdict = Some(verdict.clone());
     run.record.ended = Some(timestamp());
     run.clear_copies();
-    run.write()?;
-    Ok(verdict)
+    let written = run.write();
+    view.show(Notice::Ended(&verdict));
+    written.map(|()| verdict)
+}
+
+/// What failed here, for a verdict. What is too long for one is shown before it.
+fn local(error: &(dyn Error + 'static), view: &mut dyn View) -> Reason {
+    let mut text = error.to_string();
+    for cause in successors(error.source(), |cause| (*cause).source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    if text.chars().count() > Remark::MAX_CHARS {
+        view.show(Notice::Warning(&text));
+    }
+    Reason::Local(text.into())
 }
 
 /// Makes a run of `definition` ready, as `party`. One that cannot be, or that somebody
-/// [wants to end](stop) meanwhile, is on record as failed.
+/// [wants to end](stop) meanwhile, is on record as failed, and `view` is shown its verdict.
 ///
 /// # Errors
 /// Says what is missing and what to do; nothing is left running.
@@ -90,21 +119,20 @@ pub fn prepare(
     party: &PartyName,
     view: &mut dyn View,
 ) -> Result<Launch, PrepareError> {
-    let run = RunDirectory::begin(dirs, &definition.name)?;
+    let mut run = RunDirectory::begin(dirs, &definition.name)?;
     let made = copy(&definition, &run.path.join("program")).map_err(PrepareError::from);
     let made = made.and_then(|copied| {
         let sandboxed = start(&definition, &copied, &run.path, (config, dirs), view)?;
         Ok((copied, sandboxed))
     });
-    match made {
+    let why = match made {
         // Whatever came of it.
-        _ if stop::is_asked() => Err(PrepareError::Stopped(abandon(run, party, Reason::Stopped)?)),
-        Ok((copied, sandboxed)) => Ok(Launch { definition, copied, run, sandboxed }),
-        Err(error) => {
-            abandon(run, party, Reason::Local(error.to_string().into()))?;
-            Err(error)
-        }
-    }
+        _ if stop::is_asked() => None,
+        Ok((copied, sandboxed)) => return Ok(Launch { definition, copied, run, sandboxed }),
+        Err(error) => Some(error),
+    };
+    let why = why.as_ref().map(|error| error as &(dyn Error + 'static));
+    Err(PrepareError::Ended(abandon(&mut run, party, why, view)?))
 }
 
 /// Starts the launcher in its sandbox; it waits for its orders. Its own files go into `directory`.
@@ -118,9 +146,7 @@ pub fn start(
     (config, dirs): (&Config, &Directories),
     view: &mut dyn View,
 ) -> Result<Sandboxed, PrepareError> {
-    if let Some(input) = &definition.settings.input {
-        input_is_there(input)?;
-    }
+    input_is_there(definition)?;
     let engine = engine::of(definition);
     let contents = engine.contents((config, dirs), view)?;
     let launcher = directory.join("launcher");
@@ -134,8 +160,14 @@ pub fn start(
 
 /// Refuses an input that the program would wait for. The sandbox shows what is there when it is made,
 /// and looks once more whether it is a file.
-fn input_is_there(input: &Path) -> Result<(), FileError> {
-    files::open(input).map(drop)
+///
+/// # Errors
+/// Where it is no regular file, or cannot be opened in time.
+pub fn input_is_there(definition: &Definition) -> Result<(), PrepareError> {
+    let settings = &definition.settings;
+    let limit = settings.deadline.min(FILE_TIMEOUT);
+    let Some(input) = &settings.input else { return Ok(()) };
+    files::open_within(input, limit).map(drop).map_err(PrepareError::Input)
 }
 
 fn write_launcher(directory: &Path, all: &[(&str, &str)]) -> Result<(), FileError> {

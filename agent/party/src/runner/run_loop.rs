@@ -93,7 +93,7 @@ pub async fn run_to_verdict(
     stop: mpsc::Receiver<()>,
     view: &mut dyn View,
 ) -> io::Result<Outcome> {
-    let Launch { definition, copied, run: directory, sandboxed } = launch;
+    let Launch { definition, copied, run: mut directory, sandboxed } = launch;
     let (engine, me) = (engine::of(&definition), session_peers.me);
     let program = (sandboxed, engine.converse(&definition, &copied, me));
     let kept = (directory.path.as_path(), definition.settings.output << 20);
@@ -101,9 +101,10 @@ pub async fn run_to_verdict(
         match Resources::take(&session_peers, (entrance, &mut book), program, kept, view) {
             Ok(resources) => resources,
             Err(error) => {
-                let why = Reason::Local(error.to_string().into());
-                abandon(directory, session_peers.own_name(), why).map_err(io::Error::other)?;
-                return Err(error);
+                let abandoned =
+                    abandon(&mut directory, session_peers.own_name(), Some(&error), view);
+                let verdict = abandoned.map_err(io::Error::other)?;
+                return Ok(Outcome { verdict, run: directory });
             }
         };
     let Resources { local, links, link_events, entry, output, launcher, process, nonce } =
@@ -202,8 +203,7 @@ impl RunLoop<'_> {
                 }
                 Some(()) = stop.recv() => self.happen(Event::Failed(Reason::Stopped)).await?,
                 () = tokio::time::sleep_until(tick) => {
-                    let isolated = book.isolated_by().map(|why| Event::Isolated(why.into()));
-                    self.happen(isolated.unwrap_or(Event::Tick)).await?;
+                    self.happen(Event::Isolated(self.isolated_by(book))).await?;
                 }
             }
         }
@@ -239,13 +239,18 @@ impl RunLoop<'_> {
             return self.view.count_down(None);
         }
         let name = |peer| self.session_peers.roster.get(peer);
-        let waits = |peer| Some((name(peer)?, self.machine.waits_of(peer).clone()));
-        let own = Some(self.machine.waits()).filter(|own| *own == Waits::Preparing);
-        let own = own.into_iter().map(|own| (self.session_peers.own_name(), own));
+        let preparing = self.machine.waits() == Waits::Preparing;
+        // Who has told what it waits for has a link to this party, and once that is ready has all of it.
+        let own = (!preparing).then(|| self.session_peers.own_name());
+        let waits = |peer| {
+            let waits = self.machine.waits_of(peer);
+            Some((name(peer)?, own.map_or_else(|| waits.clone(), |own| waits.without(own))))
+        };
         let countdown = Countdown {
             left: self.definition.settings.deadline.saturating_sub(self.began.elapsed()),
             missing: &self.machine.missing(),
-            waits: own.chain(self.session_peers.peers().filter_map(waits)).collect(),
+            preparing,
+            waits: self.session_peers.peers().filter_map(waits).collect(),
         };
         self.view.count_down(Some(countdown));
     }

@@ -56,8 +56,9 @@ pub enum Notice<'a> {
     Linked(&'a PartyName, &'a PathReport, &'a [PartyName]),
     /// A party has gone again before all had agreed.
     Unlinked(&'a PartyName),
-    /// There is a new link to this party, this long after the beginning.
-    Link(&'a PartyName, &'a PathReport, Duration),
+    /// There is a new link to this party, this long after the beginning; and whether the next notice
+    /// tells people the same.
+    Link(&'a PartyName, &'a PathReport, Duration, bool),
     /// All had agreed, and the link to this party is lost or silent: another is looked for.
     Away(&'a PartyName),
     /// There is a good link to this party again after so long.
@@ -81,6 +82,8 @@ pub struct Countdown<'a> {
     pub left: Duration,
     /// Those to whom there is no link.
     pub missing: &'a [PartyName],
+    /// This party still makes itself ready.
+    pub preparing: bool,
     /// What the others wait for.
     pub waits: Vec<(&'a PartyName, Waits)>,
 }

@@ -59,7 +59,10 @@ fn copy_one(
     (name, is_program): (&str, bool),
     into: &Path,
 ) -> Result<Vec<Vec<u8>>, SessionError> {
-    let content = files::read_within(Source::File(path), MAX_FILE_BYTES, limit)?.bytes;
+    let role = if is_program { "program" } else { "file" };
+    let content = files::read_within(Source::File(path), MAX_FILE_BYTES, limit)
+        .map_err(|source| SessionError::Unreadable { role, source })?
+        .bytes;
     code::check_content(name, is_program, &content)?;
     let target = into.join(name);
     files::private_dir(target.parent().unwrap_or(into))?;

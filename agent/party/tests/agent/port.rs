@@ -63,6 +63,26 @@ fn two_sessions_at_once_share_one_port() -> Result<()> {
     Ok(network.end()?)
 }
 
+#[test]
+fn nothing_follows_the_verdict_of_a_run_with_an_agent() -> Result<()> {
+    let (network, machine, _) = with_agent()?;
+    network.declare(&demo(SUM))?;
+    for _ in 0..4 {
+        let others = [network.party("alice").run("demo")?, network.party("carol").run("demo")?];
+        let (mut reader, writer) = std::io::pipe()?;
+        let mut command = network.party("bob").command();
+        command.args(["session", "run", "demo"]).stdout(writer.try_clone()?).stderr(writer);
+        let mut bob = command.spawn()?;
+        drop(command);
+        let mut said = String::new();
+        reader.read_to_string(&mut said)?;
+        ensure!(bob.wait()?.success() && said.ends_with("✓ completed\n"), "{said}");
+        others.into_iter().try_for_each(completes)?;
+    }
+    drop(machine);
+    Ok(network.end()?)
+}
+
 /// A socket at which runners register, in this directory.
 pub(crate) fn registration_socket(directory: &Path) -> Result<OwnedFd> {
     fs::create_dir_all(directory)?;

@@ -90,6 +90,46 @@ fn who_answers_nothing_is_not_said_to_be_behind_a_narrow_path() {
     assert_eq!(end.healthy(), None);
 }
 
+/// One end of a fresh link, whose first beat is answered and whose beat of full size is not, until it
+/// is suspect.
+fn suspect() -> (Paths, Duration) {
+    let mut end = Paths::new(false);
+    let actions = end.handle(SECOND, Event::Taken { id: 1, kind: TCP, instance: 1, epoch: 1 });
+    let first = actions.iter().find_map(beat).unwrap();
+    let actions = end.handle(SECOND, Event::Echoed(1, first));
+    assert!(actions.iter().any(|action| matches!(action, Action::Beat { full: true, .. })));
+    let mut now = SECOND;
+    while end.healthy().is_some() {
+        now = end.next_tick();
+        let actions = end.handle(now, Event::Tick);
+        assert!(!actions.contains(&Action::Stalled(1)), "a peer that is busy does the same");
+    }
+    (end, now)
+}
+
+#[test]
+fn a_fresh_link_stalls_where_another_comes_up_and_this_one_does_not_recover() {
+    let (mut end, now) = suspect();
+    let soon = now + Duration::from_millis(300);
+    let actions = end.handle(soon, Event::Taken { id: 2, kind: TCP, instance: 1, epoch: 2 });
+    assert!(actions.contains(&Action::Stalled(1)), "{actions:?}");
+}
+
+#[test]
+fn a_peer_that_was_busy_or_has_gone_is_not_behind_a_narrow_path() {
+    let taken = || Event::Taken { id: 2, kind: TCP, instance: 1, epoch: 2 };
+    let (mut end, now) = suspect();
+    end.handle(now + SECOND, Event::Echoed(1, 2));
+    assert_eq!(end.healthy(), Some(TCP));
+    assert!(!end.handle(now + SECOND, taken()).contains(&Action::Stalled(1)), "it was busy");
+    let (mut end, now) = suspect();
+    end.handle(now, Event::Closed(1));
+    assert!(!end.handle(now, taken()).contains(&Action::Stalled(1)), "it was closed");
+    let (mut end, now) = suspect();
+    let late = now + SECOND * 2;
+    assert!(!end.handle(late, taken()).contains(&Action::Stalled(1)), "all was silent");
+}
+
 #[test]
 fn a_second_stream_without_progress_ends_the_link() {
     let mut world = World::new(&KINDS);

@@ -51,10 +51,27 @@ fn who_was_never_reached_is_not_called_missing_where_something_answered() {
 fn who_reaches_no_hub_calls_nobody_missing() {
     let mut world = World::new(3);
     world.prepare_all();
-    world.give(0, Event::Isolated(WHY.into()));
+    world.give(0, Event::Isolated(Some(Reason::Lost(WHY.into()))));
     world.pass(DEADLINE + SECOND);
     is_about_the_link(&world, &["p1", "p2"]);
     assert_eq!(world.failure(1).reason, Reason::Missing, "that is known at party 0 alone");
+}
+
+#[test]
+fn who_reached_no_hub_names_itself_unless_one_is_reached_at_last() {
+    for reached in [false, true] {
+        let mut world = World::new(3);
+        world.prepare_all();
+        let own = Reason::Local("no hub could be reached".into());
+        world.give(0, Event::Isolated(Some(own.clone())));
+        if reached {
+            world.give(0, Event::Isolated(None));
+        }
+        world.pass(DEADLINE + SECOND);
+        let failure = world.failure(0);
+        let expected = if reached { Reason::Missing } else { own };
+        assert_eq!((failure.who.len(), &failure.reason), (1 + usize::from(reached), &expected));
+    }
 }
 
 #[test]

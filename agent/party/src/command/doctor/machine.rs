@@ -1,6 +1,7 @@
 //! What can be seen of this machine without any key: configuration, declared sessions, disk,
 //! addresses, Python and sandbox.
 
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
 use mpyc_party_core::name::SessionName;
@@ -61,6 +62,18 @@ fn exposed(name: &SessionName, settings: &Session, findings: &mut Findings) {
     }
 }
 
+/// What helps against this error in reading a file of a session.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::InvalidInput => {
+            "put a regular file there, or change the path in the session's definition"
+        }
+        ErrorKind::PermissionDenied => "let this user read it",
+        ErrorKind::TimedOut => "see whether the disk or server that holds it answers",
+        _ => "put the file there, or change the path in the session's definition",
+    }
+}
+
 /// Looks at what `names` say; the definitions that can be used.
 pub(super) fn sessions(
     config: &Config,
@@ -79,13 +92,16 @@ pub(super) fn sessions(
             }
         };
         let settings = &definition.settings;
-        let paths = [&settings.program].into_iter().chain(&settings.files).chain(&settings.input);
-        let unreadable = paths.filter_map(|path| files::open(path).err()).next();
+        let files = settings.files.iter().map(|file| ("file", file));
+        let input = settings.input.iter().map(|input| ("input", input));
+        let paths = [("program", &settings.program)].into_iter().chain(files).chain(input);
+        let unreadable =
+            paths.filter_map(|(role, path)| Some((role, files::open(path).err()?))).next();
         match unreadable {
-            Some(FileError { path, source }) => findings.bad(
+            Some((role, FileError { path, source })) => findings.bad(
                 CHECK,
-                format!("{name}: {} cannot be read: {source}", path.display()),
-                "put the file there, or change the path in the session's definition",
+                format!("{name}: the {role} {} cannot be read: {source}", path.display()),
+                remedy(&source),
             ),
             None => {
                 findings.good(CHECK, format!("{name}: its files are there"));

@@ -107,12 +107,13 @@ impl Check {
             more => format!("{} and {more} more", copied.name),
         });
         findings.note("files", found.map_err(ToString::to_string));
+        let checked = without_bad_input(&definition, &mut findings);
         note_writers(&definition, (&config, &dirs), &mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
         let prepared = copied.ok().map(|copied| {
             let view = &mut Quiet(common.json);
             let places = (&config, &dirs);
-            let started = runner::start(&definition, &copied, scratch.path(), places, view);
+            let started = runner::start(&checked, &copied, scratch.path(), places, view);
             (copied, started.map_err(|error| error.to_string()))
         });
         crate::command::no_dumps()?;
@@ -137,6 +138,19 @@ impl Check {
         }
         Ok(if findings.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Notes whether the input can be read. The session without one that cannot: the rest can be checked.
+fn without_bad_input(definition: &Definition, findings: &mut Findings) -> Definition {
+    let mut checked = definition.clone();
+    let Some(input) = &definition.settings.input else { return checked };
+    let found = runner::input_is_there(definition);
+    if found.is_err() {
+        checked.settings.input = None;
+    }
+    let found = found.map(|()| input.display().to_string());
+    findings.note("input", found.map_err(|error| error.to_string()));
+    checked
 }
 
 /// Notes what of the session others can change. A session that a person starts can be run nevertheless.
@@ -196,7 +210,8 @@ impl Inquiry {
         let asked = peers::ask(&session_peers, book, &hubs, self.wait);
         let (answers, heard) = alongside(asked, renewal.run(Heartbeat::default())).await;
         note_hubs(&heard, findings);
-        Ok(note_parties(&session_peers, own.as_ref(), answers, findings))
+        let hubless = !heard.is_empty() && heard.iter().all(|(_, answer)| answer.is_err());
+        Ok(note_parties(&session_peers, own.as_ref(), (answers, hubless), findings))
     }
 
     /// This party's components, with the versions that a run would have.
@@ -253,13 +268,13 @@ fn note_hubs(heard: &Heard, findings: &mut Findings) {
 fn note_parties(
     session_peers: &SessionPeers,
     own: Option<&Own>,
-    answers: Vec<Answer>,
+    (answers, hubless): (Vec<Answer>, bool),
     findings: &mut Findings,
 ) -> Vec<Value> {
     let parties = session_peers.roster.iter().enumerate().zip(answers);
     let others = parties.filter(|((index, _), _)| *index != session_peers.me.get());
     let note = |((_, name), answer): ((usize, &PartyName), Answer)| {
-        let (state, found, differs) = peers::judge(own, &session_peers.roster, &answer);
+        let (state, found, differs) = peers::judge(own, &session_peers.roster, &answer, hubless);
         findings.note(name.as_str(), found.clone());
         let shown = answer.and_then(Result::ok);
         let roster = shown.as_ref().map(|shown| shown.roster.clone());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use mpyc_party_core::name::SessionName;
-use mpyc_party_core::verdict::{Reason, Verdict};
+use mpyc_party_core::verdict::Verdict;
 use mpyc_party_net::Stack;
 use mpyc_party_net::accept::Entrance;
 use mpyc_party_net::address_book::AddressBook;
@@ -73,7 +73,7 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
     // The order is a matter of safety: first the sandboxed process, which begins as a copy of this
     // one, then the key.
     let launch = match runner::prepare(definition, (&config, &dirs), &party, view.as_mut()) {
-        Err(PrepareError::Stopped(verdict)) => return Ok(stopped(&verdict, view.as_mut())),
+        Err(PrepareError::Ended(_)) => return Ok(ExitCode::FAILURE),
         prepared => prepared?,
     };
     terminal::start();
@@ -100,26 +100,27 @@ fn run(common: &Common, name: &SessionName, agent: Option<&Path>) -> Outcome {
         };
         match appeared {
             Ok(Some((session_peers, book, entrance, registration))) => {
+                // The renewal ends when nobody listens to it, which is no failure at the end of a run.
+                let listener = session_peers.clone();
                 let meet =
                     meet(launch, (session_peers, book), entrance, registration, view.as_mut());
-                alongside(meet, complain(supervisor)).await
+                let outcome = alongside(meet, complain(supervisor)).await;
+                drop(listener);
+                outcome
             }
-            Ok(None) => Ok(stopped(&launch.abandon(&party, Reason::Stopped)?, view.as_mut())),
+            Ok(None) => {
+                launch.abandon(&party, None, view.as_mut())?;
+                Ok(ExitCode::FAILURE)
+            }
             Err(error) => {
-                launch.abandon(&party, Reason::Local(error.to_string().into()))?;
-                Err(error)
+                launch.abandon(&party, Some(error.as_ref()), view.as_mut())?;
+                Ok(ExitCode::FAILURE)
             }
         }
     });
     // A thread may still wait for standard input; it ends with the process.
     runtime.shutdown_background();
     outcome
-}
-
-/// Tells that the run was stopped before anybody was met.
-fn stopped(verdict: &Verdict, view: &mut dyn View) -> ExitCode {
-    view.show(Notice::Ended(verdict));
-    ExitCode::FAILURE
 }
 
 /// Loads the identity, renewed where that is due, and says as whom to meet whom.

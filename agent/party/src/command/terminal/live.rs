@@ -9,6 +9,19 @@ use crate::runner::background;
 /// The width of a terminal that does not tell its own.
 const USUAL_COLUMNS: usize = 80;
 
+/// Columns that stay free behind the line: there a terminal echoes ^C, maybe twice. In the last column
+/// the cursor would go to the next line, and the line would stay where it is.
+const ECHO_COLUMNS: usize = 4;
+
+/// As much of `line` as a terminal of so many columns can show, with a mark where that is not all.
+fn fitted(line: &str, columns: usize) -> String {
+    let room = columns.saturating_sub(1 + ECHO_COLUMNS);
+    if line.chars().count() <= room {
+        return line.to_owned();
+    }
+    line.chars().take(room.saturating_sub(1)).chain((room > 0).then_some('…')).collect()
+}
+
 /// What of such a line is on the terminal.
 #[derive(Debug, Default)]
 pub(super) struct Drawn {
@@ -29,9 +42,7 @@ impl Drawn {
     pub(super) fn redraw(&mut self, line: Option<String>, terminal: impl AsFd) -> Option<String> {
         let columns = tcgetwinsize(&terminal).map_or(0, |size| usize::from(size.ws_col));
         let columns = if columns == 0 { USUAL_COLUMNS } else { columns };
-        // In the last column the cursor would go to the next line.
-        let shown = line.as_deref().unwrap_or_default().chars().take(columns - 1);
-        let shown: String = shown.collect();
+        let shown = fitted(line.as_deref().unwrap_or_default(), columns);
         self.line = line;
         if background::is_behind(&terminal) {
             self.columns = 0;
@@ -46,6 +57,8 @@ impl Drawn {
         if before == 0 && self.columns == 0 {
             return None;
         }
+        // Over an echo as well, where there was something before it.
+        let before = if before == 0 { 0 } else { before + ECHO_COLUMNS };
         let rest = before.saturating_sub(self.columns);
         let (blank, back) = (" ".repeat(rest), "\u{8}".repeat(rest));
         Some(format!("\r{shown}{blank}{back}"))
@@ -61,10 +74,20 @@ mod tests {
         let mut drawn = Drawn::default();
         assert_eq!(drawn.replace(""), None);
         assert_eq!(drawn.replace("· 10 left").as_deref(), Some("\r· 10 left"));
-        assert_eq!(drawn.replace("· 9 left").as_deref(), Some("\r· 9 left \u{8}"));
-        let blank = format!("\r{}{}", " ".repeat(8), "\u{8}".repeat(8));
-        assert_eq!(drawn.replace(""), Some(blank));
+        let over = |columns: usize| (" ".repeat(columns), "\u{8}".repeat(columns));
+        let (blank, back) = over(1 + ECHO_COLUMNS);
+        assert_eq!(drawn.replace("· 9 left"), Some(format!("\r· 9 left{blank}{back}")));
+        let (blank, back) = over(8 + ECHO_COLUMNS);
+        assert_eq!(drawn.replace(""), Some(format!("\r{blank}{back}")));
         assert_eq!(drawn.replace(""), None);
+    }
+
+    #[test]
+    fn a_line_that_is_cut_says_so_however_narrow_the_terminal() {
+        for (columns, shown) in [(20, "· waiting"), (13, "· waiti…"), (6, "…"), (5, ""), (1, "")]
+        {
+            assert_eq!(fitted("· waiting", columns), shown);
+        }
     }
 
     #[test]
@@ -72,7 +95,9 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let mut drawn = Drawn::default();
         let text = drawn.redraw(Some("x".repeat(1000)), &file).unwrap();
-        assert_eq!(text.len(), 1 + USUAL_COLUMNS - 1);
+        // The cursor stays in the last column even after an echo.
+        assert_eq!(text.chars().count(), 1 + USUAL_COLUMNS - 1 - ECHO_COLUMNS);
+        assert!(text.ends_with("x…"), "{text}");
         assert!(drawn.is(Some(&"x".repeat(1000))));
         assert_eq!(drawn.redraw(None, &file).unwrap().matches('x').count(), 0);
         assert!(drawn.is(None));

@@ -134,8 +134,16 @@ pub fn open_lock(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// What the system says, that it is no regular file, or that it takes too long.
 pub fn open(path: &Path) -> Result<File, FileError> {
+    open_within(path, FILE_TIMEOUT)
+}
+
+/// The same, where it may take no longer than `limit`.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_within(path: &Path, limit: Duration) -> Result<File, FileError> {
     let own = path.to_owned();
-    let opened = bounded::within(FILE_TIMEOUT, move || open_unbounded(&own));
+    let opened = bounded::within(limit, move || open_unbounded(&own));
     super::at(path, opened.map_err(Into::into).flatten())
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_core::run::Event;
 use mpyc_party_core::verdict::{Reason, Remark, Stage};
-use mpyc_party_net::address_book::PeerAddresses;
+use mpyc_party_net::address_book::{AddressBook, PeerAddresses};
 use mpyc_party_net::links::report::PathReport;
 use mpyc_party_net::links::{LinkEvent, Linked};
 
@@ -14,11 +14,22 @@ use super::super::streams::{Delivery, StreamEvent};
 use super::super::view::Notice;
 use super::{EventSources, RunLoop};
 use crate::config::Start;
+use crate::session::words::names;
 
 impl RunLoop<'_> {
     /// Something new is known about where a peer is.
     pub(super) fn found(&mut self, (peer, addresses): (PeerIndex, PeerAddresses)) {
         self.links.targets(peer, addresses.targets().cloned().collect());
+    }
+
+    /// What keeps this party from all hubs, for a verdict where others are not found.
+    pub(super) fn isolated_by(&self, book: &AddressBook) -> Option<Reason> {
+        if let Some(why) = book.isolated_by() {
+            return Some(Reason::Lost(why.into()));
+        }
+        let (why, missing) = (book.never_reached()?, names(&self.machine.missing()));
+        let text = format!("no hub could be reached: {why}; not there: {missing}");
+        Some(Reason::Local(text.into()))
     }
 
     pub(super) async fn link(&mut self, event: LinkEvent) -> io::Result<()> {
@@ -61,8 +72,11 @@ impl RunLoop<'_> {
         if self.verdict.is_none()
             && let Some(name) = self.session_peers.roster.get(peer)
         {
-            self.view.show(Notice::Link(name, &linked.path, self.began.elapsed()));
-            if before.contains(name) && self.outages.is_well(peer) {
+            let well = self.outages.is_well(peer);
+            let found = before.contains(name) && well;
+            let time = self.began.elapsed();
+            self.view.show(Notice::Link(name, &linked.path, time, found || !well));
+            if found {
                 self.view.show(Notice::Linked(name, &linked.path, &missing));
             }
         }
@@ -108,7 +122,7 @@ impl RunLoop<'_> {
     /// Warns, once for each peer, where packets do not get through.
     fn notice_stall(&mut self, peer: PeerIndex, why: &Remark) {
         let Some(name) = self.session_peers.roster.get(peer) else { return };
-        if self.stalled.insert(peer) {
+        if self.verdict.is_none() && self.stalled.insert(peer) {
             let text = format!("{name}: {why}; mpyc-party doctor tells which packets pass");
             self.view.show(Notice::Warning(&text));
             self.directory.record.warnings.push(text);

@@ -115,13 +115,18 @@ impl Own {
     }
 }
 
-/// What is to be said of a party: in a word, in words, and in what it differs.
+/// What is to be said of a party: in a word, in words, and in what it differs. Where this party is
+/// `hubless`, no hub that it has could be asked where others are.
 pub(super) fn judge(
     own: Option<&Own>,
     roster: &Roster,
     answer: &Answer,
+    hubless: bool,
 ) -> (&'static str, Result<String, String>, Vec<Label>) {
     let Shown { roster: theirs, entry } = match answer {
+        None if hubless => {
+            return ("absent", Err("not found: no hub could be reached".to_owned()), Vec::new());
+        }
         None => {
             let text =
                 "not waiting in a run of this session, or it does not name this party in its own";
