@@ -312,7 +312,7 @@ class Peers(RunTestCase):
 
     def test_messages_that_mpyc_cannot_take(self):
         one = struct.pack('<qI', 12345, len(self.FINE)) + self.FINE
-        self.violates(one + one, 'not such as MPyC sends')
+        self.violates(one + one, 'two messages for one program counter')
 
     def test_messages_too_large_for_the_memory(self):
         self.violates(struct.pack('<qI', 1, 2**32 - 1), '4294967295 bytes ahead of what is awaited', memory=1 << 30)

@@ -176,7 +176,7 @@ mpc.run(mpc.transfer('never', senders=[2]))
 fn who_breaks_the_framing_is_named() -> Result<()> {
     let network = three()?;
     for (bytes, reason) in [
-        ("2 * struct.pack('<qI4s', 7, 4, b'once')", "not such as MPyC sends"),
+        ("2 * struct.pack('<qI4s', 7, 4, b'once')", "two messages for one program counter"),
         ("struct.pack('<qI', 7, 2**32 - 1)", "ahead of what is awaited"),
     ] {
         let program = UNFRAMED.replace("@BYTES@", bytes);

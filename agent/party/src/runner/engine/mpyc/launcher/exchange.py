@@ -128,6 +128,8 @@ class Exchanger(mpyc.asyncoro.MessageExchanger):
             leave(1)
         except TooMuch as error:
             _end(self.control, 'violated', self.peer, str(error))
+        except AttributeError:  # MPyC takes what waits under a program counter for a future
+            _end(self.control, 'violated', self.peer, 'it sends two messages for one program counter')
         except Exception as error:
             _end(self.control, 'violated', self.peer, f'its messages are not such as MPyC sends: {error!r}')
 
