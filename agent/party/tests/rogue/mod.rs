@@ -243,12 +243,12 @@ async fn hear(link: &mut Secure) -> Result<Option<Control>> {
     Ok(message)
 }
 
-/// The next message that is no heartbeat, and no roster: it is everybody's.
+/// The next message of which something comes: neither a heartbeat, nor a roster, nor what the peer waits for.
 pub(crate) async fn next(link: &mut Secure) -> Result<Control> {
     loop {
         match hear(link).await?.context("the peer has gone")? {
             Control::Beat(number) => say(link, &Control::Echo(number)).await?,
-            Control::Echo(_) | Control::Noted | Control::Roster(_) => {}
+            Control::Echo(_) | Control::Noted | Control::Roster(_) | Control::Waits(_) => {}
             message => return Ok(message),
         }
     }
