@@ -4,6 +4,7 @@ mod labels;
 mod leaving;
 mod outages;
 mod rosters;
+mod schedules;
 mod stalls;
 mod twins;
 mod waits;
