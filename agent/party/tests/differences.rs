@@ -53,7 +53,7 @@ fn a_declared_file() -> Result<()> {
 
 #[test]
 fn one_more_file() -> Result<()> {
-    differs(&usual().file("random.py", ""), "files")
+    differs(&usual().file("spare.py", ""), "files")
 }
 
 #[test]
