@@ -3,28 +3,16 @@
 
 use std::fmt::Display;
 
-use rustix::io::Errno;
 use serde::Serialize;
 
 use super::style::{BAD, DIM, dimmed, warning};
 pub(super) use super::style::{Mark, Step};
 use super::terminal::{self, Stream};
-use crate::session::words::{visible, visible_json, visible_lines};
+use crate::session::words::{visible, visible_json, visible_lines, with_causes};
 
 /// Shows an error and what led to it: others may have written some of that.
 pub(super) fn error(error: &anyhow::Error) {
-    let mut shown = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !shown.contains(&cause) {
-            shown = format!("{shown}: {cause}");
-        }
-    }
-    // By its words: some libraries hide what the system said in errors of their own.
-    if shown.contains(&std::io::Error::from(Errno::MFILE).to_string()) {
-        shown += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
-    }
-    let shown = visible_lines(&shown);
+    let shown = visible_lines(&with_causes(error.as_ref()));
     terminal::print_last(Stream::Errors, format!("{BAD}error:{BAD:#} {shown}\n"));
 }
 

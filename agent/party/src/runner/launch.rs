@@ -4,7 +4,6 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
-use std::iter::successors;
 use std::path::{Path, PathBuf};
 
 use mpyc_party_core::name::PartyName;
@@ -17,6 +16,7 @@ use super::view::{Notice, View};
 use crate::config::files::{self, FILE_TIMEOUT, FileError};
 use crate::config::{Config, Directories};
 use crate::session::record::{BeginError, RunDirectory, timestamp};
+use crate::session::words::with_causes;
 use crate::session::{Copied, Definition, SessionError, copy};
 
 /// Why a run could not be made ready.
@@ -95,13 +95,7 @@ pub(super) fn abandon(
 
 /// What failed here, for a verdict. What is too long for one is shown before it.
 fn local(error: &(dyn Error + 'static), view: &mut dyn View) -> Reason {
-    let mut text = error.to_string();
-    for cause in successors(error.source(), |cause| (*cause).source()) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
+    let text = with_causes(error);
     if text.chars().count() > Remark::MAX_CHARS {
         view.show(Notice::Warning(&text));
     }

@@ -1,9 +1,30 @@
 //! Words for people: text from elsewhere made safe to show, and what a session's numbers mean.
 
+use std::error::Error;
 use std::fmt::Write;
+use std::io;
+use std::iter::successors;
 
 use mpyc_party_core::text::is_hidden;
 pub use mpyc_party_core::text::{in_ascii, visible, visible_lines};
+use rustix::io::Errno;
+
+/// An error, what led to it, and what helps where files cannot be opened any more.
+#[must_use]
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in successors(error.source(), |cause| (*cause).source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    // By its words: some libraries hide what the system said in errors of their own.
+    if text.contains(&io::Error::from(Errno::MFILE).to_string()) {
+        text += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
+    }
+    text
+}
 
 /// Text without escape sequences and control characters (ECMA-48), tabs apart: a line that a
 /// program wrote.
