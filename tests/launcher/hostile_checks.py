@@ -141,8 +141,6 @@ class Keys(Hostile):
             self.refused(message(identifier('dict', items, items)), 'more than 10000')
             self.refused(message(identifier('set', items)), 'more than 10000')
             self.refused(message(identifier('frozenset', items)), 'more than 10000')
-        long = [15 * ('',) + (n,) for n in many[:3000]]
-        self.refused(message(identifier('set', long)), 'more than 10000')
         both = list(itertools.product(('a', b'a'), repeat=15))
         self.assertEqual(len(set(map(hash, both))), 1)
         self.refused(message(identifier('set', both)), 'more than 10000')

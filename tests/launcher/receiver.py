@@ -6,6 +6,7 @@ import resource
 import types
 
 import messages  # noqa: F401: first, since it knows where the launcher is
+import awaited
 import exchange
 import values
 
@@ -76,7 +77,7 @@ def _read(data, descriptor):
     for limit, bound in ((resource.RLIMIT_AS, size + STOP_MEMORY_BYTES), (resource.RLIMIT_CPU, STOP_SECONDS)):
         resource.setrlimit(limit, (bound, bound))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    message = exchange._received(data, PEER)
+    message = awaited.received(data, PEER)
     value = exchange._or_refuse(Control(descriptor), message.peer, values.loads, message)
     del value
     os._exit(0)

@@ -43,10 +43,8 @@ MIN_NEW_FIELD_BITS = 64
 MAX_EXTENSION_BITS = 1024
 EXTENSION_COST = 3
 # Python looks keys up by their hash. It randomises those of str and bytes; of all others a peer can
-# choose as many with the same hash as it likes, and each is compared with all before it, part by part: long
-# tuples count more than once.
+# choose as many with the same hash as it likes, and each is compared with all before it.
 MAX_KEYS_WITH_KNOWN_HASH = 10_000
-KEY_PARTS_AT_ONCE = 4
 MAX_KEY_BITS = 512
 # Tuples with the same hash are compared part by part, and texts character by character, as far as they are equal.
 MAX_KEY_COMPARISONS = 1 << 24  # of parts, or of so many characters:
@@ -127,8 +125,6 @@ class _Allowance:
         if TEXT.issuperset(map(type, keys)):
             return
         for key in keys:
-            if type(key) is tuple:
-                self._keys -= len(key) // KEY_PARTS_AT_ONCE
             for part in key if type(key) is tuple else (key,):
                 if type(part) not in KEYS:
                     raise ValueError(f'key or item of a set of type {type(part).__name__}')
