@@ -17,7 +17,7 @@ use crate::addr::own_ips;
 use crate::client::lighthouse::{Event, HubError};
 use crate::dial::{BoxFuture, Call, LocalEnd};
 use crate::discovery::nat::Nat;
-use crate::discovery::{Finding, HubReport, Search, Seen, Sources};
+use crate::discovery::{Finding, HubReport, Search, Seen, Sources, named};
 use crate::peers::SessionPeers;
 use crate::stack::Stack;
 
@@ -249,8 +249,7 @@ impl AddressBook {
     pub fn never_reached(&self) -> Option<String> {
         let hub = self.sources.hubs.first().filter(|_| !self.reached)?;
         let failed = |(hub, heard): (&String, &Result<Seen, HubError>)| {
-            let why = heard.as_ref().err()?.to_string();
-            Some(if why.contains(hub.as_str()) { why } else { format!("{hub}: {why}") })
+            Some(named(hub, &heard.as_ref().err()?.to_string()))
         };
         let failed = self.heard.iter().find_map(failed);
         Some(failed.unwrap_or_else(|| format!("{hub} has not answered")))

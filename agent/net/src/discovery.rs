@@ -116,6 +116,12 @@ pub struct HubReport {
     pub problem: Option<String>,
 }
 
+/// Why `hub` cannot be used; most reasons name it.
+#[must_use]
+pub fn named(hub: &str, why: &str) -> String {
+    if why.contains(hub) { why.to_owned() } else { format!("{hub}: {why}") }
+}
+
 /// How a hub sees this party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {

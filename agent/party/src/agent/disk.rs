@@ -1,5 +1,5 @@
-//! What the files of this party say, and who else could change them. They are read on a thread for that: the event loop waits for no
-//! disk, however slow it is.
+//! What the files of this party say, and who else could change them. They are read on a thread for
+//! that: the event loop waits for no disk, however slow it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 

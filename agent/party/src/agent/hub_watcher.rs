@@ -29,8 +29,8 @@ pub(super) struct HubWatcher {
 }
 
 impl HubWatcher {
-    /// Hears of the parties that are to be `watched`, under their tag. Nobody is told that this party watches: only a runner is one
-    /// to be found.
+    /// Hears of the parties that are to be `watched`, under their tag. Nobody is told that this party
+    /// watches: only a runner is one to be found.
     pub(super) fn new(
         session: Option<SessionName>,
         watched: (Tag, Vec<PartyName>),

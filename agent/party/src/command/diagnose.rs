@@ -45,11 +45,6 @@ pub(super) fn unknown(stack: &Stack, hubs: &[HubReport]) -> String {
     format!("nothing says where it is ({}){why}", asked.join(", "))
 }
 
-/// Why `hub` cannot be used; most reasons name it.
-pub(super) fn named(hub: &str, why: &str) -> String {
-    if why.contains(hub) { why.to_owned() } else { format!("{hub}: {why}") }
-}
-
 /// What keeps QUIC from getting through, as far as this side of it is known.
 fn udp(run: &Snapshot) -> &'static str {
     match run.nat {

@@ -11,7 +11,7 @@ use mpyc_party_net::Stack;
 use mpyc_party_net::address_book::AddressBook;
 use mpyc_party_net::address_book::PeerAddresses;
 use mpyc_party_net::dial::LocalEnd;
-use mpyc_party_net::discovery::HubReport;
+use mpyc_party_net::discovery::{HubReport, named};
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_net::ping::Ping;
 use mpyc_party_net::probe::{ProbeError, targets};
@@ -155,7 +155,7 @@ fn nowhere(stack: &Stack, hubs: &[HubReport]) -> String {
 
 /// The hubs that could not be asked, in brackets; nothing where there is none.
 pub(super) fn problems(hubs: &[HubReport]) -> String {
-    let problem = |hub: &HubReport| Some(diagnose::named(&hub.hub, hub.problem.as_ref()?));
+    let problem = |hub: &HubReport| Some(named(&hub.hub, hub.problem.as_ref()?));
     let problems: Vec<String> = hubs.iter().filter_map(problem).collect();
     match problems.as_slice() {
         [] => String::new(),

@@ -106,8 +106,8 @@ fn nobody_unlinks_who_was_started_anew_again_and_again() {
     assert_eq!(world.unlinks, 0);
 }
 
-#[test]
-fn who_has_finished_and_is_not_needed_may_be_started_anew() {
+/// Three run; the program of the middle one has succeeded, and its streams have ended at the others.
+fn with_one_finished() -> World {
     let mut world = World::running(3);
     for peer in [0, 2] {
         world.give(peer, Event::StreamBegan(at(1)));
@@ -117,6 +117,12 @@ fn who_has_finished_and_is_not_needed_may_be_started_anew() {
     for peer in [0, 2] {
         world.give(peer, Event::StreamEnded(at(1)));
     }
+    world
+}
+
+#[test]
+fn who_has_finished_and_is_not_needed_may_be_started_anew() {
+    let mut world = with_one_finished();
     world.restart(1, 2);
     world.link_all();
     world.settle();
@@ -272,15 +278,7 @@ fn who_could_explain_a_failure_is_waited_for() {
 
 #[test]
 fn nobody_waits_for_who_has_finished_and_gone_to_tell_a_failure() {
-    let mut world = World::running(3);
-    for peer in [0, 2] {
-        world.give(peer, Event::StreamBegan(at(1)));
-    }
-    world.give(1, Event::Exited(Exit::Status(0)));
-    world.settle();
-    for peer in [0, 2] {
-        world.give(peer, Event::StreamEnded(at(1)));
-    }
+    let mut world = with_one_finished();
     world.give(1, Event::Failed(Reason::Stopped));
     world.unlink(0, 1);
     world.unlink(1, 2);

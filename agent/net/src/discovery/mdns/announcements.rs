@@ -1,8 +1,8 @@
 //! What a local network says, reduced to what is of use: addresses of peers.
 //!
-//! Anybody there can say anything. What counts is an [alias](mpyc_party_core::alias) of a peer, with addresses of this
-//! machine's own networks; as nobody proves to be who an alias names, a peer may seem to be in a few
-//! places at once, and all of them are tried.
+//! Anybody there can say anything. What counts is an [alias](mpyc_party_core::alias) of a peer, with
+//! addresses of this machine's own networks; as nobody proves to be who an alias names, a peer may
+//! seem to be in a few places at once, and all of them are tried.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

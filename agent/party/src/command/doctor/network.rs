@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use mpyc_party_core::claims::Claims;
 use mpyc_party_core::lighthouse::Reason;
 use mpyc_party_net::client::probe::{self, Found, Miss};
+use mpyc_party_net::discovery::named;
 use mpyc_party_net::discovery::nat::Nat;
 use mpyc_party_transport::{Identity, quic};
 use tokio::task::JoinSet;
 
-use super::super::diagnose::named;
 use super::findings::{Findings, PathMtu};
 
 /// What looking at the hubs has shown.

@@ -14,13 +14,13 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::roster::PeerIndex;
 use mpyc_party_net::Stack;
 use mpyc_party_net::address_book::AddressBook;
+use mpyc_party_net::discovery::named;
 use mpyc_party_net::peers::SessionPeers;
 use mpyc_party_sandbox::Sandboxed;
 use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Identity, now};
 use serde_json::{Value, json};
 
-use super::super::diagnose::named;
 use super::super::view::Lines;
 use super::super::{Common, Outcome, output, runtime, stop};
 use crate::config::files;
