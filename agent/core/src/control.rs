@@ -40,6 +40,9 @@ pub enum Control {
         /// Rises with every link that the sender takes.
         epoch: u64,
     },
+    /// First on each connection from the end that does not control: which of its runners this is. A
+    /// second one must not stay unseen while the first has the link.
+    Instance(u64),
     /// What this party would run.
     Entry(EncodedEntry),
     /// All entries as this party received them, byte for byte, in roster order.
@@ -63,7 +66,7 @@ pub enum Control {
     Beat(u32),
     /// The answer to the beat of this number.
     Echo(u32),
-    /// First on each link: whom the sender names in its session. The entry has a digest of it as well;
+    /// Early on each link: whom the sender names in its session. The entry has a digest of it as well;
     /// this lets people be told what differs.
     Roster(Roster),
     /// What the sender waits for, whenever that changes and on each new link.

@@ -7,6 +7,10 @@
 //! (heartbeats) are not answered is *suspect*: everything is dialled again, and the first connection
 //! replaces it. A worse path never replaces a good one.
 //!
+//! The end that does not control says on each connection which instance of it, that is which runner, is
+//! there. A connection to another instance than the link's becomes the next link, however good the one
+//! there is: if two machines have the key of that party, both are heard, in turns.
+//!
 //! A link that carries small packets alone is of no use. The second beat of each link, and every
 //! fourth from then on, is sent in packets of full size; a kind of path on which none is answered, or which died young,
 //! is not chosen again for a while as long as there are others.
@@ -84,6 +88,13 @@ pub enum Event {
         /// Links up to this epoch are of no use to the end that dialled.
         lost: u64,
     },
+    /// The end that does not control said which instance of it this connection leads to.
+    Introduced {
+        /// The connection.
+        id: ConnectionId,
+        /// Drawn at random by each runner.
+        instance: u64,
+    },
     /// The controlling end has taken a connection.
     Taken {
         /// The connection.
@@ -147,6 +158,8 @@ struct Held {
     since: Duration,
     /// The peer dialled it because the link that there is does not work for it.
     needed: bool,
+    /// The instance of the peer that it leads to, once that is known.
+    instance: Option<u64>,
 }
 
 /// What was tried at one target.
@@ -256,6 +269,7 @@ impl Paths {
         match event {
             Event::Targets(targets) => self.learn(targets),
             Event::Opened { id, kind, lost } => self.opened(id, kind, lost),
+            Event::Introduced { id, instance } => self.introduced(id, instance),
             Event::Taken { id, kind, instance, epoch } => self.taken(id, kind, instance, epoch),
             Event::Tried(target) => {
                 if let Some(tries) = self.targets.get_mut(&target) {

@@ -11,12 +11,12 @@ use common::{BOUND, ENDLESS, LIMIT, all_blame, blames, demo, running, three};
 use mpyc_party_lab::party::{Network, Party, Session};
 use rustix::process::Signal;
 
-/// A second machine with alice's identity and `session`.
-fn twin(network: &Network, session: &Session) -> Result<Party> {
-    let twin = network.newcomer("copy-of-alice")?;
+/// A second machine with the identity of `name` and `session`.
+fn twin(network: &Network, name: &str, session: &Session) -> Result<Party> {
+    let twin = network.newcomer(&format!("copy-of-{name}"))?;
     let copied = Command::new("cp")
         .args(["--recursive", "--no-target-directory"])
-        .args([network.party("alice").state(), twin.state()])
+        .args([network.party(name).state(), twin.state()])
         .status()?;
     ensure!(copied.success(), "the state is not copied");
     twin.declare(session)?;
@@ -27,14 +27,14 @@ fn twin(network: &Network, session: &Session) -> Result<Party> {
 fn two_of_one_party_at_the_start_are_told_so() -> Result<()> {
     let (network, session) = (three()?, demo(ENDLESS));
     network.declare(&session)?;
-    let twin = twin(&network, &session)?;
+    let twin = twin(&network, "alice", &session)?;
     let mut twins = [network.party("alice").run("demo")?, twin.run("demo")?];
     for run in &twins {
         run.wait_for("waiting", LIMIT)?;
     }
     let begun = Instant::now();
     let mut others = [network.party("bob").run("demo")?, network.party("carol").run("demo")?];
-    for outcome in all_blame(&mut others, begun + common::BOUND, &["alice"], "twice")? {
+    for outcome in all_blame(&mut others, begun + BOUND, &["alice"], "twice")? {
         ensure!(outcome.text.contains("two machines have its key"), "{}", outcome.text);
     }
     for run in &others {
@@ -49,18 +49,43 @@ fn two_of_one_party_at_the_start_are_told_so() -> Result<()> {
 }
 
 #[test]
+fn two_of_one_party_are_told_so_while_a_third_is_missing() -> Result<()> {
+    // The link is chosen by the end whose name sorts first, at which a second instance has to be heard.
+    for (doubled, other) in [("alice", "bob"), ("bob", "alice"), ("carol", "alice")] {
+        let (network, session) = (three()?, demo(ENDLESS));
+        network.declare(&session)?;
+        let twin = twin(&network, doubled, &session)?;
+        let mut runs = [network.party(other).run("demo")?, network.party(doubled).run("demo")?];
+        for run in &runs {
+            run.wait_for("link", LIMIT)?;
+        }
+        let begun = Instant::now();
+        let mut second = twin.run("demo")?;
+        all_blame(&mut runs, begun + BOUND, &[doubled], "twice")?;
+        ensure!(second.verdict(LIMIT)?.who() == [doubled], "{}", second.said());
+        second.exit(LIMIT)?;
+        drop(runs);
+        network.end()?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_second_one_during_a_run_is_told_apart_from_one_that_was_started_anew() -> Result<()> {
-    let (network, session) = (three()?, demo(ENDLESS));
-    let mut runs = running(&network, &session)?;
-    let twin = twin(&network, &session)?;
-    let mut second = twin.run("demo")?;
-    second.wait_for("waiting", LIMIT)?;
-    let begun = Instant::now();
-    all_blame(&mut runs[1..], begun + common::BOUND, &["alice"], "twice")?;
-    ensure!(second.verdict(LIMIT)?.who() == ["alice"], "{}", second.said());
-    second.exit(LIMIT)?;
-    drop(runs);
-    Ok(network.end()?)
+    for doubled in ["alice", "bob", "carol"] {
+        let (network, session) = (three()?, demo(ENDLESS));
+        let mut runs = running(&network, &session)?;
+        let twin = twin(&network, doubled, &session)?;
+        let mut second = twin.run("demo")?;
+        second.wait_for("waiting", LIMIT)?;
+        let begun = Instant::now();
+        all_blame(&mut runs, begun + BOUND, &[doubled], "twice")?;
+        ensure!(second.verdict(LIMIT)?.who() == [doubled], "{}", second.said());
+        second.exit(LIMIT)?;
+        drop(runs);
+        network.end()?;
+    }
+    Ok(())
 }
 
 #[test]

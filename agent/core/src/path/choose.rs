@@ -22,8 +22,12 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_millis(25);
 const ATTEMPT_BURST: u32 = 100;
 /// Connections that wait to be chosen.
 const MAX_HELD: usize = 16;
-/// How long a connection that the peer needs waits for this end to find the same.
-const NEEDED_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection waits beside a good link: for this end to find that link bad as the peer has, or
+/// to be told which instance of the peer it leads to.
+const BESIDE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an instance of the peer has the link before another may take it: long enough to say what it
+/// would run, by which the two are told apart.
+const TURN: Duration = Duration::from_secs(1);
 /// A better path that dies earlier than this is not trusted for a while.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// For how long at first, and at most.
@@ -41,10 +45,30 @@ impl Paths {
         }
         if self.held.len() < MAX_HELD {
             let needed = self.link.is_some() && lost >= self.epoch;
-            self.held.push(Held { id, kind, since: self.now, needed });
+            self.held.push(Held { id, kind, since: self.now, needed, instance: None });
         } else {
             self.actions.push(Action::Close(id));
         }
+    }
+
+    pub(super) fn introduced(&mut self, id: ConnectionId, instance: u64) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.id == id) {
+            held.instance = Some(instance);
+        }
+        if let Some(link) = self.link.as_mut().filter(|link| link.id == id) {
+            link.instance = Some(instance);
+        }
+    }
+
+    /// Whether the connection leads to the instance of the peer that has the link, as far as is known.
+    fn leads_to_same(&self, held: &Held) -> Option<bool> {
+        Some(held.instance? == self.link.as_ref()?.instance?)
+    }
+
+    /// From when on the connection takes the place of a good link: it leads to another instance.
+    fn turn_of(&self, held: &Held) -> Option<Duration> {
+        let other = self.leads_to_same(held) == Some(false);
+        self.link.as_ref().filter(|_| other).map(|link| link.since + TURN)
     }
 
     pub(super) fn taken(&mut self, id: ConnectionId, kind: Kind, instance: u64, epoch: u64) {
@@ -53,7 +77,7 @@ impl Paths {
             return self.actions.push(Action::Close(id));
         }
         (self.instance, self.epoch) = (Some(instance), epoch);
-        self.replace(id, kind);
+        self.replace(id, kind, None);
         self.actions.push(Action::Adopt(id, epoch));
     }
 
@@ -65,7 +89,7 @@ impl Paths {
     /// When a connection is taken if nothing better comes up, or given up where there is a link.
     pub(super) fn due(&self, held: &Held) -> Duration {
         if self.healthy().is_some() {
-            return held.since + NEEDED_TIMEOUT;
+            return self.turn_of(held).unwrap_or(held.since + BESIDE_TIMEOUT);
         }
         if self.shuns(held.kind) {
             return held.since + OTHERS_DELAY;
@@ -86,32 +110,41 @@ impl Paths {
             && self.targets.keys().any(|target| target.kind != kind)
     }
 
-    /// Takes the best connection that is better than what there is.
+    /// Takes the best connection that is better than what there is, or leads to another instance.
     pub(super) fn choose(&mut self) {
-        if let Some(kind) = self.healthy() {
-            let trusted = self.now >= self.distrust_until;
-            let better = |held: &Held| trusted && held.kind < kind;
-            let now = self.now;
-            let waits =
-                |held: &Held| better(held) || held.needed && now < held.since + NEEDED_TIMEOUT;
-            let unwanted: Vec<Held> = self.held.extract_if(.., |held| !waits(held)).collect();
-            self.actions.extend(unwanted.iter().map(|held| Action::Close(held.id)));
-            if !self.held.iter().any(better) {
-                return;
-            }
-        }
-        let best = self.held.iter().min_by_key(|held| (self.shuns(held.kind), held.kind)).copied();
+        let candidates = self.candidates();
+        let best = candidates.iter().min_by_key(|held| (self.shuns(held.kind), held.kind)).copied();
         let due = |held: &Held| self.due(held) <= self.now;
         let now = self.healthy().is_some() || self.held.iter().any(due);
-        let Some(Held { id, kind, .. }) = best.filter(|_| now) else { return };
+        let Some(Held { id, kind, instance, .. }) = best.filter(|_| now) else { return };
         self.epoch += 1;
-        self.replace(id, kind);
+        self.replace(id, kind, instance);
         self.actions.push(Action::Use(id, self.epoch));
         let others = std::mem::take(&mut self.held).into_iter().filter(|held| held.id != id);
         self.actions.extend(others.map(|held| Action::Close(held.id)));
     }
 
-    fn replace(&mut self, id: ConnectionId, kind: Kind) {
+    /// The connections that may become the link now. Beside a good link only those stay that may yet.
+    fn candidates(&mut self) -> Vec<Held> {
+        let Some(kind) = self.healthy() else { return self.held.clone() };
+        let (now, trusted) = (self.now, self.now >= self.distrust_until);
+        let takes = |held: &Held| match self.turn_of(held) {
+            Some(turn) => turn <= now,
+            None => trusted && held.kind < kind,
+        };
+        let waits = |held: &Held| {
+            let open = held.needed || self.leads_to_same(held).is_none();
+            self.turn_of(held).is_some() || open && now < held.since + BESIDE_TIMEOUT
+        };
+        let candidates: Vec<Held> = self.held.iter().copied().filter(takes).collect();
+        let (kept, unwanted): (Vec<Held>, Vec<Held>) =
+            self.held.iter().partition(|held| takes(held) || waits(held));
+        self.held = kept;
+        self.actions.extend(unwanted.iter().map(|held| Action::Close(held.id)));
+        candidates
+    }
+
+    fn replace(&mut self, id: ConnectionId, kind: Kind, instance: Option<u64>) {
         let died = self.healthy().is_none();
         if let Some(old) = self.retire(died) {
             if old.is_black_hole(self.now) {
@@ -119,7 +152,7 @@ impl Paths {
             }
             self.actions.push(Action::Close(old.id));
         }
-        self.link = Some(Link::new(id, kind, self.now, self.usual));
+        self.link = Some(Link::new(id, kind, instance, self.now, self.usual));
         (self.news, self.pause) = (self.now, UPGRADE_BACKOFF[0]);
         (self.round, self.last_kind) = (self.now, None);
         self.next_dial = self.now + ROUND_INTERVAL;

@@ -36,6 +36,8 @@ pub(super) struct Link {
     pub(super) id: ConnectionId,
     pub(super) kind: Kind,
     pub(super) since: Duration,
+    /// The instance of the peer that it leads to, once that is known.
+    pub(super) instance: Option<u64>,
     pub(super) suspect: bool,
     pub(super) round_trip: Option<Duration>,
     usual: Option<Duration>,
@@ -67,6 +69,7 @@ impl Link {
     pub(super) fn new(
         id: ConnectionId,
         kind: Kind,
+        instance: Option<u64>,
         now: Duration,
         usual: Option<Duration>,
     ) -> Self {
@@ -74,6 +77,7 @@ impl Link {
             id,
             kind,
             since: now,
+            instance,
             suspect: false,
             round_trip: None,
             usual,

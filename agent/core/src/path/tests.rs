@@ -1,5 +1,6 @@
 //! What becomes the link of two ends in a [`World`], one thing that happens to it at a time.
 
+mod instances;
 mod narrow;
 mod schedules;
 mod world;

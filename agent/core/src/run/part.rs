@@ -110,7 +110,8 @@ impl Run {
     /// Until when this party waits for the peer to have heard its last word.
     pub(super) fn owed_until(&self, peer: PeerIndex) -> Option<Duration> {
         let Peer { parted, key, linked, heard, .. } = &self.peers[peer];
-        let there = key.is_some() && (*linked || self.met(peer));
+        // Where it is there twice, its other instance is to hear of it, too.
+        let there = key.is_some() && (*linked || self.met(peer) || self.is_twice(peer));
         (there && !parted).then(|| self.farewell.min(*heard + self.timeouts.grace))
     }
 

@@ -186,6 +186,9 @@ impl PeerTask {
         let traffic = self.shared.slots()[self.peer.get()].traffic.clone();
         let tasks = &mut self.connection_tasks;
         let connection = Connection::start(id, secure, way, self.events.clone(), traffic, tasks);
+        if !self.shared.peers.controls(self.peer) {
+            connection.send(Control::Instance(self.shared.instance));
+        }
         self.connections.insert(id, connection);
         self.happen(Event::Opened { id, kind, lost }).await;
     }
@@ -198,6 +201,7 @@ impl PeerTask {
                 let kind = connection.way.kind;
                 self.happen(Event::Taken { id, kind, instance, epoch }).await;
             }
+            Control::Instance(instance) => self.happen(Event::Introduced { id, instance }).await,
             _ if self.link != Some(id) => {}
             Control::Echo(number) => self.happen(Event::Echoed(id, number)).await,
             message => {

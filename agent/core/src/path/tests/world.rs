@@ -65,8 +65,8 @@ pub(super) fn target(kind: Kind) -> Target {
 /// The connection whose state an event is about.
 fn connection(event: &Event) -> Option<ConnectionId> {
     match event {
-        Event::Opened { id, .. } | Event::Taken { id, .. } => Some(*id),
-        Event::Closed(id) | Event::Echoed(id, _) => Some(*id),
+        Event::Opened { id, .. } | Event::Introduced { id, .. } => Some(*id),
+        Event::Taken { id, .. } | Event::Closed(id) | Event::Echoed(id, _) => Some(*id),
         _ => None,
     }
 }
@@ -195,6 +195,8 @@ impl World {
             let opened = Parcel::Event(Event::Opened { id, kind, lost });
             self.post(to, delay * times, opened);
         }
+        let introduced = Event::Introduced { id, instance: self.instances[1] };
+        self.post(0, delay * 4, Parcel::Event(introduced));
         self.post(end, delay * 3, Parcel::Event(Event::Tried(target)));
     }
 
