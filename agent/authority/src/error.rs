@@ -74,6 +74,9 @@ pub enum AuthorityError {
     /// A name that no party may have.
     #[error(transparent)]
     Role(#[from] RoleError),
+    /// A time for which no token is good.
+    #[error("a token is good for 1 second to 366 days: give another time with --valid-for")]
+    TokenLifetime,
     /// A token that cannot be written.
     #[error(transparent)]
     Token(#[from] TokenError),

@@ -39,7 +39,9 @@ mod records;
 mod signer;
 mod tbs;
 
-pub use authority::{Authority, EnrolmentRequest, Member, Revoked, TOKEN_LIFETIME};
+pub use authority::{
+    Authority, EnrolmentRequest, Member, Revoked, TOKEN_LIFETIME, TOKEN_LIFETIMES, UnusedToken,
+};
 pub use date::date;
 pub use error::AuthorityError;
 pub use local_signer::{KeyError, LocalSigner};

@@ -17,6 +17,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::addr::is_host_port;
 use crate::key::{Fingerprint, PublicKey};
 use crate::name::NetworkName;
+use crate::text::is_hidden;
 
 /// What every token begins with.
 const TEXT_PREFIX: &str = "mpyc1";
@@ -149,12 +150,14 @@ impl Token {
         Ok(text)
     }
 
-    /// Reads a token; white space around it does not matter.
+    /// Reads a token. What mail, editors and shells put around or into it does not matter: white space and
+    /// line ends, quotes, a byte order mark.
     ///
     /// # Errors
     /// Tells a truncated token from a mistyped one and from something else.
     pub fn from_text(text: &str) -> Result<Self, TokenError> {
-        let body = text.trim().strip_prefix(TEXT_PREFIX).ok_or(TokenError::Foreign)?;
+        let bare = bare(text);
+        let body = bare.strip_prefix(TEXT_PREFIX).ok_or(TokenError::Foreign)?;
         let header = body.get(..4).ok_or(TokenError::Truncated)?;
         let header = BASE64URL_NOPAD.decode(header.as_bytes()).map_err(|_| TokenError::Typo)?;
         let length = header.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
@@ -180,6 +183,19 @@ impl Token {
     }
 }
 
+/// The text without what is no part of any token.
+fn bare(text: &str) -> Zeroizing<String> {
+    // Of full size at once: a growing one would leave copies of the secret behind.
+    let mut bare = Zeroizing::new(String::with_capacity(text.len()));
+    bare.extend(text.chars().filter(|c| !(c.is_whitespace() || is_hidden(*c) || is_quote(*c))));
+    bare
+}
+
+/// Quotes of shells and of typographers, and the mark of quoted lines in mail.
+fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '`' | '<' | '>' | '«' | '»' | '‹' | '›' | '\u{2018}'..='\u{201f}')
+}
+
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let digest = Sha256::digest(bytes);
     std::array::from_fn(|i| digest[i])
@@ -203,6 +219,25 @@ mod tests {
     fn a_token_comes_back() {
         let text = token().to_text().unwrap();
         assert_eq!(Token::from_text(&format!(" {}\n", *text)), Ok(token()));
+    }
+
+    #[test]
+    fn what_mail_and_editors_add_is_no_mistake() {
+        let text = token().to_text().unwrap();
+        let wrapped: Vec<&str> =
+            text.as_bytes().chunks(40).map(|c| std::str::from_utf8(c).unwrap()).collect();
+        for (between, before, after) in [
+            ("", "\u{feff}", "\r\n"),
+            ("\n", "", "\n"),
+            ("\r\n> ", "> ", "\r\n"),
+            ("", "\"", "\""),
+            ("", "'", "'\n"),
+            ("\n    ", "«", "»"),
+            ("\u{200b}", "“", "”"),
+        ] {
+            let received = format!("{before}{}{after}", wrapped.join(between));
+            assert_eq!(Token::from_text(&received), Ok(token()), "{received:?}");
+        }
     }
 
     #[test]

@@ -40,7 +40,9 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::{Config, ConfigError, Directories};
 use crate::identity::Store;
+use crate::session::SessionError;
 use exit::Purpose;
+use output::Complaints;
 use terminal::Stream;
 
 /// Secure ad hoc sessions for multiparty computation with MPyC.
@@ -152,6 +154,11 @@ enum Command {
     Man(reference::Man),
 }
 
+/// Exit status of an operation that failed.
+const FAILED: u8 = 1;
+/// Exit status of wrong usage or configuration.
+const WRONG_USAGE: u8 = 2;
+
 /// What a command leads to.
 type Outcome = anyhow::Result<ExitCode>;
 
@@ -159,22 +166,37 @@ type Outcome = anyhow::Result<ExitCode>;
 /// discoveries of `stack`.
 #[must_use]
 pub fn main(stack: Stack) -> ExitCode {
-    let (status, purpose) = match Cli::try_parse() {
+    let (status, purpose, form) = match Cli::try_parse() {
         Ok(mut cli) => {
             cli.common.stack = Arc::new(stack);
             let purpose = Purpose::of(&cli.command);
-            (run(cli), purpose)
+            let form = exit::complaints(&cli.command, cli.common.json);
+            (run(cli, form), purpose, form)
         }
         Err(told) => {
-            let stream = if told.use_stderr() { Stream::Errors } else { Stream::Output };
-            terminal::print(stream, told.render().ansi().to_string());
-            (u8::try_from(told.exit_code()).unwrap_or(2).into(), Purpose::Answer)
+            let status = u8::try_from(told.exit_code()).unwrap_or(WRONG_USAGE);
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            let form = if json { Complaints::Json(Stream::Output) } else { Complaints::Text };
+            tell_usage(&told, status, form);
+            (status.into(), Purpose::Answer, form)
         }
     };
-    exit::settle(status, &purpose)
+    exit::settle(status, &purpose, form)
 }
 
-fn run(cli: Cli) -> ExitCode {
+/// Says what is wrong with the command line, or the help that it asks for.
+fn tell_usage(told: &clap::Error, status: u8, form: Complaints) {
+    let rendered = told.render();
+    if told.use_stderr() && matches!(form, Complaints::Json(_)) {
+        let text = rendered.to_string();
+        let text = text.trim().trim_start_matches("error: ").to_owned();
+        return output::error(&anyhow::Error::msg(text), status, form);
+    }
+    let stream = if told.use_stderr() { Stream::Errors } else { Stream::Output };
+    terminal::print(stream, rendered.ansi().to_string());
+}
+
+fn run(cli: Cli, form: Complaints) -> ExitCode {
     // What a daemon does is for its log to tell.
     let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));
@@ -203,10 +225,17 @@ fn run(cli: Cli) -> ExitCode {
         Command::Man(man) => man.run(),
     };
     outcome.unwrap_or_else(|error| {
-        output::error(&error);
-        let usage = error.downcast_ref::<ConfigError>().is_some();
-        ExitCode::from(if usage { 2 } else { 1 })
+        let status = status_of(&error);
+        output::error(&error, status, form);
+        ExitCode::from(status)
     })
+}
+
+/// The exit status that tells of `error`: the configuration is wrong, or names no such session; or an
+/// operation failed.
+fn status_of(error: &anyhow::Error) -> u8 {
+    let unknown = matches!(error.downcast_ref(), Some(SessionError::Unknown { .. }));
+    if unknown || error.is::<ConfigError>() { WRONG_USAGE } else { FAILED }
 }
 
 /// From here on this process holds a key: no other of this user can look into its memory, and none of

@@ -124,8 +124,20 @@ pub fn find(
         let settings = imported::load(dirs, name)?;
         return Ok(Definition { name: name.clone(), settings, imported: true });
     }
+    Err(unknown(config, dirs, name)?)
+}
+
+/// Why there is nothing to do with a session of this name.
+///
+/// # Errors
+/// Where the imported sessions cannot be listed.
+pub fn unknown(
+    config: &Config,
+    dirs: &Directories,
+    name: &SessionName,
+) -> Result<SessionError, SessionError> {
     let declared = names(config, dirs)?.into_iter().collect();
-    Err(SessionError::Unknown { name: name.clone(), declared })
+    Ok(SessionError::Unknown { name: name.clone(), declared })
 }
 
 impl Definition {

@@ -216,7 +216,7 @@ fn a_run_that_waits_says_for_whom() -> Result<()> {
     }
     drop(runs);
     let unknown = alice.command().args(["peers", "nosuch"]).output()?;
-    ensure!(unknown.status.code() == Some(1), "a session that is not declared");
+    ensure!(unknown.status.code() == Some(2), "a session that is not declared");
     Ok(network.end()?)
 }
 

@@ -1,5 +1,7 @@
 //! Tokens: who may enrol.
 
+use std::ops::RangeInclusive;
+
 use mpyc_party_core::claims::groups_to_der;
 use mpyc_party_core::role::Role;
 use mpyc_party_core::token::{Secret, Token};
@@ -14,13 +16,26 @@ use crate::records::{members, tokens, trail};
 /// How long a token is good for when nothing else is said, in seconds: a day, because people are
 /// in other time zones.
 pub const TOKEN_LIFETIME: u64 = 86_400;
+/// How long a token may be good for, in seconds: up to a year.
+pub const TOKEN_LIFETIMES: RangeInclusive<u64> = 1..=366 * 86_400;
+
+/// A token as listed that nobody has used yet, and that can still be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusedToken {
+    /// For whom it is: the first label of the DNS name, «alice» or «hub-1».
+    pub name: String,
+    /// The groups that the member will have.
+    pub groups: Vec<String>,
+    /// Until when it can be used, Unix seconds.
+    pub expires: i64,
+}
 
 impl Authority {
     /// Makes a token that enrols one member as `role`, a party or a hub, within `lifetime` seconds;
     /// `hubs` are the places where this authority answers.
     ///
     /// # Errors
-    /// When the role is taken, or groups or hubs are not acceptable.
+    /// When the role is taken, or groups, hubs or the lifetime are not acceptable.
     pub fn new_token(
         &self,
         role: &Role,
@@ -31,6 +46,9 @@ impl Authority {
     ) -> Result<Token, AuthorityError> {
         if *role == Role::Authority {
             return Err(AuthorityError::Taken(Role::Authority));
+        }
+        if !TOKEN_LIFETIMES.contains(&lifetime) {
+            return Err(AuthorityError::TokenLifetime);
         }
         groups_to_der(groups)?;
         let mut secret = Secret([0; 32]);
@@ -50,5 +68,13 @@ impl Authority {
             Ok(trail::note(c, sql_seconds(now), "token", &label, &detail)?)
         })?;
         Ok(token)
+    }
+
+    /// The tokens that can still be used and that nobody has used, those first that end first.
+    ///
+    /// # Errors
+    /// When the records fail.
+    pub fn unused_tokens(&self, now: u64) -> Result<Vec<UnusedToken>, AuthorityError> {
+        self.records.read(|c| Ok(tokens::unused(c, sql_seconds(now))?))
     }
 }

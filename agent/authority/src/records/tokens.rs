@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{join_groups, split_groups};
+use crate::authority::UnusedToken;
 
 /// A token as recorded.
 pub(crate) struct TokenRow {
@@ -64,6 +65,17 @@ pub(crate) fn set_certificate(
 /// Whether a token was spent on this member: then its key is on a machine of its own.
 pub(crate) fn spent_on(c: &Connection, member: i64) -> rusqlite::Result<bool> {
     c.prepare("SELECT 1 FROM tokens WHERE member = ?1")?.exists([member])
+}
+
+/// The tokens that are not spent and good at `now`, those first that end first.
+pub(crate) fn unused(c: &Connection, now: i64) -> rusqlite::Result<Vec<UnusedToken>> {
+    let sql = "SELECT label, groups, expires FROM tokens
+               WHERE member IS NULL AND expires >= ?1 ORDER BY expires, label";
+    let unused = |row: &Row<'_>| {
+        let (name, groups) = (row.get(0)?, split_groups(&row.get::<_, String>(1)?));
+        Ok(UnusedToken { name, groups, expires: row.get(2)? })
+    };
+    c.prepare(sql)?.query_map([now], unused)?.collect()
 }
 
 /// Makes the unspent tokens for `label` expire; how many there were.

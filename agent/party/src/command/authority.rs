@@ -1,12 +1,15 @@
 //! `mpyc-party ca`: the authority, on the machine that holds its key.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use mpyc_party_authority::{Authority, Member, Revoked, TOKEN_LIFETIME, TrailEntry, date};
+use mpyc_party_authority::{
+    Authority, Member, Revoked, TOKEN_LIFETIME, TOKEN_LIFETIMES, TrailEntry, UnusedToken, date,
+};
+use mpyc_party_core::addr::is_host_port;
 use mpyc_party_core::name::{NetworkName, PartyName};
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::now;
@@ -30,7 +33,7 @@ pub(super) enum Ca {
     },
     /// Make a single-use token with which one party (or hub) enrols
     Token(Token),
-    /// List who is enrolled
+    /// List who is enrolled, and the tokens that nobody has used
     List,
     /// List what the authority did
     Trail,
@@ -51,11 +54,11 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The token is printed on standard output. Whoever has it can enrol under that name: hand it over as
-you would a password, and keep it in a file that only you can read (umask 077).
+Whoever has the token can enrol under that name: hand it over as you would a password. It is printed
+on standard output, or written to a new file that only you can read.
 
 Examples:
-  (umask 077; mpyc-party ca token --name alice --hub hub.example.org:4747 > alice.token)
+  mpyc-party ca token --name alice --hub hub.example.org:4747 --output alice.token
   mpyc-party ca token --name bob --hub hub.example.org:4747 --valid-for 1h --group finance")]
 pub(super) struct Token {
     /// The party's name
@@ -65,14 +68,34 @@ pub(super) struct Token {
     #[arg(long, value_name = "N", conflicts_with = "name")]
     for_hub: Option<u16>,
     /// Address of the hub beside the authority; may be repeated
-    #[arg(long = "hub", value_name = "HOST:PORT", required = true)]
+    #[arg(long = "hub", value_name = "HOST:PORT", required = true, value_parser = host_port)]
     hubs: Vec<String>,
     /// How long the token can be used [default: 1day]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    valid_for: Option<Duration>,
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    valid_for: Option<u64>,
     /// A group to put into the certificate; may be repeated
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
+    /// Write the token to this new file, which only its owner can read
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Where a hub is, as a person writes it.
+fn host_port(text: &str) -> Result<String, String> {
+    if is_host_port(text) {
+        return Ok(text.to_owned());
+    }
+    Err("write it as host:port, for example hub.example.org:4747 or [2001:db8::1]:4747".to_owned())
+}
+
+/// How long a token is good for, in whole seconds.
+fn lifetime(text: &str) -> Result<u64, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?.as_secs();
+    if TOKEN_LIFETIMES.contains(&time) {
+        return Ok(time);
+    }
+    Err("a token is good for 1s to 366days".to_owned())
 }
 
 impl Ca {
@@ -80,29 +103,14 @@ impl Ca {
         let dir = common.dirs()?.state.join("ca");
         no_dumps()?;
         match self {
-            Self::Init { network, pool } => {
-                let authority = Authority::init(&dir, &network, pool, now())?;
-                let root = authority.root();
-                output::good(format!(
-                    "network {network} is made: root {}, overlay addresses {}. Its key is in {}: keep a copy of it safe",
-                    root.fingerprint,
-                    root.pool,
-                    dir.display()
-                ));
+            Self::Init { network, pool } => init(&dir, &network, pool, common.json)?,
+            Self::Token(token) => token.make(&open(&dir)?, common.json)?,
+            Self::List => {
+                let authority = open(&dir)?;
+                list(&authority.list()?, &authority.unused_tokens(now())?, common.json)?;
             }
-            Self::Token(token) => output::line(&*token.make(&open(&dir)?)?),
-            Self::List => list(&open(&dir)?.list()?, common.json)?,
             Self::Trail => trail(&open(&dir)?.trail()?, common.json)?,
-            Self::Revoke { name } => {
-                output::good(match open(&dir)?.revoke(name.as_str(), now())? {
-                    Revoked::Member => format!(
-                        "{name} is revoked: its certificate is not renewed, and ends within a day. The name is free: a new token enrols a new machine under it"
-                    ),
-                    Revoked::Tokens => format!(
-                        "nobody has enrolled as {name}; the token for it is of no use any more"
-                    ),
-                })
-            }
+            Self::Revoke { name } => revoke(&open(&dir)?, &name, common.json)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -121,29 +129,104 @@ pub(super) fn open(dir: &Path) -> anyhow::Result<Authority> {
     Ok(opened.with_context(|| dir.display().to_string())??)
 }
 
+fn init(
+    dir: &Path,
+    network: &NetworkName,
+    pool: Option<ipnet::IpNet>,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    let authority = Authority::init(dir, network, pool, now())?;
+    let root = authority.root();
+    if as_json {
+        return Ok(output::json(&json!({
+            "network": network, "root": root.fingerprint, "pool": root.pool, "directory": dir,
+        }))?);
+    }
+    output::good(format!(
+        "network {network} is made: root {}, overlay addresses {}. Its key is in {}: keep a copy of it safe",
+        root.fingerprint,
+        root.pool,
+        dir.display()
+    ));
+    Ok(())
+}
+
+fn revoke(authority: &Authority, name: &PartyName, as_json: bool) -> anyhow::Result<()> {
+    let revoked = authority.revoke(name.as_str(), now())?;
+    if as_json {
+        let what = match revoked {
+            Revoked::Member => "member",
+            Revoked::Tokens => "tokens",
+        };
+        return Ok(output::json(&json!({"name": name, "revoked": what}))?);
+    }
+    output::good(match revoked {
+        Revoked::Member => format!(
+            "{name} is revoked: its certificate is not renewed, and ends within a day. The name is free: a new token enrols a new machine under it"
+        ),
+        Revoked::Tokens => {
+            format!("nobody has enrolled as {name}; the token for it is of no use any more")
+        }
+    });
+    Ok(())
+}
+
 impl Token {
-    fn make(self, authority: &Authority) -> anyhow::Result<zeroize::Zeroizing<String>> {
+    fn make(self, authority: &Authority, as_json: bool) -> anyhow::Result<()> {
         let role = match (self.name, self.for_hub) {
             (Some(name), _) => Role::party(name)?,
             (None, Some(number)) => Role::Hub(number),
             (None, None) => bail!("name the party with --name"),
         };
-        let lifetime = self.valid_for.map_or(TOKEN_LIFETIME, |time| time.as_secs());
-        let token = authority.new_token(&role, &self.groups, lifetime, self.hubs, now())?;
-        Ok(token.to_text()?)
+        // A token that cannot be written anywhere is not to be made.
+        let file = self.output.as_deref().map(files::create_private).transpose()?;
+        let lifetime = self.valid_for.unwrap_or(TOKEN_LIFETIME);
+        let made = authority.new_token(&role, &self.groups, lifetime, self.hubs, now());
+        let made = made.map_err(anyhow::Error::from).and_then(|token| Ok(token.to_text()?));
+        let written = made.and_then(|text| {
+            if let Some(mut file) = file {
+                file.write_all(text.as_bytes())?;
+                file.write_all(b"\n")?;
+            }
+            Ok(text)
+        });
+        let Some(path) = self.output else {
+            let text = written?;
+            if as_json {
+                return Ok(output::json(&json!({"for": role.to_string(), "token": *text}))?);
+            }
+            output::line(&*text);
+            return Ok(());
+        };
+        if let Err(error) = written {
+            // An empty file is of no use.
+            let _ = std::fs::remove_file(&path);
+            return Err(error.context(format!("{}: no token", path.display())));
+        }
+        match as_json {
+            true => output::json(&json!({"for": role.to_string(), "file": path}))?,
+            false => output::good(format!("{} has the token for {role}", path.display())),
+        }
+        Ok(())
     }
 }
 
-fn list(members: &[Member], as_json: bool) -> anyhow::Result<()> {
+fn list(members: &[Member], unused: &[UnusedToken], as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        let value = |member: &Member| {
+        let member = |member: &Member| {
             json!({
                 "name": member.name, "address": member.address, "groups": member.groups,
                 "key": member.key, "enrolled": date(member.enrolled),
                 "expires": member.expires.map(date), "revoked": member.revoked.map(date),
             })
         };
-        return Ok(output::json(&members.iter().map(value).collect::<Vec<_>>())?);
+        let token = |token: &UnusedToken| {
+            json!({
+                "name": token.name, "groups": token.groups, "token-until": date(token.expires),
+            })
+        };
+        let all = members.iter().map(member).chain(unused.iter().map(token));
+        return Ok(output::json(&all.collect::<Vec<_>>())?);
     }
     if members.is_empty() {
         output::step(
@@ -158,6 +241,10 @@ fn list(members: &[Member], as_json: bool) -> anyhow::Result<()> {
         };
         let Member { name, address, key, groups, .. } = member;
         output::line(format!("{name:20} {address:28} {state} {key} {}", groups.join(",")));
+    }
+    for UnusedToken { name, groups, expires } in unused {
+        let until = format!("unused token, until {}", date(*expires));
+        output::line(format!("{name:20} {until} {}", groups.join(",")).trim_end());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use mpyc_party_core::name::SessionName;
 use rustix::io::Errno;
 
+use super::output::Complaints;
 use super::terminal::{End, Stream, Unwritten};
 use super::{Command, output, session};
 
@@ -30,13 +31,23 @@ impl Purpose {
     }
 }
 
+/// In which form `command` says why it fails, where `json` is asked for: on standard output, unless that
+/// carries something else.
+pub(super) fn complaints(command: &Command, json: bool) -> Complaints {
+    match command {
+        _ if !json => Complaints::Text,
+        Command::Connect(_) | Command::Completions(_) => Complaints::Json(Stream::Errors),
+        _ => Complaints::Json(Stream::Output),
+    }
+}
+
 /// Waits for the readers, and says what they were not shown. An answer that cannot be written makes
 /// a failure of a success.
-pub(super) fn settle(status: ExitCode, purpose: &Purpose) -> ExitCode {
+pub(super) fn settle(status: ExitCode, purpose: &Purpose, form: Complaints) -> ExitCode {
     let end = End::begin();
     let answered = end.wait(Stream::Output);
     if let Err(unwritten) = answered {
-        complain(unwritten, purpose);
+        complain(unwritten, purpose, form);
     }
     let told = end.wait(Stream::Errors);
     let unanswered = has_failed(answered) || has_failed(told);
@@ -51,7 +62,7 @@ fn has_failed(written: Result<(), Unwritten>) -> bool {
     matches!(written, Err(Unwritten::Failed(why)) if why != Errno::PIPE)
 }
 
-fn complain(unwritten: Unwritten, purpose: &Purpose) {
+fn complain(unwritten: Unwritten, purpose: &Purpose, form: Complaints) {
     let what = match unwritten {
         Unwritten::Unread => "standard output was not read to its end".to_owned(),
         Unwritten::Failed(why) => {
@@ -62,7 +73,13 @@ fn complain(unwritten: Unwritten, purpose: &Purpose) {
         Purpose::Run(session) => {
             output::warn(format!("{what}: mpyc-party session logs {session} shows all of it"));
         }
-        Purpose::Answer if has_failed(Err(unwritten)) => output::error(&anyhow::Error::msg(what)),
+        Purpose::Answer if has_failed(Err(unwritten)) => {
+            let form = match form {
+                Complaints::Json(_) => Complaints::Json(Stream::Errors),
+                Complaints::Text => Complaints::Text,
+            };
+            output::error(&anyhow::Error::msg(what), 1, form);
+        }
         Purpose::Answer | Purpose::Serve => {}
     }
 }

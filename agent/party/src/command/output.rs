@@ -10,10 +10,28 @@ pub(super) use super::style::{Mark, Step};
 use super::terminal::{self, Stream};
 use crate::session::words::{visible, visible_json, visible_lines, with_causes};
 
-/// Shows an error and what led to it: others may have written some of that.
-pub(super) fn error(error: &anyhow::Error) {
-    let shown = visible_lines(&with_causes(error.as_ref()));
-    terminal::print_last(Stream::Errors, format!("{BAD}error:{BAD:#} {shown}\n"));
+/// Why a command fails, for people or for scripts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Complaints {
+    /// `error: …`, on standard error.
+    Text,
+    /// One JSON value in one line, `{"error": …, "status": …}`, in place of the answer.
+    Json(Stream),
+}
+
+/// Shows an error and what led to it, with the exit status: others may have written some of that.
+pub(super) fn error(error: &anyhow::Error, status: u8, form: Complaints) {
+    let text = with_causes(error.as_ref());
+    match form {
+        Complaints::Text => {
+            let shown = visible_lines(&text);
+            terminal::print_last(Stream::Errors, format!("{BAD}error:{BAD:#} {shown}\n"));
+        }
+        Complaints::Json(stream) => {
+            let value = serde_json::json!({"error": text, "status": status});
+            terminal::print_last(stream, format!("{}\n", visible_json(&value.to_string())));
+        }
+    }
 }
 
 /// An answer on standard output.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::{Common, Outcome, output};
 use crate::config::{Config, ConfigError, writers};
@@ -33,6 +34,11 @@ impl Settings {
                 config.check_for(&common.stack, &file)?;
                 tell_writers(&config, &file);
                 let sessions = config.sessions.len();
+                if common.json {
+                    let sessions: Vec<_> = config.sessions.keys().collect();
+                    output::json(&json!({"file": file, "sessions": sessions}))?;
+                    return Ok(ExitCode::SUCCESS);
+                }
                 output::good(format!("{} is in order; sessions: {sessions}", file.display()));
             }
             Self::Show => {

@@ -1,7 +1,6 @@
 //! Where the configuration, the state and the cache are.
 
 use std::env;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::files::{self, FileError};
@@ -66,16 +65,15 @@ impl Directories {
     }
 }
 
-/// The configuration where it is looked for, if there is one. Whatever else has that name is for
-/// [`Config::load`] to refuse.
+/// The configuration where it is looked for, if there is one. Whatever has that name and is no file is
+/// for [`Config::load`] to refuse. What cannot be looked at may hold pins, and counts as none no more
+/// than that.
 fn found() -> Result<Option<PathBuf>, ConfigError> {
     let user = xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("config.toml"));
     for path in [Some(SYSTEM_CONFIG.into()), user].into_iter().flatten() {
-        match files::metadata(&path) {
-            Ok(None) => {}
-            Ok(Some(_)) => return Ok(Some(path)),
-            // Another user's home, say: nothing here is this party's.
-            Err(error) if error.source.kind() == ErrorKind::PermissionDenied => {}
+        match files::is_named(&path) {
+            Ok(false) => {}
+            Ok(true) => return Ok(Some(path)),
             Err(FileError { path, source }) => return Err(ConfigError::Read { path, source }),
         }
     }

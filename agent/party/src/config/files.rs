@@ -114,6 +114,35 @@ pub fn metadata(path: &Path) -> Result<Option<Metadata>, FileError> {
     }
 }
 
+/// Whether anything has this name. A link that leads nowhere, on the way or at the end, is no absence.
+///
+/// # Errors
+/// Where there is such a link, or what the system says, of where it says it.
+pub fn is_named(path: &Path) -> Result<bool, FileError> {
+    let own = path.to_owned();
+    let found = bounded::within(FILE_TIMEOUT, move || match own.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => no_dangling_link(&own),
+        found => found.map(|_| true),
+    });
+    at(path, found.map_err(Into::into).flatten())
+}
+
+/// Refuses a link that leads nowhere as the last part of `path` that there is. False where it is none.
+fn no_dangling_link(path: &Path) -> io::Result<bool> {
+    let last = path.ancestors().find_map(|part| Some((part, part.symlink_metadata().ok()?)));
+    match last {
+        Some((part, metadata)) if metadata.is_symlink() => {
+            let (part, target) = (part.display(), part.read_link()?);
+            let text = format!(
+                "{part} is a link to {}, which does not exist: mend the link, or remove it",
+                target.display()
+            );
+            Err(io::Error::new(io::ErrorKind::NotFound, text))
+        }
+        _ => Ok(false),
+    }
+}
+
 /// Whether there is a regular file at `path`.
 ///
 /// # Errors

@@ -161,6 +161,14 @@ impl Party {
         fails(&mut self.command(arguments))
     }
 
+    /// Fails unless a command fails because there is no session `name`.
+    pub(crate) fn knows_no(&self, name: &str, arguments: &[&str]) {
+        let mut command = self.command(arguments);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {}", said(&output));
+        says(&said(&output), &[&format!("there is no session «{name}»")]);
+    }
+
     /// Starts a command and leaves it running.
     pub(crate) fn starts(&self, arguments: &[&str]) -> Ended {
         Ended(self.command(arguments).spawn().unwrap())

@@ -13,7 +13,7 @@ use super::super::{Common, Outcome, output, style, terminal};
 use super::runs;
 use crate::config::files;
 use crate::runner::view::Channel;
-use crate::session::words::printable;
+use crate::session::{self, words::printable};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -38,7 +38,8 @@ pub(in crate::command) struct Logs {
 impl Logs {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let name = &self.name;
-        let mut runs = runs::of(&common.dirs()?, name)?;
+        let dirs = common.dirs()?;
+        let mut runs = runs::of(&dirs, name)?;
         let count = runs.len();
         let run = match self.run {
             None => runs.pop(),
@@ -46,6 +47,8 @@ impl Logs {
         };
         let Some(run) = run else {
             if count == 0 {
+                // That there is no such session says more.
+                session::find(&dirs.load()?, &dirs, name)?;
                 bail!(
                     "no run of session «{name}» is on record: mpyc-party session list shows all sessions, and how their last runs ended"
                 );

@@ -7,7 +7,7 @@ use mpyc_party_core::name::SessionName;
 
 use super::super::{Common, Outcome, output};
 use crate::config::files;
-use crate::session::imported;
+use crate::session::{self, imported};
 
 /// Removes the imported session `name`.
 pub(super) fn remove(common: &Common, name: &SessionName) -> Outcome {
@@ -18,7 +18,7 @@ pub(super) fn remove(common: &Common, name: &SessionName) -> Outcome {
                 "session «{name}» is declared in the configuration: remove [sessions.{name}] there"
             );
         }
-        bail!("no session «{name}» was imported here: mpyc-party session list shows all");
+        return Err(session::unknown(&config, &dirs, name)?.into());
     }
     imported::remove(&dirs, name)?;
     output::good(format!("session {name} is removed; the records of its runs stay"));
