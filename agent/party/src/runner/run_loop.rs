@@ -247,7 +247,7 @@ impl RunLoop<'_> {
             Some((name(peer)?, own.map_or_else(|| waits.clone(), |own| waits.without(own))))
         };
         let countdown = Countdown {
-            left: self.definition.settings.deadline.saturating_sub(self.began.elapsed()),
+            left: self.machine.time_left(self.began.elapsed()),
             missing: &self.machine.missing(),
             preparing,
             waits: self.session_peers.peers().filter_map(waits).collect(),
@@ -260,7 +260,7 @@ impl RunLoop<'_> {
         let (record, settings) = (&self.directory.record, &self.definition.settings);
         let (now, stage) = (self.began.elapsed(), self.machine.stage());
         let entered = record.stages.last().map_or(0.0, |(_, at)| *at);
-        let left = settings.deadline.saturating_sub(now).as_secs_f64();
+        let left = self.machine.time_left(now).as_secs_f64();
         Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),

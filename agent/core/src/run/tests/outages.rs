@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{EXPLANATION_TIMEOUT, Event, TWIN_TIMEOUT};
-use super::world::{GRACE, World, at};
+use super::world::{DEADLINE, GRACE, World, at};
 use crate::control::Control;
 use crate::verdict::{Exit, Failure, Reason, Stage, Verdict};
 
@@ -57,6 +57,33 @@ fn who_stood_still_for_the_grace_time_names_itself() {
     world.freeze(0, GRACE - SECOND * 3);
     world.pass(GRACE * 2);
     assert_eq!(world.verdicts, [None, None]);
+}
+
+#[test]
+fn who_stands_still_again_and_again_names_who_is_gone() {
+    let mut world = World::running(2);
+    world.unlink(0, 1);
+    let mut awake = Duration::ZERO;
+    while world.verdicts[0].is_none() {
+        assert!(awake <= GRACE, "it waits for ever");
+        world.freeze(0, SECOND * 2);
+        world.frozen = vec![1];
+        world.pass(SECOND * 3);
+        awake += SECOND * 3;
+    }
+    assert_eq!(world.blamed(0), ["p1"]);
+    assert!(awake + SECOND * 3 >= GRACE, "{awake:?}");
+}
+
+#[test]
+fn the_deadline_is_for_the_time_in_which_a_party_looked_for_the_others() {
+    let mut world = World::new(3);
+    world.pass(SECOND);
+    world.freeze(0, DEADLINE);
+    assert_eq!(world.verdicts[0], None);
+    assert_eq!(world.runs[0].time_left(world.now), DEADLINE - SECOND);
+    world.pass(DEADLINE);
+    assert_eq!(world.blamed(0), ["p1", "p2"]);
 }
 
 #[test]
