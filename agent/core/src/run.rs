@@ -163,6 +163,8 @@ pub struct Run {
     now: Duration,
     /// For how long this party has stood still so far: the time of this machine goes on without that.
     stood_still: Duration,
+    /// For how long at the longest, a suspended machine included.
+    longest_standstill: Duration,
     /// Since when the program waits until it is connected.
     connecting: Option<Duration>,
     /// Whether it reads its standard input, where nothing is.
@@ -200,6 +202,7 @@ impl Run {
             disputed: None,
             now: Duration::ZERO,
             stood_still: Duration::ZERO,
+            longest_standstill: Duration::ZERO,
             connecting: None,
             asking: false,
             own_waits: Settling::default(),
@@ -266,6 +269,7 @@ impl Run {
         // A clock that stands still while the machine is suspended has not counted all of it.
         let counted = now.saturating_sub(self.now + self.stood_still);
         self.stood_still += deaf.min(counted);
+        self.longest_standstill = self.longest_standstill.max(deaf);
         for peer in self.others() {
             self.peers[peer].was_not_listened_to(deaf);
         }

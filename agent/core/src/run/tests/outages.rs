@@ -77,13 +77,20 @@ fn who_stands_still_again_and_again_names_who_is_gone() {
 
 #[test]
 fn the_deadline_is_for_the_time_in_which_a_party_looked_for_the_others() {
+    let half = DEADLINE / 2;
     let mut world = World::new(3);
-    world.pass(SECOND);
-    world.freeze(0, DEADLINE);
+    world.pass(half);
+    world.freeze(0, DEADLINE - SECOND * 2);
     assert_eq!(world.verdicts[0], None);
-    assert_eq!(world.runs[0].time_left(world.now), DEADLINE - SECOND);
-    world.pass(DEADLINE);
+    assert_eq!(world.runs[0].time_left(world.now), half);
+    world.pass(half);
     assert_eq!(world.blamed(0), ["p1", "p2"]);
+    // They may have waited for it all the time.
+    let mut world = World::new(3);
+    world.freeze(0, DEADLINE - SECOND / 2);
+    world.pass(DEADLINE);
+    assert_eq!(world.blamed(0), ["p0"]);
+    assert!(world.failure(0).to_string().contains("; not there: p1, p2 (stage find"));
 }
 
 #[test]
