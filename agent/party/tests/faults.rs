@@ -137,6 +137,25 @@ fn a_runner_that_stood_still_at_its_deadline_calls_nobody_missing() -> Result<()
 }
 
 #[test]
+fn who_has_finished_names_only_the_party_that_fell_silent() -> Result<()> {
+    let network = three()?;
+    let alone = ENDLESS.replace("while True:", "while mpc.pid > 0:");
+    let alone = alone.replace("    mpc.run(mpc.output(mpc.sum(mpc.input(secint(mpc.pid)))))\n", "");
+    let runs = running(&network, &demo(&alone).grace(GRACE))?;
+    // Long enough for all to know that alice is done.
+    std::thread::sleep(Duration::from_secs(1));
+    runs[1].runner()?.signal(Signal::STOP)?;
+    let due = Instant::now() + GRACE;
+    for at in [0, 2] {
+        let outcome = runs[at].verdict(LIMIT)?;
+        ensure!(outcome.at <= due + common::BOUND, "late: {}", outcome.text);
+        ensure!(outcome.who() == ["bob"], "{}: {}", runs[at].party(), outcome.text);
+    }
+    drop(runs);
+    Ok(network.end()?)
+}
+
+#[test]
 fn a_late_party_is_waited_for() -> Result<()> {
     let network = three()?;
     network.declare(&demo(SUM))?;

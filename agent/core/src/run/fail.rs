@@ -57,7 +57,7 @@ impl Run {
         if self.peers[peer].is_over(self.done) {
             // It goes on.
         } else if self.done {
-            self.unconfirmed();
+            self.lost_report(peer);
         } else if let Some((_, earlier)) = self.pending.take_if(|(_, f)| f.who == failure.who) {
             self.fail(earlier);
         } else {

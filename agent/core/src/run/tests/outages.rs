@@ -266,6 +266,16 @@ fn a_lost_last_report_leaves_it_unconfirmed() {
 }
 
 #[test]
+fn only_those_whose_last_report_is_lost_are_unconfirmed() {
+    let mut world = World::running(3);
+    world.give(0, Event::Exited(Exit::Status(0)));
+    world.settle();
+    world.unlink(0, 1);
+    world.pass(GRACE + SECOND);
+    assert_eq!(world.verdicts[0], Some(Verdict::Unconfirmed(vec!["p1".parse().unwrap()])));
+}
+
+#[test]
 fn a_peer_that_is_done_owes_what_its_streams_still_hold() {
     for (begun, ended, owes) in [(0, 0, true), (1, 0, true), (2, 1, true), (1, 1, false)] {
         let mut world = World::running(2);
