@@ -161,6 +161,10 @@ pub struct Run {
     /// An entry of a peer that another party has and this one has not.
     disputed: Option<(PeerIndex, EncodedEntry)>,
     now: Duration,
+    /// For how long this party has stood still so far: the time of this machine goes on without that.
+    stood_still: Duration,
+    /// For how long at the longest, a suspended machine included.
+    longest_standstill: Duration,
     /// Since when the program waits until it is connected.
     connecting: Option<Duration>,
     /// Whether it reads its standard input, where nothing is.
@@ -197,6 +201,8 @@ impl Run {
             instances,
             disputed: None,
             now: Duration::ZERO,
+            stood_still: Duration::ZERO,
+            longest_standstill: Duration::ZERO,
             connecting: None,
             asking: false,
             own_waits: Settling::default(),
@@ -233,6 +239,10 @@ impl Run {
     /// only others can bring news.
     #[must_use]
     pub fn next_tick(&self) -> Option<Duration> {
+        self.due().map(|due| due + self.stood_still)
+    }
+
+    fn due(&self) -> Option<Duration> {
         if self.verdict.is_some() {
             let owed = self.others().filter_map(|i| self.owed_until(i));
             return owed.filter(|at| *at > self.now).min();
@@ -246,17 +256,28 @@ impl Run {
         silent.chain(left).chain(more).min()
     }
 
-    /// Until `now` this party has not listened for `deaf`, whatever held it up: nobody was silent, and
-    /// each has the grace time anew.
+    /// How much at time `now` is left of the deadline.
+    #[must_use]
+    pub fn time_left(&self, now: Duration) -> Duration {
+        (self.timeouts.deadline + self.stood_still).saturating_sub(now)
+    }
+
+    /// Until `now` this party has not listened for `deaf`, whatever held it up. Nobody was silent or late
+    /// meanwhile: no wait of this party counts that time, and none begins anew, or one that is held up
+    /// again and again would wait for ever.
     pub fn listen_anew(&mut self, now: Duration, deaf: Duration) {
+        // A clock that stands still while the machine is suspended has not counted all of it.
+        let counted = now.saturating_sub(self.now + self.stood_still);
+        self.stood_still += deaf.min(counted);
+        self.longest_standstill = self.longest_standstill.max(deaf);
         for peer in self.others() {
-            self.peers[peer].was_not_listened_to(now, deaf);
+            self.peers[peer].was_not_listened_to(deaf);
         }
     }
 
     /// Takes one event at time `now` (since the start of this run) and says what to do.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
-        self.now = now;
+        self.now = now.saturating_sub(self.stood_still);
         if self.verdict.is_some() {
             self.part(event);
         } else {

@@ -3,10 +3,11 @@
 
 mod common;
 
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use common::{ENDLESS, LIMIT, SUM, all_blame, blames, demo, hanging, run_by_way_of, three};
 use mpyc_party_lab::party::{Party, Run};
 
@@ -24,13 +25,30 @@ mount -o "remount,bind,$options" "$state"
 exec "$@"
 "#;
 
+/// The same; afterwards the runs can be looked at outside.
+const WITH_DISK_KEPT: &str = r#"
+set -e
+size=$1 options=$2 state=$3; shift 3
+cp -a "$state" "$state.saved"
+mount -t tmpfs -o "size=$size" none "$state"
+cp -a "$state.saved/." "$state"
+mount -o "remount,bind,$options" "$state"
+status=0; "$@" || status=$?
+cp -a "$state/runs" "$state.saved/"
+exit "$status"
+"#;
+
 /// Starts the session «demo» of `party` on a disk of `size` that is mounted with `options`.
 fn run_on_disk(party: &Party, size: &str, options: &str) -> Result<Run> {
+    run_with(WITH_DISK, party, size, options)
+}
+
+fn run_with(script: &str, party: &Party, size: &str, options: &str) -> Result<Run> {
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.arg("--map-root-user");
     }
-    command.args(["--mount", "sh", "-c", WITH_DISK, "sh", size, options]).arg(party.state());
+    command.args(["--mount", "sh", "-c", script, "sh", size, options]).arg(party.state());
     run_by_way_of(command, party)
 }
 
@@ -65,7 +83,7 @@ fn a_disk_that_fills_up_during_the_run_ends_it_everywhere() -> Result<()> {
     );
     network.declare(&demo(&talkative))?;
     let mut others = vec![network.party("alice").run("demo")?, network.party("carol").run("demo")?];
-    let mut bob = run_on_disk(network.party("bob"), "400k", "rw")?;
+    let mut bob = run_with(WITH_DISK_KEPT, network.party("bob"), "400k", "rw")?;
     for run in others.iter().chain([&bob]) {
         run.wait_for_line("running", LIMIT)?;
     }
@@ -75,6 +93,11 @@ fn a_disk_that_fills_up_during_the_run_ends_it_everywhere() -> Result<()> {
         ensure!(outcome.text.contains("No space left"), "{}", outcome.text);
     }
     blames(&mut bob, due, &["bob"], "local")?;
+    // The copies of the program made room for the record.
+    let runs = network.party("bob").directory().join("state.saved/runs");
+    let run = fs::read_dir(runs)?.next().context("no run")??.path();
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(run.join("record.json"))?)?;
+    ensure!(record["verdict"]["failed"]["who"] == serde_json::json!(["bob"]), "{record}");
     Ok(network.end()?)
 }
 
@@ -84,7 +107,7 @@ fn a_disk_that_hangs_silences_nobody() -> Result<()> {
     let grace = Duration::from_secs(3);
     network.declare(&demo(SUM).grace(grace).set("start", "\"on-proposal\""))?;
     let (bob, tallies) = (network.party("bob"), network.party("bob").state().join("tallies"));
-    std::fs::create_dir_all(&tallies)?;
+    fs::create_dir_all(&tallies)?;
     let mut runs = vec![network.party("alice").run("demo")?, network.party("carol").run("demo")?];
     runs.push(run_by_way_of(hanging(&tallies), bob)?);
     for run in &runs {

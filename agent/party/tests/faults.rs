@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use common::{
-    ENDLESS, LIMIT, SUM, all_blame, blames, completes, demo, fails, run_by_way_of, running, three,
+    ENDLESS, LIMIT, NAMES, SUM, all_blame, blames, completes, demo, fails, run_by_way_of, running,
+    three,
 };
+use mpyc_party_lab::party::Network;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -94,6 +96,63 @@ fn a_runner_that_stood_still_for_about_the_grace_time_names_nobody_else() -> Res
         network.end()?;
     }
     Ok(())
+}
+
+#[test]
+fn a_runner_that_stands_still_again_and_again_names_who_is_gone() -> Result<()> {
+    let network = Network::on_loopback(&NAMES[..2])?;
+    let two = demo(ENDLESS).parties(&NAMES[..2]).set("allow-no-privacy", "true");
+    let mut runs = running(&network, &two.grace(GRACE))?;
+    runs[1].runner()?.signal(Signal::KILL)?;
+    let (still, awake) = (Duration::from_millis(1300), Duration::from_millis(700));
+    let alice = &mut runs[0];
+    let mut listened = Duration::ZERO;
+    while !alice.events().iter().any(|(_, event)| event["event"] == "ended") {
+        ensure!(listened <= GRACE + common::BOUND, "no verdict: {}", alice.said());
+        alice.runner()?.signal(Signal::STOP)?;
+        std::thread::sleep(still);
+        alice.runner()?.signal(Signal::CONT)?;
+        std::thread::sleep(awake);
+        listened += awake;
+    }
+    blames(alice, Instant::now(), &["bob"], "lost")?;
+    drop(runs);
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_runner_that_stood_still_at_its_deadline_calls_nobody_missing() -> Result<()> {
+    let (network, deadline) = (three()?, Duration::from_secs(15));
+    network.declare(&demo(SUM).deadline(deadline))?;
+    let alice = network.party("alice").run("demo")?;
+    alice.wait_for("waiting", LIMIT)?;
+    alice.runner()?.signal(Signal::STOP)?;
+    std::thread::sleep(deadline - Duration::from_secs(4));
+    let others = [network.party("bob").run("demo")?, network.party("carol").run("demo")?];
+    std::thread::sleep(Duration::from_secs(5));
+    alice.runner()?.signal(Signal::CONT)?;
+    completes(alice)?;
+    others.into_iter().try_for_each(completes)?;
+    Ok(network.end()?)
+}
+
+#[test]
+fn who_has_finished_names_only_the_party_that_fell_silent() -> Result<()> {
+    let network = three()?;
+    let alone = ENDLESS.replace("while True:", "while mpc.pid > 0:");
+    let alone = alone.replace("    mpc.run(mpc.output(mpc.sum(mpc.input(secint(mpc.pid)))))\n", "");
+    let runs = running(&network, &demo(&alone).grace(GRACE))?;
+    // Long enough for all to know that alice is done.
+    std::thread::sleep(Duration::from_secs(1));
+    runs[1].runner()?.signal(Signal::STOP)?;
+    let due = Instant::now() + GRACE;
+    for at in [0, 2] {
+        let outcome = runs[at].verdict(LIMIT)?;
+        ensure!(outcome.at <= due + common::BOUND, "late: {}", outcome.text);
+        ensure!(outcome.who() == ["bob"], "{}: {}", runs[at].party(), outcome.text);
+    }
+    drop(runs);
+    Ok(network.end()?)
 }
 
 #[test]
@@ -248,7 +307,7 @@ fn a_program_that_writes_without_end_is_stopped() -> Result<()> {
 
 #[test]
 fn a_threshold_without_privacy_must_be_meant() -> Result<()> {
-    let network = mpyc_party_lab::party::Network::on_loopback(&["alice", "bob"])?;
+    let network = Network::on_loopback(&["alice", "bob"])?;
     let two = demo(SUM).parties(&["alice", "bob"]);
     network.declare(&two)?;
     for mut run in network.run("demo")? {

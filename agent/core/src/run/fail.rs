@@ -7,6 +7,11 @@ use crate::component::Digests;
 use crate::roster::PeerIndex;
 use crate::verdict::{Exit, Failure, MAX_ROSTERS, Reason, Stage};
 
+/// Whether a party that stood still for `time` did so for about as long as others wait for it, or longer.
+fn is_about(time: Duration, wait: Duration) -> bool {
+    time > Duration::ZERO && time + BEAT_INTERVAL >= wait
+}
+
 impl Run {
     /// A program that fails right after a peer's stream ended may be a consequence: the peer's own
     /// explanation, if one comes, is the better verdict.
@@ -52,7 +57,7 @@ impl Run {
         if self.peers[peer].is_over(self.done) {
             // It goes on.
         } else if self.done {
-            self.unconfirmed();
+            self.lost_report(peer);
         } else if let Some((_, earlier)) = self.pending.take_if(|(_, f)| f.who == failure.who) {
             self.fail(earlier);
         } else {
@@ -65,7 +70,7 @@ impl Run {
     fn silent(&mut self, peer: PeerIndex) {
         let (known, grace) = (&self.peers[peer], self.timeouts.grace);
         let time = known.not_listened;
-        if !self.done && time > Duration::ZERO && time + BEAT_INTERVAL >= grace {
+        if !self.done && is_about(time, grace) {
             let (time, grace) = (time.as_secs_f32(), grace.as_secs_f32());
             let text = format!("it stood still for {time:.1} s, and the grace time is {grace} s");
             return self.blame(vec![self.me], Reason::Local(text.into()));
@@ -123,6 +128,17 @@ impl Run {
         ];
         for (at, step) in steps.iter().enumerate() {
             let who: Vec<PeerIndex> = self.others().filter(|&i| !step(i)).collect();
+            // They may have been there, and have given this party up meanwhile.
+            let (still, deadline) = (self.longest_standstill, self.timeouts.deadline);
+            if at == 0 && !who.is_empty() && is_about(still, deadline) {
+                let missing: Vec<_> = self.missing().iter().map(ToString::to_string).collect();
+                let (still, deadline) = (still.as_secs_f32(), deadline.as_secs_f32());
+                let text = format!(
+                    "it stood still for {still:.1} s, and the deadline is {deadline} s; not there: {}",
+                    missing.join(", ")
+                );
+                return self.blame(vec![self.me], Reason::Local(text.into()));
+            }
             // Who is held up by the way to it is not to blame.
             let stall = |i: &PeerIndex| self.peers[*i].stall(self.now).cloned();
             if let Some(why) = who.iter().find_map(stall) {

@@ -30,9 +30,18 @@ impl Run {
         }
     }
 
-    /// The program succeeded here, and the last reports of some peers are lost.
+    /// The program succeeded here, and somebody does not want to wait for the last reports of others.
     pub(super) fn unconfirmed(&mut self) {
         let who = self.names(|peer| peer.done.is_none());
+        self.end(Verdict::Unconfirmed(who));
+    }
+
+    /// The program succeeded here, and the last report of this peer is lost, as are those of others that
+    /// are away. Who is still there will say itself how it ended.
+    pub(super) fn lost_report(&mut self, of: PeerIndex) {
+        let lost = |&i: &PeerIndex| i == of || !self.peers[i].linked;
+        let owing = self.others().filter(|&i| self.peers[i].done.is_none());
+        let who = owing.filter(lost).filter_map(|i| self.roster.get(i).cloned()).collect();
         self.end(Verdict::Unconfirmed(who));
     }
 

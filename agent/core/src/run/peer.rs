@@ -24,7 +24,7 @@ pub(super) struct Peer {
     pub(super) stalled: Option<(Duration, Remark)>,
     /// When something was last heard from it.
     pub(super) heard: Duration,
-    /// How long this party has not listened since then.
+    /// How long this party has not listened since then, at the longest: what it says in between is heard.
     pub(super) not_listened: Duration,
     /// Whom it names in its session, once it has said so.
     pub(super) roster: Option<Roster>,
@@ -74,9 +74,9 @@ impl Peer {
         (self.heard, self.not_listened) = (now, Duration::ZERO);
     }
 
-    /// It may have said something for so long until `now` that was not heard here.
-    pub(super) fn was_not_listened_to(&mut self, now: Duration, time: Duration) {
-        (self.heard, self.not_listened) = (now, self.not_listened + time);
+    /// It may have said something for so long that was not heard here.
+    pub(super) fn was_not_listened_to(&mut self, time: Duration) {
+        self.not_listened = self.not_listened.max(time);
     }
 
     /// Its link has gone.

@@ -142,7 +142,7 @@ impl Run {
         if self.verdict.is_some() || self.peers[peer].is_over(self.done) {
             // It goes on, or has ended.
         } else if self.done {
-            self.unconfirmed();
+            self.lost_report(peer);
         } else {
             self.pending.get_or_insert((self.now + TWIN_TIMEOUT, failure));
         }

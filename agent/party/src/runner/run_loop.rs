@@ -25,7 +25,7 @@ use mpyc_party_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
 use attention::{Attention, LISTEN_INTERVAL};
-use program::RECORD_TIMEOUT;
+use program::LAST_WORDS;
 use resources::Resources;
 
 use super::engine::{self, Launcher, Order};
@@ -247,7 +247,7 @@ impl RunLoop<'_> {
             Some((name(peer)?, own.map_or_else(|| waits.clone(), |own| waits.without(own))))
         };
         let countdown = Countdown {
-            left: self.definition.settings.deadline.saturating_sub(self.began.elapsed()),
+            left: self.machine.time_left(self.began.elapsed()),
             missing: &self.machine.missing(),
             preparing,
             waits: self.session_peers.peers().filter_map(waits).collect(),
@@ -260,7 +260,7 @@ impl RunLoop<'_> {
         let (record, settings) = (&self.directory.record, &self.definition.settings);
         let (now, stage) = (self.began.elapsed(), self.machine.stage());
         let entered = record.stages.last().map_or(0.0, |(_, at)| *at);
-        let left = settings.deadline.saturating_sub(now).as_secs_f64();
+        let left = self.machine.time_left(now).as_secs_f64();
         Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
@@ -372,8 +372,12 @@ impl RunLoop<'_> {
                 self.exited = true;
             }
         }
-        self.drain(&mut sources.output, RECORD_TIMEOUT).await?;
+        // The verdict comes in time, however long the disk takes.
+        let recorded = self.drain(&mut sources.output, LAST_WORDS).await?;
         self.view.show(Notice::Ended(&verdict));
+        if !recorded {
+            self.count_output(&mut sources.output).await;
+        }
         let peers = self.peers(&sources.book);
         let record = &mut self.directory.record;
         record.peers = peers;
@@ -387,7 +391,14 @@ impl RunLoop<'_> {
         drop(sources.book);
         // Last, for a peer that does not hang up may hold this up for a moment.
         self.links.close().await;
-        written.map_err(io::Error::other)?;
+        match written {
+            Err(why) if why.is_for_lack_of_room() => {
+                // What the copies took may be enough.
+                self.directory.clear_copies();
+                self.directory.keep().await.map_err(io::Error::other)?;
+            }
+            written => written.map_err(io::Error::other)?,
+        }
         self.directory.clear_copies();
         Ok(Outcome { verdict, run: self.directory })
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{EXPLANATION_TIMEOUT, Event, TWIN_TIMEOUT};
-use super::world::{GRACE, World, at};
+use super::world::{DEADLINE, GRACE, World, at};
 use crate::control::Control;
 use crate::verdict::{Exit, Failure, Reason, Stage, Verdict};
 
@@ -57,6 +57,40 @@ fn who_stood_still_for_the_grace_time_names_itself() {
     world.freeze(0, GRACE - SECOND * 3);
     world.pass(GRACE * 2);
     assert_eq!(world.verdicts, [None, None]);
+}
+
+#[test]
+fn who_stands_still_again_and_again_names_who_is_gone() {
+    let mut world = World::running(2);
+    world.unlink(0, 1);
+    let mut awake = Duration::ZERO;
+    while world.verdicts[0].is_none() {
+        assert!(awake <= GRACE, "it waits for ever");
+        world.freeze(0, SECOND * 2);
+        world.frozen = vec![1];
+        world.pass(SECOND * 3);
+        awake += SECOND * 3;
+    }
+    assert_eq!(world.blamed(0), ["p1"]);
+    assert!(awake + SECOND * 3 >= GRACE, "{awake:?}");
+}
+
+#[test]
+fn the_deadline_is_for_the_time_in_which_a_party_looked_for_the_others() {
+    let half = DEADLINE / 2;
+    let mut world = World::new(3);
+    world.pass(half);
+    world.freeze(0, DEADLINE - SECOND * 2);
+    assert_eq!(world.verdicts[0], None);
+    assert_eq!(world.runs[0].time_left(world.now), half);
+    world.pass(half);
+    assert_eq!(world.blamed(0), ["p1", "p2"]);
+    // They may have waited for it all the time.
+    let mut world = World::new(3);
+    world.freeze(0, DEADLINE - SECOND / 2);
+    world.pass(DEADLINE);
+    assert_eq!(world.blamed(0), ["p0"]);
+    assert!(world.failure(0).to_string().contains("; not there: p1, p2 (stage find"));
 }
 
 #[test]
@@ -229,6 +263,16 @@ fn a_lost_last_report_leaves_it_unconfirmed() {
     world.pass(GRACE + SECOND);
     let unconfirmed = |who: &str| Some(Verdict::Unconfirmed(vec![who.parse().unwrap()]));
     assert_eq!(world.verdicts, [unconfirmed("p1"), unconfirmed("p0"), Some(Verdict::Completed)]);
+}
+
+#[test]
+fn only_those_whose_last_report_is_lost_are_unconfirmed() {
+    let mut world = World::running(3);
+    world.give(0, Event::Exited(Exit::Status(0)));
+    world.settle();
+    world.unlink(0, 1);
+    world.pass(GRACE + SECOND);
+    assert_eq!(world.verdicts[0], Some(Verdict::Unconfirmed(vec!["p1".parse().unwrap()])));
 }
 
 #[test]

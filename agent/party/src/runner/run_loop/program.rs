@@ -21,10 +21,11 @@ use super::RunLoop;
 /// Computations of which statistics are kept. What the launcher reports may be
 /// the program's invention, and must not fill memory and record.
 const MAX_STATISTICS: usize = 1000;
-/// How long the disk may take no output of an ended program before the others hear of its end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the disk may take no output of an ended program before the others hear of its end, or this
+/// party shows its verdict.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long it may take none before the runner itself ends.
-pub(super) const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
+const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last packet of an ended launcher may take to be read.
 const MOMENT: Duration = Duration::from_millis(200);
 
@@ -57,16 +58,28 @@ impl RunLoop<'_> {
     }
 
     /// Waits until what an ended program wrote last is on record, unless none of it comes there for
-    /// `time`.
+    /// `time`; returns whether all of it is.
     pub(super) async fn drain(
         &mut self,
         output: &mut mpsc::Receiver<Recorded>,
         time: Duration,
-    ) -> io::Result<()> {
-        while let Ok(Some(recorded)) = timeout(time, output.recv()).await {
-            self.recorded(recorded).await?;
+    ) -> io::Result<bool> {
+        loop {
+            match timeout(time, output.recv()).await {
+                Ok(Some(recorded)) => self.recorded(recorded).await?,
+                Ok(None) => return Ok(true),
+                Err(_) => return Ok(false),
+            }
         }
-        Ok(())
+    }
+
+    /// Waits for the rest of that, which is shown no more: the verdict is the last that is.
+    pub(super) async fn count_output(&mut self, output: &mut mpsc::Receiver<Recorded>) {
+        while let Ok(Some(recorded)) = timeout(RECORD_TIMEOUT, output.recv()).await {
+            if let Recorded::Lines(_, bytes) = recorded {
+                self.directory.record.output_bytes += bytes;
+            }
+        }
     }
 
     pub(super) async fn report(&mut self, report: io::Result<Option<Report>>) -> io::Result<()> {
