@@ -115,6 +115,8 @@ pub enum Action {
     Recognised(PeerIndex),
     /// All parties hold the same agreement: streams of this run may come.
     Agreed(RunId),
+    /// Say what failed here after the program had succeeded, which is not the run's failure any more.
+    FailedLate(Reason),
     /// Let the program start.
     Start,
     /// Open a carrier of a stream.
@@ -325,7 +327,10 @@ impl Run {
             Event::Answered => self.asking = false,
             Event::Faulty(peer, reason) => self.blame(vec![peer], reason),
             // The program has done its part: others may still count on that.
-            Event::Failed(Reason::Stopped) if self.done => self.unconfirmed(),
+            Event::Failed(reason) if self.done => {
+                self.actions.push(Action::FailedLate(reason));
+                self.unconfirmed();
+            }
             Event::Failed(reason) => self.blame(vec![self.me], reason),
             Event::Exited(Exit::Status(0)) if self.stage == Stage::Run => {
                 self.stage = Stage::End;

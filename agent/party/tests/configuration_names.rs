@@ -76,7 +76,7 @@ fn a_configuration_that_may_not_be_read_is_one() -> Result<()> {
     fs::write(&file, "network.local-discovery = false\n")?;
     for (path, case) in [(&file, "a file of somebody else"), (&directory, "its directory")] {
         let before = fs::metadata(path)?.permissions();
-        fs::set_permissions(path, Permissions::from_mode(0))?;
+        fs::set_permissions(path, Permissions::from_mode(0o0))?;
         if fs::read(&file).is_ok() {
             // Root may read everything: there it is asked as nobody.
             let mut command = Command::new("setpriv");

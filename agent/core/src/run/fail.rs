@@ -91,6 +91,10 @@ impl Run {
             if self.others().any(|i| self.peers[i].may_explain(self.done)) {
                 // The one who could explain it is away: it has the grace time to come back.
                 self.pending = Some((self.now + EXPLANATION_TIMEOUT, failure));
+            } else if self.done
+                && let Some(peer) = failure.who.first().and_then(|name| self.roster.index_of(name))
+            {
+                return self.lost_report(peer);
             } else {
                 return self.fail(failure);
             }

@@ -141,8 +141,6 @@ impl Run {
         self.peers[peer].unlink(why);
         if self.verdict.is_some() || self.peers[peer].is_over(self.done) {
             // It goes on, or has ended.
-        } else if self.done {
-            self.lost_report(peer);
         } else {
             self.pending.get_or_insert((self.now + TWIN_TIMEOUT, failure));
         }

@@ -355,6 +355,10 @@ impl RunLoop<'_> {
                     self.view.show(Notice::Waits(name, &before, &now));
                 }
             }
+            Action::FailedLate(reason) => {
+                self.view
+                    .show(Notice::Warning(&format!("the program had completed, then: {reason}")));
+            }
             Action::End(verdict) => self.verdict = Some(verdict),
             Action::Leave => self.left = true,
         }

@@ -152,7 +152,7 @@ impl World {
                     self.wires[me][peer].push_back(message);
                 }
             }
-            Action::Dial { .. } | Action::Recognised(_) => {}
+            Action::Dial { .. } | Action::Recognised(_) | Action::FailedLate(_) => {}
             Action::Agreed(id) => self.agreed[me] = Some(id),
             Action::Waits { party, now, .. } => {
                 self.shown[me].push((party.get(), now));
