@@ -14,6 +14,8 @@ mod bundles;
 mod code;
 #[path = "deception/files.rs"]
 mod files;
+#[path = "deception/rows.rs"]
+mod rows;
 #[path = "deception/running.rs"]
 mod running;
 #[path = "deception/text.rs"]

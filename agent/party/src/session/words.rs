@@ -1,5 +1,7 @@
 //! Words for people: text from elsewhere made safe to show, and what a session's numbers mean.
 
+pub mod rows;
+
 use std::error::Error;
 use std::fmt::Write;
 use std::io;

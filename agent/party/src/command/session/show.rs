@@ -78,7 +78,7 @@ fn digest(path: &Path) -> Result<String, files::FileError> {
 
 fn file(path: &Path) -> String {
     let digest = digest(path).map_or_else(|error| error.to_string(), |d| format!("SHA-256 {d}"));
-    format!("{}\n  {:11} {}", visible(&path.display().to_string()), "", visible(&digest))
+    format!("{}\n{}", visible(&path.display().to_string()), visible(&digest))
 }
 
 fn what(settings: &Session) {
@@ -169,9 +169,9 @@ fn show_runs(runs: &[runs::Run]) {
         output::line(format!("  … {earlier} earlier ones (--json shows all)"));
     }
     for run in &runs[earlier..] {
-        output::line(format!("  {:3}  {}  {}", run.number, run.started(), run.verdict()));
+        output::entry(2, format!("{:3}  {}  {}", run.number, run.started(), run.verdict()));
         for detail in run.details() {
-            output::line(format!("       {detail}"));
+            output::entry(7, detail);
         }
     }
 }
