@@ -30,7 +30,7 @@ pub use agent::{Agent, AgentSettingsError, Bus};
 pub use directories::Directories;
 pub use expose::{Expose, ExposeError, rules};
 pub use places::PlaceError;
-pub use session::{Demand, PythonVersionError, Session, SettingsError, Start};
+pub use session::{Demand, PythonVersionError, Session, SettingsError, Start, same_key};
 
 /// Largest configuration in bytes.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;

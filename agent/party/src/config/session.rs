@@ -66,6 +66,14 @@ pub enum SettingsError {
         /// The name.
         name: String,
     },
+    /// One key for two parties: whoever has it could speak as both.
+    #[error("keys gives {first} and {second} the same key: each party has its own")]
+    SameKey {
+        /// One of them.
+        first: PartyName,
+        /// The other.
+        second: PartyName,
+    },
     /// A key of somebody else.
     #[error("keys names «{party}», who is not in parties")]
     Key {
@@ -304,11 +312,28 @@ impl Session {
             }
             names.insert(name);
         }
-        match self.keys.keys().find(|name| self.parties.index_of(name).is_none()) {
-            Some(name) => Err(SettingsError::Key { party: name.clone() }),
+        if let Some(name) = self.keys.keys().find(|name| self.parties.index_of(name).is_none()) {
+            return Err(SettingsError::Key { party: name.clone() });
+        }
+        match same_key(self.keys.iter().map(|(party, key)| (party, *key))) {
+            Some((first, second)) => Err(SettingsError::SameKey { first, second }),
             None => Ok(()),
         }
     }
+}
+
+/// Two parties that have one key.
+#[must_use]
+pub fn same_key<'a>(
+    keys: impl IntoIterator<Item = (&'a PartyName, PublicKey)>,
+) -> Option<(PartyName, PartyName)> {
+    let mut owners = BTreeMap::new();
+    for (party, PublicKey(key)) in keys {
+        if let Some(other) = owners.insert(key, party) {
+            return Some((other.clone(), party.clone()));
+        }
+    }
+    None
 }
 
 /// Whether a path only goes down.

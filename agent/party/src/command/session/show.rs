@@ -56,10 +56,10 @@ pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
         Some(Ok(origin)) => {
             let bundle = &origin.bundle;
             format!(
-                "imported from {} ({}), signed {}",
-                bundle.from,
+                "imported from {from} ({}), dated {} by {from}",
                 origin.key,
-                minute(bundle.signed)
+                minute(bundle.signed),
+                from = bundle.from,
             )
         }
         Some(Err(error)) => format!("imported; the bundle cannot be checked again: {error}"),

@@ -58,7 +58,8 @@ fn it_says_what_and_who_and_who_could_learn_what() {
     says(
         &text,
         &[
-            "Session «demo» of the network «example», proposed by alice\nsigned 2023-11-14 22:13 UTC",
+            "Session «demo» of the network «example», proposed by alice\nsigned with the key ed25519:",
+            "dated 2023-11-14 22:13 UTC by alice: nobody else vouches for that time",
             &PublicKey([1; 32]).to_string(),
             "The program: p.py, 9 bytes\nSHA-256 cc42155088fca5730758db72b2a5bca33112a941dfaa2d43098ec422ce4ea213",
             "  | print(1)\n",

@@ -29,12 +29,13 @@ const REST: &str = "  : ";
 #[must_use]
 pub fn render(consent: &Consent, columns: usize) -> String {
     let mut text = format!(
-        "Session «{}» of the network «{}», proposed by {}\nsigned {} with the key {}\n",
+        "Session «{}» of the network «{}», proposed by {from}\nsigned with the key {}\n\
+         dated {} by {from}: nobody else vouches for that time\n",
         consent.session,
         consent.network,
-        consent.from,
+        consent.key,
         minute(consent.signed),
-        consent.key
+        from = consent.from,
     );
     let (code, data): (Vec<&File>, Vec<&File>) =
         consent.files.iter().partition(|file| file.kind == Kind::Code);
