@@ -332,12 +332,19 @@ impl Opened {
         names
     }
 
-    /// In what `other` would be another session, each as a person would say it. Who signed it, and
-    /// when, makes no difference.
+    /// In what `other` would be another session, each as a person would say it. When it was signed makes
+    /// no difference.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let (own, others) = (&self.bundle.proposal, &other.bundle.proposal);
-        let mut all: Vec<String> = own.differences(others).into_iter().map(str::to_owned).collect();
+        let mut all = Vec::new();
+        let (from, now_from) = (&self.bundle.from, &other.bundle.from);
+        if from != now_from {
+            all.push(format!("who proposes it ({from}, now {now_from})"));
+        } else if self.key != other.key {
+            all.push(format!("the key of {from}, who proposes it"));
+        }
+        all.extend(own.differences(others).into_iter().map(str::to_owned));
         let find = |files: &[(String, Vec<u8>)], name: &str| {
             files.iter().find(|(n, _)| n == name).map(|(_, content)| content.clone())
         };

@@ -181,12 +181,21 @@ fn letters_that_look_alike_are_told() {
         &text,
         &[
             "  ! сору = 1\n  = ⟨U+0441⟩⟨U+043E⟩⟨U+0440⟩⟨U+0443⟩ = 1\n  | print(copy)\n",
-            "  !         ｅxec('é')\n  =         ⟨U+FF45⟩xec('⟨U+00E9⟩')\n",
+            "  ! →       ｅxec('é')\n  = →       ⟨U+FF45⟩xec('⟨U+00E9⟩')\n",
             "Careful: lines with «!»",
             "Python imports it as: hеlper\n",
             "characters outside ASCII: h⟨U+0435⟩lper.py\n",
         ],
     );
+}
+
+#[test]
+fn blanks_that_look_alike_are_told() {
+    let three = &["alice", "bob", "carol"];
+    let note = "A tab stands as «→»";
+    let shown = text(&opened(three, |_| {}, "if x:\n\ty = 1  \n        z = 1\n\t \n"), "bob", None);
+    says(&shown, &["  | →       y = 1··\n  |         z = 1\n  | →       ·\n", note]);
+    assert!(!text(&opened(three, |_| {}, "if x:\n    y = 1\n"), "bob", None).contains(note));
 }
 
 #[test]

@@ -12,8 +12,10 @@ use crate::session::words::{self, file_name};
 pub const DEFAULT_COLUMNS: usize = 100;
 /// The least columns for what others wrote.
 const MIN_COLUMNS: usize = 20;
-/// Where tabs lead (Python counts the same).
-const TAB: usize = 8;
+/// Where a tab begins.
+const TAB_MARK: char = '→';
+/// A blank at the end of a line.
+const END_BLANK: &str = "·";
 
 /// What stands before a line of a file.
 const LINE: &str = "  | ";
@@ -52,25 +54,21 @@ pub fn render(consent: &Consent, columns: usize) -> String {
 /// A line in rows of at most `columns`: `first` before the first, [`REST`] before the others.
 fn rows(first: &str, line: &str, columns: usize) -> String {
     let room = columns.max(MIN_COLUMNS) - LINE.len();
-    let (mut text, mut used) = (first.to_owned(), 0);
-    for c in line.chars() {
-        // Where a terminal shows a character narrower than this, the row is short.
-        let width = match c {
-            '\t' => TAB - used % TAB,
-            c if c.is_ascii() => 1,
-            _ => 2,
-        };
-        if used + width > room {
-            text = text + "\n" + REST;
-            used = 0;
-        }
-        match c {
-            '\t' => text.extend(std::iter::repeat_n(' ', width)),
-            c => text.push(c),
-        }
-        used += width;
-    }
-    text + "\n"
+    let rows = words::rows::rows(line, room, TAB_MARK);
+    first.to_owned() + &rows.join(&format!("\n{REST}")) + "\n"
+}
+
+/// The same of a line of a file: blanks at its end are seen.
+#[must_use]
+pub fn line_in_rows(first: &str, line: &str, columns: usize) -> String {
+    let kept = line.trim_end_matches([' ', '\t']);
+    let end = line[kept.len()..].replace(' ', END_BLANK);
+    rows(first, &format!("{kept}{end}"), columns)
+}
+
+/// Whether something in a line stands as something else.
+fn has_blanks(line: &str) -> bool {
+    line.contains('\t') || line.ends_with(' ')
 }
 
 /// What Python could import or run: every line, and its hash.
@@ -95,14 +93,17 @@ pub fn lines_in_full(of: &Text, columns: usize) -> String {
     let (mut text, mut has_exact) = (String::new(), false);
     for (line, number) in of.lines.iter().zip(1..) {
         let Some(exact) = of.exact.get(&number) else {
-            text += &rows(LINE, line, columns);
+            text += &line_in_rows(LINE, line, columns);
             continue;
         };
-        text += &rows(MARKED_LINE, line, columns);
+        text += &line_in_rows(MARKED_LINE, line, columns);
         if exact != line {
             has_exact = true;
-            text += &rows(EXACT_LINE, exact, columns);
+            text += &line_in_rows(EXACT_LINE, exact, columns);
         }
+    }
+    if of.lines.iter().any(|line| has_blanks(line)) {
+        text += "  A tab stands as «→», a blank at the end of a line as «·».\n";
     }
     if !of.with_hidden.is_empty() {
         text += "  Careful: characters that do not show as they are stand as ⟨U+…⟩ above.\n";

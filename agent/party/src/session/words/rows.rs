@@ -38,20 +38,25 @@ fn columns_at(c: char, at: usize) -> usize {
 #[must_use]
 pub fn rows(line: &str, columns: usize, tab: char) -> Vec<String> {
     let columns = columns.max(MIN_ROW_COLUMNS);
-    let (mut rows, mut row, mut used) = (Vec::new(), String::new(), 0);
+    // Tabs lead from where it is usually: a mark that some terminals show wider comes on top.
+    let more_of = |c| if c == '\t' { char_columns(tab) - 1 } else { 0 };
+    let (mut rows, mut row, mut at, mut more) = (Vec::new(), String::new(), 0, 0);
     for c in line.chars() {
-        if used + columns_at(c, used).min(columns) > columns {
-            rows.push(std::mem::take(&mut row));
-            used = 0;
+        if row.is_empty() || at + more + columns_at(c, at) + more_of(c) > columns {
+            if !row.is_empty() {
+                rows.push(std::mem::take(&mut row));
+            }
+            (at, more) = (0, 0);
         }
-        let wide = columns_at(c, used).min(columns);
+        let wide = columns_at(c, at).min(columns - more_of(c));
         if c == '\t' {
             row.push(tab);
-            row.extend(repeat_n(' ', wide.saturating_sub(char_columns(tab))));
+            row.extend(repeat_n(' ', wide - 1));
         } else {
             row.push(c);
         }
-        used += wide;
+        at += wide;
+        more += more_of(c);
     }
     rows.push(row);
     rows
@@ -79,7 +84,8 @@ mod tests {
     #[test]
     fn a_tab_leads_to_the_next_stop() {
         assert_eq!(rows("ab\tc", 20, ' '), ["ab      c"]);
-        assert_eq!(rows("\tc", 20, '·'), ["·      c"]);
+        assert_eq!(rows("\tc", 20, '→'), ["→       c"]);
+        assert_eq!(rows("\t\tc", 17, '→'), ["→       ", "→       c"]);
         assert_eq!(rows("1234567\tc", 20, ' '), ["1234567 c"]);
         assert_eq!(rows("123456789\tc", 12, ' '), ["123456789", "        c"]);
         assert_eq!(rows("\t\tc", 5, ' '), ["     ", "     ", "c"]);
