@@ -20,6 +20,8 @@ mod rows;
 mod running;
 #[path = "deception/text.rs"]
 mod text;
+#[path = "deception/truth.rs"]
+mod truth;
 
 /// One attempt.
 pub(crate) struct Case {

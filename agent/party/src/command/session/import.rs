@@ -17,6 +17,7 @@ use super::changes::Changes;
 use super::look;
 use crate::config::{Config, Directories, files};
 use crate::identity::Store;
+use crate::runner::engine::mpyc::python::Python;
 use crate::session::bundle::{self, BundleError, Opened};
 use crate::session::consent::{Consent, text};
 use crate::session::imported;
@@ -83,7 +84,8 @@ impl Import {
             // Every run reads it anew, so it has to last.
             files::open(input)?;
         }
-        let consent = Consent::of(&opened, &me, self.input.as_deref());
+        let python = python_here(&config, &dirs, &opened);
+        let consent = Consent::of(&opened, &me, self.input.as_deref(), python.as_deref());
         let changes = if is_here(&config, &dirs, &opened)? {
             let changes = Changes::of(&dirs, &identity, &opened, self.input.as_deref());
             let all = changes.all();
@@ -205,6 +207,14 @@ impl Import {
         }
         Ok(())
     }
+}
+
+/// The version of the Python that would run it, where the session demands one; none where there is none
+/// yet, or it cannot be found.
+fn python_here(config: &Config, dirs: &Directories, opened: &Opened) -> Option<String> {
+    opened.bundle.proposal.python.as_ref()?;
+    let python = Python::new(config.python.interpreter.clone(), &dirs.cache);
+    Some(python.find().ok()??.version)
 }
 
 /// Whether a session of that name was imported before.

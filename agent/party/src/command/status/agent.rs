@@ -101,8 +101,12 @@ impl Agent {
             } else {
                 format!("; {} there", here.join(", "))
             };
+            let approve = match state.as_str() {
+                "proposed" => format!("; to take part: mpyc-party session run {name}"),
+                _ => String::new(),
+            };
             output::line(format!(
-                "  session {name}: {state} ({start}), runs counted: {runs}{here}"
+                "  session {name}: {state} ({start}), runs counted: {runs}{here}{approve}"
             ));
         }
     }

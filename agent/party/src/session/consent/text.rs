@@ -140,7 +140,8 @@ fn data_by_name(data: &[&File], columns: usize) -> String {
 }
 
 fn program(program: &Program, columns: usize) -> String {
-    let Program { name, arguments, options, python, unknown_mpyc } = program;
+    let Program { name, arguments, options, python, python_here, python_fits, unknown_mpyc } =
+        program;
     let name = file_name(name);
     let mut text =
         format!("\nWhat would run\n  {name}: every party runs it, each on its own machine.\n");
@@ -153,7 +154,15 @@ fn program(program: &Program, columns: usize) -> String {
         text += &rows("  ", &format!("Options of MPyC itself: {}", options.join(" ")), columns);
     }
     if let Some(python) = python {
-        let _ = writeln!(text, "  All parties must have Python {python}.");
+        let here = match python_here {
+            Some(here) if *python_fits => format!("This machine has {here}."),
+            Some(here) => format!(
+                "Careful: this machine has {here}, so a run\n  would fail here (python.interpreter in the configuration names another one)."
+            ),
+            None => "Which this machine has is not known yet\n  (mpyc-party python finds out)."
+                .to_owned(),
+        };
+        let _ = writeln!(text, "  All parties must have Python {python}. {here}");
     }
     if *unknown_mpyc {
         text += "  MPyC may be another than a release that is known here: what it does with inputs is up to\n  \
@@ -187,17 +196,33 @@ fn privacy(privacy: &Privacy) -> String {
         all if all == others.len() => {
             format!("To learn your input, all of these would have to work together: {names}.")
         }
-        some => {
-            format!("To learn your input, {some} of these would have to work together: {names}.")
+        some => format!(
+            "To learn your input, any {some} of these {} others would have to work together: {names}.",
+            others.len()
+        ),
+    };
+    let all = words::privacy(*threshold, *parties, *hides);
+    let all = match *coalition {
+        1 => all.replace(": with these", ":\n  with these"),
+        _ => format!("Of all parties, you among them: {}", all.replace("; ", ";\n  ")),
+    };
+    let holds = match *coalition {
+        1 => {
+            "Nothing here keeps it from them. Take part only with an input that they may know.\n\
+             \x20 MPyC does not protect against parties that cheat in it: they could make the result wrong."
+        }
+        _ => {
+            "This holds among parties that follow the protocol. MPyC does not protect against parties\n\
+             \x20 that cheat in it."
         }
     };
     format!(
-        "\nWho could learn what\n  Threshold {threshold}: {}.\n  {yours}\n\
-         \x20 This holds among parties that follow the protocol. MPyC does not protect against parties\n\
-         \x20 that cheat in it.\n\
+        "\nWho could learn what, with threshold {threshold}\n  {all}.\n  {yours}\n\
+         \x20 {holds}\n\
          \x20 What is revealed, and to whom, is up to the program above: it reads your input. Accept it\n\
-         \x20 only if you understand it, or trust somebody who does.\n",
-        words::privacy(*threshold, *parties, *hides)
+         \x20 only if you understand it, or trust somebody who does.\n\
+         \x20 Somebody may leave with the result before you have it: you learn who, and not the result.\n\
+         \x20 The other parties, and the hubs you use, learn this machine's address and that you take part.\n",
     )
 }
 
@@ -213,7 +238,7 @@ fn input(consent: &Consent) -> String {
 }
 
 fn confinement(consent: &Consent) -> String {
-    let Limits { memory_mib, output_mib, deadline, grace } = &consent.limits;
+    let Limits { memory_mib, output_mib, tmp_mib, deadline, grace } = &consent.limits;
     let start = match consent.start {
         Start::Manual => "It runs only when somebody starts it here.",
         Start::OnProposal => "Another party may start it here.",
@@ -229,9 +254,16 @@ fn confinement(consent: &Consent) -> String {
     format!(
         "\nWhat it may do here\n\
          \x20 {start} Runs that may start without asking: {without_asking}.\n\
-         \x20 It runs in a sandbox that reaches the other parties of this session and nothing else: no\n\
-         \x20 other file, no network. It may use {memory} and write {output_mib} MiB of output.\n\
-         \x20 A run waits {} for all parties, and outlasts outages of {}.\n",
+         \x20 It runs in a sandbox. It reaches the other parties of this session, and no other network. It\n\
+         \x20 reads the files above, your input, and Python with the libraries of this machine (such as\n\
+         \x20 /usr/lib), and no other file. What it writes to its own /tmp is gone after the run.\n\
+         \x20 It may use {memory}, {tmp_mib} MiB more in /tmp, and write {output_mib} MiB of output.\n\
+         \x20 What it writes as output and log stays in runs/ of mpyc-party's state directory, for you alone,\n\
+         \x20 until you delete it: mpyc-party session logs {}.\n\
+         \x20 A run that does not have all parties ready after {} ends without a result. Then there is no\n\
+         \x20 limit of time: it goes on until it is done or somebody stops it (Ctrl-C).\n\
+         \x20 It outlasts outages of {}; a longer one ends it without a result.\n",
+        consent.session,
         words::duration(*deadline),
         words::duration(*grace),
     )
