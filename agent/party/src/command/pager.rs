@@ -11,12 +11,14 @@ use rustix::termios::tcgetwinsize;
 
 use super::output;
 use super::terminal::{self, Stream};
+use crate::session::consent::text::MIN_COLUMNS;
 use crate::session::words;
 
 /// Rows and columns of a terminal that does not say how many it has.
 const USUAL_SIZE: (usize, usize) = (24, 80);
-/// The fewest rows and columns that are believed.
-const LEAST_SIZE: (usize, usize) = (5, 20);
+/// Why nothing is shown.
+const TOO_SMALL: &str =
+    "the terminal is too small to show all that there is to agree to: make it larger";
 /// The longest answer in bytes.
 const MAX_ANSWER_BYTES: u64 = 64;
 
@@ -40,9 +42,8 @@ impl Screen {
             return None;
         };
         let told = size.map_or((0, 0), |size| (size.ws_row.into(), size.ws_col.into()));
-        let or = |told: usize, usual, least| if told == 0 { usual } else { told.max(least) };
-        let rows = or(told.0, USUAL_SIZE.0, LEAST_SIZE.0);
-        Some(Self { stream, rows, columns: or(told.1, USUAL_SIZE.1, LEAST_SIZE.1) })
+        let or = |told, usual| if told == 0 { usual } else { told };
+        Some(Self { stream, rows: or(told.0, USUAL_SIZE.0), columns: or(told.1, USUAL_SIZE.1) })
     }
 
     /// Shows all of `text`, and waits after each page for somebody to go on; whether they did to its
@@ -56,7 +57,11 @@ impl Screen {
         // There are never more pages than lines.
         let lines = text.lines().count();
         let longest = height(&question(lines, lines), self.columns).max(height(last, self.columns));
-        let pages = pages(text, (self.rows.saturating_sub(longest).max(1), self.columns));
+        let rows = self.rows.saturating_sub(longest);
+        if rows == 0 || self.columns < MIN_COLUMNS {
+            return Err(io::Error::other(TOO_SMALL));
+        }
+        let pages = pages(text, (rows, self.columns));
         let count = pages.len();
         for (page, number) in pages.into_iter().zip(1..) {
             terminal::print(self.stream, page);

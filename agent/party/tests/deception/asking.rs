@@ -74,6 +74,51 @@ fn however_narrow_the_terminal_each_page_fits() {
 }
 
 #[test]
+fn a_terminal_that_is_too_small_shows_nothing_and_asks_nothing() {
+    let (_network, bob) = bob(1);
+    for size in [(24, 9), (1, 80), (2, 30)] {
+        let (shown, status) = at_terminal_of(size, bob.command(&IMPORT), at(QUESTION, "y\n"));
+        assert_eq!(status.code(), Some(1), "{size:?}: {shown}");
+        let flat: String = shown.split_whitespace().collect();
+        says(&flat, &["theterminalistoosmall"]);
+        assert!(!bob.path("sessions/demo").exists());
+    }
+}
+
+#[test]
+fn a_name_that_is_long_stays_behind_what_stands_before_it() {
+    let network = Network::new("example");
+    let [alice, bob] = ["alice", "bob"].map(|name| network.party(name));
+    // At 40 columns each part of it would begin a row.
+    let name = format!("x{}✓ session demo is added", " ".repeat(37));
+    let names = [format!("{name}.py"), format!("{name}.bin")];
+    alice.write(&names[0], b"x = 1\n");
+    alice.write(&names[1], b"\xff");
+    alice.configure(&format!(
+        "[sessions.demo]\nprogram = {:?}\nfiles = [{:?}]\nparties = [\"alice\", \"bob\", \"carol\"]\n",
+        names[0], names[1]
+    ));
+    alice.succeeds(&["session", "export", "demo", "--offline"]);
+    bob.write("demo.bundle", &fs::read(alice.path("demo.bundle")).unwrap());
+    for offset in 0..24 {
+        for view in [None, Some(&names[1])] {
+            let more = view.map(|name| ["--view", name.as_str()]);
+            let arguments = [&IMPORT[..], &more.unwrap_or_default()].concat();
+            let arguments: Vec<&str> =
+                arguments.into_iter().filter(|word| !word.is_empty()).collect();
+            let size = (500, 30 + offset);
+            let (shown, _) = at_terminal_of(size, bob.command(&arguments), at(QUESTION, "n\n"));
+            for line in shown.lines() {
+                let columns = usize::from(size.1);
+                let row: String = line.chars().skip(columns).step_by(columns).collect();
+                assert!(!row.contains('✓'), "{columns} columns: {line}");
+                assert!(!line.starts_with("✓ session"), "{columns} columns: {line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_bundle_changes_is_named_and_its_lines_are_marked() {
     let network = Network::new("example");
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| network.party(name));

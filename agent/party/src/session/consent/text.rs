@@ -10,8 +10,8 @@ use crate::session::words::{self, file_name};
 
 /// How wide what others wrote is shown where no terminal has a width.
 pub const DEFAULT_COLUMNS: usize = 100;
-/// The least columns for what others wrote.
-const MIN_COLUMNS: usize = 20;
+/// The fewest columns in which what others wrote can be shown, with what stands before it.
+pub const MIN_COLUMNS: usize = 10;
 /// Where a tab begins.
 const TAB_MARK: char = '→';
 /// A blank at the end of a line.
@@ -143,8 +143,8 @@ fn program(program: &Program, columns: usize) -> String {
     let Program { name, arguments, options, python, python_here, python_fits, unknown_mpyc } =
         program;
     let name = file_name(name);
-    let mut text =
-        format!("\nWhat would run\n  {name}: every party runs it, each on its own machine.\n");
+    let run = format!("{name}: every party runs it, each on its own machine.");
+    let mut text = format!("\nWhat would run\n{}", rows("  ", &run, columns));
     if arguments.is_empty() {
         text += "  It gets no arguments.\n";
     } else {
