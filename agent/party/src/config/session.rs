@@ -67,7 +67,9 @@ pub enum SettingsError {
         name: String,
     },
     /// One key for two parties: whoever has it could speak as both.
-    #[error("keys gives {first} and {second} the same key: each party has its own")]
+    #[error(
+        "{first} and {second} have the same key, in keys or in [peers]: each party has its own"
+    )]
     SameKey {
         /// One of them.
         first: PartyName,
@@ -315,7 +317,20 @@ impl Session {
         if let Some(name) = self.keys.keys().find(|name| self.parties.index_of(name).is_none()) {
             return Err(SettingsError::Key { party: name.clone() });
         }
-        match same_key(self.keys.iter().map(|(party, key)| (party, *key))) {
+        self.check_keys(|_| None)
+    }
+
+    /// Checks that no two parties have the same key, of which `known` come before those of the session.
+    ///
+    /// # Errors
+    /// Two that have.
+    pub fn check_keys(
+        &self,
+        known: impl Fn(&PartyName) -> Option<PublicKey>,
+    ) -> Result<(), SettingsError> {
+        let key = |party| known(party).or_else(|| self.keys.get(party).copied());
+        let keys = self.parties.iter().filter_map(|party| Some((party, key(party)?)));
+        match same_key(keys) {
             Some((first, second)) => Err(SettingsError::SameKey { first, second }),
             None => Ok(()),
         }
