@@ -13,12 +13,40 @@ use crate::text::excerpt;
 /// Longest DNS label (RFC 1035, section 2.3.4).
 const MAX_LABEL_BYTES: usize = 63;
 
+/// Names that no party has: in a sentence, such as a verdict or a consent, each would mean somebody else.
+pub const RESERVED_PARTY_NAMES: [&str; 16] = [
+    "all",
+    "and",
+    "any",
+    "anybody",
+    "everybody",
+    "everyone",
+    "me",
+    "no-one",
+    "nobody",
+    "none",
+    "or",
+    "others",
+    "somebody",
+    "someone",
+    "this",
+    "you",
+];
+
 /// Why a string is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "«{0}» is not a name: use 1 to 63 lower-case letters, digits and inner hyphens, as in «alice» or «pi-2»"
-)]
-pub struct NameError(String);
+pub enum NameError {
+    /// It is no label.
+    #[error(
+        "«{0}» is not a name: use 1 to 63 lower-case letters, digits and inner hyphens, as in «alice» or «pi-2»"
+    )]
+    Label(String),
+    /// It means somebody else in a sentence.
+    #[error(
+        "no party can be called «{0}»: in a sentence that would mean somebody else. Choose another name, as in «alice» or «pi-2»"
+    )]
+    Reserved(String),
+}
 
 fn check(text: &str) -> Result<(), NameError> {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
@@ -26,11 +54,19 @@ fn check(text: &str) -> Result<(), NameError> {
     if (1..=MAX_LABEL_BYTES).contains(&text.len()) && edges && text.bytes().all(inner) {
         return Ok(());
     }
-    Err(NameError(excerpt(text, MAX_LABEL_BYTES + 1)))
+    Err(NameError::Label(excerpt(text, MAX_LABEL_BYTES + 1)))
+}
+
+fn check_party(text: &str) -> Result<(), NameError> {
+    check(text)?;
+    if RESERVED_PARTY_NAMES.contains(&text) {
+        return Err(NameError::Reserved(text.to_owned()));
+    }
+    Ok(())
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -47,7 +83,7 @@ macro_rules! name {
         impl TryFrom<String> for $name {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
-                check(&text).map(|()| Self(text))
+                $check(&text).map(|()| Self(text))
             }
         }
 
@@ -80,23 +116,23 @@ macro_rules! name {
 
 name!(
     /// The name of a network: one trust domain, one authority.
-    NetworkName
+    NetworkName, check
 );
 name!(
     /// The name of a party, unique in its network.
-    PartyName
+    PartyName, check_party
 );
 name!(
     /// The name of a session, the same at all its parties.
-    SessionName
+    SessionName, check
 );
 name!(
     /// The name of a group, as certificates list them.
-    GroupName
+    GroupName, check
 );
 name!(
     /// The name of a port that a party exposes: for its configuration and log.
-    PortName
+    PortName, check
 );
 
 #[cfg(test)]
@@ -112,6 +148,16 @@ mod tests {
             ["", "-a", "a-", "Alice", "a.b", "a/b", "a b", "é", "\u{1b}[31m", &"x".repeat(64)]
         {
             assert!(bad.parse::<PartyName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_party_is_called_like_a_word_of_a_sentence() {
+        for word in RESERVED_PARTY_NAMES {
+            assert_eq!(word.parse::<PartyName>(), Err(NameError::Reserved(word.to_owned())));
+            // Sentences do not have these in the place of a party.
+            assert!(word.parse::<SessionName>().is_ok() && word.parse::<GroupName>().is_ok());
+            assert!(format!("{word}-1").parse::<PartyName>().is_ok());
         }
     }
 

@@ -87,7 +87,7 @@ async fn members_renew_and_look_each_other_up() {
     let (alice, bob) = (network.party("alice").await, network.party("bob").await);
     let renewed = renewal::renew(&network.hubs(), &alice).await.unwrap();
     assert_eq!(renewed, alice.certificate());
-    let names = [name("bob"), name("nobody"), name("authority"), name("hub-1")];
+    let names = [name("bob"), name("zoe"), name("authority"), name("hub-1")];
     let found = renewal::directory(&network.hubs(), &alice, &names).await.unwrap();
     assert_eq!(found, [(bob.claims().clone(), bob.certificate().to_vec())]);
     network.authority.revoke("alice", now()).unwrap();
@@ -132,7 +132,7 @@ async fn a_bystander_hears_nothing() {
     let (addresses, reflexive, allow) = Default::default();
     let announce = Request::Announce { tag: tag(), instance, addresses, reflexive, allow };
     frame::write(&mut secure.stream, &announce, MAX_MESSAGE_BYTES).await.unwrap();
-    let watch = Request::Watch { tag: tag(), parties: vec![name("alice"), name("nobody")] };
+    let watch = Request::Watch { tag: tag(), parties: vec![name("alice"), name("zoe")] };
     frame::write(&mut secure.stream, &watch, MAX_MESSAGE_BYTES).await.unwrap();
     frame::write(&mut secure.stream, &Request::Ping, MAX_MESSAGE_BYTES).await.unwrap();
     let mut heard = Vec::new();

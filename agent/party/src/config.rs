@@ -30,7 +30,7 @@ pub use agent::{Agent, AgentSettingsError, Bus};
 pub use directories::Directories;
 pub use expose::{Expose, ExposeError, rules};
 pub use places::PlaceError;
-pub use session::{Demand, PythonVersionError, Session, SettingsError, Start};
+pub use session::{Demand, PythonVersionError, Session, SettingsError, Start, same_key};
 
 /// Largest configuration in bytes.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -249,7 +249,10 @@ impl Config {
         })?;
         for (name, session) in &mut config.sessions {
             session.resolve(base);
-            session.check().map_err(|source| ConfigError::Session {
+            let peers = &config.peers;
+            let known = |name: &PartyName| peers.get(name).and_then(|peer| peer.key);
+            let checked = session.check().and_then(|()| session.check_keys(known));
+            checked.map_err(|source| ConfigError::Session {
                 path: path.into(),
                 session: name.clone(),
                 source,

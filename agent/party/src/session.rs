@@ -2,6 +2,7 @@
 //! imported from a bundle), its files copied.
 
 pub mod bundle;
+pub mod changes;
 pub mod code;
 pub mod consent;
 mod copy;

@@ -231,6 +231,7 @@ fn options_of_mpyc_are_those_of_the_list() {
         (r#"["-T0"]"#, "«threshold» says that"),
         (r#"["--thres", "0"]"#, "«threshold» says that"),
         (r#"["-I", "2"]"#, "the position among «parties»"),
+        (r#"["--no-async"]"#, "one party alone"),
         (r#"["--no-pr"]"#, "none of the options of MPyC"),
         (r#"["\u001b[2J"]"#, "none of the options of MPyC"),
     ] {
@@ -250,6 +251,12 @@ fn another_network_is_named() {
         &signed(stranger, &text),
         &["of the network example", &theirs, "this party is in", &own],
     );
+}
+
+#[test]
+fn the_network_has_the_name_of_its_root() {
+    let other = changed("network = \"example\"", "network = \"bank\"");
+    refused(&other, &["«bank»", "root is that of the network «example»", "a false name"]);
 }
 
 #[test]
@@ -361,7 +368,28 @@ fn a_bundle_is_for_its_parties_with_their_keys() {
     bob.write("demo.bundle", world.changed("[proposal.keys]", &pinned).as_bytes());
     bob.configure(&format!("[peers.carol]\nkey = \"{}\"\n", key(alice)));
     says(&bob.fails(&import), &["the key of carol is", &key(eve), &key(alice)]);
+    // Two of the roster are one: stated so in two ways, and by what is known here.
+    bob.configure("");
+    let pinned = |whose| format!("[proposal.keys]\ncarol = \"{}\"", key(whose));
+    let both = ["carol", "the same key"];
+    for whose in [alice, bob] {
+        let same = world.changed("[proposal.keys]", &pinned(whose));
+        bob.write("demo.bundle", same.as_bytes());
+        says(&bob.fails(&import), &both);
+    }
+    let without_bob = content(good).replace(&format!("bob = \"{}\"\n", key(bob)), "");
+    let same = without_bob.replace("[proposal.keys]", &pinned(bob));
+    bob.write("demo.bundle", signed(&alice.identity(), &same).as_bytes());
+    says(&bob.fails(&import), &both);
     assert!(!bob.path("sessions").exists());
+}
+
+#[test]
+fn no_party_is_called_like_a_word_of_a_sentence() {
+    for word in ["nobody", "you", "and", "everybody"] {
+        let called = format!("\"{word}\",");
+        refused(&changed("\"carol\",", &called), &[&format!("no party can be called «{word}»")]);
+    }
 }
 
 #[test]

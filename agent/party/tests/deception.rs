@@ -14,10 +14,14 @@ mod bundles;
 mod code;
 #[path = "deception/files.rs"]
 mod files;
+#[path = "deception/rows.rs"]
+mod rows;
 #[path = "deception/running.rs"]
 mod running;
 #[path = "deception/text.rs"]
 mod text;
+#[path = "deception/truth.rs"]
+mod truth;
 
 /// One attempt.
 pub(crate) struct Case {

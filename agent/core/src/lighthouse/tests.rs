@@ -111,9 +111,9 @@ fn a_bystander_learns_nothing_whatever_happens() {
     let mut fixture = Fixture::new();
     let eve = fixture.connect("eve", "203.0.113.9:1");
     let bob = fixture.connect("bob", "203.0.113.2:6");
-    let mut heard = fixture.watch(eve, &["bob", "nobody"]);
+    let mut heard = fixture.watch(eve, &["bob", "zoe"]);
     heard.extend(fixture.announce(bob, &["192.168.1.2:4747"], &["alice"]));
-    heard.extend(fixture.watch(eve, &["bob", "nobody"]));
+    heard.extend(fixture.watch(eve, &["bob", "zoe"]));
     heard.extend(fixture.announce(bob, &["192.168.1.2:4748"], &["alice"]));
     heard.extend(fixture.0.disconnect(bob));
     heard.extend(fixture.watch(eve, &["bob"]));

@@ -260,7 +260,7 @@ fn trail(entries: &[TrailEntry], as_json: bool) -> anyhow::Result<()> {
         return Ok(output::json(&entries.iter().map(value).collect::<Vec<_>>())?);
     }
     for TrailEntry { time, event, subject, detail } in entries {
-        output::line(visible(&format!("{} {event:10} {subject} {detail}", date(*time))));
+        output::entry(0, visible(&format!("{} {event:10} {subject} {detail}", date(*time))));
     }
     Ok(())
 }

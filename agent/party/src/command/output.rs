@@ -5,10 +5,13 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
-use super::style::{BAD, DIM, dimmed, warning};
+use super::style::{BAD, DIM, Marked, dimmed, of_program_of, warning};
 pub(super) use super::style::{Mark, Step};
 use super::terminal::{self, Stream};
 use crate::session::words::{visible, visible_json, visible_lines, with_causes};
+
+/// How much further to the right the rest of a line stands that is broken.
+const HANGING_INDENT: usize = 2;
 
 /// Why a command fails, for people or for scripts.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +27,8 @@ pub(super) fn error(error: &anyhow::Error, status: u8, form: Complaints) {
     let text = with_causes(error.as_ref());
     match form {
         Complaints::Text => {
-            let shown = visible_lines(&text);
-            terminal::print_last(Stream::Errors, format!("{BAD}error:{BAD:#} {shown}\n"));
+            let mark = format!("{BAD}error:{BAD:#}");
+            terminal::print_marked_last(Stream::Errors, Marked::new(mark, shown(text)));
         }
         Complaints::Json(stream) => {
             let value = serde_json::json!({"error": text, "status": status});
@@ -39,6 +42,12 @@ pub(super) fn line(text: impl Display) {
     self::text(format!("{text}\n"));
 }
 
+/// A line of an answer that others may have written some of.
+pub(super) fn entry(indent: usize, text: impl Display) {
+    let line = Marked::hanging(indent + HANGING_INDENT, " ".repeat(indent) + &shown(text));
+    terminal::print_marked(Stream::Output, line);
+}
+
 /// An answer on standard output, as it is.
 pub(super) fn text(text: String) {
     terminal::print(Stream::Output, text);
@@ -46,12 +55,18 @@ pub(super) fn text(text: String) {
 
 /// A line of an answer with a mark before it.
 pub(super) fn marked(mark: Mark, text: impl Display) {
-    line(format!("{mark} {}", shown(text)));
+    terminal::print_marked(Stream::Output, Marked::new(mark, shown(text)));
+}
+
+/// A line that the program of one among several wrote.
+pub(super) fn of_program_of_one(label: &str, text: &str) {
+    terminal::print_marked(Stream::Output, of_program_of(label, text));
 }
 
 /// One named value of an answer, below a heading.
 pub(super) fn field(name: &str, value: impl Display) {
-    line(format!("  {name:11} {}", shown(value)));
+    let line = Marked::new(format!("  {name:11}"), shown(value));
+    terminal::print_marked(Stream::Output, line);
 }
 
 /// An answer in columns, the first row above them.
@@ -66,7 +81,7 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
     };
     line(format!("{DIM}{}{DIM:#}", row(head)));
     for cells in &rows {
-        line(row(cells.each_ref().map(String::as_str)));
+        entry(0, row(cells.each_ref().map(String::as_str)));
     }
 }
 
@@ -83,22 +98,22 @@ pub(super) fn json_line(value: &serde_json::Value) {
 
 /// A step of longer work, on standard error.
 pub(super) fn step(text: impl Display) {
-    remark(format!("{Step} {}\n", shown(text)));
+    remark(Marked::new(Step, shown(text)));
 }
 
 /// A question, whose answer follows on the same line.
 pub(super) fn ask(text: impl Display) {
-    remark(text.to_string());
+    terminal::print(Stream::Errors, text.to_string());
 }
 
 /// Something that went well.
 pub(super) fn good(text: impl Display) {
-    remark(format!("{} {}\n", Mark::Good, shown(text)));
+    remark(Marked::new(Mark::Good, shown(text)));
 }
 
 /// Something that did not.
 pub(super) fn bad(text: impl Display) {
-    remark(format!("{} {}\n", Mark::Bad, shown(text)));
+    remark(Marked::new(Mark::Bad, shown(text)));
 }
 
 /// Something to know.
@@ -108,12 +123,12 @@ pub(super) fn warn(text: impl Display) {
 
 /// How something ended, on standard error; never left out.
 pub(super) fn end(mark: Mark, text: impl Display) {
-    terminal::print_last(Stream::Errors, format!("{mark} {}\n", shown(text)));
+    terminal::print_marked_last(Stream::Errors, Marked::new(mark, shown(text)));
 }
 
 /// One line of somebody among several, on standard error: a mark, who it is, and what.
 pub(super) fn of_one(mark: impl Display, label: &str, text: impl Display) {
-    remark(format!("{mark} {label} {}\n", shown(text)));
+    remark(Marked::new(format!("{mark} {label}"), shown(text)));
 }
 
 fn shown(text: impl Display) -> String {
@@ -122,9 +137,9 @@ fn shown(text: impl Display) -> String {
 
 /// A line of a log.
 pub(super) fn dim(text: impl Display) {
-    remark(dimmed(text));
+    remark(dimmed(text.to_string()));
 }
 
-fn remark(text: String) {
-    terminal::print(Stream::Errors, text);
+fn remark(line: Marked) {
+    terminal::print_marked(Stream::Errors, line);
 }

@@ -5,16 +5,20 @@
 
 use std::io::{self, BufRead, IsTerminal};
 
+use anstream::adapter::strip_str;
 use rustix::stdio::{stderr, stdout};
 use rustix::termios::tcgetwinsize;
 
 use super::output;
 use super::terminal::{self, Stream};
+use crate::session::consent::text::MIN_COLUMNS;
+use crate::session::words;
 
 /// Rows and columns of a terminal that does not say how many it has.
 const USUAL_SIZE: (usize, usize) = (24, 80);
-/// The fewest rows and columns that are believed.
-const LEAST_SIZE: (usize, usize) = (5, 20);
+/// Why nothing is shown.
+const TOO_SMALL: &str =
+    "the terminal is too small to show all that there is to agree to: make it larger";
 /// The longest answer in bytes.
 const MAX_ANSWER_BYTES: u64 = 64;
 
@@ -38,25 +42,45 @@ impl Screen {
             return None;
         };
         let told = size.map_or((0, 0), |size| (size.ws_row.into(), size.ws_col.into()));
-        let or = |told: usize, usual, least| if told == 0 { usual } else { told.max(least) };
-        let rows = or(told.0, USUAL_SIZE.0, LEAST_SIZE.0);
-        Some(Self { stream, rows, columns: or(told.1, USUAL_SIZE.1, LEAST_SIZE.1) })
+        let or = |told, usual| if told == 0 { usual } else { told };
+        Some(Self { stream, rows: or(told.0, USUAL_SIZE.0), columns: or(told.1, USUAL_SIZE.1) })
     }
 
     /// Shows all of `text`, and waits after each page for somebody to go on; whether they did to its
-    /// end. No answer is a no.
-    pub(super) fn show(self, text: &str, answers: &mut dyn BufRead) -> io::Result<bool> {
-        let pages = pages(text, (self.rows - 1, self.columns));
+    /// end, where `last` is asked. No answer is a no.
+    pub(super) fn show(
+        self,
+        text: &str,
+        last: &str,
+        answers: &mut dyn BufRead,
+    ) -> io::Result<bool> {
+        // There are never more pages than lines.
+        let lines = text.lines().count();
+        let longest = height(&question(lines, lines), self.columns).max(height(last, self.columns));
+        let rows = self.rows.saturating_sub(longest);
+        if rows == 0 || self.columns < MIN_COLUMNS {
+            return Err(io::Error::other(TOO_SMALL));
+        }
+        let pages = pages(text, (rows, self.columns));
         let count = pages.len();
         for (page, number) in pages.into_iter().zip(1..) {
             terminal::print(self.stream, page);
-            let question = format!("— page {number} of {count}: Enter for more, q to stop — ");
+            let question = question(number, count);
             if number < count && !goes_on(&question, answers)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
+}
+
+fn question(page: usize, pages: usize) -> String {
+    format!("— page {page} of {pages}: Enter for more, q to stop — ")
+}
+
+/// How many rows a terminal of so many columns needs for a line at most, and for the cursor after it.
+fn height(line: &str, columns: usize) -> usize {
+    words::rows::columns(&strip_str(line).to_string()) / columns + 1
 }
 
 /// Asks until somebody goes on or stops.
@@ -82,9 +106,8 @@ pub(super) fn ask(question: &str, answers: &mut dyn BufRead) -> io::Result<Optio
 fn pages(text: &str, (rows, columns): (usize, usize)) -> Vec<String> {
     let (mut pages, mut used) = (vec![String::new()], 0);
     for line in text.split_inclusive('\n') {
-        // Most characters outside ASCII take one column, some two.
-        let width: usize = line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-        let height = width.saturating_sub(1).div_ceil(columns).max(1);
+        let shown = strip_str(line.trim_end_matches('\n')).to_string();
+        let height = words::rows::columns(&shown).div_ceil(columns).max(1);
         if used + height > rows && used > 0 {
             pages.push(String::new());
             used = 0;
@@ -117,5 +140,7 @@ mod tests {
         assert_eq!(pages("a\nb\n", (2, 80)), ["a\nb\n"]);
         assert_eq!(pages("a\nb\nc\n", (2, 80)), ["a\nb\n", "c\n"]);
         assert_eq!(pages(&"é".repeat(200), (2, 80)), ["é".repeat(200)]);
+        let coloured = "\u{1b}[31m".to_owned() + &"x".repeat(80) + "\u{1b}[0m\n";
+        assert_eq!(pages(&coloured.repeat(2), (2, 80)), [coloured.repeat(2)]);
     }
 }

@@ -75,7 +75,7 @@ impl Peers {
         }
         for (name, peers) in all.iter().filter(|_| !in_json) {
             let here = if peers.is_empty() { "nobody else".to_owned() } else { peers.join(", ") };
-            output::line(format!("{name}: runs; there: {}", visible(&here)));
+            output::entry(0, format!("{name}: runs; there: {}", visible(&here)));
             for party in peers {
                 tampering(&visible(party), agent.tampered(name, party))
                     .into_iter()
@@ -105,7 +105,7 @@ fn json(stack: &Stack, run: &Running) -> Value {
 }
 
 fn show(stack: &Stack, run: &Running) {
-    output::line(format!("{}: {}", run.record.session, run.doing()));
+    output::entry(0, format!("{}: {}", run.record.session, run.doing()));
     let Some(now) = &run.now else { return };
     let rows: Vec<_> = now.peers.iter().map(|peer| row(stack, peer)).collect();
     output::table(
@@ -115,7 +115,7 @@ fn show(stack: &Stack, run: &Running) {
     for peer in &now.peers {
         tampering(peer.party.as_str(), peer.tampered).into_iter().for_each(output::line);
         if let Some(why) = diagnose::not_direct(stack, peer, now) {
-            output::line(format!("{}: {}", peer.party, visible(&why)));
+            output::entry(0, format!("{}: {}", peer.party, visible(&why)));
         }
     }
     run.waits().for_each(output::line);

@@ -155,7 +155,7 @@ impl Ping {
         } else {
             output::bad(format!("{party} does not answer"));
             for Missed { session, why } in missed {
-                output::line(format!("  session {session}: {}", visible(why)));
+                output::entry(2, format!("session {session}: {}", visible(why)));
             }
             output::line(
                 "A party can be reached only while it runs a session: ask it to start the same one, and look again.",

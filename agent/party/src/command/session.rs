@@ -1,5 +1,6 @@
 //! `mpyc-party session`.
 
+mod changes;
 mod check;
 mod export;
 mod import;

@@ -133,7 +133,7 @@ fn show_running(running: &[Running]) {
     for run in running {
         let id = run.now.as_ref().and_then(|now| now.run.as_deref());
         let id = id.map(|id| format!(", run {}", visible(id))).unwrap_or_default();
-        output::line(format!("  {}{id}: {}", run.record.session, run.doing()));
+        output::entry(2, format!("{}{id}: {}", run.record.session, run.doing()));
     }
 }
 
@@ -147,6 +147,6 @@ fn show_last(last: &Last) {
             Some(run) => format!("{}  {}", run.started(), run.verdict()),
             None => "never run".to_owned(),
         };
-        output::line(format!("  {name}: {text}"));
+        output::entry(2, format!("{name}: {text}"));
     }
 }

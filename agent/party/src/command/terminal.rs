@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use rustix::stdio::{stderr, stdout};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::style::Marked;
 pub(super) use queue::{Entry, Keep, Render};
 use writer::{Output, Writer};
 
@@ -88,6 +89,16 @@ pub(super) fn print(stream: Stream, text: String) {
 /// Shows text that is not left out, however much waits: the last words of a run.
 pub(super) fn print_last(stream: Stream, text: String) {
     writer(stream).post(Entry::Text(stream, text), Keep::Always);
+}
+
+/// The same of a line behind a mark.
+pub(super) fn print_marked(stream: Stream, line: Marked) {
+    writer(stream).post(Entry::Marked(stream, line), Keep::IfRoom);
+}
+
+/// The same of the last words of a run.
+pub(super) fn print_marked_last(stream: Stream, line: Marked) {
+    writer(stream).post(Entry::Marked(stream, line), Keep::Always);
 }
 
 /// Shows what is not simply text, on `stream` or as the journal does.

@@ -11,8 +11,9 @@ use mpyc_party_net::links::report::PathReport;
 use serde_json::{Value, json};
 
 use super::output::Mark;
+use super::style::{self, Marked};
 use super::terminal::{self, Entry, Render, Stream};
-use super::{journal, output, style};
+use super::{journal, output};
 use crate::runner::engine;
 use crate::runner::view::{Channel, Countdown, Excerpt, Notice, View};
 use crate::session::words::{visible, visible_json};
@@ -93,6 +94,11 @@ fn lines(excerpt: Excerpt, stream: Stream, render: fn(&str) -> String) {
     terminal::post(stream, Entry::Program(excerpt, Render::Text(stream, render)));
 }
 
+/// The same behind a mark.
+fn marked(excerpt: Excerpt, stream: Stream, mark: fn(&str) -> Marked) {
+    terminal::post(stream, Entry::Program(excerpt, Render::Marked(stream, mark)));
+}
+
 impl View for Lines {
     fn show(&mut self, notice: Notice<'_>) {
         let words = words(&notice);
@@ -115,10 +121,10 @@ impl View for Lines {
     fn wrote(&mut self, excerpt: Excerpt) {
         match excerpt.channel {
             Channel::Output if terminal::output_is_mixed() => {
-                lines(excerpt, Stream::Output, style::of_program);
+                marked(excerpt, Stream::Output, style::of_program);
             }
             Channel::Output => lines(excerpt, Stream::Output, |line| format!("{line}\n")),
-            Channel::Log => lines(excerpt, Stream::Errors, style::of_program_log),
+            Channel::Log => marked(excerpt, Stream::Errors, style::of_program_log),
         }
     }
 }

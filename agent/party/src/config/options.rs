@@ -18,14 +18,13 @@ const MAX_WORKERS: u32 = 1 << 10;
 const MAX_SHOWN_CHARS: usize = 40;
 
 /// Options that are allowed and take no value.
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 7] = [
     "--no-prss",
     "--no-numpy",
     "--no-gmpy2",
     "--no-uvloop",
     "--mix32-64bit",
     "--no-barrier",
-    "--no-async",
     "--no-log",
 ];
 /// The levels at which MPyC logs.
@@ -47,7 +46,7 @@ const NUMBERS: [(Number, &str, &str, u32, u32); 3] = [
 ];
 
 /// Options of what the session settles: the short and the long name, and where it is settled.
-const SETTLED: [(&str, &str, &str); 7] = [
+const SETTLED: [(&str, &str, &str); 8] = [
     ("-T", "--threshold", "the session's «threshold» says that"),
     ("-I", "--index", "the position among «parties» says that"),
     ("-P", "--parties", "«parties» says that"),
@@ -55,6 +54,13 @@ const SETTLED: [(&str, &str, &str); 7] = [
     ("-C", "--config", "«parties» says that"),
     ("-B", "--base-port", "MPyC has no ports here"),
     ("--ssl", "--ssl", "all connections are encrypted anyhow"),
+    // MPyC then runs each coroutine to its end at once (`mpc_coro` in its `asyncoro.py`), so that a value
+    // of another party, which is still on its way, is none.
+    (
+        "--no-async",
+        "--no-async",
+        "MPyC then waits for no other party, so it works for one party alone",
+    ),
 ];
 
 /// Why an option of MPyC cannot be used.
@@ -184,7 +190,8 @@ fn refused(option: &str) -> OptionError {
     let shown: String = option.escape_debug().take(MAX_SHOWN_CHARS).collect();
     let word = option.split('=').next().unwrap_or(option);
     let is_meant = |(short, long, _): &&(&str, &str, &str)| {
-        let abbreviated = word.len() > 2 && long.starts_with(word);
+        // Several begin with «--no-».
+        let abbreviated = word.len() > 2 && long.starts_with(word) && !"--no-".starts_with(word);
         abbreviated || (short.len() == 2 && option.starts_with(*short))
     };
     match SETTLED.iter().find(is_meant) {
@@ -247,6 +254,7 @@ mod tests {
             ("-B11365", "no ports"),
             ("--base", "no ports"),
             ("--ssl", "encrypted"),
+            ("--no-async", "one party alone"),
         ] {
             let error = read(&[option, "0"]).unwrap_err();
             assert!(matches!(error, OptionError::Settled { .. }), "{option}: {error}");

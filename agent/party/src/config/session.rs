@@ -66,6 +66,16 @@ pub enum SettingsError {
         /// The name.
         name: String,
     },
+    /// One key for two parties: whoever has it could speak as both.
+    #[error(
+        "{first} and {second} have the same key, in keys or in [peers]: each party has its own"
+    )]
+    SameKey {
+        /// One of them.
+        first: PartyName,
+        /// The other.
+        second: PartyName,
+    },
     /// A key of somebody else.
     #[error("keys names «{party}», who is not in parties")]
     Key {
@@ -304,11 +314,41 @@ impl Session {
             }
             names.insert(name);
         }
-        match self.keys.keys().find(|name| self.parties.index_of(name).is_none()) {
-            Some(name) => Err(SettingsError::Key { party: name.clone() }),
+        if let Some(name) = self.keys.keys().find(|name| self.parties.index_of(name).is_none()) {
+            return Err(SettingsError::Key { party: name.clone() });
+        }
+        self.check_keys(|_| None)
+    }
+
+    /// Checks that no two parties have the same key, of which `known` come before those of the session.
+    ///
+    /// # Errors
+    /// Two that have.
+    pub fn check_keys(
+        &self,
+        known: impl Fn(&PartyName) -> Option<PublicKey>,
+    ) -> Result<(), SettingsError> {
+        let key = |party| known(party).or_else(|| self.keys.get(party).copied());
+        let keys = self.parties.iter().filter_map(|party| Some((party, key(party)?)));
+        match same_key(keys) {
+            Some((first, second)) => Err(SettingsError::SameKey { first, second }),
             None => Ok(()),
         }
     }
+}
+
+/// Two parties that have one key.
+#[must_use]
+pub fn same_key<'a>(
+    keys: impl IntoIterator<Item = (&'a PartyName, PublicKey)>,
+) -> Option<(PartyName, PartyName)> {
+    let mut owners = BTreeMap::new();
+    for (party, PublicKey(key)) in keys {
+        if let Some(other) = owners.insert(key, party) {
+            return Some((other.clone(), party.clone()));
+        }
+    }
+    None
 }
 
 /// Whether a path only goes down.

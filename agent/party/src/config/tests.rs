@@ -1,3 +1,5 @@
+use mpyc_party_core::claims::PublicKey;
+
 use super::*;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -34,6 +36,7 @@ fn a_section_leaves_the_other_defaults_alone() {
 #[test]
 fn mistakes_are_named() {
     let demo = "[sessions.demo]\nprogram = \"p.py\"\n";
+    let key = PublicKey([0; 32]);
     let cases = [
         ("[network]\nhub = []".to_owned(), "unknown field `hub`"),
         ("[listen]\nport = \"x\"".to_owned(), "line 2"),
@@ -48,6 +51,13 @@ fn mistakes_are_named() {
         (format!("{demo}parties = [\"alice\", \"alice\"]"), "«alice» is in the roster twice"),
         (format!("{demo}parties = [\"alice\", \"bob\"]"), "allow-no-privacy = true"),
         ("[sessions.demo]\nparties = [\"a\", \"b\", \"c\"]".to_owned(), "missing field `program`"),
+        (format!("{demo}parties = [\"alice\", \"bob\", \"you\"]"), "no party can be called «you»"),
+        (
+            format!(
+                "{demo}parties = [\"alice\", \"bob\", \"carol\"]\nkeys = {{bob = \"{key}\"}}\n[peers.carol]\nkey = \"{key}\""
+            ),
+            "bob and carol have the same key",
+        ),
     ];
     for (text, expected) in cases {
         let error = load(&text).unwrap_err().to_string();

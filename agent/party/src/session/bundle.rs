@@ -31,6 +31,7 @@ use time::{OffsetDateTime, UtcOffset};
 use super::code;
 use super::proposal::{Enclosed, Proposal, ProposalError};
 use super::words::file_name;
+use crate::config::same_key;
 
 pub use error::{BundleError, ContentError, SignerFault};
 
@@ -156,6 +157,10 @@ pub fn open(bytes: &[u8], root: &Root, now: u64) -> Result<Opened, BundleError> 
     let bundle = read(content)?;
     if bundle.root != root.fingerprint {
         return Err(other_network((bundle.network, bundle.root), root));
+    }
+    if bundle.network != root.network {
+        let (network, own_network) = (bundle.network, root.network.clone());
+        return Err(BundleError::NetworkName { network, own_network });
     }
     let claims = signer(&certificate, &bundle, root, now)?;
     let files = enclosed(&bundle)?;
@@ -300,6 +305,7 @@ impl Opened {
                 party: party.clone(),
             });
         }
+        let mut keys = Vec::new();
         for name in parties {
             let stated = self.bundle.proposal.keys.get(name).copied();
             let stated = stated.or_else(|| (*name == self.bundle.from).then_some(self.key));
@@ -309,8 +315,13 @@ impl Opened {
             {
                 return Err(BundleError::Key { party: name.clone(), found, known });
             }
+            keys.extend(stated.or(known).map(|key| (name, key)));
         }
-        Ok(())
+        // One that is stated may be known here as that of somebody else.
+        match same_key(keys) {
+            Some((first, second)) => Err(BundleError::SameKey { first, second }),
+            None => Ok(()),
+        }
     }
 
     /// The names of the files, the program's first.
@@ -321,12 +332,19 @@ impl Opened {
         names
     }
 
-    /// In what `other` would be another session, each as a person would say it. Who signed it, and
-    /// when, makes no difference.
+    /// In what `other` would be another session, each as a person would say it. When it was signed makes
+    /// no difference.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let (own, others) = (&self.bundle.proposal, &other.bundle.proposal);
-        let mut all: Vec<String> = own.differences(others).into_iter().map(str::to_owned).collect();
+        let mut all = Vec::new();
+        let (from, now_from) = (&self.bundle.from, &other.bundle.from);
+        if from != now_from {
+            all.push(format!("who proposes it ({from}, now {now_from})"));
+        } else if self.key != other.key {
+            all.push(format!("the key of {from}, who proposes it"));
+        }
+        all.extend(own.differences(others).into_iter().map(str::to_owned));
         let find = |files: &[(String, Vec<u8>)], name: &str| {
             files.iter().find(|(n, _)| n == name).map(|(_, content)| content.clone())
         };

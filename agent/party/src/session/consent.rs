@@ -56,7 +56,7 @@ pub struct Consent {
     pub runs_without_asking: u32,
     /// What becomes of a run that cannot be confined in full.
     pub sandbox: Policy,
-    /// Whom the program reaches. There is nothing else that it does: no other file, no network.
+    /// Whom the program reaches; it has no other network.
     pub reaches: Vec<PartyName>,
     /// What it may use, and how long it waits.
     pub limits: Limits,
@@ -73,6 +73,10 @@ pub struct Program {
     pub options: Vec<String>,
     /// The Python version that all parties must have.
     pub python: Option<String>,
+    /// The Python version that this machine would run it with, where that is known.
+    pub python_here: Option<String>,
+    /// Whether that is what all parties must have.
+    pub python_fits: bool,
     /// Whether MPyC may be another than a release that is known here.
     pub unknown_mpyc: bool,
 }
@@ -149,7 +153,9 @@ pub struct Limits {
     pub memory_mib: Option<u64>,
     /// Most output in MiB.
     pub output_mib: u64,
-    /// How long a run waits for all parties.
+    /// Most files in the private `/tmp` in MiB, which are gone after the run.
+    pub tmp_mib: u64,
+    /// How long a run waits for all parties. How long the program takes has no limit.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     /// How long an outage may last.
@@ -158,9 +164,15 @@ pub struct Limits {
 }
 
 impl Consent {
-    /// What `me` is asked to agree to by the session of `opened`, with its own `input`.
+    /// What `me` is asked to agree to by the session of `opened`, with its own `input`, on a machine whose
+    /// Python has the version `python_here`.
     #[must_use]
-    pub fn of(opened: &Opened, me: &PartyName, input: Option<&Path>) -> Self {
+    pub fn of(
+        opened: &Opened,
+        me: &PartyName,
+        input: Option<&Path>,
+        python_here: Option<&str>,
+    ) -> Self {
         let (bundle, proposal) = (&opened.bundle, &opened.bundle.proposal);
         let names = opened.names();
         // As it would be declared here.
@@ -179,6 +191,11 @@ impl Consent {
                 arguments: proposal.arguments.iter().map(|text| quoted(text)).collect(),
                 options: proposal.options.iter().map(|text| quoted(text)).collect(),
                 python: proposal.python.clone().map(String::from),
+                python_here: python_here.map(visible),
+                python_fits: proposal
+                    .python
+                    .as_ref()
+                    .is_none_or(|demand| python_here.is_none_or(|version| demand.met_by(version))),
                 unknown_mpyc: proposal.allow_unknown_mpyc,
             },
             files: files
@@ -200,6 +217,7 @@ impl Consent {
             limits: Limits {
                 memory_mib: settings.memory,
                 output_mib: settings.output,
+                tmp_mib: mpyc_party_sandbox::Limits::default().tmp_size >> 20,
                 deadline: settings.deadline,
                 grace: settings.grace,
             },

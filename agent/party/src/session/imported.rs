@@ -17,7 +17,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use super::bundle::{self, BundleError, Opened};
-use super::{DefinitionError, SessionError};
+use super::proposal::Proposal;
+use super::words::file_name;
+use super::{Definition, DefinitionError, MAX_FILE_BYTES, SessionError};
 use crate::config::files::{self, Content, FileError, at};
 use crate::config::{Directories, Session};
 
@@ -73,6 +75,33 @@ pub fn origin(dirs: &Directories, name: &SessionName, root: &Root) -> Result<Ope
     let day = at(&path, metadata.modified())?;
     let day = day.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(bundle::open(&bytes, root, day)?)
+}
+
+/// In what the imported session differs from what its bundle holds, each as a person would say it: it was
+/// edited since. What does not travel, such as the input and who may start it, is each party's own.
+#[must_use]
+pub fn edited(definition: &Definition, signed: &Opened) -> Vec<String> {
+    let settings = &definition.settings;
+    let now = Proposal::of(settings, settings.keys.clone());
+    let mut all: Vec<String> =
+        signed.bundle.proposal.differences(&now).into_iter().map(str::to_owned).collect();
+    let paths = || [&settings.program].into_iter().chain(&settings.files);
+    for path in paths() {
+        let Ok(name) = settings.name_of(path) else { continue };
+        let shown = file_name(&name);
+        match signed.files.iter().find(|(known, _)| *known == name) {
+            None => all.push(format!("{shown} is new")),
+            Some((_, content)) => match files::read(path, MAX_FILE_BYTES) {
+                Ok(now) if now == *content => {}
+                Ok(_) => all.push(format!("the content of {shown}")),
+                Err(_) => all.push(format!("{shown} cannot be read")),
+            },
+        }
+    }
+    let is_there = |name: &str| paths().any(|path| settings.name_of(path).is_ok_and(|n| n == name));
+    let gone = signed.files.iter().filter(|(name, _)| !is_there(name));
+    all.extend(gone.map(|(name, _)| format!("{} is gone", file_name(name))));
+    all
 }
 
 /// Why the bundle of an imported session cannot be read again.

@@ -114,10 +114,16 @@ impl RunCounter {
         files::replace_private(path, &text)
     }
 
+    /// How many runs of `session` another party may still start.
+    #[must_use]
+    pub fn left(&self, session: &Session) -> u32 {
+        session.max_runs.saturating_sub(self.runs)
+    }
+
     /// Whether another party may start `session` at the time `now`.
     #[must_use]
     pub fn allows(&self, session: &Session, now: Moment) -> Allowance {
-        if self.runs >= session.max_runs {
+        if self.left(session) == 0 {
             return Allowance::Never;
         }
         if self.runs == 0 {

@@ -1,5 +1,7 @@
 //! Words for people: text from elsewhere made safe to show, and what a session's numbers mean.
 
+pub mod rows;
+
 use std::error::Error;
 use std::fmt::Write;
 use std::io;
@@ -107,10 +109,17 @@ pub fn privacy(threshold: usize, parties: usize, hides: bool) -> String {
     }
 }
 
-/// A time in one or two units, as in `10m` or `1h 30m`.
+/// A time in days and less, as in `10m` or `1h 30m`: a month or a year has no length of its own.
 #[must_use]
 pub fn duration(time: std::time::Duration) -> String {
-    humantime::format_duration(time).to_string()
+    const DAY: u64 = 86_400;
+    let days = time.as_secs() / DAY;
+    let rest = time.saturating_sub(std::time::Duration::from_secs(days * DAY));
+    match (days, rest.is_zero()) {
+        (0, _) => humantime::format_duration(rest).to_string(),
+        (_, true) => format!("{days}d"),
+        (_, false) => format!("{days}d {}", humantime::format_duration(rest)),
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +142,13 @@ mod tests {
         }
         assert_eq!(file_name("data/séance.py"), "data/séance.py");
         assert_eq!(file_name("a.py, 9 bytes"), "\"a.py, 9 bytes\"");
+    }
+
+    #[test]
+    fn a_time_is_said_as_it_was_written() {
+        for text in ["10m", "1h 30m", "400d", "45d 1s", "500ms", "0s"] {
+            assert_eq!(duration(humantime::parse_duration(text).unwrap()), text);
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn long() -> Vec<Case> {
         Case::program("far to the right", " ".repeat(9000) + "; evil()\n").shown(["; evil()\n"]),
         Case::program(
             "far to the right by tabs",
-            "x = 1".to_owned() + &"\t".repeat(900) + "; evil()\n",
+            "x = 1".to_owned() + &"\t".repeat(905) + "; evil()\n",
         )
         .shown(["; evil()\n"]),
         Case::program("a row that seems to be ours", "x = 1".to_owned() + &" ".repeat(91) + head)

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use mpyc_party::identity::Store;
 use mpyc_party_transport::Identity;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
 
 /// A process that ends with the test.
@@ -84,16 +85,27 @@ pub(crate) const QUESTION: &str = "[y/N] ";
 /// How the pager asks for more.
 pub(crate) const MORE: &str = "to stop — ";
 
-/// Runs a command at a terminal of 80 columns and 24 rows. `answer` says what is typed where the text
+/// Runs a command at a terminal of 80 columns and 24 rows, as [`at_terminal_of`] does.
+pub(crate) fn at_terminal(
+    command: Command,
+    answer: impl FnMut(&str) -> Option<&'static str>,
+) -> (String, ExitStatus) {
+    at_terminal_of((24, 80), command, answer)
+}
+
+/// Runs a command at a terminal of so many rows and columns. `answer` says what is typed where the text
 /// since its last answer ends so; where that says nothing it goes on through pages, and agrees to
 /// nothing. What was shown, without styles, and how the command ended.
-pub(crate) fn at_terminal(
+pub(crate) fn at_terminal_of(
+    (rows, columns): (u16, u16),
     mut command: Command,
     mut answer: impl FnMut(&str) -> Option<&'static str>,
 ) -> (String, ExitStatus) {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&terminal, size).unwrap();
     let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
     let end = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let again = || Stdio::from(end.try_clone().unwrap());

@@ -132,7 +132,7 @@ impl Schedule {
         let pairs: Vec<_> = self.world.links.iter().copied().collect();
         if !pairs.is_empty() {
             let (a, b) = pairs[self.numbers.index(pairs.len())];
-            let nobody = Waits::for_parties(vec!["nobody".parse().unwrap()]);
+            let nobody = Waits::for_parties(vec!["zoe".parse().unwrap()]);
             let waits = [Waits::Nothing, Waits::Preparing, Waits::Answer, nobody];
             let said = Control::Waits(waits[self.numbers.index(4)].clone());
             self.world.give(a, Event::Received(at(b), said));

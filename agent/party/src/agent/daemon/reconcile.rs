@@ -92,7 +92,7 @@ impl Daemon {
                     (Start::OnProposal, None) => "it has run as often as it may by itself",
                 };
                 log::info!(MPYC_SESSION = session.as_str(), MPYC_PEER = party.as_str();
-                    "{party} proposes session {session}, which waits for somebody to approve: {why}");
+                    "{party} proposes session {session}, which waits for somebody to approve: {why}. Whoever may do so runs mpyc-party session run {session} as this user, or calls Approve on D-Bus");
                 self.emit(BusSignal::Proposal { session: session.clone(), party, waits: true });
                 // Asked: what is left is to see when it is none any more.
                 Some(instant)

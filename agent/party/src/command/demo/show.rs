@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::super::output::{self, Mark, Step};
 use super::site::Site;
-use crate::session::words::visible;
 
 /// One colour a party, in turn.
 const COLOURS: [AnsiColor; 5] =
@@ -54,7 +53,7 @@ impl Show {
         let after = |key: &str| format!("{:.2} s", event[key].as_f64().unwrap_or_default());
         let label = self.label(party.as_str());
         match text("event") {
-            "output" => output::line(format!("  {label} {}", visible(text("line")))),
+            "output" => output::of_program_of_one(&label, text("line")),
             "warning" => output::of_one(Mark::Doubtful, &label, text("text")),
             "linked" if event["missing"].as_array().is_some_and(Vec::is_empty) => {
                 output::of_one(Step, &label, "found and linked to all others");

@@ -7,15 +7,17 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 use mpyc_party_core::name::PartyName;
-use mpyc_party_transport::{Identity, now};
+use mpyc_party_transport::now;
 use serde::Serialize;
 use serde_json::json;
 
 use super::super::pager::{self, Screen};
 use super::super::{Common, Outcome, output};
+use super::changes::Changes;
 use super::look;
 use crate::config::{Config, Directories, files};
 use crate::identity::Store;
+use crate::runner::engine::mpyc::python::Python;
 use crate::session::bundle::{self, BundleError, Opened};
 use crate::session::consent::{Consent, text};
 use crate::session::imported;
@@ -26,7 +28,7 @@ Shows what the session would run, with whom, and who could learn what; adds it o
 Of everything that Python could import or run, each line is shown, page by page. Other files are
 data: --view shows one of them, and adds nothing.
 With --json nothing is asked: all of that is shown as a value, and the session is added only with
---yes.
+--yes. Where a session of that name is here already, what changes is shown first («changes» in JSON).
 
 Examples:
   mpyc-party session import demo.bundle
@@ -66,13 +68,6 @@ enum State {
     Unchanged,
 }
 
-/// How the session of a bundle relates to what is there already.
-enum Before {
-    Nothing,
-    Same,
-    Different(Vec<String>),
-}
-
 impl Import {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (dirs, config) = common.load()?;
@@ -89,36 +84,40 @@ impl Import {
             // Every run reads it anew, so it has to last.
             files::open(input)?;
         }
-        let consent = Consent::of(&opened, &me, self.input.as_deref());
-        match before(&config, &dirs, &identity, &opened)? {
-            Before::Same if self.input.is_none() => {
-                self.tell(common, &consent, State::Unchanged)?;
+        let python = python_here(&config, &dirs, &opened);
+        let consent = Consent::of(&opened, &me, self.input.as_deref(), python.as_deref());
+        let changes = if is_here(&config, &dirs, &opened)? {
+            let changes = Changes::of(&dirs, &identity, &opened, self.input.as_deref());
+            let all = changes.all();
+            if all.is_empty() {
+                self.tell(common, &consent, (State::Unchanged, &changes))?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Before::Nothing | Before::Same => {}
-            Before::Different(changes) => {
-                let changes = changes.join(", ");
-                if !self.replace {
-                    bail!(
-                        "there is another session «{name}» here already. What would change: {changes}. Repeat with --replace to replace it"
-                    );
-                }
-                output::warn(format!(
-                    "this replaces the session «{name}»; what changes: {changes}"
-                ));
+            if !self.replace && !changes.session.is_empty() {
+                bail!(
+                    "there is another session «{name}» here already. What would change: {}. Repeat with --replace to replace it",
+                    all.join(", ")
+                );
             }
-        }
+            output::warn(format!(
+                "this replaces the session «{name}»; what changes: {}",
+                all.join(", ")
+            ));
+            changes
+        } else {
+            Changes::default()
+        };
         if common.json && !self.yes {
-            self.tell(common, &consent, State::Proposed)?;
+            self.tell(common, &consent, (State::Proposed, &changes))?;
             output::bad("nothing was added: repeat with --yes to add it");
             return Ok(ExitCode::FAILURE);
         }
-        if !self.agreed(common, &consent)? {
+        if !self.agreed(common, &consent, &changes)? {
             output::bad("nothing was added");
             return Ok(ExitCode::FAILURE);
         }
         imported::store(&dirs, &opened, &bundle, self.input.as_deref())?;
-        self.tell(common, &consent, State::Added)?;
+        self.tell(common, &consent, (State::Added, &changes))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -144,12 +143,18 @@ impl Import {
 
     /// Shows all that there is to agree to, and asks the person at the terminal once they have seen its
     /// end; no answer is a no.
-    fn agreed(&self, common: &Common, consent: &Consent) -> anyhow::Result<bool> {
+    fn agreed(
+        &self,
+        common: &Common,
+        consent: &Consent,
+        changes: &Changes,
+    ) -> anyhow::Result<bool> {
         if common.json {
             return Ok(self.yes);
         }
         let screen = Screen::find();
-        let text = text::render(consent, screen.map_or(text::DEFAULT_COLUMNS, |s| s.columns));
+        let columns = screen.map_or(text::DEFAULT_COLUMNS, |screen| screen.columns);
+        let text = changes.code_in_rows(columns) + &text::render(consent, columns);
         let (Some(screen), false) = (screen, self.yes) else {
             output::line(text);
             if self.yes {
@@ -165,21 +170,27 @@ impl Import {
             output::line(text);
             bail!(NO_TERMINAL);
         };
-        if !screen.show(&format!("{text}\n"), &mut answers)? {
-            return Ok(false);
-        }
         let Consent { session, from, .. } = consent;
         let question = format!("Add the session «{session}» from {from}? [y/N] ");
+        if !screen.show(&format!("{text}\n"), &question, &mut answers)? {
+            return Ok(false);
+        }
         let answer = pager::ask(&question, &mut answers)?;
         Ok(matches!(answer.as_deref(), Some("y" | "yes")))
     }
 
-    fn tell(&self, common: &Common, consent: &Consent, state: State) -> anyhow::Result<()> {
+    fn tell(
+        &self,
+        common: &Common,
+        consent: &Consent,
+        (state, changes): (State, &Changes),
+    ) -> anyhow::Result<()> {
         let name = &consent.session;
         if common.json {
             output::json(&json!({
                 "session": name, "from": consent.from, "key": consent.key, "state": state,
                 "input": self.input, "consent": consent,
+                "changes": changes.all(), "changed_code": changes.code,
             }))?;
             return Ok(());
         }
@@ -198,25 +209,21 @@ impl Import {
     }
 }
 
-/// What there is of that name.
-fn before(
-    config: &Config,
-    dirs: &Directories,
-    identity: &Identity,
-    opened: &Opened,
-) -> anyhow::Result<Before> {
+/// The version of the Python that would run it, where the session demands one; none where there is none
+/// yet, or it cannot be found.
+fn python_here(config: &Config, dirs: &Directories, opened: &Opened) -> Option<String> {
+    opened.bundle.proposal.python.as_ref()?;
+    let python = Python::new(config.python.interpreter.clone(), &dirs.cache);
+    Some(python.find().ok()??.version)
+}
+
+/// Whether a session of that name was imported before.
+fn is_here(config: &Config, dirs: &Directories, opened: &Opened) -> anyhow::Result<bool> {
     let name = &opened.bundle.session;
     if config.sessions.contains_key(name) {
         bail!(
             "session «{name}» is declared in the configuration, which comes first: remove [sessions.{name}] there to import it"
         );
     }
-    if files::metadata(&imported::directory(dirs, name))?.is_none() {
-        return Ok(Before::Nothing);
-    }
-    let changes = match imported::origin(dirs, name, identity.root()) {
-        Ok(current) => current.differences(opened),
-        Err(error) => vec![format!("everything (the one here cannot be read: {error})")],
-    };
-    Ok(if changes.is_empty() { Before::Same } else { Before::Different(changes) })
+    Ok(files::metadata(&imported::directory(dirs, name))?.is_some())
 }

@@ -29,7 +29,7 @@ pub(super) fn list(common: &Common) -> Outcome {
         let from = if *imported { "imported" } else { "configured" };
         values.push(json!({
             "name": name, "program": settings.program, "parties": settings.parties,
-            "threshold": t, "start": settings.start, "from": from,
+            "threshold": t, "hides": settings.hides(), "start": settings.start, "from": from,
             "last": last.as_ref().map(runs::Run::json),
         }));
         let program = settings.program.file_name().unwrap_or_default();
@@ -37,7 +37,12 @@ pub(super) fn list(common: &Common) -> Outcome {
             name.to_string(),
             visible(&program.to_string_lossy()),
             names(settings.parties.as_slice()),
-            format!("{t} of {m}"),
+            if t > 0 && settings.hides() {
+                format!("{t} of {m}")
+            } else {
+                // Whatever the threshold, where MPyC masks too weakly.
+                format!("{t} of {m}: no privacy")
+            },
             settings.start.to_string(),
             from.to_owned(),
             last.map_or_else(|| "never run".to_owned(), |run| run.verdict()),

@@ -9,7 +9,8 @@ use clap::Args;
 use mpyc_party_core::name::SessionName;
 use serde_json::json;
 
-use super::super::{Common, Outcome, output, style, terminal};
+use super::super::terminal::{self, Stream};
+use super::super::{Common, Outcome, output, style};
 use super::runs;
 use crate::config::files;
 use crate::runner::view::Channel;
@@ -70,7 +71,7 @@ impl Logs {
             let is_mixed = terminal::output_is_mixed();
             read(&path, |line| {
                 match is_mixed {
-                    true => output::text(style::of_program(&line)),
+                    true => terminal::print_marked(Stream::Output, style::of_program(&line)),
                     false => output::line(line),
                 }
                 terminal::is_open()

@@ -31,8 +31,12 @@ pub(super) fn show(common: &Common, opened: &Opened, name: &str) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let columns = Screen::find().map_or(text::DEFAULT_COLUMNS, |screen| screen.columns);
-    let head = format!("{}, {} bytes\nSHA-256 {}\n", file_name(name), content.len(), hash(content));
-    let body = lines.map_or_else(|| dump(content), |lines| text::lines_in_full(&lines, columns));
+    let head = format!("{}, {} bytes", file_name(name), content.len());
+    let head = format!("{}SHA-256 {}\n", text::line_in_rows("", &head, columns), hash(content));
+    let body = match lines {
+        Some(lines) => text::lines_in_full(&lines, columns),
+        None => dump(content).lines().map(|row| text::line_in_rows("", row, columns)).collect(),
+    };
     output::text(head + &body);
     Ok(ExitCode::SUCCESS)
 }

@@ -14,6 +14,7 @@ use crate::config::files;
 use crate::config::{Config, Session, Start};
 use crate::identity::Store;
 use crate::session::bundle::{hash, minute};
+use crate::session::run_counter::{self, RunCounter};
 use crate::session::words::{duration, privacy, quoted, visible};
 use crate::session::{self, Definition, MAX_FILE_BYTES, imported};
 
@@ -32,6 +33,10 @@ pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
         }
         _ => None,
     };
+    let signed = origin.as_ref().and_then(|origin| origin.as_ref().ok());
+    let edited = signed.map(|signed| imported::edited(&definition, signed)).unwrap_or_default();
+    let counted = RunCounter::read(&run_counter::path(&dirs, name));
+    let left = counted.as_ref().ok().map(|counter| counter.left(&definition.settings));
     let me = own.as_ref().map(|(identity, name)| (name, identity.claims().key));
     let runs = runs::of(&dirs, name)?;
     let settings = &definition.settings;
@@ -39,12 +44,12 @@ pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
         let paths = [&settings.program].into_iter().chain(&settings.files);
         let files: Vec<_> =
             paths.map(|path| json!({"path": path, "sha256": digest(path).ok()})).collect();
-        let from = origin.as_ref().and_then(|origin| origin.as_ref().ok());
-        let from = from.map(|o| json!({"party": o.bundle.from, "key": o.key, "signed": o.bundle.signed.to_string()}));
+        let from = signed.map(|o| json!({"party": o.bundle.from, "key": o.key, "signed": o.bundle.signed.to_string()}));
         output::json(&json!({
             "name": name, "imported": definition.imported, "origin": from, "definition": settings,
             "threshold": settings.threshold(), "files": files,
             "keys": definition.pins(&config),
+            "edited": edited, "runs_left": left.filter(|_| is_counted(&definition.settings)),
             "runs": runs.iter().map(runs::Run::json).collect::<Vec<_>>(),
         }))?;
         return Ok(ExitCode::SUCCESS);
@@ -56,18 +61,33 @@ pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
         Some(Ok(origin)) => {
             let bundle = &origin.bundle;
             format!(
-                "imported from {} ({}), signed {}",
-                bundle.from,
+                "imported from {from} ({}), dated {} by {from}",
                 origin.key,
-                minute(bundle.signed)
+                minute(bundle.signed),
+                from = bundle.from,
             )
         }
         Some(Err(error)) => format!("imported; the bundle cannot be checked again: {error}"),
     };
     output::field("from", from);
+    if !edited.is_empty() {
+        output::field(
+            "edited",
+            format!(
+                "changed on this machine since the import, and not signed by anybody: {}",
+                edited.join(", ")
+            ),
+        );
+    }
     what(settings);
     who(&definition, &config, me);
-    limits(settings);
+    limits(
+        settings,
+        &match left {
+            Some(left) => format!("{left} left"),
+            None => "how many are left cannot be read".to_owned(),
+        },
+    );
     show_runs(&runs);
     Ok(ExitCode::SUCCESS)
 }
@@ -78,7 +98,7 @@ fn digest(path: &Path) -> Result<String, files::FileError> {
 
 fn file(path: &Path) -> String {
     let digest = digest(path).map_or_else(|error| error.to_string(), |d| format!("SHA-256 {d}"));
-    format!("{}\n  {:11} {}", visible(&path.display().to_string()), "", visible(&digest))
+    format!("{}\n{}", visible(&path.display().to_string()), visible(&digest))
 }
 
 fn what(settings: &Session) {
@@ -125,13 +145,18 @@ fn who(definition: &Definition, config: &Config, me: Option<(&PartyName, PublicK
     output::field("threshold", format!("{t}: {}", privacy(t, m, settings.hides())));
 }
 
-fn limits(settings: &Session) {
+/// Whether its runs are limited in number.
+fn is_counted(settings: &Session) -> bool {
+    settings.start == Start::OnProposal
+}
+
+fn limits(settings: &Session, left: &str) {
     output::field(
         "start",
         match settings.start {
             Start::Manual => "manual: it runs here only when somebody starts it here".to_owned(),
             Start::OnProposal => format!(
-                "on-proposal: another party may start it, {} in all, {} apart",
+                "on-proposal: another party may start it, {} in all ({left}), {} apart",
                 match settings.max_runs {
                     1 => "once".to_owned(),
                     many => format!("{many} times"),
@@ -169,9 +194,9 @@ fn show_runs(runs: &[runs::Run]) {
         output::line(format!("  … {earlier} earlier ones (--json shows all)"));
     }
     for run in &runs[earlier..] {
-        output::line(format!("  {:3}  {}  {}", run.number, run.started(), run.verdict()));
+        output::entry(2, format!("{:3}  {}  {}", run.number, run.started(), run.verdict()));
         for detail in run.details() {
-            output::line(format!("       {detail}"));
+            output::entry(7, detail);
         }
     }
 }

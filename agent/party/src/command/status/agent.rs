@@ -92,7 +92,7 @@ impl Agent {
     pub(super) fn show(&self) {
         output::line(format!("\nAgent, on port {}", self.port));
         for (hub, state) in &self.hubs {
-            output::line(format!("  hub {}: {}", visible(hub), visible(state)));
+            output::entry(2, format!("hub {}: {}", visible(hub), visible(state)));
         }
         for (name, start, state, runs) in &self.sessions {
             let here: Vec<_> = self.here(name).collect();
@@ -101,8 +101,12 @@ impl Agent {
             } else {
                 format!("; {} there", here.join(", "))
             };
+            let approve = match state.as_str() {
+                "proposed" => format!("; to take part: mpyc-party session run {name}"),
+                _ => String::new(),
+            };
             output::line(format!(
-                "  session {name}: {state} ({start}), runs counted: {runs}{here}"
+                "  session {name}: {state} ({start}), runs counted: {runs}{here}{approve}"
             ));
         }
     }

@@ -7,7 +7,7 @@ use rustix::termios::tcgetwinsize;
 use crate::runner::background;
 
 /// The width of a terminal that does not tell its own.
-const USUAL_COLUMNS: usize = 80;
+pub(super) const USUAL_COLUMNS: usize = 80;
 
 /// Columns that stay free behind the line: there a terminal echoes ^C, maybe twice. In the last column
 /// the cursor would go to the next line, and the line would stay where it is.

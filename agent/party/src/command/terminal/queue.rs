@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::super::{journal, style};
+use super::super::journal;
+use super::super::style::{self, Marked};
 use super::Stream;
 use crate::runner::view::Excerpt;
 
@@ -19,6 +20,8 @@ const MAX_EXCERPTS: usize = 16 * 1024;
 pub(in crate::command) enum Entry {
     /// Text as it is.
     Text(Stream, String),
+    /// A line behind a mark.
+    Marked(Stream, Marked),
     /// An entry of the journal.
     Journal(Box<journal::Entry>),
     /// Lines of the program, read from the record when their turn comes.
@@ -30,6 +33,8 @@ pub(in crate::command) enum Entry {
 pub(in crate::command) enum Render {
     /// As text, which this makes of each.
     Text(Stream, fn(&str) -> String),
+    /// Behind a mark, which this sets before each.
+    Marked(Stream, fn(&str) -> Marked),
     /// As entries of the journal.
     Journal,
 }
@@ -48,6 +53,7 @@ impl Entry {
     fn size(&self) -> usize {
         let text = match self {
             Self::Text(_, text) => text.len(),
+            Self::Marked(_, line) => line.size(),
             Self::Journal(entry) => entry.size(),
             Self::Program(..) => 0,
         };
@@ -76,7 +82,7 @@ impl Queue {
             message => {
                 if self.left_out > 0 {
                     let text = format!("{} messages are left out: nobody read", self.left_out);
-                    self.push_message(Entry::Text(Stream::Errors, style::warning(text)));
+                    self.push_message(Entry::Marked(Stream::Errors, style::warning(text)));
                     self.left_out = 0;
                 }
                 self.push_message(message);
@@ -156,6 +162,7 @@ mod tests {
         let short = |entry| match entry {
             Entry::Program(excerpt, _) => format!("{:?} {:?}", excerpt.channel, excerpt.range),
             Entry::Text(_, text) => text,
+            Entry::Marked(_, line) => line.in_rows(None),
             Entry::Journal(entry) => format!("{entry:?}"),
         };
         std::iter::from_fn(|| queue.pop()).map(short).collect()

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use anstream::adapter::strip_str;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::termios::tcgetwinsize;
 
-use super::super::{journal, style};
+use super::super::journal;
+use super::super::style::{self, Marked};
 use super::Stream;
-use super::live::Drawn;
+use super::live::{Drawn, USUAL_COLUMNS};
 use super::queue::{Entry, Keep, Queue, Render};
 use crate::runner::background;
 use crate::runner::view::Excerpt;
@@ -38,6 +40,14 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(descriptor: BorrowedFd<'static>, plain: bool) -> Self {
         Self { descriptor, plain }
+    }
+
+    /// How many columns the terminal has to which it leads; none where it leads to something else.
+    fn columns(self) -> Option<usize> {
+        tcgetwinsize(self.descriptor).ok().map(|size| match usize::from(size.ws_col) {
+            0 => USUAL_COLUMNS,
+            columns => columns,
+        })
     }
 
     /// Whether a write would neither wait nor stop this process; an error counts, for it comes at
@@ -170,6 +180,9 @@ impl Writer {
             Entry::Text(stream, text) => {
                 text.len() <= WRITE_BYTES && self.outputs[*stream as usize].is_ready()
             }
+            Entry::Marked(stream, line) => {
+                line.size() <= WRITE_BYTES && self.outputs[*stream as usize].is_ready()
+            }
             Entry::Journal(_) => true,
             Entry::Program(..) => false,
         }
@@ -207,6 +220,7 @@ impl Writer {
     fn show(&self, entry: Entry) {
         match entry {
             Entry::Text(stream, text) => self.write(stream, &text),
+            Entry::Marked(stream, line) => self.write(stream, &self.in_rows(stream, &line)),
             Entry::Journal(entry) => {
                 entry.send();
                 self.note_progress();
@@ -214,10 +228,17 @@ impl Writer {
             Entry::Program(excerpt, render) => {
                 if let Err(error) = self.show_excerpt(&excerpt, render) {
                     let text = format!("the run's record cannot be read: {error}");
-                    self.write(Stream::Errors, &style::warning(text));
+                    let warning = self.in_rows(Stream::Errors, &style::warning(text));
+                    self.write(Stream::Errors, &warning);
                 }
             }
         }
+    }
+
+    /// `line` as `stream` takes it. A terminal is asked for its width now: one that is made narrower
+    /// later breaks what it shows anew, and the mark is then not on each row.
+    fn in_rows(&self, stream: Stream, line: &Marked) -> String {
+        line.in_rows(self.outputs[stream as usize].columns())
     }
 
     fn show_excerpt(&self, excerpt: &Excerpt, render: Render) -> io::Result<()> {
@@ -232,7 +253,15 @@ impl Writer {
             at += piece.len() as u64;
             let lines = String::from_utf8_lossy(&piece);
             match render {
-                Render::Text(stream, _) if self.failure(stream).is_some() => break,
+                Render::Text(stream, _) | Render::Marked(stream, _)
+                    if self.failure(stream).is_some() =>
+                {
+                    break;
+                }
+                Render::Marked(stream, mark) => {
+                    let rows = lines.lines().map(|line| self.in_rows(stream, &mark(line)));
+                    self.write(stream, &rows.collect::<String>());
+                }
                 Render::Text(stream, line) => {
                     self.write(stream, &lines.lines().map(line).collect::<String>());
                 }

@@ -57,6 +57,16 @@ pub enum BundleError {
         /// This party's root.
         own_root: Fingerprint,
     },
+    /// It calls this network by another name.
+    #[error(
+        "the bundle says that it is of the network «{network}», but its root is that of the network «{own_network}»: whoever made it gave the network a false name. Do not import it, and ask who sent it"
+    )]
+    NetworkName {
+        /// What the bundle says.
+        network: NetworkName,
+        /// What the root says.
+        own_network: NetworkName,
+    },
     /// The signer is not a party of this network.
     #[error("the bundle was not signed by a party of this network: {0}")]
     Signer(PeerError),
@@ -87,6 +97,16 @@ pub enum BundleError {
         roster: Roster,
         /// This party.
         party: PartyName,
+    },
+    /// One key for two parties.
+    #[error(
+        "{first} and {second} would have the same key, and whoever has it could speak as both: ask each of them for their own key, by another channel"
+    )]
+    SameKey {
+        /// One of them.
+        first: PartyName,
+        /// The other.
+        second: PartyName,
     },
     /// Another key of this party, or of one that is pinned here.
     #[error(

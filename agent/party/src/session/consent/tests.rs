@@ -36,7 +36,7 @@ fn opened(parties: &[&str], change: impl FnOnce(&mut Proposal), program: &str) -
 
 /// What the consent says in words: from the value alone, also once it has travelled.
 fn text(opened: &Opened, me: &str, input: Option<&str>) -> String {
-    let consent = Consent::of(opened, &name(me), input.map(Path::new));
+    let consent = Consent::of(opened, &name(me), input.map(Path::new), None);
     let text = text::render(&consent, text::DEFAULT_COLUMNS);
     let travelled = serde_json::from_str(&serde_json::to_string(&consent).unwrap()).unwrap();
     let again = text::render(&travelled, text::DEFAULT_COLUMNS);
@@ -58,7 +58,8 @@ fn it_says_what_and_who_and_who_could_learn_what() {
     says(
         &text,
         &[
-            "Session «demo» of the network «example», proposed by alice\nsigned 2023-11-14 22:13 UTC",
+            "Session «demo» of the network «example», proposed by alice\nsigned with the key ed25519:",
+            "dated 2023-11-14 22:13 UTC by alice: nobody else vouches for that time",
             &PublicKey([1; 32]).to_string(),
             "The program: p.py, 9 bytes\nSHA-256 cc42155088fca5730758db72b2a5bca33112a941dfaa2d43098ec422ce4ea213",
             "  | print(1)\n",
@@ -68,13 +69,18 @@ fn it_says_what_and_who_and_who_could_learn_what() {
             "0  alice (proposes it): ed25519:",
             "1  bob (this party): ed25519:AgIC",
             "2  carol: no key is pinned: whoever the authority calls carol",
-            "any 2 of the 3 together could learn every input; one alone learns nothing but the result",
+            "any 2 of the 3 together could learn every input;\n  one alone learns nothing but the result",
             "all of these would have to work together: alice, carol",
             "among parties that follow the protocol",
             "up to the program",
             "Runs that may start without asking: none",
-            "waits 10m for all parties",
-            "outages of 30s",
+            "does not have all parties ready after 10m ends without a result",
+            "limit of time",
+            "outlasts outages of 30s; a longer one ends it",
+            "leave with the result before you have it",
+            "learn this machine's address",
+            "session logs demo",
+            "64 MiB more in /tmp",
         ],
     );
 }
@@ -87,7 +93,7 @@ fn more_parties_need_fewer_than_all() {
     says(
         &text,
         &[
-            "2 of these would have to work together: alice, carol, dave, erin",
+            "any 2 of these 4 others would have to work together: alice, carol, dave, erin",
             "would read /home/bob/wealth, which it finds in $MPYC_PARTY_INPUT",
         ],
     );
@@ -121,7 +127,7 @@ fn options_that_weaken_privacy_are_said_aloud() {
         assert_eq!(text.contains("one alone learns nothing but the result"), hides, "{text}");
         assert_eq!(text.contains(alone), !hides, "{text}");
         assert_eq!(text.contains("every other party can learn your input"), !hides, "{text}");
-        let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None)).unwrap();
+        let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None, None)).unwrap();
         assert_eq!(value["privacy"]["hides"], hides);
     }
 }
@@ -132,7 +138,7 @@ fn an_unknown_mpyc_is_said() {
         let asked = opened(&["alice", "bob", "carol"], |p| p.allow_unknown_mpyc = allowed, "");
         let text = text(&asked, "bob", None);
         assert_eq!(text.contains("MPyC may be another than a release"), allowed, "{text}");
-        let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None)).unwrap();
+        let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None, None)).unwrap();
         assert_eq!(value["program"]["unknown_mpyc"], allowed);
     }
 }
@@ -180,12 +186,21 @@ fn letters_that_look_alike_are_told() {
         &text,
         &[
             "  ! сору = 1\n  = ⟨U+0441⟩⟨U+043E⟩⟨U+0440⟩⟨U+0443⟩ = 1\n  | print(copy)\n",
-            "  !         ｅxec('é')\n  =         ⟨U+FF45⟩xec('⟨U+00E9⟩')\n",
+            "  ! →       ｅxec('é')\n  = →       ⟨U+FF45⟩xec('⟨U+00E9⟩')\n",
             "Careful: lines with «!»",
             "Python imports it as: hеlper\n",
             "characters outside ASCII: h⟨U+0435⟩lper.py\n",
         ],
     );
+}
+
+#[test]
+fn blanks_that_look_alike_are_told() {
+    let three = &["alice", "bob", "carol"];
+    let note = "A tab stands as «→»";
+    let shown = text(&opened(three, |_| {}, "if x:\n\ty = 1  \n        z = 1\n\t \n"), "bob", None);
+    says(&shown, &["  | →       y = 1··\n  |         z = 1\n  | →       ·\n", note]);
+    assert!(!text(&opened(three, |_| {}, "if x:\n    y = 1\n"), "bob", None).contains(note));
 }
 
 #[test]
@@ -204,7 +219,7 @@ fn data_that_is_more_than_that_is_named() {
 fn a_page_finds_in_the_value_what_a_person_decides_by() {
     let program = "x = 1\n\u{202e}evil\nprint(x)\n";
     let asked = opened(&["alice", "bob", "carol"], |p| p.memory = Some(512), program);
-    let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None)).unwrap();
+    let value = serde_json::to_value(Consent::of(&asked, &name("bob"), None, None)).unwrap();
     assert_eq!(value["program"]["name"], "p.py");
     let file = &value["files"][0];
     assert_eq!((&file["name"], &file["is_program"]), (&"p.py".into(), &true.into()));
@@ -230,4 +245,80 @@ fn a_page_finds_in_the_value_what_a_person_decides_by() {
         (&512.into(), &"10m".into())
     );
     assert_eq!(value["sandbox"], "required");
+}
+
+/// What somebody reads of a session with these values, and must not read.
+type Reading = (fn(&mut Proposal), &'static [&'static str], &'static [&'static str]);
+
+#[test]
+fn each_sentence_follows_from_the_session() {
+    const HOLDS: &str = "This holds among parties that follow the protocol";
+    const NOTHING: &str = "Nothing here keeps it from them";
+    let cases: [Reading; 20] = [
+        (
+            |_| {},
+            &["with threshold 1", "you among them: any 2 of the 3", HOLDS, "all of these"],
+            &[NOTHING],
+        ),
+        (
+            |p| (p.threshold, p.allow_no_privacy) = (0, true),
+            &["no privacy", NOTHING, "alone"],
+            &[HOLDS],
+        ),
+        (|p| weakened(p, "-K10"), &["no privacy", NOTHING, r#"MPyC itself: "-K10""#], &[HOLDS]),
+        (|p| weakened(p, "-L2"), &["no privacy", NOTHING], &[HOLDS]),
+        (|p| weakened(p, "-K40"), &[HOLDS, r#"MPyC itself: "-K40""#], &[NOTHING]),
+        (|p| p.allow_no_privacy = true, &[HOLDS], &[NOTHING]),
+        (|p| p.deadline = Duration::from_secs(400 * 86_400), &["ready after 400d ends"], &["year"]),
+        (|p| p.deadline = Duration::from_secs(1), &["ready after 1s ends"], &["10m"]),
+        (|p| p.deadline = Duration::from_secs(5400), &["ready after 1h 30m ends"], &["10m"]),
+        (|p| p.grace = Duration::from_secs(61), &["outages of 1m 1s; a longer"], &["30s"]),
+        (|p| p.memory = Some(512), &["may use 512 MiB of memory, 64 MiB more in /tmp"], &["half"]),
+        (|p| p.memory = None, &["may use half of this machine's memory"], &[]),
+        (|p| p.output = 3, &["write 3 MiB of output"], &["write 64"]),
+        (
+            |p| p.python = demanded("3.11"),
+            &["must have Python 3.11. This machine has 3.11.7."],
+            &["fail"],
+        ),
+        (
+            |p| p.python = demanded("3.12"),
+            &["must have Python 3.12", "3.11.7, so a run\n  would fail"],
+            &[],
+        ),
+        (|p| p.python = None, &["no\n  limit of time"], &["Python 3"]),
+        (|p| p.allow_unknown_mpyc = true, &["MPyC may be another"], &[]),
+        (|p| p.arguments = Vec::new(), &["It gets no arguments."], &["Its arguments"]),
+        (|p| p.arguments = vec!["1".to_owned()], &[r#"Its arguments: "1""#], &["no arguments"]),
+        (|p| p.keys.clear(), &["1  bob (this party): no key is pinned"], &[]),
+    ];
+    for (change, read, unread) in cases {
+        let asked = opened(&["alice", "bob", "carol"], change, "");
+        let consent = Consent::of(&asked, &name("bob"), None, Some("3.11.7"));
+        let text = text::render(&consent, text::DEFAULT_COLUMNS);
+        says(&text, read);
+        for unread in unread {
+            assert!(!text.contains(unread), "says «{unread}»:\n{text}");
+        }
+        // Of every session.
+        says(
+            &text,
+            &[
+                "Somebody may leave with the result before you have it",
+                "learn this machine's address",
+                "until you delete it: mpyc-party session logs demo",
+                "gone after the run",
+            ],
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= text::DEFAULT_COLUMNS), "{text}");
+    }
+}
+
+fn weakened(proposal: &mut Proposal, option: &str) {
+    proposal.allow_no_privacy = true;
+    proposal.options = vec![option.to_owned()];
+}
+
+fn demanded(version: &str) -> Option<crate::config::Demand> {
+    Some(version.to_owned().try_into().unwrap())
 }

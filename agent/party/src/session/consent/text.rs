@@ -10,10 +10,12 @@ use crate::session::words::{self, file_name};
 
 /// How wide what others wrote is shown where no terminal has a width.
 pub const DEFAULT_COLUMNS: usize = 100;
-/// The least columns for what others wrote.
-const MIN_COLUMNS: usize = 20;
-/// Where tabs lead (Python counts the same).
-const TAB: usize = 8;
+/// The fewest columns in which what others wrote can be shown, with what stands before it.
+pub const MIN_COLUMNS: usize = 10;
+/// Where a tab begins.
+const TAB_MARK: char = '→';
+/// A blank at the end of a line.
+const END_BLANK: &str = "·";
 
 /// What stands before a line of a file.
 const LINE: &str = "  | ";
@@ -29,12 +31,13 @@ const REST: &str = "  : ";
 #[must_use]
 pub fn render(consent: &Consent, columns: usize) -> String {
     let mut text = format!(
-        "Session «{}» of the network «{}», proposed by {}\nsigned {} with the key {}\n",
+        "Session «{}» of the network «{}», proposed by {from}\nsigned with the key {}\n\
+         dated {} by {from}: nobody else vouches for that time\n",
         consent.session,
         consent.network,
-        consent.from,
+        consent.key,
         minute(consent.signed),
-        consent.key
+        from = consent.from,
     );
     let (code, data): (Vec<&File>, Vec<&File>) =
         consent.files.iter().partition(|file| file.kind == Kind::Code);
@@ -51,25 +54,21 @@ pub fn render(consent: &Consent, columns: usize) -> String {
 /// A line in rows of at most `columns`: `first` before the first, [`REST`] before the others.
 fn rows(first: &str, line: &str, columns: usize) -> String {
     let room = columns.max(MIN_COLUMNS) - LINE.len();
-    let (mut text, mut used) = (first.to_owned(), 0);
-    for c in line.chars() {
-        // Where a terminal shows a character narrower than this, the row is short.
-        let width = match c {
-            '\t' => TAB - used % TAB,
-            c if c.is_ascii() => 1,
-            _ => 2,
-        };
-        if used + width > room {
-            text = text + "\n" + REST;
-            used = 0;
-        }
-        match c {
-            '\t' => text.extend(std::iter::repeat_n(' ', width)),
-            c => text.push(c),
-        }
-        used += width;
-    }
-    text + "\n"
+    let rows = words::rows::rows(line, room, TAB_MARK);
+    first.to_owned() + &rows.join(&format!("\n{REST}")) + "\n"
+}
+
+/// The same of a line of a file: blanks at its end are seen.
+#[must_use]
+pub fn line_in_rows(first: &str, line: &str, columns: usize) -> String {
+    let kept = line.trim_end_matches([' ', '\t']);
+    let end = line[kept.len()..].replace(' ', END_BLANK);
+    rows(first, &format!("{kept}{end}"), columns)
+}
+
+/// Whether something in a line stands as something else.
+fn has_blanks(line: &str) -> bool {
+    line.contains('\t') || line.ends_with(' ')
 }
 
 /// What Python could import or run: every line, and its hash.
@@ -94,14 +93,17 @@ pub fn lines_in_full(of: &Text, columns: usize) -> String {
     let (mut text, mut has_exact) = (String::new(), false);
     for (line, number) in of.lines.iter().zip(1..) {
         let Some(exact) = of.exact.get(&number) else {
-            text += &rows(LINE, line, columns);
+            text += &line_in_rows(LINE, line, columns);
             continue;
         };
-        text += &rows(MARKED_LINE, line, columns);
+        text += &line_in_rows(MARKED_LINE, line, columns);
         if exact != line {
             has_exact = true;
-            text += &rows(EXACT_LINE, exact, columns);
+            text += &line_in_rows(EXACT_LINE, exact, columns);
         }
+    }
+    if of.lines.iter().any(|line| has_blanks(line)) {
+        text += "  A tab stands as «→», a blank at the end of a line as «·».\n";
     }
     if !of.with_hidden.is_empty() {
         text += "  Careful: characters that do not show as they are stand as ⟨U+…⟩ above.\n";
@@ -138,10 +140,11 @@ fn data_by_name(data: &[&File], columns: usize) -> String {
 }
 
 fn program(program: &Program, columns: usize) -> String {
-    let Program { name, arguments, options, python, unknown_mpyc } = program;
+    let Program { name, arguments, options, python, python_here, python_fits, unknown_mpyc } =
+        program;
     let name = file_name(name);
-    let mut text =
-        format!("\nWhat would run\n  {name}: every party runs it, each on its own machine.\n");
+    let run = format!("{name}: every party runs it, each on its own machine.");
+    let mut text = format!("\nWhat would run\n{}", rows("  ", &run, columns));
     if arguments.is_empty() {
         text += "  It gets no arguments.\n";
     } else {
@@ -151,7 +154,15 @@ fn program(program: &Program, columns: usize) -> String {
         text += &rows("  ", &format!("Options of MPyC itself: {}", options.join(" ")), columns);
     }
     if let Some(python) = python {
-        let _ = writeln!(text, "  All parties must have Python {python}.");
+        let here = match python_here {
+            Some(here) if *python_fits => format!("This machine has {here}."),
+            Some(here) => format!(
+                "Careful: this machine has {here}, so a run\n  would fail here (python.interpreter in the configuration names another one)."
+            ),
+            None => "Which this machine has is not known yet\n  (mpyc-party python finds out)."
+                .to_owned(),
+        };
+        let _ = writeln!(text, "  All parties must have Python {python}. {here}");
     }
     if *unknown_mpyc {
         text += "  MPyC may be another than a release that is known here: what it does with inputs is up to\n  \
@@ -185,17 +196,33 @@ fn privacy(privacy: &Privacy) -> String {
         all if all == others.len() => {
             format!("To learn your input, all of these would have to work together: {names}.")
         }
-        some => {
-            format!("To learn your input, {some} of these would have to work together: {names}.")
+        some => format!(
+            "To learn your input, any {some} of these {} others would have to work together: {names}.",
+            others.len()
+        ),
+    };
+    let all = words::privacy(*threshold, *parties, *hides);
+    let all = match *coalition {
+        1 => all.replace(": with these", ":\n  with these"),
+        _ => format!("Of all parties, you among them: {}", all.replace("; ", ";\n  ")),
+    };
+    let holds = match *coalition {
+        1 => {
+            "Nothing here keeps it from them. Take part only with an input that they may know.\n\
+             \x20 MPyC does not protect against parties that cheat in it: they could make the result wrong."
+        }
+        _ => {
+            "This holds among parties that follow the protocol. MPyC does not protect against parties\n\
+             \x20 that cheat in it."
         }
     };
     format!(
-        "\nWho could learn what\n  Threshold {threshold}: {}.\n  {yours}\n\
-         \x20 This holds among parties that follow the protocol. MPyC does not protect against parties\n\
-         \x20 that cheat in it.\n\
+        "\nWho could learn what, with threshold {threshold}\n  {all}.\n  {yours}\n\
+         \x20 {holds}\n\
          \x20 What is revealed, and to whom, is up to the program above: it reads your input. Accept it\n\
-         \x20 only if you understand it, or trust somebody who does.\n",
-        words::privacy(*threshold, *parties, *hides)
+         \x20 only if you understand it, or trust somebody who does.\n\
+         \x20 Somebody may leave with the result before you have it: you learn who, and not the result.\n\
+         \x20 The other parties, and the hubs you use, learn this machine's address and that you take part.\n",
     )
 }
 
@@ -211,7 +238,7 @@ fn input(consent: &Consent) -> String {
 }
 
 fn confinement(consent: &Consent) -> String {
-    let Limits { memory_mib, output_mib, deadline, grace } = &consent.limits;
+    let Limits { memory_mib, output_mib, tmp_mib, deadline, grace } = &consent.limits;
     let start = match consent.start {
         Start::Manual => "It runs only when somebody starts it here.",
         Start::OnProposal => "Another party may start it here.",
@@ -227,9 +254,16 @@ fn confinement(consent: &Consent) -> String {
     format!(
         "\nWhat it may do here\n\
          \x20 {start} Runs that may start without asking: {without_asking}.\n\
-         \x20 It runs in a sandbox that reaches the other parties of this session and nothing else: no\n\
-         \x20 other file, no network. It may use {memory} and write {output_mib} MiB of output.\n\
-         \x20 A run waits {} for all parties, and outlasts outages of {}.\n",
+         \x20 It runs in a sandbox. It reaches the other parties of this session, and no other network. It\n\
+         \x20 reads the files above, your input, and Python with the libraries of this machine (such as\n\
+         \x20 /usr/lib), and no other file. What it writes to its own /tmp is gone after the run.\n\
+         \x20 It may use {memory}, {tmp_mib} MiB more in /tmp, and write {output_mib} MiB of output.\n\
+         \x20 What it writes as output and log stays in runs/ of mpyc-party's state directory, for you alone,\n\
+         \x20 until you delete it: mpyc-party session logs {}.\n\
+         \x20 A run that does not have all parties ready after {} ends without a result. Then there is no\n\
+         \x20 limit of time: it goes on until it is done or somebody stops it (Ctrl-C).\n\
+         \x20 It outlasts outages of {}; a longer one ends it without a result.\n",
+        consent.session,
         words::duration(*deadline),
         words::duration(*grace),
     )
