@@ -191,10 +191,10 @@ fn privacy(privacy: &Privacy) -> String {
     };
     format!(
         "\nWho could learn what\n  Threshold {threshold}: {}.\n  {yours}\n\
-         \x20 This holds among parties that follow the protocol. MPyC does not protect against parties\n\
-         \x20 that cheat in it.\n\
-         \x20 What is revealed, and to whom, is up to the program above: it reads your input. Accept it\n\
-         \x20 only if you understand it, or trust somebody who does.\n",
+         \x20 This holds as long as the program uses MPyC as it is, among parties that follow the protocol.\n\
+         \x20 MPyC does not protect against parties that cheat in it.\n\
+         \x20 What is revealed, and to whom, is up to the program: it reads your input. That is why it is\n\
+         \x20 shown in full. Accept it only if you understand it, or trust somebody who does.\n",
         words::privacy(*threshold, *parties, *hides)
     )
 }
