@@ -74,6 +74,8 @@ fn it_says_what_and_who_and_who_could_learn_what() {
             "up to the program",
             "shown in full",
             "Runs that may start without asking: none",
+            "It may also ask when you run it",
+            "sees the path of the Python that runs it",
             "waits 10m for all parties",
             "outages of 30s",
         ],
@@ -90,6 +92,8 @@ fn more_parties_need_fewer_than_all() {
         &[
             "2 of these would have to work together: alice, carol, dave, erin",
             "would read /home/bob/wealth, which it finds in $MPYC_PARTY_INPUT",
+            "content, and not the name",
+            "It may also ask when you run it: it gets what is typed at that terminal",
         ],
     );
 }

@@ -202,12 +202,16 @@ fn privacy(privacy: &Privacy) -> String {
 fn input(consent: &Consent) -> String {
     let input = match &consent.input {
         Some(path) => format!(
-            "The program would read {}, which it finds in $MPYC_PARTY_INPUT.",
+            "The program would read {}, which it finds in $MPYC_PARTY_INPUT: the\n  content, and not the name.",
             path.display()
         ),
-        None => "No file is given: the program gets none (name one with --input PATH). It may ask\n  when you run it.".to_owned(),
+        None => "No file is given: the program gets none (name one with --input PATH).".to_owned(),
     };
-    format!("\nYour input\n  {input}\n")
+    format!(
+        "\nYour input\n  {input}\n\
+         \x20 It may also ask when you run it: it gets what is typed at that terminal while it runs, and\n\
+         \x20 nothing that was typed before.\n"
+    )
 }
 
 fn confinement(consent: &Consent) -> String {
@@ -229,6 +233,7 @@ fn confinement(consent: &Consent) -> String {
          \x20 {start} Runs that may start without asking: {without_asking}.\n\
          \x20 It runs in a sandbox that reaches the other parties of this session and nothing else: no\n\
          \x20 other file, no network. It may use {memory} and write {output_mib} MiB of output.\n\
+         \x20 It sees the path of the Python that runs it, and what kind of machine this is.\n\
          \x20 A run waits {} for all parties, and outlasts outages of {}.\n",
         words::duration(*deadline),
         words::duration(*grace),
