@@ -130,6 +130,36 @@ fn an_input_that_is_too_large_is_refused_with_what_to_do() -> Result<()> {
     Ok(network.end()?)
 }
 
+/// Replaces itself by its interpreter, which the launcher knows nothing of.
+const REPLACED: &str = r#"
+import os, sys
+from mpyc.runtime import mpc
+
+TRIES = """
+import os, socket
+def attempt(call, *arguments):
+    try:
+        call(*arguments)
+    except OSError as error:
+        return os.strerror(error.errno)
+    return 'allowed'
+print('tried', attempt(open, '/etc/passwd'), attempt(socket.socket), attempt(os.fork), sep=': ', flush=True)
+"""
+mpc.run(mpc.start())
+os.execv(sys.executable, [sys.executable, '-I', '-c', TRIES])
+"#;
+
+#[test]
+fn a_program_that_replaces_itself_stays_in_the_sandbox() -> Result<()> {
+    let network = three()?;
+    network.declare(&demo(REPLACED))?;
+    for run in network.run("demo")? {
+        let calls = "Function not implemented: Function not implemented";
+        run.wait_for_line(&format!("tried: No such file or directory: {calls}"), LIMIT)?;
+    }
+    Ok(network.end()?)
+}
+
 /// Reads a line once all are connected.
 const READS: &str = "
 from mpyc.runtime import mpc
