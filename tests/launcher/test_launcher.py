@@ -74,6 +74,29 @@ class Programs(RunTestCase):
         for party in self.run_program(FIXTURES / 'options.py', 2, arguments=arguments):
             self.assertEqual(party.output, [f'30 32 {party.index} 0 info None', *7 * ['False']])
 
+    def test_a_program_does_not_weaken_what_was_agreed(self):
+        def refused(what, name, agreed, value):
+            return f'{what}: the session agreed on {name} {agreed}; the program may not set {value}'
+
+        for options, k, bits in (([], 30, 32), (['-K40', '-L=48'], 40, 48)):
+            for party in self.run_program(FIXTURES / 'weakens.py', 3, options=options):
+                self.assertEqual(party.output, [
+                    refused('threshold', 'threshold', 1, 0),
+                    refused('sly threshold', 'threshold', 1, 0),
+                    refused('no threshold', 'threshold', 1, None),
+                    refused('threshold in options', 'threshold', 1, 0),
+                    refused('sec_param', 'security parameter', k, 1),
+                    refused('bit_length', 'bit length', bits, 1),
+                    refused('other options', 'security parameter', k, 1),
+                    refused('another runtime', 'threshold', 1, 0),
+                    refused('set up again', 'threshold', 1, 0),
+                    refused('set up alone', 'threshold', 1, 0),
+                    refused('set up with -K', 'security parameter', k, 1),
+                    refused('vars of the runtime', 'threshold', 1, 0),
+                    refused('vars of the options', 'security parameter', k, 1),
+                    refused('options in vars', 'bit length', bits, 1),
+                    f'2 {k + 1} {bits + 1} {bits + 1}', '1'])
+
     def test_exit_statuses(self):
         for argument, status in (('0', 0), ('3', 3)):
             self.run_program(FIXTURES / 'ending.py', 2, statuses=status, arguments=[argument])
@@ -108,7 +131,8 @@ class Demos(RunTestCase):
                                  ['np_id3gini']):
             with self.subTest(name):
                 program = pathlib.Path(os.environ['MPYC_PARTY_TEST_DEMOS']) / f'{name}.py'
-                for party in self.run_program(program, 3, arguments=arguments):
+                threshold = 0 if name == 'parallelsort' else None  # it sets that itself
+                for party in self.run_program(program, 3, arguments=arguments, threshold=threshold):
                     self.assertNotIn('Traceback', party.errors)
 
 

@@ -305,7 +305,16 @@ fn only_what_belongs_to_a_session_is_taken() {
         ("session = \"demo\"", "session = \"../demo\"", "is not a name"),
         ("session = \"demo\"", "session = \"\\u001b[2J\"", "is not a name"),
         ("\"carol\",", "\"bob\",", "«bob» is in the roster twice"),
-        ("output = 64", "output = 99999999999999999", "sizes in MiB"),
+        ("output = 64", "output = 99999999999999999", "output is more than 16384 MiB"),
+        ("output = 64", "output = 16385", "give a smaller size, as in output = 1024"),
+        ("output = 64", "output = 64\nmemory = 99999999", "memory is more than 16777216 MiB"),
+        ("\"10m\"", "\"500000000000y\"", "deadline is longer than 30days"),
+        ("\"30s\"", "\"2months\"", "grace is longer than 30days"),
+        (
+            "arguments = []",
+            "arguments = [\"a\\u0000b\"]",
+            "argument number 1 in arguments has a NUL",
+        ),
     ];
     for (from, to, expected) in cases {
         refused(&changed(from, to), &[expected]);

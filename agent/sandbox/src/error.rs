@@ -19,6 +19,8 @@ pub enum Stage {
     HostName,
     /// Opening a tree of the host that is to be seen inside.
     OpenMount,
+    /// Copying a file of the host that is to be seen inside.
+    CopyFile,
     /// Making the private root and changing into it.
     PrivateRoot,
     /// Putting a file or directory at its place inside.
@@ -50,6 +52,7 @@ impl fmt::Display for Stage {
             Self::IdentityMap => "mapping user and group into the user namespace",
             Self::HostName => "naming the host of the sandbox",
             Self::OpenMount => "opening a file or directory for the sandbox",
+            Self::CopyFile => "copying a file into the sandbox",
             Self::PrivateRoot => "making the private root directory",
             Self::AttachMount => "placing a file or directory in the sandbox",
             Self::Privileges => "dropping privileges",
@@ -244,7 +247,9 @@ mod tests {
         let failed = |stage| SandboxError::from(Failure::of(stage)("refused"));
         assert!(failed(Stage::IdentityMap).is_about_isolation());
         assert!(failed(Stage::PrivateRoot).is_about_isolation());
-        for stage in [Stage::OpenMount, Stage::Seccomp, Stage::Privileges, Stage::Execute] {
+        for stage in
+            [Stage::OpenMount, Stage::CopyFile, Stage::Seccomp, Stage::Privileges, Stage::Execute]
+        {
             assert!(!failed(stage).is_about_isolation(), "{stage}");
         }
     }

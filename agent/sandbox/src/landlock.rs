@@ -11,6 +11,7 @@ use landlock::{
     RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
+use crate::copies;
 use crate::error::{Failure, Stage};
 use crate::init::{Isolation, Setup};
 use crate::mounts::{DEVICES, PRIVATE_TMP};
@@ -27,10 +28,14 @@ pub(crate) fn restrict(setup: &Setup<'_>) -> Result<Option<String>, Failure> {
 }
 
 fn apply(setup: &Setup<'_>) -> Result<RulesetStatus, RulesetError> {
-    let mounts = setup.plan.mounts.iter();
+    let plan = setup.plan;
     let (readable, writable): (Vec<&Path>, _) = match setup.isolation {
-        Isolation::Namespaces => (mounts.map(|it| &*it.target).collect(), Some(PRIVATE_TMP)),
-        Isolation::None => (mounts.map(|it| &*it.source).collect(), None),
+        Isolation::Namespaces => {
+            let mounts = plan.mounts.iter().map(|it| &*it.target);
+            let copies = plan.copies.iter().map(|it| copies::directory(&it.target));
+            (mounts.chain(copies).collect(), Some(PRIVATE_TMP))
+        }
+        Isolation::None => (plan.sources().map(|it| &*it.source).collect(), None),
     };
     let device = AccessFs::ReadFile | AccessFs::WriteFile;
     let status = Ruleset::default()

@@ -3,7 +3,7 @@
 //!
 //! Four layers, each of which stops something the others let through:
 //!
-//! 1. **Namespaces** ([`namespaces`], [`mounts`]): own users, mounts, processes, IPC, host name,
+//! 1. **Namespaces** ([`namespaces`], [`mounts`], [`copies`]): own users, mounts, processes, IPC, host name,
 //!    cgroup view and an empty network; a private root with read-only trees and a private `/tmp`.
 //!    Sockets, files and processes of the host have no name in there.
 //! 2. **Privileges and limits** ([`privileges`], [`limits`]): no capabilities and no way to gain
@@ -22,6 +22,7 @@
 //! Needs Linux 5.12 or later (`mount_setattr`).
 
 mod channels;
+mod copies;
 mod error;
 mod init;
 mod landlock;

@@ -15,9 +15,9 @@ use rustix::mount::{
     OpenTreeFlags, UnmountFlags,
 };
 
-use crate::Plan;
 use crate::error::{Failure, Stage};
 use crate::plan::showable;
+use crate::{Plan, copies};
 
 /// The directory in which the program may write.
 pub(crate) const PRIVATE_TMP: &str = "/tmp";
@@ -45,6 +45,7 @@ pub(crate) fn enter(plan: &Plan) -> Result<(), Failure> {
             .map_err(Failure::on(Stage::OpenMount, &mount.source))?;
         items.push((mount.target.clone(), item));
     }
+    items.extend(copies::make(plan)?.into_iter().map(|(at, tree)| (at, Item::Tree(tree))));
     // Parents before what is mounted below them.
     items.sort_by(|(a, _), (b, _)| a.cmp(b));
     let devices = DEVICES.map(|path| (path, device(Path::new(path))));
@@ -97,7 +98,7 @@ fn copy(source: &Path, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
 }
 
 /// A new empty file system in memory.
-fn tmpfs(options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+pub(crate) fn tmpfs(options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
         rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)?;

@@ -15,10 +15,13 @@ pub(crate) const ALL: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
-/// Who the program is inside where the runner is root: exec gives user 0 all capabilities back.
+/// Who the program is inside, whoever runs it: not root, for exec gives user 0 all capabilities back, and
+/// not the number that this user has on the host.
 const ORDINARY: u32 = 1000;
 /// The host's own name is nothing a peer's code should learn.
 const HOST_NAME: &[u8] = b"sandbox";
+/// What the kernel calls the domain (of NIS) of a host that has none.
+const DOMAIN_NAME: &[u8] = b"(none)";
 
 /// The user and group outside, to be read before the user namespace hides them.
 pub(crate) struct Identity {
@@ -38,20 +41,21 @@ impl Identity {
         self.user == 0
     }
 
-    /// Maps this user and group, and no others, into the new user namespace. The kernel lets a
+    /// Maps this user and group, and no others, into the new user namespace, and hides their numbers and the
+    /// host's name. The kernel lets a
     /// process without privileges map its group only after it has given up `setgroups`.
     pub(crate) fn enter(&self) -> Result<(), Failure> {
         write("/proc/self/setgroups", "deny")?;
         write("/proc/self/uid_map", &line(self.user))?;
         write("/proc/self/gid_map", &line(self.group))?;
-        rustix::system::sethostname(HOST_NAME).map_err(Failure::at(Stage::HostName))
+        rustix::system::sethostname(HOST_NAME).map_err(Failure::at(Stage::HostName))?;
+        rustix::system::setdomainname(DOMAIN_NAME).map_err(Failure::at(Stage::HostName))
     }
 }
 
 /// One line of a map: number inside, number outside, how many.
 fn line(outside: u32) -> String {
-    let inside = if outside == 0 { ORDINARY } else { outside };
-    format!("{inside} {outside} 1")
+    format!("{ORDINARY} {outside} 1")
 }
 
 fn write(path: &str, text: &str) -> Result<(), Failure> {
@@ -84,8 +88,8 @@ mod tests {
     use super::line;
 
     #[test]
-    fn root_is_an_ordinary_user_inside_and_others_keep_their_number() {
+    fn everybody_is_the_same_ordinary_user_inside() {
         assert_eq!(line(0), "1000 0 1");
-        assert_eq!(line(4711), "4711 4711 1");
+        assert_eq!(line(4711), "1000 4711 1");
     }
 }

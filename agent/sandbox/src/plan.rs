@@ -55,6 +55,9 @@ pub struct Plan {
     pub arguments: Vec<OsString>,
     /// What it sees beside `/tmp`, `/dev/null` and `/dev/urandom`.
     pub mounts: Vec<Mount>,
+    /// Regular files of which it sees a copy, read-only and alone in a directory, that tells nothing of
+    /// the file but its content. Without namespaces it sees the file itself.
+    pub copies: Vec<Mount>,
     /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
     /// Where it starts: an absolute path inside.
@@ -72,7 +75,7 @@ impl Plan {
     pub(crate) fn check(&self) -> Result<(), SandboxError> {
         absolute("interpreter", &self.interpreter)?;
         absolute("working directory", &self.working_directory)?;
-        for mount in &self.mounts {
+        for mount in self.sources() {
             absolute("source of a mount", &mount.source)?;
             absolute("target of a mount", &mount.target)?;
             let looked = look(&mount.source, mount.source == mount.target);
@@ -91,6 +94,11 @@ impl Plan {
         Ok(())
     }
 
+    /// All that the program sees of the host.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter().chain(&self.copies)
+    }
+
     /// Where on the host a path inside is, for a program that runs without a private root. Text
     /// that is no path at or below a mount is returned as it is.
     pub(crate) fn on_host(&self, inside: &OsStr) -> OsString {
@@ -99,7 +107,7 @@ impl Plan {
             let rest = path.strip_prefix(&mount.target).ok()?.to_owned();
             Some((mount.target.components().count(), mount.source.clone(), rest))
         };
-        match self.mounts.iter().filter_map(below).max_by_key(|(depth, ..)| *depth) {
+        match self.sources().filter_map(below).max_by_key(|(depth, ..)| *depth) {
             Some((_, source, rest)) if rest.as_os_str().is_empty() => source.into(),
             Some((_, source, rest)) => source.join(rest).into(),
             None => inside.to_owned(),

@@ -14,6 +14,14 @@ use super::options::{DEFAULT_SECURITY_BITS, Masking, OptionError};
 
 /// The shortest grace time: a new link needs about this long.
 const MIN_GRACE: Duration = Duration::from_secs(1);
+/// The longest deadline and grace time: who waits for longer can start the session again.
+const MAX_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The longest interval between runs: ten years.
+const MAX_INTERVAL: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// The largest output of a run in MiB: it is kept on this machine's disk.
+const MAX_OUTPUT_MIB: u64 = 16 << 10;
+/// The largest memory limit in MiB, more than any machine has.
+const MAX_MEMORY_MIB: u64 = 16 << 20;
 
 /// Why the settings of a session cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +62,32 @@ pub enum SettingsError {
     /// Sizes that are none.
     #[error("output and memory are sizes in MiB, at least 1")]
     Sizes,
+    /// A time that nobody can wait for.
+    #[error("{key} is longer than {}, the most that it may be: give a shorter time, as in {key} = \"10m\"", humantime::format_duration(*.most))]
+    TooLong {
+        /// Which time.
+        key: &'static str,
+        /// The longest that it may be.
+        most: Duration,
+    },
+    /// A size that no machine has.
+    #[error(
+        "{key} is more than {most} MiB, the most that it may be: give a smaller size, as in {key} = 1024"
+    )]
+    TooLarge {
+        /// Which size.
+        key: &'static str,
+        /// The largest that it may be, in MiB.
+        most: u64,
+    },
+    /// A character that ends a text for the system.
+    #[error(
+        "argument number {number} in arguments has a NUL character in it, which no program can be given: leave it out"
+    )]
+    Nul {
+        /// The position of the argument, from 1.
+        number: usize,
+    },
     /// A file without a name in text.
     #[error("«{}» is not a file with a readable name", path.display())]
     FileName {
@@ -289,7 +323,31 @@ impl Session {
         if self.output == 0 || self.memory == Some(0) {
             return Err(SettingsError::Sizes);
         }
+        self.check_bounds()?;
         self.check_names()
+    }
+
+    /// Nothing is so large that to count with it, or to wait for it, fails later.
+    fn check_bounds(&self) -> Result<(), SettingsError> {
+        let times = [
+            ("deadline", self.deadline, MAX_WAIT),
+            ("grace", self.grace, MAX_WAIT),
+            ("interval", self.interval, MAX_INTERVAL),
+        ];
+        if let Some((key, _, most)) = times.into_iter().find(|(_, time, most)| time > most) {
+            return Err(SettingsError::TooLong { key, most });
+        }
+        let sizes = [
+            ("output", self.output, MAX_OUTPUT_MIB),
+            ("memory", self.memory.unwrap_or_default(), MAX_MEMORY_MIB),
+        ];
+        if let Some((key, _, most)) = sizes.into_iter().find(|(_, size, most)| size > most) {
+            return Err(SettingsError::TooLarge { key, most });
+        }
+        match self.arguments.iter().position(|argument| argument.contains('\0')) {
+            Some(index) => Err(SettingsError::Nul { number: index + 1 }),
+            None => Ok(()),
+        }
     }
 
     /// The name under which the program finds `path`, one of its files or itself: the way from the

@@ -5,7 +5,7 @@
 use std::os::fd::AsFd;
 
 use rustix::process::getpgrp;
-use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
+use rustix::termios::{LocalModes, QueueSelector, isatty, tcflush, tcgetattr, tcgetpgrp};
 
 /// Whether `descriptor` is this process's terminal, and another job has it.
 pub(crate) fn is_behind(descriptor: impl AsFd) -> bool {
@@ -22,4 +22,13 @@ pub(crate) fn read_stops(descriptor: impl AsFd) -> bool {
 pub(crate) fn write_stops(descriptor: impl AsFd) -> bool {
     is_behind(&descriptor)
         && tcgetattr(&descriptor).is_ok_and(|modes| modes.local_modes.contains(LocalModes::TOSTOP))
+}
+
+/// Drops what was typed at the terminal that `descriptor` is, and was not read yet. A job that is not in
+/// the foreground leaves it to the one that is: it would be stopped (tcflush(3)).
+pub(crate) fn drop_typed(descriptor: impl AsFd) {
+    if isatty(&descriptor) && !is_behind(&descriptor) {
+        // A terminal that is gone has nothing left to be read.
+        let _ = tcflush(&descriptor, QueueSelector::IFlush);
+    }
 }

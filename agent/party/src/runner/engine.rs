@@ -48,6 +48,8 @@ const ENGINES: [&dyn Engine; 1] = [&mpyc::Mpyc];
 pub(super) const LAUNCHER: &str = "/launcher";
 /// Where it finds the program and its files.
 pub(super) const PROGRAM: &str = "/session";
+/// Where it finds the private input, whatever that is called here.
+pub(super) const INPUT: &str = "/input/input";
 
 /// What one engine is like. It has no state: that of a run is in its [`Conversation`].
 pub trait Engine: fmt::Debug + Sync {

@@ -14,7 +14,7 @@ use super::engine::{self, Contents, EngineError};
 use super::stop;
 use super::view::{Notice, View};
 use crate::config::files::{self, FILE_TIMEOUT, FileError};
-use crate::config::{Config, Directories};
+use crate::config::{Config, Directories, Session};
 use crate::session::record::{BeginError, RunDirectory, timestamp};
 use crate::session::words::with_causes;
 use crate::session::{Copied, Definition, SessionError, copy};
@@ -34,6 +34,17 @@ pub enum PrepareError {
     /// Its input cannot be read.
     #[error("the input {0}")]
     Input(#[source] FileError),
+    /// Its input has no room in memory beside the program.
+    #[error(
+        "the input {} is larger than {mib} MiB, half of the program's memory: set «memory» in the session to twice its size, or give a smaller file",
+        path.display()
+    )]
+    LargeInput {
+        /// The input.
+        path: PathBuf,
+        /// The largest input in MiB.
+        mib: u64,
+    },
     /// Its engine is not ready.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -156,12 +167,26 @@ pub fn start(
 /// and looks once more whether it is a file.
 ///
 /// # Errors
-/// Where it is no regular file, or cannot be opened in time.
+/// Where it is no regular file, cannot be opened in time, or is too large.
 pub fn input_is_there(definition: &Definition) -> Result<(), PrepareError> {
     let settings = &definition.settings;
     let limit = settings.deadline.min(FILE_TIMEOUT);
     let Some(input) = &settings.input else { return Ok(()) };
-    files::open_within(input, limit).map(drop).map_err(PrepareError::Input)
+    let found = files::open_within(input, limit).and_then(|file| files::at(input, file.metadata()));
+    let (length, most) = (found.map_err(PrepareError::Input)?.len(), limits(settings).copy_size());
+    if length > most {
+        return Err(PrepareError::LargeInput { path: input.clone(), mib: most >> 20 });
+    }
+    Ok(())
+}
+
+/// What the sandboxed process may use up.
+fn limits(settings: &Session) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(memory) = settings.memory {
+        limits.memory = memory << 20;
+    }
+    limits
 }
 
 fn write_launcher(directory: &Path, all: &[(&str, &str)]) -> Result<(), FileError> {
@@ -177,7 +202,7 @@ fn write_launcher(directory: &Path, all: &[(&str, &str)]) -> Result<(), FileErro
 fn plan(definition: &Definition, copied: &Copied, launcher: &Path, contents: Contents) -> Plan {
     let settings = &definition.settings;
     let show = |source: &Path, target: &str| Mount { source: source.into(), target: target.into() };
-    let mut mounts = contents.mounts;
+    let (mut mounts, mut copies) = (contents.mounts, Vec::new());
     mounts.push(show(launcher, engine::LAUNCHER));
     mounts.push(show(&copied.directory, engine::PROGRAM));
     let mut environment: Vec<(OsString, OsString)> =
@@ -185,22 +210,17 @@ fn plan(definition: &Definition, copied: &Copied, launcher: &Path, contents: Con
             .map(|(name, value)| (name.into(), value.into()))
             .into();
     if let Some(input) = &settings.input {
-        let name = input.file_name().unwrap_or_else(|| "input".as_ref());
-        let target = PathBuf::from("/input").join(name);
-        environment.push(("MPYC_PARTY_INPUT".into(), target.clone().into()));
-        mounts.push(Mount { source: input.clone(), target });
-    }
-    let mut limits = Limits::default();
-    if let Some(memory) = settings.memory {
-        limits.memory = memory << 20;
+        environment.push(("MPYC_PARTY_INPUT".into(), engine::INPUT.into()));
+        copies.push(show(input, engine::INPUT));
     }
     Plan {
         interpreter: contents.interpreter,
         arguments: contents.arguments,
         mounts,
+        copies,
         environment,
         working_directory: engine::PROGRAM.into(),
-        limits,
+        limits: limits(settings),
         policy: settings.sandbox,
         stop: stop::descriptor(),
     }

@@ -175,7 +175,10 @@ impl Recorder {
 
 /// Copies this process's standard input to the program's, in a thread of its own: a read from a
 /// terminal cannot be interrupted, and must hold nothing up.
+///
+/// What was typed at a terminal before was typed for something else, and is dropped.
 pub(super) fn feed(descriptor: OwnedFd) {
+    background::drop_typed(stdin());
     let feed = move || {
         // The program finds its input closed.
         let _ = copy_input(&mut File::from(descriptor));

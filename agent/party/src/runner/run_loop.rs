@@ -8,6 +8,7 @@ mod resources;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use mpyc_party_core::agreement::EncodedEntry;
@@ -32,7 +33,7 @@ use super::engine::{self, Launcher, Order};
 use super::inspect::{Inspector, Snapshot};
 use super::launch::{Launch, abandon};
 use super::outages::Outages;
-use super::output::Recorded;
+use super::output::{self, Recorded};
 use super::streams::{StreamEvent, StreamId, Streams};
 use super::view::{Countdown, Notice, View};
 use crate::session::record::{RunDirectory, timestamp};
@@ -58,6 +59,8 @@ struct RunLoop<'a> {
     began: Instant,
     attention: Attention,
     launcher: Launcher,
+    /// What the program will read; taken when it starts.
+    input: Option<OwnedFd>,
     process: sandbox::Process,
     links: Links,
     streams: Streams,
@@ -107,7 +110,7 @@ pub async fn run_to_verdict(
                 return Ok(Outcome { verdict, run: directory });
             }
         };
-    let Resources { local, links, link_events, entry, output, launcher, process, nonce } =
+    let Resources { local, links, link_events, entry, input, output, launcher, process, nonce } =
         resources;
     let (stream_sender, stream_events) = mpsc::unbounded_channel();
     let settings = &definition.settings;
@@ -119,6 +122,7 @@ pub async fn run_to_verdict(
         me,
         machine: Run::new(me, roster, session_peers.root(), timeouts),
         launcher,
+        input,
         process,
         began: Instant::now(),
         attention: Attention::new(),
@@ -341,6 +345,9 @@ impl RunLoop<'_> {
                 return Ok(self.unmet.take().map(Event::Failed));
             }
             Action::Start => {
+                if let Some(input) = self.input.take() {
+                    output::feed(input);
+                }
                 self.launcher.send(Order::Go, None).await?;
                 self.view.count_down(None);
                 self.view.show(Notice::Running(self.began.elapsed()));

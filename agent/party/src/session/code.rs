@@ -9,6 +9,7 @@
 //!
 //! Other files are data. A program may take them for code all the same, and whoever agrees to it is told.
 
+mod content;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ const ENVIRONMENT: [&str; 8] =
     ["mpyc", "numpy", "gmpy2", "uvloop", "pip", "setuptools", "pkg_resources", "_distutils_hack"];
 /// What Python imports by itself when it starts, where it is there (the module `site`).
 const SITE_HOOKS: [&str; 2] = ["sitecustomize", "usercustomize"];
+/// What Python reads and obeys by its name alone: the start of an environment, and what its debugger does
+/// first, in the directory in which a program runs (the module `pdb`).
+const RUN_BY_NAME: [&str; 2] = ["pyvenv.cfg", ".pdbrc"];
 /// Where Python keeps byte code.
 const BYTE_CODE_DIRECTORY: &str = "__pycache__";
 /// The module that is a package's own.
@@ -48,6 +52,16 @@ pub enum CodeError {
         name: String,
         /// What it is.
         what: &'static str,
+    },
+    /// It is an archive with code in it.
+    #[error(
+        "«{name}» is an archive with «{member}» in it, which Python could import and nobody is shown: give the files themselves, or leave «{member}» out"
+    )]
+    InArchive {
+        /// The file.
+        name: String,
+        /// The first name in it that is one of code.
+        member: String,
     },
     /// It has the name of something that Python runs without being told to.
     #[error("«{name}» is called like a module that Python runs by itself: give it another name")]
@@ -139,7 +153,7 @@ fn extension(file: &str) -> (&str, String) {
 pub fn kind(name: &str, is_program: bool) -> Kind {
     let (_, file) = split(name);
     let is_code = matches!(extension(file).1.as_str(), "py" | "pyw" | "pth" | "_pth");
-    let is_code = is_code || file.eq_ignore_ascii_case("pyvenv.cfg");
+    let is_code = is_code || RUN_BY_NAME.iter().any(|name| file.eq_ignore_ascii_case(name));
     if is_program || is_code { Kind::Code } else { Kind::Data }
 }
 
@@ -183,11 +197,8 @@ pub fn check_names<'a>(
 fn check_name(name: &str, is_program: bool) -> Result<(), CodeError> {
     let (directories, file) = split(name);
     let is_cache = |part: &str| part.eq_ignore_ascii_case(BYTE_CODE_DIRECTORY);
-    let what = if name.split('/').any(is_cache) {
-        Some("Python's byte code")
-    } else {
-        unreadable(&extension(file).1)
-    };
+    let what =
+        if name.split('/').any(is_cache) { Some("Python's byte code") } else { unreadable(file) };
     if let Some(what) = what {
         return Err(CodeError::Unreadable { name: visible(name), what });
     }
@@ -209,9 +220,11 @@ fn check_name(name: &str, is_program: bool) -> Result<(), CodeError> {
     Ok(())
 }
 
-/// What a file with this extension is, where that is nothing to read and Python runs it.
-fn unreadable(extension: &str) -> Option<&'static str> {
-    Some(match extension {
+/// What a file of this name is, where that is nothing to read and Python runs it.
+fn unreadable(file: &str) -> Option<&'static str> {
+    // A library may have numbers behind its ending, as in `libx.so.6`.
+    let file = file.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
+    Some(match extension(file).1.as_str() {
         "pyc" | "pyo" => "Python's byte code",
         "so" | "pyd" | "dll" | "dylib" => "machine code",
         "egg" | "whl" | "pyz" | "pyzw" | "zip" => "an archive from which Python can import",
@@ -225,14 +238,14 @@ fn is_standard(module: &str) -> bool {
 }
 
 /// Checks the content of the file `name`: where that is code, it is text that Python reads as it is
-/// shown.
+/// shown; where it is data, it is not code all the same.
 ///
 /// # Errors
 /// Says what is wrong, where, and what to do.
 pub fn check_content(name: &str, is_program: bool, content: &[u8]) -> Result<(), CodeError> {
     match kind(name, is_program) {
         Kind::Code => reading::check(name, content),
-        Kind::Data => Ok(()),
+        Kind::Data => content::check(name, content),
     }
 }
 
@@ -245,17 +258,10 @@ pub fn check(program: &str, files: &[(String, Vec<u8>)]) -> Result<(), CodeError
     files.iter().try_for_each(|(name, content)| check_content(name, name == program, content))
 }
 
-/// What data looks like that is more than what stands in it.
+/// What data is by its content that is more than what stands in it: an archive, a pickle.
 #[must_use]
 pub fn disguise(content: &[u8]) -> Option<&'static str> {
-    /// The end of a zip archive's directory (APPNOTE.TXT, 4.3.16), and where at the latest it begins.
-    const ZIP_END: (&[u8], usize) = (b"PK\x05\x06", 22 + 0xffff);
-    let end = &content[content.len().saturating_sub(ZIP_END.1)..];
-    if content.starts_with(b"\x7fELF") || content.starts_with(b"MZ") {
-        return Some("machine code");
-    }
-    let is_archive = end.windows(ZIP_END.0.len()).any(|bytes| bytes == ZIP_END.0);
-    is_archive.then_some("an archive, from which Python can import")
+    content::disguise(content)
 }
 
 #[cfg(test)]

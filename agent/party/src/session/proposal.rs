@@ -113,9 +113,6 @@ pub enum ProposalError {
     /// More than [`MAX_ARGUMENT_BYTES`].
     #[error("arguments and options are longer than {MAX_ARGUMENT_BYTES} bytes")]
     TooLong,
-    /// Sizes that no machine has.
-    #[error("memory and output are sizes in MiB")]
-    Sizes,
     /// The values do not go together.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -241,9 +238,6 @@ impl Proposal {
         let texts = self.arguments.iter().chain(&self.options);
         if texts.map(|text| text.len() + 4).sum::<usize>() > MAX_ARGUMENT_BYTES {
             return Err(ProposalError::TooLong);
-        }
-        if self.memory.is_some_and(|mib| mib > u64::MAX >> 20) || self.output > u64::MAX >> 20 {
-            return Err(ProposalError::Sizes);
         }
         Ok(self.session(Path::new(""), files, None).check()?)
     }

@@ -12,6 +12,13 @@ pub(crate) fn archive() -> Vec<u8> {
     [&b"PK\x05\x06"[..], &[0; 18]].concat()
 }
 
+/// The same with an empty file in it (4.3.12).
+pub(crate) fn archive_of(name: &str) -> Vec<u8> {
+    let length = u16::try_from(name.len()).unwrap().to_le_bytes();
+    let entry = [&b"PK\x01\x02"[..], &[0; 24], &length, &[0; 16], name.as_bytes()].concat();
+    [entry, archive()].concat()
+}
+
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }

@@ -1,6 +1,6 @@
 //! Files beside the program that Python would take for something else than people.
 
-use super::code::archive;
+use super::code::{archive, archive_of};
 use super::{Case, PLAIN};
 
 const SHARE: &[u8] = b"def share():\n    return 1\n";
@@ -35,6 +35,13 @@ fn not_to_be_read() -> Vec<Case> {
         byte_code("a wheel", "helper-1.0-py3-none-any.whl"),
         byte_code("an application", "helper.pyz"),
         byte_code("an archive", "lib.ZIP"),
+        byte_code("a library with its version", "libhelper.so.6"),
+        Case::file("byte code under another name", "model.dat", b"\xa7\r\r\n\0\0\0\0")
+            .refused(UNREADABLE),
+        Case::file("a library under another name", "weights.bin", b"\x7fELF\x02\x01")
+            .refused(UNREADABLE),
+        Case::file("code in an archive under another name", "cases.csv", archive_of("helper.py"))
+            .refused("which Python could import and nobody is shown"),
         Case::program("byte code as the program", b"").called("p.pyc").refused(UNREADABLE),
         Case::file("an encoding in a helper", "helper.py", b"# coding: unicode_escape\n")
             .refused("would be read in another way"),
@@ -91,10 +98,15 @@ fn shown() -> Vec<Case> {
     vec![
         Case::file("an archive under another name", "cases.csv", archive())
             .shown(["Careful: this is an archive, from which Python can import"]),
-        Case::file("a library under another name", "weights.bin", b"\x7fELF\x02\x01")
+        Case::file("a library of Windows", "weights.bin", b"MZ\x90\0")
             .shown(["Careful: this is machine code"]),
+        Case::file("a pickle", "model.dat", b"\x80\x04K\x01.")
+            .shown(["Careful: this is a pickle: to load it can run code"]),
+        Case::file("an array of objects", "model.npy", b"\x93NUMPY\x01\0\x76\0{'descr': '|O'}\n")
+            .shown(["Careful: this is an array of Python objects"]),
+        Case::file("what the debugger does first", ".pdbrc", b"import helper\n")
+            .shown(["Code that it can import: .pdbrc", "  | import helper\n"]),
         data("a text to be run", "plugin.txt", b"import os\n".to_vec()),
-        data("byte code under another name", "model.dat", b"\xa7\r\r\n\0\0\0\0".to_vec()),
         Case::file("paths to import from", "x.pth", b"import helper\n")
             .shown(["  | import helper\n"]),
         Case::file("the start of an environment", "pyvenv.cfg", b"home = /tmp\n")

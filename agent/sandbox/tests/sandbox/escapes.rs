@@ -80,6 +80,16 @@ fn expectations(who: Who) -> BTreeMap<String, Value> {
     expect("environment", json!({"LC_ALL": "C.UTF-8", "GIVEN": "as it is"}));
     expect("control", json!("SOCK_SEQPACKET"));
     expect("host_name", json!("sandbox"));
+    expect("domain_name", json!("(none)"));
+    expect("ids", json!([1000]));
+    // Of a copied file nothing but its content: not its name, its times, its owner.
+    expect(
+        "copy",
+        json!({
+            "content": "copied", "beside": ["data"], "times": [0.0], "owners": [1000],
+            "modes": ["0o100400", "0o40755"], "flags": "rdonly nosuid nodev noexec",
+        }),
+    );
     expect("leads_session", json!(true));
     expect("working_directory", json!("/tmp"));
     expect("ignored_signals", json!([]));
@@ -119,7 +129,7 @@ fn expectations(who: Who) -> BTreeMap<String, Value> {
     expect("read key", json!("ENOENT"));
     expect("list /", json!("EACCES"));
     expect("list /input", json!("allowed"));
-    for path in ["/new", "/dev/new", "/input/new", "/input/below/new"] {
+    for path in ["/new", "/dev/new", "/input/new", "/input/below/new", "/copy/new"] {
         expect(&format!("create {path}"), json!("EROFS"));
     }
     expect("create /tmp/new", json!("allowed"));
@@ -156,9 +166,10 @@ fn probe(who: Who) -> (Value, BTreeMap<String, Value>) {
         who.own(&at(name));
     }
     fs::write(at("probe.py"), include_str!("probe.py")).expect("the probe");
-    for (name, mode) in [("input/data", 0o600), ("host/key", 0o600)] {
-        fs::write(at(name), "secret").expect("a file");
-        fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).expect("chmod");
+    let files = [("input/data", "secret"), ("host/key", "secret"), ("host/diagnosis", "copied")];
+    for (name, content) in files {
+        fs::write(at(name), content).expect("a file");
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).expect("chmod");
         who.own(&at(name));
     }
     let given = json!({
@@ -169,7 +180,7 @@ fn probe(who: Who) -> (Value, BTreeMap<String, Value>) {
         "read": ["/proc/self/status", "/sys/kernel", "/etc/passwd", "/dev/tty", "/dev/zero", "/run",
                  "/input/data"],
         "list": ["/", "/input"],
-        "create": ["/new", "/dev/new", "/input/new", "/input/below/new", "/tmp/new"],
+        "create": ["/new", "/dev/new", "/input/new", "/input/below/new", "/copy/new", "/tmp/new"],
         "chmod": ["/input"],
         "flags": ["/input", "/input/below", "/input/data", "/", "/tmp"],
         "exhaust": true,
@@ -177,6 +188,7 @@ fn probe(who: Who) -> (Value, BTreeMap<String, Value>) {
     let mut spec = Python::of(who).spec(&["/probe.py", &given.to_string()]);
     spec.mounts.push((at("probe.py"), "/probe.py".into()));
     spec.mounts.push((at("input"), "/input".into()));
+    spec.copies.push((at("host/diagnosis"), "/copy/data".into()));
     spec.environment.push(("GIVEN".into(), "as it is".into()));
     spec.first = First::MountBelow(at("input/below"));
     spec.limits = [

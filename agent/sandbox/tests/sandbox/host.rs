@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use crate::runner::{First, Line, ROLE, Spec};
 
 /// A user with no privileges at all, for tests run by root.
-const ORDINARY: u32 = 1000;
+const ORDINARY: u32 = 4711;
 
 /// This program, in a place where every user can execute it.
 static COPY: OnceLock<PathBuf> = OnceLock::new();
@@ -129,6 +129,7 @@ impl Python {
             interpreter: self.interpreter.clone(),
             arguments: isolated.map(|argument| (*argument).to_owned()).collect(),
             mounts: self.needs.iter().map(|path| (path.clone(), path.clone())).collect(),
+            copies: Vec::new(),
             environment: vec![("LC_ALL".into(), "C.UTF-8".into())],
             working_directory: "/tmp".into(),
             limits: Vec::new(),

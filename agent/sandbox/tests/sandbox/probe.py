@@ -104,6 +104,24 @@ def flags(path):
     return " ".join(name for name, flag in names.items() if present & flag)
 
 
+def domain_name():
+    """The last of the six texts that uname(2) gives."""
+    texts = ctypes.create_string_buffer(6 * 65)
+    libc.uname(texts)
+    return texts.raw[5 * 65:].partition(b"\0")[0].decode()
+
+
+def copy(path):
+    """What a copied file, and the directory that it is in, tell of it."""
+    with open(path) as file:
+        content = file.read()
+    found = [os.stat(path), os.stat(os.path.dirname(path))]
+    return {"content": content, "beside": os.listdir(os.path.dirname(path)),
+            "times": sorted({time for each in found for time in (each.st_atime, each.st_mtime)}),
+            "owners": sorted({number for each in found for number in (each.st_uid, each.st_gid)}),
+            "modes": [oct(each.st_mode) for each in found], "flags": flags(path)}
+
+
 def threads():
     """How many run at once, the first included."""
     done = threading.Event()
@@ -150,6 +168,9 @@ outcome["no_new_privs"] = libc.prctl(39, 0, 0, 0, 0)
 outcome["securebits"] = libc.prctl(27, 0, 0, 0, 0)
 outcome["is_root"] = 0 in os.getresuid() + os.getresgid()
 outcome["host_name"] = os.uname().nodename
+outcome["domain_name"] = domain_name()
+outcome["ids"] = sorted({*os.getresuid(), *os.getresgid()})
+outcome["copy"] = copy("/copy/data")
 outcome["leads_session"] = os.getsid(0) == os.getpid()
 outcome["working_directory"] = os.getcwd()
 outcome["ignored_signals"] = ignored_signals()

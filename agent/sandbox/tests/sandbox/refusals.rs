@@ -12,10 +12,11 @@ use crate::runner::{First, Line, Spec};
 
 /// All of them, for every user.
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [Test; 9] = [
+    let tests: [Test; 10] = [
         ("other_threads_are_refused", other_threads_are_refused),
         ("a_missing_source_is_named", a_missing_source_is_named),
         ("what_is_no_file_is_not_shown", what_is_no_file_is_not_shown),
+        ("what_cannot_be_copied_is_not_copied", what_cannot_be_copied_is_not_copied),
         ("a_missing_interpreter_is_named", a_missing_interpreter_is_named),
         ("a_missing_directory_is_named", a_missing_directory_is_named),
         ("a_place_in_a_mounted_tree_is_refused", a_place_in_a_mounted_tree_is_refused),
@@ -67,6 +68,26 @@ fn what_is_no_file_is_not_shown(who: Who) {
     }
 }
 
+fn what_cannot_be_copied_is_not_copied(who: Who) {
+    let directory = readable_directory();
+    let at = |name: &str| directory.path().join(name);
+    mknodat(CWD, at("fifo"), FileType::Fifo, Mode::from_raw_mode(0o644), 0).expect("a FIFO");
+    fs::File::create(at("large")).and_then(|file| file.set_len((64 << 20) + 1)).expect("a file");
+    who.own(&at("large"));
+    for (name, told) in [
+        ("fifo", "it is a FIFO"),
+        ("none", "No such file"),
+        ("large", "it is larger than 67108864 bytes, half of the memory"),
+        (".", "no regular file"),
+    ] {
+        let copied = |spec: &mut Spec| {
+            spec.copies.push((at(name), "/copy/data".into()));
+            spec.limits.push(("memory".into(), 128 << 20));
+        };
+        refused(who, &spec(who, copied), &[&at(name).display().to_string(), told]);
+    }
+}
+
 fn a_missing_interpreter_is_named(who: Who) {
     let missing = |spec: &mut Spec| spec.interpreter = "/usr/no-python".into();
     refused(who, &spec(who, missing), &["executing", "«/usr/no-python»", "not among the files"]);
@@ -105,6 +126,7 @@ def attempt(call, *arguments):
 libc = ctypes.CDLL(None)
 found = {
     'read own file': attempt(open, sys.argv[1]),
+    'read copied file': attempt(open, os.environ['INPUT']),
     'read key': attempt(open, sys.argv[2]),
     'write key': attempt(open, sys.argv[2], 'w'),
     'chmod key': attempt(os.chmod, sys.argv[2], 0o777),
@@ -125,14 +147,15 @@ print(json.dumps(found))
 fn best_effort_keeps_the_other_layers(who: Who) {
     let directory = readable_directory();
     let at = |name: &str| directory.path().join(name);
-    for name in ["mine", "key"] {
+    for name in ["mine", "copied", "key"] {
         fs::write(at(name), "secret").expect("a file");
         who.own(&at(name));
     }
     let key = at("key").to_str().expect("text").to_owned();
     let mut spec = Python::of(who).spec(&["-c", VIEW, "/inside/mine", &key]);
     spec.mounts.push((at("mine"), PathBuf::from("/inside/mine")));
-    spec.environment.push(("INPUT".into(), "/inside/mine".into()));
+    spec.copies.push((at("copied"), PathBuf::from("/inside/copied")));
+    spec.environment.push(("INPUT".into(), "/inside/copied".into()));
     spec.limits.push(("open_files".into(), 99));
     spec.first = First::NoUserNamespaces;
     spec.best_effort = true;
@@ -145,6 +168,7 @@ fn best_effort_keeps_the_other_layers(who: Who) {
         serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
     let expected = serde_json::json!({
         "read own file": "allowed",
+        "read copied file": "allowed",
         "read key": "EACCES",
         "write key": "EACCES",
         "chmod key": "ENOSYS",
@@ -155,7 +179,7 @@ fn best_effort_keeps_the_other_layers(who: Who) {
         "limit runner": "ENOSYS",
         "fork": "ENOSYS",
         "no new privileges": 1,
-        "environment": {"LC_ALL": "C.UTF-8", "INPUT": at("mine")},
+        "environment": {"LC_ALL": "C.UTF-8", "INPUT": at("copied")},
         "leads session": true,
         "files": 99,
     });

@@ -33,7 +33,8 @@ use python::{Progress, Python};
 pub use versions::Versions;
 
 /// The launcher's files.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
+    ("agreed.py", include_str!("mpyc/launcher/agreed.py")),
     ("awaited.py", include_str!("mpyc/launcher/awaited.py")),
     ("control.py", include_str!("mpyc/launcher/control.py")),
     ("exchange.py", include_str!("mpyc/launcher/exchange.py")),

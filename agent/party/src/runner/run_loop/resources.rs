@@ -1,6 +1,7 @@
 //! What a run takes from this machine before anything can happen in it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(super) struct Resources {
     pub(super) link_events: mpsc::Receiver<LinkEvent>,
     /// What an inquiring peer is shown.
     pub(super) entry: watch::Sender<Option<EncodedEntry>>,
+    /// What the program reads, once it runs.
+    pub(super) input: Option<OwnedFd>,
     /// What the program writes.
     pub(super) output: mpsc::Receiver<Recorded>,
     pub(super) launcher: Launcher,
@@ -65,8 +68,8 @@ impl Resources {
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let (links, link_events) =
             Links::open(session_peers.clone(), stack, local.clone(), listeners, shown_entry)?;
-        output::feed(sandboxed.stdin);
-        let process = sandboxed.process;
-        Ok(Self { local, links, link_events, entry, output, launcher, process, nonce })
+        let Sandboxed { stdin: input, process, .. } = sandboxed;
+        let input = Some(input);
+        Ok(Self { local, links, link_events, entry, input, output, launcher, process, nonce })
     }
 }

@@ -34,6 +34,9 @@ fn names_that_python_takes_for_something_else_are_refused() {
         "x.so",
         "x.cpython-311-x86_64-linux-gnu.so",
         "x.abi3.so",
+        "libx.so.6",
+        "libx.so.1.2.3",
+        "x.so.",
         "x.pyd",
         "x.egg",
         "a/x.whl",
@@ -130,7 +133,66 @@ fn what_python_reads_in_another_way_is_refused() {
 #[test]
 fn data_that_is_more_is_recognised() {
     assert_eq!(disguise(b"a,b\n1,2\n"), None);
-    assert!(disguise(b"\x7fELF\x02").is_some_and(|what| what.contains("machine")));
+    assert!(disguise(b"MZ\x90").is_some_and(|what| what.contains("machine")));
+    for (pickle, expected) in [
+        (&b"\x80\x04\x95\x0b\0\0\0\0\0\0\0K\x01."[..], true),
+        (b"\x80\x02K\x01.", true),
+        (b"\x80\x06K\x01.", false),
+        (b"\x80\x04K\x01", false),
+        (b"", false),
+    ] {
+        let said = disguise(pickle).is_some_and(|what| what.contains("a pickle"));
+        assert_eq!(said, expected, "{pickle:?}");
+    }
+    for (kind, expected) in [("'|O'", true), ("[('a', 'O')]", true), ("'<f8'", false)] {
+        let header = format!("{{'descr': {kind}, 'fortran_order': False, 'shape': (3,), }} \n|O'O");
+        let said = disguise(&[b"\x93NUMPY\x01\0\x76\0", header.as_bytes()].concat());
+        assert_eq!(said.is_some_and(|what| what.contains("Python objects")), expected, "{kind}");
+    }
     let zip = [&b"text before PK\x05\x06"[..], &[0; 18]].concat();
     assert!(disguise(&zip).is_some_and(|what| what.contains("archive")));
+}
+
+/// An archive as `zipfile` makes them, with empty files of these names.
+fn archive(names: &[&str]) -> Vec<u8> {
+    let mut directory = Vec::new();
+    for name in names {
+        let length = u16::try_from(name.len()).unwrap().to_le_bytes();
+        directory.extend([&b"PK\x01\x02"[..], &[0; 24], &length, &[0; 16]].concat());
+        directory.extend(name.as_bytes());
+    }
+    [b"text before", &directory[..], b"PK\x05\x06", &[0; 18], b"a comment"].concat()
+}
+
+#[test]
+fn data_that_is_code_is_refused_whatever_its_name() {
+    let data = |content: &[u8]| check_content("table.csv", false, content);
+    let what = |refused| match refused {
+        Err(CodeError::Unreadable { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(what(data(b"\x7fELF\x02")), "machine code");
+    // Of every version of Python, with a time, with a digest, with one that is checked.
+    for code in [&b"\xa7\r\r\n\0\0\0\0"[..], b"\x2b\x0e\r\n\x03\0\0\0", b"\x70\x01\r\n\x01\0\0\0\0"]
+    {
+        assert_eq!(what(data(code)), "Python's byte code");
+    }
+    for fine in [&b"a,\r\n1,2\r\n"[..], b"a,\r\n", b"\0\0\r\n\x04\0\0\0", b""] {
+        assert_eq!(data(fine), Ok(()));
+    }
+    for fine in [&["arr_0.npy", "arr_1.npy"][..], &["xl/worksheets/sheet1.xml", "xl/py"], &[]] {
+        assert_eq!(data(&archive(fine)), Ok(()), "{fine:?}");
+        assert!(disguise(&archive(fine)).is_some_and(|what| what.contains("archive")));
+    }
+    for member in ["helper.py", "pkg/__init__.PYC", "lib/libx.so.6", "inner.zip", "__main__.py"] {
+        let expected = CodeError::InArchive { name: "table.csv".into(), member: member.to_owned() };
+        assert_eq!(data(&archive(&["x.npy", member])), Err(expected), "{member}");
+    }
+}
+
+#[test]
+fn what_runs_by_its_name_is_shown_as_code() {
+    for name in [".pdbrc", "a/.PDBRC", "pyvenv.cfg", "x.pth", "python311._pth"] {
+        assert_eq!(kind(name, false), Kind::Code, "{name}");
+    }
 }

@@ -71,8 +71,9 @@ fn it_says_what_and_who_and_who_could_learn_what() {
             "2  carol: no key is pinned: whoever the authority calls carol",
             "any 2 of the 3 together could learn every input;\n  one alone learns nothing but the result",
             "all of these would have to work together: alice, carol",
-            "among parties that follow the protocol",
+            "as long as the program uses MPyC as it is, among parties that follow the protocol",
             "up to the program",
+            "shown in full",
             "Runs that may start without asking: none",
             "does not have all parties ready after 10m ends without a result",
             "limit of time",
@@ -81,6 +82,8 @@ fn it_says_what_and_who_and_who_could_learn_what() {
             "learn this machine's address",
             "session logs demo",
             "64 MiB more in /tmp",
+            "It may also ask when you run it",
+            "sees the path of that Python",
         ],
     );
 }
@@ -95,6 +98,8 @@ fn more_parties_need_fewer_than_all() {
         &[
             "any 2 of these 4 others would have to work together: alice, carol, dave, erin",
             "would read /home/bob/wealth, which it finds in $MPYC_PARTY_INPUT",
+            "content, and not the name",
+            "It may also ask when you run it: it gets what is typed at that terminal",
         ],
     );
 }

@@ -212,15 +212,15 @@ fn privacy(privacy: &Privacy) -> String {
              \x20 MPyC does not protect against parties that cheat in it: they could make the result wrong."
         }
         _ => {
-            "This holds among parties that follow the protocol. MPyC does not protect against parties\n\
-             \x20 that cheat in it."
+            "This holds as long as the program uses MPyC as it is, among parties that follow the protocol.\n\
+             \x20 MPyC does not protect against parties that cheat in it."
         }
     };
     format!(
         "\nWho could learn what, with threshold {threshold}\n  {all}.\n  {yours}\n\
          \x20 {holds}\n\
-         \x20 What is revealed, and to whom, is up to the program above: it reads your input. Accept it\n\
-         \x20 only if you understand it, or trust somebody who does.\n\
+         \x20 What is revealed, and to whom, is up to the program: it reads your input. That is why it is\n\
+         \x20 shown in full. Accept it only if you understand it, or trust somebody who does.\n\
          \x20 Somebody may leave with the result before you have it: you learn who, and not the result.\n\
          \x20 The other parties, and the hubs you use, learn this machine's address and that you take part.\n",
     )
@@ -229,12 +229,16 @@ fn privacy(privacy: &Privacy) -> String {
 fn input(consent: &Consent) -> String {
     let input = match &consent.input {
         Some(path) => format!(
-            "The program would read {}, which it finds in $MPYC_PARTY_INPUT.",
+            "The program would read {}, which it finds in $MPYC_PARTY_INPUT: the\n  content, and not the name.",
             path.display()
         ),
-        None => "No file is given: the program gets none (name one with --input PATH). It may ask\n  when you run it.".to_owned(),
+        None => "No file is given: the program gets none (name one with --input PATH).".to_owned(),
     };
-    format!("\nYour input\n  {input}\n")
+    format!(
+        "\nYour input\n  {input}\n\
+         \x20 It may also ask when you run it: it gets what is typed at that terminal while it runs, and\n\
+         \x20 nothing that was typed before.\n"
+    )
 }
 
 fn confinement(consent: &Consent) -> String {
@@ -257,6 +261,7 @@ fn confinement(consent: &Consent) -> String {
          \x20 It runs in a sandbox. It reaches the other parties of this session, and no other network. It\n\
          \x20 reads the files above, your input, and Python with the libraries of this machine (such as\n\
          \x20 /usr/lib), and no other file. What it writes to its own /tmp is gone after the run.\n\
+         \x20 It sees the path of that Python, and what kind of machine this is.\n\
          \x20 It may use {memory}, {tmp_mib} MiB more in /tmp, and write {output_mib} MiB of output.\n\
          \x20 What it writes as output and log stays in runs/ of mpyc-party's state directory, for you alone,\n\
          \x20 until you delete it: mpyc-party session logs {}.\n\

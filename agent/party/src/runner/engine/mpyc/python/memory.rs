@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::mounts::SETTINGS;
 use super::probe::SCRIPT;
 use super::{Environment, Error};
 use crate::config::files;
@@ -103,7 +104,8 @@ fn stamps(environment: &Environment) -> Vec<Stamp> {
 }
 
 fn asked() -> String {
-    format!("{} {}", env!("CARGO_PKG_VERSION"), digest(SCRIPT.as_bytes()))
+    let questions = [SCRIPT, &SETTINGS.join(":")].concat();
+    format!("{} {}", env!("CARGO_PKG_VERSION"), digest(questions.as_bytes()))
 }
 
 fn digest(bytes: &[u8]) -> String {

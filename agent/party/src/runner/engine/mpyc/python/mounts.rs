@@ -21,13 +21,14 @@ const NIX_STORE: &str = "/nix/store";
 const LIBRARIES: [&str; 6] =
     ["/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"];
 
-/// What the C library and OpenSSL read at start, if it is there.
-const SETTINGS: [&str; 5] = [
+/// What the C library and OpenSSL read at start, if it is there. Neither the time zone nor the languages of
+/// this machine are anything that peers should learn.
+pub(super) const SETTINGS: [&str; 5] = [
     "/etc/ld.so.cache",
-    "/etc/localtime",
     "/etc/ssl/openssl.cnf",
     "/usr/lib/ssl/openssl.cnf",
-    "/usr/lib/locale",
+    "/usr/lib/locale/C.utf8",
+    "/usr/lib/locale/C.UTF-8",
 ];
 
 /// Directories that hold more than code, whoever is asked.
