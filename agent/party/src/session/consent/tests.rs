@@ -257,7 +257,7 @@ type Reading = (fn(&mut Proposal), &'static [&'static str], &'static [&'static s
 
 #[test]
 fn each_sentence_follows_from_the_session() {
-    const HOLDS: &str = "This holds among parties that follow the protocol";
+    const HOLDS: &str = "This holds as long as the program uses MPyC as it is";
     const NOTHING: &str = "Nothing here keeps it from them";
     let cases: [Reading; 20] = [
         (
