@@ -26,6 +26,7 @@ mod status;
 mod stop;
 mod style;
 mod terminal;
+mod times;
 mod view;
 
 use std::path::PathBuf;

@@ -20,7 +20,7 @@ use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Secure, Traffic, quic};
 
 use super::locate::{Present, problems};
-use super::{Common, Outcome, no_dumps, output, runtime, stop, terminal};
+use super::{Common, Outcome, no_dumps, output, runtime, stop, terminal, times};
 use crate::config::Config;
 use crate::identity::Store;
 use crate::session::words::visible;
@@ -52,7 +52,7 @@ pub(super) struct Connect {
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// How long to look for it
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = times::wait)]
     wait: Duration,
 }
 

@@ -15,7 +15,7 @@ use mpyc_party_core::name::SessionName;
 use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Identity, now};
 
-use super::{Common, Outcome, output, runtime, stop};
+use super::{Common, Outcome, output, runtime, stop, times};
 use crate::config::{Config, Directories};
 use crate::identity::{Store, due_in, keep_fresh};
 use crate::session::{self, Definition};
@@ -42,7 +42,7 @@ pub(super) struct Doctor {
     #[arg(long, value_name = "NAME")]
     session: Option<SessionName>,
     /// How long to look for other parties
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = times::wait)]
     wait: Duration,
 }
 

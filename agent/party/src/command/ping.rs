@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::locate::{Miss, Present, locate};
 use super::peers::milliseconds;
-use super::{Common, Outcome, no_dumps, output, runtime};
+use super::{Common, Outcome, no_dumps, output, runtime, times};
 use crate::config::{Config, Directories};
 use crate::identity::Store;
 use crate::session::words::visible;
@@ -44,7 +44,7 @@ pub(super) struct Ping {
     #[arg(long, short, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ROUND_TRIPS)))]
     count: u32,
     /// How long to look for it
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = times::wait)]
     wait: Duration,
 }
 

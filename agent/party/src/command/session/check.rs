@@ -22,7 +22,7 @@ use mpyc_party_transport::{Identity, now};
 use serde_json::{Value, json};
 
 use super::super::view::Lines;
-use super::super::{Common, Outcome, output, runtime, stop};
+use super::super::{Common, Outcome, output, runtime, stop, times};
 use crate::config::files;
 use crate::config::{Config, Directories, Start, writers};
 use crate::identity::{Store, keep_fresh};
@@ -45,7 +45,7 @@ pub(in crate::command) struct Check {
     /// The session
     name: SessionName,
     /// How long to look for the other parties
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = times::wait)]
     wait: Duration,
 }
 
