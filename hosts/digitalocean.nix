@@ -19,13 +19,26 @@
 
   # User data holds the private key of the SSH server until the droplet is gone: it is for root alone.
   systemd.services.digitalocean-metadata.serviceConfig.RuntimeDirectoryMode = "0700";
-  networking.firewall.extraCommands = ''
-    iptables -D OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT 2>/dev/null || true
-    iptables -A OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT
-  '';
-  networking.firewall.extraStopCommands = ''
-    iptables -D OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT 2>/dev/null || true
-  '';
+  networking.firewall = lib.mkIf (!config.networking.nftables.enable) {
+    extraCommands = ''
+      iptables -D OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT 2>/dev/null || true
+      iptables -A OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT
+    '';
+    extraStopCommands = ''
+      iptables -D OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT 2>/dev/null || true
+    '';
+  };
+  networking.nftables.tables = lib.mkIf config.networking.nftables.enable {
+    metadata = {
+      family = "ip";
+      content = ''
+        chain output {
+          type filter hook output priority filter; policy accept;
+          ip daddr 169.254.169.254 meta skuid != 0 reject
+        }
+      '';
+    };
+  };
 
   systemd.services.mpyc-party-host-key = {
     description = "Take the SSH host key from the user data of this droplet";

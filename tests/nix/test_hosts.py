@@ -1,6 +1,7 @@
 """hosts/: what becomes of hosts.json, and what somebody is told where it is not as it should be."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -84,6 +85,46 @@ class HostKey(unittest.TestCase):
         for user_data in (None, "", "mpyc1abc", "#cloud-config\nssh_keys:\n  ed25519_private: |\n"):
             self.take(user_data)
             self.assertEqual([path.name for path in self.root.iterdir()], ["v1.json"])
+
+
+@unittest.skipUnless(os.geteuid() == 0 and shutil.which("nft"), "needs root and nft")
+class Metadata(unittest.TestCase):
+    """The rules of nftables by which a droplet keeps its user data for root, in a network of their own."""
+
+    # What root and somebody else get from a service at the address of the metadata.
+    ASKS = """
+import os, socket, sys
+listener = socket.create_server(("169.254.169.254", 80))
+for user in (0, 65534):
+    if os.fork() == 0:
+        os.setresuid(user, user, user)
+        asks = socket.socket()
+        asks.settimeout(5)
+        try:
+            asks.connect(("169.254.169.254", 80))
+            print(user, "connected", flush=True)
+        except OSError:
+            print(user, "refused", flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+    def test_only_root_reads_the_metadata(self):
+        text = (module.PROJECT / "hosts/digitalocean.nix").read_text()
+        table = text[text.index("networking.nftables.tables"):]
+        chain = table.split("content = ''")[1].split("'';")[0]
+        script = f"""
+            ip link set lo up
+            ip address add 169.254.169.254/32 dev lo
+            printf '%s' "$RULES" | nft -f -
+            exec python3 -c "$ASKS"
+        """
+        rules = f"table ip metadata {{ {chain} }}"
+        answer = subprocess.run(
+            ["unshare", "--net", "sh", "-ec", script], check=True, capture_output=True, text=True,
+            env=os.environ | {"RULES": rules, "ASKS": self.ASKS},
+        )
+        self.assertEqual(answer.stdout.splitlines(), ["0 connected", "65534 refused"])
 
 
 if __name__ == "__main__":
