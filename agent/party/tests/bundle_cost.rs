@@ -95,8 +95,11 @@ fn code_that_nobody_could_read_is_not_shown() {
     let half = format!("text = '''\n{}'''", "pass\n".repeat((600 << 10) / 5));
     let content = world.with_files(&[("p.py", &half), ("q.py", &half)]);
     world.refuses("in two files", &content, "have 1228800 bytes");
+    let short = format!("text = '''\n{}'''", "\n".repeat(100_001));
+    let content = world.with_files(&[("p.py", &short)]);
+    world.refuses("short lines", &content, "100001 bytes in 100001 lines");
     // As much as is allowed, in the lines that cost most.
-    let most = format!("text = '''\n{}'''", "é\n".repeat((1 << 20) / 3));
+    let most = format!("text = '''\n{}'''", "éééé\n".repeat(100_000));
     world.refuses("the most", &world.with_files(&[("p.py", &most)]), "no terminal to ask on");
 }
 
