@@ -76,7 +76,11 @@ class Programs(RunTestCase):
 
     def test_a_program_does_not_weaken_what_was_agreed(self):
         def refused(what, name, agreed, value):
-            return f'{what}: the session agreed on {name} {agreed}; the program may not set {value}'
+            settings = {'threshold': 'threshold = {}', 'security parameter': 'options = ["-K", "{}"]',
+                        'bit length': 'options = ["-L", "{}"]'}
+            instead = '' if value is None else f', or agree on {settings[name].format(value)} in the session'
+            return (f'{what}: the session agreed on {name} {agreed}; the program may not set {value}: '
+                    f'take that out of the program{instead}')
 
         for options, k, bits in (([], 30, 32), (['-K40', '-L=48'], 40, 48)):
             for party in self.run_program(FIXTURES / 'weakens.py', 3, options=options):

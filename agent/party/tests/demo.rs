@@ -115,6 +115,21 @@ fn a_program_that_fails_ends_the_demo_with_a_verdict() {
 }
 
 #[test]
+fn a_program_that_fails_says_why() {
+    let state = TempDir::new().unwrap();
+    let path = state.path().join("fails.py");
+    fs::write(&path, "raise ValueError('the reason\\x1b[2J')\n").unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_mpyc-party"));
+    demo.arg("--state").arg(state.path()).args(["demo", "--program"]).arg(&path);
+    let output = demo.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let is_reason =
+        |line: &str| line.starts_with("  ") && line.contains("│ ValueError: the reason");
+    assert!(said.lines().any(is_reason) && !said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
 fn interrupting_ends_everything_it_started() {
     let state = TempDir::new().unwrap();
     let path = state.path().join("sleeps.py");
@@ -163,5 +178,5 @@ fn a_second_demo_in_the_same_place_is_refused() {
     kill_process(Pid::from_child(&first), Signal::TERM).unwrap();
     first.wait().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&second.stderr).contains("another demo is running"));
+    assert!(String::from_utf8_lossy(&second.stdout).contains("another demo is running"));
 }

@@ -63,6 +63,11 @@ pub(super) fn of_program_of_one(label: &str, text: &str) {
     terminal::print_marked(Stream::Output, of_program_of(label, text));
 }
 
+/// The same of what it wrote to its log.
+pub(super) fn of_program_log_of_one(label: &str, text: &str) {
+    terminal::print_marked(Stream::Errors, of_program_of(label, text));
+}
+
 /// One named value of an answer, below a heading.
 pub(super) fn field(name: &str, value: impl Display) {
     let line = Marked::new(format!("  {name:11}"), shown(value));

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
+use toml_parser::Source;
 
 use super::code;
 use super::proposal::{Enclosed, Proposal, ProposalError};
@@ -45,6 +46,9 @@ const SIGNATURE_CONTEXT: &[u8] = b"mpyc-party session bundle 1\n";
 const MAX_TRAILER_BYTES: usize = 16 << 10;
 /// Largest beginning of a bundle in bytes that is looked at before anything is checked.
 const MAX_HEAD_BYTES: usize = 4 << 10;
+/// The most tokens of TOML in the content, of which a file's whole text is one: the most files, the longest
+/// arguments and a roster take some 50,000.
+const MAX_TOKENS: usize = 1 << 16;
 /// Where the content ends; the last such line counts, for the content may hold one as well.
 const END_OF_CONTENT: &str = "\n-----BEGIN CERTIFICATE-----\n";
 /// How far clocks may differ, in seconds.
@@ -143,9 +147,9 @@ pub fn seal(
 /// Checks the bundle in `bytes` under `root` at `now`, in Unix seconds: whole, unchanged, signed by
 /// a party of its roster, and in order.
 ///
-/// To read 16 MiB of TOML takes a hundred times that in memory, so only a party of this network may
-/// have written them: first comes the size, then the certificate under the root, then the signature
-/// over all bytes, and then what they say.
+/// Nothing is read before it is known to be bounded and whose it is: first comes the size, then the
+/// certificate under the root, then the signature over all bytes, then how many tokens they are (16 MiB of
+/// small values take a hundred times that in memory), and then what they say.
 ///
 /// # Errors
 /// Says what is wrong.
@@ -241,6 +245,9 @@ fn read(content: &str) -> Result<Bundle, BundleError> {
         FORMAT_VERSION => None,
         other => Some(BundleError::Version(other)),
     };
+    if Source::new(content).lex().nth(MAX_TOKENS).is_some() {
+        return Err(ContentError::TooManyTokens.into());
+    }
     match toml::from_str::<Bundle>(content) {
         Ok(bundle) => version(bundle.bundle).map_or(Ok(bundle), Err),
         // Another version may hold something else.

@@ -13,7 +13,7 @@ use super::words::{file_name, visible};
 const CONTEXT_LINES: usize = 2;
 /// How long the shortest difference of two files is looked for. After that a longer one is shown, which
 /// says the same.
-const DIFF_TIMEOUT: Duration = Duration::from_secs(2);
+const DIFF_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Code that would change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

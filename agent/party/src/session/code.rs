@@ -22,6 +22,10 @@ const STANDARD_MODULES: &str = include_str!("code/standard_modules.txt");
 /// The modules of the environment that a program runs in, beside the standard library.
 const ENVIRONMENT: [&str; 8] =
     ["mpyc", "numpy", "gmpy2", "uvloop", "pip", "setuptools", "pkg_resources", "_distutils_hack"];
+/// The most bytes and lines of code in a bundle, all files together: people are asked to read it, and it is
+/// held in lines, rows and pages meanwhile.
+const MAX_CODE_BYTES: usize = 1 << 20;
+const MAX_CODE_LINES: usize = 100_000;
 /// What Python imports by itself when it starts, where it is there (the module `site`).
 const SITE_HOOKS: [&str; 2] = ["sitecustomize", "usercustomize"];
 /// What Python reads and obeys by its name alone: the start of an environment, and what its debugger does
@@ -45,6 +49,16 @@ pub enum Kind {
 /// Why a file cannot be part of a session. Names are [visible].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
+    /// More than [`MAX_CODE_BYTES`] or [`MAX_CODE_LINES`].
+    #[error(
+        "the program and the code that it can import have {bytes} bytes in {lines} lines, more than anybody reads before agreeing to it (at most {MAX_CODE_BYTES} bytes in {MAX_CODE_LINES} lines): keep data in files that are no code, or declare the session in each configuration"
+    )]
+    TooMuch {
+        /// How many bytes.
+        bytes: usize,
+        /// How many lines.
+        lines: usize,
+    },
     /// It could be imported, and nobody can read it.
     #[error("«{name}» is {what}, which nobody can read before Python runs it: leave it out")]
     Unreadable {
@@ -249,12 +263,21 @@ pub fn check_content(name: &str, is_program: bool, content: &[u8]) -> Result<(),
     }
 }
 
-/// Checks the names and the contents of all files of a session.
+/// Checks the names and the contents of all files of a bundle, and that people can be asked to read its code.
 ///
 /// # Errors
-/// As [`check_names`] and [`check_content`].
+/// As [`check_names`] and [`check_content`], and where there is too much code.
 pub fn check(program: &str, files: &[(String, Vec<u8>)]) -> Result<(), CodeError> {
     check_names(program, files.iter().map(|(name, _)| name.as_str()))?;
+    let code = files.iter().filter(|(name, _)| kind(name, name == program) == Kind::Code);
+    let (mut bytes, mut lines) = (0, 0);
+    for (_, content) in code {
+        bytes += content.len();
+        lines += content.iter().filter(|byte| **byte == b'\n').count();
+    }
+    if bytes > MAX_CODE_BYTES || lines > MAX_CODE_LINES {
+        return Err(CodeError::TooMuch { bytes, lines });
+    }
     files.iter().try_for_each(|(name, content)| check_content(name, name == program, content))
 }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::bundle::{self, BundleError, Opened};
 use super::proposal::Proposal;
 use super::words::file_name;
-use super::{Definition, DefinitionError, MAX_FILE_BYTES, SessionError};
+use super::{DefinitionError, MAX_FILE_BYTES, SessionError};
 use crate::config::files::{self, Content, FileError, at};
 use crate::config::{Directories, Session};
 
@@ -80,8 +80,7 @@ pub fn origin(dirs: &Directories, name: &SessionName, root: &Root) -> Result<Ope
 /// In what the imported session differs from what its bundle holds, each as a person would say it: it was
 /// edited since. What does not travel, such as the input and who may start it, is each party's own.
 #[must_use]
-pub fn edited(definition: &Definition, signed: &Opened) -> Vec<String> {
-    let settings = &definition.settings;
+pub fn edited(settings: &Session, signed: &Opened) -> Vec<String> {
     let now = Proposal::of(settings, settings.keys.clone());
     let mut all: Vec<String> =
         signed.bundle.proposal.differences(&now).into_iter().map(str::to_owned).collect();

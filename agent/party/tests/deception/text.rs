@@ -85,6 +85,11 @@ fn arguments() -> Vec<Case> {
         argument("blanks", "  ", "\"  \""),
         argument("a line of ours", "3\nIt gets no arguments.", r#""3\nIt gets no arguments.""#),
         argument("a command", "\u{1b}[2J", r#""\u001b[2J""#),
+        argument(
+            "letters of another alphabet",
+            "сору",
+            "\"сору\"\n  They have characters outside ASCII: \"⟨U+0441⟩⟨U+043E⟩⟨U+0440⟩⟨U+0443⟩\"",
+        ),
         argument("a turn", "\u{202e}3", r#""\u202e3""#),
         argument("an escape sequence that is none", "\\u202e3", r#""\\u202e3""#),
     ]

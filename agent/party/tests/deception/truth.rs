@@ -140,6 +140,18 @@ fn an_import_that_was_edited_is_not_said_to_be_what_was_signed() {
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["edited"], serde_json::json!(["the arguments", "the content of p.py"]));
     assert_eq!(value["runs_left"], 2);
+    // Nor is it what its bundle holds: to import that again is to replace it.
+    let again = bob.fails(&["session", "import", "demo.bundle", "--yes"]);
+    let since = "(edited here since the import)";
+    says(&again, &[&format!("the arguments {since}, the content of p.py {since}"), "--replace"]);
+    bob.succeeds(&["session", "import", "demo.bundle", "--yes", "--replace"]);
+    assert!(!show(&bob).contains("changed on this machine"), "{}", show(&bob));
+    says(&bob.succeeds(&["session", "import", "demo.bundle", "--yes"]), &["and the same"]);
+    fs::write(&path, "no definition").unwrap();
+    says(
+        &bob.fails(&["session", "import", "demo.bundle", "--yes"]),
+        &["the one here cannot be read"],
+    );
 }
 
 #[test]

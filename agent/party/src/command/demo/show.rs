@@ -54,6 +54,7 @@ impl Show {
         let label = self.label(party.as_str());
         match text("event") {
             "output" => output::of_program_of_one(&label, text("line")),
+            "log" => output::of_program_log_of_one(&label, text("line")),
             "warning" => output::of_one(Mark::Doubtful, &label, text("text")),
             "linked" if event["missing"].as_array().is_some_and(Vec::is_empty) => {
                 output::of_one(Step, &label, "found and linked to all others");

@@ -34,7 +34,11 @@ impl Changes {
     ) -> Self {
         let name = &opened.bundle.session;
         let (session, code) = match imported::origin(dirs, name, identity.root()) {
-            Ok(current) => (current.differences(opened), changes::lines(&current, opened)),
+            Ok(current) => {
+                let mut session = current.differences(opened);
+                session.extend(edited(dirs, name, &current));
+                (session, changes::lines(&current, opened))
+            }
             Err(error) => {
                 let unknown = format!("everything (the one here cannot be read: {error})");
                 (vec![unknown], Vec::new())
@@ -53,6 +57,17 @@ impl Changes {
     /// The lines of code that change, as in a unified diff; in rows of at most `columns`.
     pub(super) fn code_in_rows(&self, columns: usize) -> String {
         self.code.iter().map(|code| in_rows(code, columns)).collect()
+    }
+}
+
+/// What was edited here since the import, and would be as it was signed again.
+fn edited(dirs: &Directories, name: &SessionName, signed: &Opened) -> Vec<String> {
+    match imported::load(dirs, name) {
+        Ok(settings) => {
+            let all = imported::edited(&settings, signed).into_iter();
+            all.map(|what| format!("{what} (edited here since the import)")).collect()
+        }
+        Err(error) => vec![format!("the definition (the one here cannot be read: {error})")],
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) fn show(common: &Common, name: &SessionName) -> Outcome {
         _ => None,
     };
     let signed = origin.as_ref().and_then(|origin| origin.as_ref().ok());
-    let edited = signed.map(|signed| imported::edited(&definition, signed)).unwrap_or_default();
+    let edited =
+        signed.map(|signed| imported::edited(&definition.settings, signed)).unwrap_or_default();
     let counted = RunCounter::read(&run_counter::path(&dirs, name));
     let left = counted.as_ref().ok().map(|counter| counter.left(&definition.settings));
     let me = own.as_ref().map(|(identity, name)| (name, identity.claims().key));

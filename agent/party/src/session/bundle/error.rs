@@ -128,6 +128,9 @@ pub enum ContentError {
     /// It is no TOML, or another one; what the parser says, made safe to show.
     #[error("{0}")]
     Read(String),
+    /// More than any bundle has.
+    #[error("it has more values in it than a session needs: ask for another one")]
+    TooManyTokens,
     /// It cannot be written as TOML.
     #[error(transparent)]
     Write(#[from] toml::ser::Error),

@@ -13,6 +13,9 @@ const ZIP_END: (&[u8], usize) = (b"PK\x05\x06", 22 + 0xffff);
 /// What begins an entry of that directory (4.3.12), where in it the length of the name is, and where the
 /// name.
 const ZIP_ENTRY: (&[u8], usize, usize) = (b"PK\x01\x02", 28, 46);
+/// How many bytes at the end of such a name tell whether it is one of code. Entries can overlap, and each
+/// could have a name of 64 KiB: to look through all of them would take minutes.
+const NAME_END_BYTES: usize = 64;
 /// Protocols of pickle that begin with their number.
 const PICKLE_PROTOCOLS: std::ops::RangeInclusive<u8> = 2..=5;
 /// The most bytes of the description of an array in numpy's format.
@@ -76,15 +79,17 @@ fn code_in_archive(content: &[u8]) -> Option<String> {
     }
     let (begin, length_at, name_at) = ZIP_ENTRY;
     let entries = content.windows(begin.len()).enumerate().filter(|(_, bytes)| *bytes == begin);
-    let names = entries.filter_map(|(at, _)| {
+    let mut names = entries.filter_map(|(at, _)| {
         let length =
             content.get(at + length_at..)?.first_chunk().copied().map(u16::from_le_bytes)?;
         let name = content.get(at + name_at..)?;
-        Some(String::from_utf8_lossy(&name[..name.len().min(length.into())]).into_owned())
+        Some(&name[..name.len().min(length.into())])
     });
-    let is_code =
-        |name: &String| kind(name, false) == Kind::Code || unreadable(split(name).1).is_some();
-    names.into_iter().find(is_code)
+    let is_code = |name: &&[u8]| {
+        let end = String::from_utf8_lossy(&name[name.len().saturating_sub(NAME_END_BYTES)..]);
+        kind(&end, false) == Kind::Code || unreadable(split(&end).1).is_some()
+    };
+    names.find(is_code).map(|name| String::from_utf8_lossy(name).into_owned())
 }
 
 /// Whether an array in numpy's format (NEP 1) has elements that are pickled.

@@ -196,3 +196,10 @@ fn what_runs_by_its_name_is_shown_as_code() {
         assert_eq!(kind(name, false), Kind::Code, "{name}");
     }
 }
+
+#[test]
+fn a_long_name_in_an_archive_hides_no_code() {
+    let member = format!("{}/{}.py", "d".repeat(40_000), "x".repeat(20_000));
+    let refused = check_content("table.csv", false, &archive(&[&member]));
+    assert!(matches!(refused, Err(CodeError::InArchive { .. })), "{refused:?}");
+}

@@ -148,7 +148,12 @@ fn program(program: &Program, columns: usize) -> String {
     if arguments.is_empty() {
         text += "  It gets no arguments.\n";
     } else {
-        text += &rows("  ", &format!("Its arguments: {}", arguments.join(" ")), columns);
+        let arguments = arguments.join(" ");
+        text += &rows("  ", &format!("Its arguments: {arguments}"), columns);
+        if !arguments.is_ascii() {
+            let exact = words::in_ascii(&arguments);
+            text += &rows("  ", &format!("They have characters outside ASCII: {exact}"), columns);
+        }
     }
     if !options.is_empty() {
         text += &rows("  ", &format!("Options of MPyC itself: {}", options.join(" ")), columns);
@@ -261,7 +266,8 @@ fn confinement(consent: &Consent) -> String {
          \x20 It runs in a sandbox. It reaches the other parties of this session, and no other network. It\n\
          \x20 reads the files above, your input, and Python with the libraries of this machine (such as\n\
          \x20 /usr/lib), and no other file. What it writes to its own /tmp is gone after the run.\n\
-         \x20 It sees the path of that Python, and what kind of machine this is.\n\
+         \x20 It sees the path of that Python and what kind of machine this is, and could recognise this machine\n\
+         \x20 in another run.\n\
          \x20 It may use {memory}, {tmp_mib} MiB more in /tmp, and write {output_mib} MiB of output.\n\
          \x20 What it writes as output and log stays in runs/ of mpyc-party's state directory, for you alone,\n\
          \x20 until you delete it: mpyc-party session logs {}.\n\

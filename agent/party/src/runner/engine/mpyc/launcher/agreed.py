@@ -10,6 +10,7 @@ import argparse
 import operator
 
 NAMES = {'threshold': 'threshold', 'sec_param': 'security parameter', 'bit_length': 'bit length'}
+SETTINGS = {'threshold': 'threshold = {}', 'sec_param': 'options = ["-K", "{}"]', 'bit_length': 'options = ["-L", "{}"]'}
 
 
 def hold(mpc, threshold):
@@ -23,7 +24,9 @@ def hold(mpc, threshold):
         except TypeError:
             value = None
         if value is None or value < agreed[name]:
-            raise ValueError(f'the session agreed on {NAMES[name]} {agreed[name]}; the program may not set {value}')
+            instead = '' if value is None else f', or agree on {SETTINGS[name].format(value)} in the session'
+            raise ValueError(f'the session agreed on {NAMES[name]} {agreed[name]}; the program may not set {value}: '
+                             f'take that out of the program{instead}')
         return value
 
     def held(name):
