@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use common::{LIMIT, NAMES, blames, completes, demo, three};
+use mpyc_party_lab::hosts_for_tests;
 use mpyc_party_lab::party::{Network, Session};
 use rustix::process::Signal;
 
@@ -41,7 +42,7 @@ def at(stage):
     if HOW.startswith('transport.'):
         transport = mpc.parties[(WHO + 1) % len(mpc.parties)].protocol.transport
         getattr(transport, HOW.partition('.')[2])()
-    if HOW == 'runner killed':
+    if HOW in ('runner killed', 'machine gone'):
         time.sleep(600)
 
 at('before it connects')
@@ -63,6 +64,9 @@ mpc.run(mpc.shutdown())
 
 const STAGES: [&str; 3] = ["before it connects", "between rounds", "before the end"];
 const AGAIN: &str = "before it connects again";
+
+/// The same where the leaver's machine is unplugged, which needs hosts.
+const MACHINE_GONE: (&str, &str, bool) = ("machine gone", "silent", true);
 
 /// How somebody leaves: what the others say of it, and whether it could have been an outage, so that
 /// they wait for the grace time.
@@ -98,6 +102,7 @@ fn leaves(
     let cause = Instant::now();
     match how {
         "runner killed" => leaver.runner()?.signal(Signal::KILL)?,
+        "machine gone" => network.party(names[who]).host().context("a host")?.down()?,
         _ => leaver.feed("\n")?,
     }
     let due = if waits { cause + GRACE } else { cause };
@@ -238,6 +243,35 @@ fn the_whole_table() -> Result<()> {
             table.push('\n');
         }
     }
-    println!("{table}");
+    println!("{table}{}", rows_of_machines(&names)?);
     networks.into_iter().try_for_each(|(_, network)| Ok(network?.end()?))
+}
+
+/// The rows of [`the_whole_table`] where a machine is gone: each time in a network of its own.
+fn rows_of_machines(names: &[&str]) -> Result<String> {
+    let mut rows = String::new();
+    if !hosts_for_tests()? {
+        return Ok(rows);
+    }
+    for stage in STAGES {
+        write!(rows, "| {} | {stage} |", MACHINE_GONE.0)?;
+        for size in [2, 3, 5] {
+            for who in 0..size {
+                let network = Network::on_hosts(&names[..size])?;
+                let took = leaves(&network, &names[..size], who, stage, MACHINE_GONE)?;
+                write!(rows, " {:.1}", took.as_secs_f64())?;
+                network.end()?;
+            }
+            rows += " |";
+        }
+        rows.push('\n');
+    }
+    Ok(rows)
+}
+
+#[test]
+#[ignore = "takes some minutes, as a part of the_whole_table"]
+fn who_is_gone_with_the_machine_is_named() -> Result<()> {
+    println!("{}", rows_of_machines(&["alice", "bob", "carol", "dave", "erin"])?);
+    Ok(())
 }

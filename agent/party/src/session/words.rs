@@ -3,7 +3,7 @@
 pub mod rows;
 
 use std::error::Error;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::io;
 use std::iter::successors;
 
@@ -26,6 +26,15 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
         text += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
     }
     text
+}
+
+/// A size in bytes.
+#[must_use]
+pub fn bytes(count: impl Display) -> String {
+    match count.to_string().as_str() {
+        "1" => "1 byte".to_owned(),
+        count => format!("{count} bytes"),
+    }
 }
 
 /// Text without escape sequences and control characters (ECMA-48), tabs apart: a line that a

@@ -140,6 +140,8 @@ fn an_import_that_was_edited_is_not_said_to_be_what_was_signed() {
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["edited"], serde_json::json!(["the arguments", "the content of p.py"]));
     assert_eq!(value["runs_left"], 2);
+    let check = ["session", "check", "demo", "--wait", "10ms"];
+    says(&bob.fails(&check), &["the arguments, the content of p.py: another here than in the"]);
     // Nor is it what its bundle holds: to import that again is to replace it.
     let again = bob.fails(&["session", "import", "demo.bundle", "--yes"]);
     let since = "(edited here since the import)";

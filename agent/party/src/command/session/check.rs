@@ -30,7 +30,7 @@ use crate::runner::engine::Profile;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, dry_run};
 use crate::session::words::{names, visible};
-use crate::session::{self, Copied, Definition};
+use crate::session::{self, Copied, Definition, imported};
 use peers::{Answer, Heard, Own};
 
 #[derive(Debug, Args)]
@@ -173,6 +173,25 @@ fn note_writers(definition: &Definition, places: (&Config, &Directories), findin
     }
 }
 
+/// Notes what of an imported session is another here than in the bundle that was agreed to.
+fn note_edits(
+    definition: &Definition,
+    dirs: &Directories,
+    identity: &Identity,
+    findings: &mut Findings,
+) {
+    if !definition.imported {
+        return;
+    }
+    // One that cannot be read is no reason not to run: what counts is what all hold.
+    let Ok(signed) = imported::origin(dirs, &definition.name, identity.root()) else { return };
+    let edited = imported::edited(&definition.settings, &signed);
+    if !edited.is_empty() {
+        let what = edited.join(", ");
+        findings.doubt("edited", format!("{what}: another here than in the bundle that was imported. session import --replace takes that back"));
+    }
+}
+
 /// The copied files, and the launcher that waits in its sandbox, or why there is none.
 type Prepared = (Copied, Result<Sandboxed, String>);
 
@@ -196,6 +215,7 @@ impl Inquiry {
         let store = Store::new(&self.dirs.state);
         let (identity, party, hubs) = store.load_all().await?;
         let me = definition.index_of(&party)?;
+        note_edits(definition, &self.dirs, &identity, findings);
         let own = self.own(prepared, me, findings).await;
         let hubs = config.hubs(hubs);
         let identity = certificate(&store, &hubs, identity, findings).await;

@@ -172,7 +172,7 @@ impl Import {
         };
         let Consent { session, from, .. } = consent;
         let question = format!("Add the session «{session}» from {from}? [y/N] ");
-        if !screen.show(&format!("{text}\n"), &question, &mut answers)? {
+        if !screen.show(&text, &question, &mut answers)? {
             return Ok(false);
         }
         let answer = pager::ask(&question, &mut answers)?;

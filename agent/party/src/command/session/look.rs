@@ -10,7 +10,7 @@ use super::super::pager::Screen;
 use super::super::{Common, Outcome, output};
 use crate::session::bundle::{Opened, hash};
 use crate::session::consent::{Text, text};
-use crate::session::words::{file_name, names};
+use crate::session::words::{self, file_name, names};
 
 /// Bytes in a row of those that are no text.
 const ROW_BYTES: usize = 16;
@@ -35,7 +35,7 @@ pub(super) fn show(common: &Common, opened: &Opened, name: &str) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let columns = Screen::find().map_or(text::DEFAULT_COLUMNS, |screen| screen.columns);
-    let head = format!("{}, {} bytes", file_name(name), content.len());
+    let head = format!("{}, {}", file_name(name), words::bytes(content.len()));
     let head = format!("{}SHA-256 {}\n", text::line_in_rows("", &head, columns), hash(content));
     output::text(head);
     match text {

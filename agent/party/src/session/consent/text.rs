@@ -75,7 +75,7 @@ fn has_blanks(line: &str) -> bool {
 fn code_in_full(file: &File, columns: usize) -> String {
     let File { bytes, sha256, .. } = file;
     let kind = if file.is_program { "The program" } else { "Code that it can import" };
-    let head = format!("{kind}: {}, {bytes} bytes", file_name(&file.name));
+    let head = format!("{kind}: {}, {}", file_name(&file.name), words::bytes(*bytes));
     let mut text = format!("\n{}SHA-256 {sha256}\n", rows("", &head, columns));
     if let Some(module) = &file.module {
         text += &rows("", &format!("Python imports it as: {module}"), columns);
@@ -128,7 +128,7 @@ fn data_by_name(data: &[&File], columns: usize) -> String {
     let mut text = String::from("\nData that it can read\n");
     for file in data {
         let File { name, bytes, sha256, disguise, .. } = file;
-        text += &rows("  ", &format!("{}, {bytes} bytes", file_name(name)), columns);
+        text += &rows("  ", &format!("{}, {}", file_name(name), words::bytes(*bytes)), columns);
         let _ = writeln!(text, "    SHA-256 {sha256}");
         text += &exact_name(file, columns);
         if let Some(what) = disguise {
