@@ -206,7 +206,32 @@ fn run(cli: Cli, form: Complaints) -> ExitCode {
     {
         return ExitCode::FAILURE;
     }
-    let outcome = match cli.command {
+    let outcome = may_write(&cli.command, common).and_then(|()| perform(cli.command, common));
+    outcome.unwrap_or_else(|error| {
+        let status = status_of(&error);
+        output::error(&error, status, form);
+        ExitCode::from(status)
+    })
+}
+
+/// Fails where `command` may write, and its directories are not for this user to write to.
+fn may_write(command: &Command, common: &Common) -> anyhow::Result<()> {
+    use session::Session::{List, Logs, Show};
+    match command {
+        Command::Session(List | Show { .. } | Logs(_))
+        | Command::Status(_)
+        | Command::Peers(_)
+        | Command::Config(_)
+        | Command::Completions(_)
+        | Command::Man(_) => Ok(()),
+        // It hands over what it makes.
+        Command::Agent(agent) if agent.takes_token() => Ok(()),
+        _ => Ok(common.dirs()?.demand_own()?),
+    }
+}
+
+fn perform(command: Command, common: &Common) -> Outcome {
+    match command {
         Command::Demo(demo) => demo.run(common),
         Command::Ca(ca) => ca.run(common),
         Command::Hub(hub) => hub.run(common),
@@ -223,19 +248,16 @@ fn run(cli: Cli, form: Complaints) -> ExitCode {
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
-    };
-    outcome.unwrap_or_else(|error| {
-        let status = status_of(&error);
-        output::error(&error, status, form);
-        ExitCode::from(status)
-    })
+    }
 }
 
-/// The exit status that tells of `error`: the configuration is wrong, or names no such session; or an
-/// operation failed.
+/// The exit status that tells of `error`: the configuration is wrong, or a session is not declared or not
+/// in order; or an operation failed.
 fn status_of(error: &anyhow::Error) -> u8 {
-    let unknown = matches!(error.downcast_ref(), Some(SessionError::Unknown { .. }));
-    if unknown || error.is::<ConfigError>() { WRONG_USAGE } else { FAILED }
+    use SessionError::{Broken, Damaged, Unknown};
+    let of_session =
+        matches!(error.downcast_ref(), Some(Unknown { .. } | Broken(_) | Damaged { .. }));
+    if of_session || error.is::<ConfigError>() { WRONG_USAGE } else { FAILED }
 }
 
 /// From here on this process holds a key: no other of this user can look into its memory, and none of

@@ -140,9 +140,12 @@ impl Store {
     /// Fails unless there is an identity; reads nothing of it.
     ///
     /// # Errors
-    /// Says how to get one.
+    /// Says how to get one, or why it cannot be looked at.
     pub fn demand(&self) -> Result<(), IdentityError> {
-        if self.is_there() { Ok(()) } else { Err(IdentityError::None { dir: self.dir.clone() }) }
+        match files::metadata(&self.dir.join("certificate.pem"))? {
+            Some(_) => Ok(()),
+            None => Err(IdentityError::None { dir: self.dir.clone() }),
+        }
     }
 
     /// Loads the identity.

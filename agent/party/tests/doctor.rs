@@ -117,7 +117,7 @@ fn where_all_is_well_nothing_is_broken() -> Result<()> {
         ensure!(shown.contains(text), "no «{text}»:\n{shown}");
     }
     let unknown = alice.command().args(["doctor", "--session", "nosuch"]).output()?;
-    ensure!(unknown.status.code() == Some(1), "a session that is not declared");
+    ensure!(unknown.status.code() == Some(2), "a session that is not declared");
     drop(others);
     Ok(network.end()?)
 }

@@ -188,11 +188,11 @@ fn wrong_usage_is_status_2() -> Result<()> {
 fn a_wrong_configuration_is_status_2() -> Result<()> {
     let home = TempDir::new()?;
     fs::create_dir(home.path().join("directory"))?;
-    let duplicate = "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"alice\"]\n";
+    let duplicate = "[listen]\nport = 4747\n[listen]\nport = 4748\n";
     for (name, content, text) in [
         ("unknown", "nosuch = 1\n", "nosuch"),
         ("type", "[listen]\nport = \"4747\"\n", "port"),
-        ("duplicate", duplicate, "twice"),
+        ("duplicate", duplicate, "duplicate key"),
         ("broken", "[[[\n", "broken"),
         ("directory", "", "cannot be read"),
         ("missing", "", "cannot be read"),

@@ -38,6 +38,11 @@ pub(super) struct Agent {
 }
 
 impl Agent {
+    /// Whether it only moves a token, to whoever owns the directory that the token is for.
+    pub(super) fn takes_token(&self) -> bool {
+        self.take_token.is_some()
+    }
+
     pub(super) fn run(self, common: &Common) -> Outcome {
         if let Some(target) = self.take_token {
             return take_token(common, (self.token_file.as_deref(), &target));

@@ -49,13 +49,13 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (dirs, config) = common.load()?;
-        let names = match &self.session {
-            Some(name) => vec![session::find(&config, &dirs, name)?.name],
-            None => session::names(&config, &dirs)?.into_iter().collect(),
+        let declared = match &self.session {
+            Some(name) => [(name.to_string(), Ok(session::find(&config, &dirs, name)?))].into(),
+            None => session::all(&config, &dirs)?,
         };
         let mut findings = Findings::new(common.json);
         machine::configuration(&dirs, &config, &mut findings);
-        let sessions = machine::sessions(&config, &dirs, &names, &mut findings);
+        let sessions = machine::sessions(declared, &mut findings);
         machine::disk(&dirs, &mut findings);
         machine::addresses(&mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
