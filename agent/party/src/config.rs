@@ -144,7 +144,7 @@ impl Default for Hub {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration {} cannot be read: {source}", path.display())]
+    #[error("the configuration {} cannot be read: {source}{}", path.display(), advice(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -230,6 +230,20 @@ pub enum ConfigError {
         /// The environment variable that would lead to it.
         variable: &'static str,
     },
+}
+
+/// What helps against `error` with the configuration.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        // A link that leads nowhere has advice of its own.
+        ErrorKind::NotFound if error.raw_os_error().is_some() => {
+            " (put the file there, or name another one with --config FILE)"
+        }
+        ErrorKind::PermissionDenied => {
+            " (let this user read it, or name another one with --config FILE)"
+        }
+        _ => "",
+    }
 }
 
 impl Config {

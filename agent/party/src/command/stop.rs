@@ -28,7 +28,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// This process has not ended in time.
 #[derive(Debug, thiserror::Error)]
-#[error("it did not end in order within {} s: a file may be on a mount that hangs", END_TIMEOUT.as_secs())]
+#[error("this process did not end in order within {} s: a file may be on a mount that hangs", END_TIMEOUT.as_secs())]
 pub(super) struct Overdue;
 
 /// Completes with `work`, which ends when this process is asked to end; waits for that no longer than

@@ -100,7 +100,8 @@ impl Check {
         let roster = names(definition.settings.parties.as_slice());
         findings.note("definition", Ok(format!("{} for {roster}", definition.name)));
         files::private_dir(&dirs.state)?;
-        let scratch = tempfile::Builder::new().prefix(".check-").tempdir_in(&dirs.state)?;
+        let scratch = tempfile::Builder::new().prefix(".check-").tempdir_in(&dirs.state);
+        let scratch = files::at(&dirs.state, scratch)?;
         let copied = session::copy(&definition, &scratch.path().join("program"));
         let found = copied.as_ref().map(|copied| match copied.files.len() {
             0 => copied.name.clone(),

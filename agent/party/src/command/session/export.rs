@@ -14,7 +14,7 @@ use mpyc_party_transport::{Identity, now};
 
 use super::super::{Common, Outcome, no_dumps, output, runtime};
 use crate::config::{Config, Directories, files};
-use crate::identity::Store;
+use crate::identity::{Store, check_validity};
 use crate::session::bundle::{self, BundleError};
 use crate::session::proposal::Proposal;
 use crate::session::words::names;
@@ -56,7 +56,7 @@ impl Export {
             let asked = ask(&dirs, &config, &definition, identity);
             runtime()?.block_on(asked)?
         };
-        identity.claims().check_validity(now()).context("this party's certificate")?;
+        check_validity(&identity)?;
         let parties = definition.settings.parties.iter();
         let unpinned: Vec<PartyName> = parties.filter(|n| !keys.contains_key(n)).cloned().collect();
         if !unpinned.is_empty() {

@@ -19,7 +19,7 @@ use super::super::view::{Events, Journal, Lines};
 use super::super::{Common, Outcome, journal, logging, runtime, terminal};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
-use crate::identity::{Renewal, Store, keep_fresh};
+use crate::identity::{Renewal, Store, check_validity, keep_fresh};
 use crate::runner::handover::{self, Registration, RegistrationHandle};
 use crate::runner::report::Telling;
 use crate::runner::view::{Notice, View};
@@ -137,7 +137,7 @@ async fn appear(
     if let Some(why) = failed {
         view.show(Notice::Warning(&why.to_string()));
     }
-    identity.claims().check_validity(mpyc_party_transport::now())?;
+    check_validity(&identity)?;
     let me = definition.index_of(&party)?;
     let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
     supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
