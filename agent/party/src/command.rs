@@ -2,6 +2,7 @@
 
 mod agent;
 mod authority;
+mod completing;
 mod connect;
 mod demo;
 mod diagnose;
@@ -45,10 +46,13 @@ use exit::Purpose;
 use output::Complaints;
 use terminal::Stream;
 
+/// The name of this program.
+const NAME: &str = "mpyc-party";
+
 /// Secure ad hoc sessions for multiparty computation with MPyC.
 #[derive(Debug, Parser)]
 #[command(
-    name = "mpyc-party",
+    name = NAME,
     version,
     max_term_width = 100,
     after_help = "\
@@ -64,6 +68,9 @@ Exit status: 0 completed, 1 failed run or operation, 2 wrong usage or configurat
 struct Cli {
     #[command(flatten)]
     common: Common,
+    /// End when the process that started this one, of this id, ends
+    #[arg(long, global = true, hide = true, value_name = "PID")]
+    die_with: Option<i32>,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,9 +90,6 @@ struct Common {
     /// Show more; repeat for every detail
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// End when the process that started this one, of this id, ends
-    #[arg(long, global = true, hide = true, value_name = "PID")]
-    die_with: Option<i32>,
     /// What this process can reach by, and find by
     #[arg(skip)]
     stack: Arc<Stack>,
@@ -166,6 +170,9 @@ type Outcome = anyhow::Result<ExitCode>;
 /// discoveries of `stack`.
 #[must_use]
 pub fn main(stack: Stack) -> ExitCode {
+    if let Some(status) = completing::answer() {
+        return status;
+    }
     let (status, purpose, form) = match Cli::try_parse() {
         Ok(mut cli) => {
             cli.common.stack = Arc::new(stack);
@@ -201,7 +208,7 @@ fn run(cli: Cli, form: Complaints) -> ExitCode {
     let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));
     let common = &cli.common;
-    if let Some(parent) = common.die_with
+    if let Some(parent) = cli.die_with
         && !stop::die_with(parent)
     {
         return ExitCode::FAILURE;

@@ -20,7 +20,7 @@ use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Secure, Traffic, quic};
 
 use super::locate::{Present, problems};
-use super::{Common, Outcome, no_dumps, output, runtime, stop, terminal};
+use super::{Common, Outcome, completing, no_dumps, output, runtime, stop, terminal};
 use crate::config::Config;
 use crate::identity::Store;
 use crate::session::words::visible;
@@ -47,6 +47,7 @@ Examples:
   mpyc-party connect pi-kitchen 22 --verbose")]
 pub(super) struct Connect {
     /// The party
+    #[arg(add = completing::parties())]
     party: PartyName,
     /// The port that it exposes
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]

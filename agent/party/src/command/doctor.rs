@@ -15,7 +15,7 @@ use mpyc_party_core::name::SessionName;
 use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Identity, now};
 
-use super::{Common, Outcome, output, runtime, stop};
+use super::{Common, Outcome, completing, output, runtime, stop};
 use crate::config::{Config, Directories};
 use crate::identity::{Store, due_in, keep_fresh};
 use crate::session::{self, Definition};
@@ -39,7 +39,7 @@ Examples:
   mpyc-party doctor --json | jq '.findings[] | select(.state == \"bad\")'")]
 pub(super) struct Doctor {
     /// Only the parties of this session
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completing::sessions())]
     session: Option<SessionName>,
     /// How long to look for other parties
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]

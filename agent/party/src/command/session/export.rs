@@ -12,7 +12,7 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_net::client::renewal;
 use mpyc_party_transport::{Identity, now};
 
-use super::super::{Common, Outcome, no_dumps, output, runtime};
+use super::super::{Common, Outcome, completing, no_dumps, output, runtime};
 use crate::config::{Config, Directories, files};
 use crate::identity::{Store, check_validity};
 use crate::session::bundle::{self, BundleError};
@@ -33,6 +33,7 @@ Examples:
   mpyc-party session export demo --output - | ssh bob mpyc-party session import - --yes")]
 pub(in crate::command) struct Export {
     /// The session
+    #[arg(add = completing::sessions())]
     name: SessionName,
     /// The file to write, or - for standard output [default: NAME.bundle]
     #[arg(long, short, value_name = "FILE")]

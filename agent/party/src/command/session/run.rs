@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::super::stop::{self, StopSignals};
 use super::super::view::{Events, Journal, Lines};
-use super::super::{Common, Outcome, journal, logging, runtime, terminal};
+use super::super::{Common, Outcome, completing, journal, logging, runtime, terminal};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
 use crate::identity::{Renewal, Store, check_validity, keep_fresh};
@@ -30,6 +30,7 @@ use crate::session::{self, Definition};
 #[command(after_help = "Example: mpyc-party session run demo")]
 pub(in crate::command) struct Run {
     /// The session
+    #[arg(add = completing::sessions())]
     name: SessionName,
     /// The agent's socket, or «none» to listen without it [default: $MPYC_PARTY_AGENT, else where the agent is]
     #[arg(long, value_name = "SOCKET")]
