@@ -173,6 +173,7 @@ pub fn main(stack: Stack) -> ExitCode {
     if let Some(status) = completing::answer() {
         return status;
     }
+    stop::outlive_size_limits();
     let (status, purpose, form) = match Cli::try_parse() {
         Ok(mut cli) => {
             cli.common.stack = Arc::new(stack);

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 
 use super::{Cli, Outcome, completing, output};
+use crate::config::files;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -50,8 +51,7 @@ impl Man {
                 .source(concat!("mpyc-party ", env!("CARGO_PKG_VERSION")))
                 .manual("mpyc-party");
             let path = self.directory.join(page.get_filename());
-            let written = write(&page, &command).and_then(|text| std::fs::write(&path, text));
-            written.with_context(|| format!("cannot write {}", path.display()))?;
+            files::write_public(&path, &write(&page, &command)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }

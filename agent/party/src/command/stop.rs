@@ -1,5 +1,6 @@
 //! Requests that this process ends, as the commands hear of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,6 +22,13 @@ pub(super) async fn asked() {
         log::warn!("{error:#}");
     }
     heard().await;
+}
+
+/// Makes an error of a write beyond the size that a file may have (setrlimit(2), `RLIMIT_FSIZE`): as it is,
+/// its signal would end this process without a word. What this process starts is not concerned.
+pub(super) fn outlive_size_limits() {
+    // It fails only for signals that cannot be handled.
+    let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::default());
 }
 
 /// How long a daemon has to end in order once it was asked to.

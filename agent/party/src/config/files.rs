@@ -80,6 +80,16 @@ pub fn create_private(path: &Path) -> Result<File, FileError> {
     at(path, OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path))
 }
 
+/// Writes a file that everybody may read and only its owner may change, however open the umask is.
+///
+/// # Errors
+/// What the system says.
+pub fn write_public(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o644);
+    at(path, options.open(path).and_then(|mut file| file.write_all(content)))
+}
+
 /// Replaces the file at `path`, readable by its owner alone; whoever reads it, now or after a
 /// crash, finds the old content or the new.
 ///

@@ -80,7 +80,7 @@ impl Export {
             output::text(text);
             return Ok(());
         }
-        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        files::write_public(path, text.as_bytes())?;
         output::good(format!(
             "session {} is in {}: give it to the other parties, who add it with mpyc-party session import {}",
             self.name,
