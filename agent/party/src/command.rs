@@ -270,8 +270,9 @@ fn status_of(error: &anyhow::Error) -> u8 {
 
 /// From here on this process holds a key: no other of this user can look into its memory, and none of
 /// it goes into a core dump (prctl(2), `PR_SET_DUMPABLE`). What it starts from now on gets no namespaces.
-fn no_dumps() -> std::io::Result<()> {
-    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+fn no_dumps() -> anyhow::Result<()> {
+    let set = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    set.context("cannot keep others out of the memory of this process")
 }
 
 /// A runtime of one thread: what this program does at once it does by waiting.

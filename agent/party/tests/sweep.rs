@@ -115,3 +115,36 @@ fn the_clock_is_at_1970() -> Result<()> {
     let (prepare, way) = (clock::prepare as fn(&Path) -> _, clock::way as fn(&Path) -> _);
     sweep(&Condition { name: "clock at 1970", prepare, way, ..PLAIN })
 }
+
+#[test]
+fn the_configuration_cannot_be_read() -> Result<()> {
+    let (prepare, way) = (conditions::closed_configuration as fn(&Path) -> _, |_: &Path| as_user());
+    sweep(&Condition { name: "configuration of another", prepare, way, needs_root: true, ..PLAIN })
+}
+
+#[test]
+fn nothing_is_open() -> Result<()> {
+    let way = |_: &Path| shell("exec <&- >&- 2>&-");
+    sweep(&Condition { name: "no standard streams", way, readable: false, ..PLAIN })
+}
+
+#[test]
+fn there_are_16_descriptors() -> Result<()> {
+    let way = |_: &Path| shell("ulimit -n 16");
+    sweep(&Condition { name: "16 descriptors", way, ..PLAIN })
+}
+
+#[test]
+fn there_is_no_place_for_temporary_files() -> Result<()> {
+    let way = |_: &Path| shell("export TMPDIR=/nonexistent");
+    sweep(&Condition { name: "TMPDIR nowhere", way, ..PLAIN })
+}
+
+#[test]
+fn the_working_directory_is_gone() -> Result<()> {
+    let way = |trial: &Path| {
+        let gone = trial.join("gone").display().to_string();
+        shell(&format!("mkdir '{gone}' && cd '{gone}' && rmdir '{gone}'"))
+    };
+    sweep(&Condition { name: "working directory gone", way, ..PLAIN })
+}

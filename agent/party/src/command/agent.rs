@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use listenfd::ListenFd;
 use mpyc_party_transport::task::alongside;
@@ -51,7 +52,8 @@ impl Agent {
         stop::watch(StopSignals::WithoutHangup)?;
         terminal::start();
         let runtime = runtime()?;
-        let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
+        let reloads = runtime.block_on(async { signal(SignalKind::hangup()) });
+        let reloads = reloads.context("cannot watch for the signal to reload")?;
         let (dirs, config) = common.load()?;
         if let Ok(party) = Store::new(&dirs.state).party() {
             journal::about("MPYC_PARTY", party);

@@ -111,8 +111,12 @@ impl Connect {
     /// Carries standard input and output until both sides have ended.
     async fn carry(&self, secure: Secure) -> Outcome {
         // The one descriptor of standard output, so that closing it is an end for whoever reads.
-        let output = std::io::stdout().as_fd().try_clone_to_owned()?;
-        rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+        let taken = || {
+            let output = std::io::stdout().as_fd().try_clone_to_owned()?;
+            rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+            std::io::Result::Ok(output)
+        };
+        let output = taken().context("cannot take over standard output")?;
         let output = tokio::fs::File::from_std(output.into());
         let traffic = Traffic::default();
         let carried = carry(secure.stream, tokio::io::stdin(), output, &traffic).await;

@@ -7,6 +7,8 @@ pub(crate) enum Place {
     Hub,
     /// A party's.
     Party,
+    /// An empty one.
+    Empty,
 }
 
 /// A command of the binary.
@@ -36,7 +38,7 @@ const fn carrying(name: &'static str, words: &'static [&'static str]) -> Command
     Command { name, words, place: Place::Party, serves: false, carries: true }
 }
 
-use Place::{Hub, Party};
+use Place::{Empty, Hub, Party};
 
 /// All of them but `demo`, which makes all of its surroundings itself.
 pub(crate) const COMMANDS: [Command; 27] = [
@@ -49,12 +51,12 @@ pub(crate) const COMMANDS: [Command; 27] = [
     serving(Party, "agent", &["agent"]),
     serving(Party, "expose", &["expose"]),
     of(Party, "python", &["python"]),
-    of(Hub, "ca init", &["ca", "init", "--network", "other"]),
+    of(Empty, "ca init", &["ca", "init", "--network", "other"]),
     of(Hub, "ca token", &["ca", "token", "--name", "dave", "--hub", "127.0.0.1:4747"]),
     of(Hub, "ca list", &["ca", "list"]),
     of(Hub, "ca trail", &["ca", "trail"]),
     of(Hub, "ca revoke", &["ca", "revoke", "alice"]),
-    of(Party, "enroll", &["enroll"]),
+    of(Empty, "enroll", &["enroll"]),
     of(Party, "session list", &["session", "list"]),
     of(Party, "session show", &["session", "show", "sum"]),
     of(Party, "session logs", &["session", "logs", "sum"]),

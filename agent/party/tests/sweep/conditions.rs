@@ -104,6 +104,14 @@ pub(crate) fn directory(trial: &Path) -> Result<()> {
     Ok(fs::create_dir(trial.join("config.toml"))?)
 }
 
+/// The configuration belongs to root, who alone may read it.
+pub(crate) fn closed_configuration(trial: &Path) -> Result<()> {
+    give(trial, USER)?;
+    let path = trial.join("config.toml");
+    lchown(&path, Some(0), Some(0))?;
+    Ok(fs::set_permissions(path, Permissions::from_mode(0o600))?)
+}
+
 /// A disk that is full in place of the state. Who is not root mounts it in a namespace of their own.
 pub(crate) fn full_disk(trial: &Path) -> Vec<OsString> {
     let state = trial.join("state").display().to_string();

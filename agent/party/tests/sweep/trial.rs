@@ -25,7 +25,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct Template<'a> {
     pub(crate) network: &'a Network,
     pub(crate) program: &'a Path,
-    pub(crate) token: &'a str,
 }
 
 /// A command, ready to be started.
@@ -36,7 +35,8 @@ pub(crate) struct Trial<'a> {
     /// Its files.
     pub(crate) directory: PathBuf,
     started: Command,
-    token: &'a str,
+    /// What it reads.
+    input: String,
 }
 
 impl<'a> Trial<'a> {
@@ -51,11 +51,11 @@ impl<'a> Trial<'a> {
         let network = template.network;
         let own = network.newcomer(&format!("trial-{number}"))?;
         let (directory, alice) = (own.directory().to_owned(), network.party("alice"));
-        let state = match command.place {
-            Place::Hub => network.hub_state(),
-            Place::Party => alice.state(),
-        };
-        copy(&state, &directory.join("state"))?;
+        match command.place {
+            Place::Hub => copy(&network.hub_state(), &directory.join("state"))?,
+            Place::Party => copy(&alice.state(), &directory.join("state"))?,
+            Place::Empty => fs::create_dir(directory.join("state"))?,
+        }
         copy(&alice.directory().join("programs"), &directory.join("programs"))?;
         for name in ["home", "pages"] {
             fs::create_dir(directory.join(name))?;
@@ -81,8 +81,11 @@ impl<'a> Trial<'a> {
         for variable in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "STATE_DIRECTORY"] {
             started.env_remove(variable);
         }
-        let token = template.token;
-        Ok(Self { command, json, condition, directory, started, token })
+        let input = match command.name {
+            "enroll" => network.token(&["--name", &format!("party-{number}")])?,
+            _ => String::new(),
+        };
+        Ok(Self { command, json, condition, directory, started, input })
     }
 
     /// Starts the command and waits for its end; one that serves is told to end.
@@ -90,11 +93,9 @@ impl<'a> Trial<'a> {
         let command = &mut self.started;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        if let Some(mut stdin) = child.stdin.take()
-            && self.command.name == "enroll"
-        {
+        if let Some(mut stdin) = child.stdin.take() {
             // One that ends early says why.
-            let _ = stdin.write_all(self.token.as_bytes());
+            let _ = stdin.write_all(self.input.as_bytes());
         }
         let pid = Pid::from_child(&child);
         let ended = thread::spawn(move || child_output(child));

@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
+use anyhow::Context;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_sandbox::Sandboxed;
@@ -197,7 +198,8 @@ pub(super) fn dry_run(
             return Ok(None);
         }
     }
-    let scratch = tempfile::tempdir()?;
+    let scratch = tempfile::tempdir()
+        .context("cannot make a directory for temporary files: set TMPDIR to one that is there")?;
     let program = scratch.path().join("nothing.py");
     std::fs::write(&program, "pass\n")?;
     let roster = ["alice", "bob", "carol"].map(str::parse);
