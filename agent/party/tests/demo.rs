@@ -163,5 +163,5 @@ fn a_second_demo_in_the_same_place_is_refused() {
     kill_process(Pid::from_child(&first), Signal::TERM).unwrap();
     first.wait().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&second.stderr).contains("another demo is running"));
+    assert!(String::from_utf8_lossy(&second.stdout).contains("another demo is running"));
 }

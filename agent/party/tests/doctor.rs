@@ -174,6 +174,24 @@ fn an_expired_certificate_is_renewed_or_broken() -> Result<()> {
     let found = checkup(network.party("alice"))?;
     found.only(&["certificate", "hub over TCP"])?;
     found.says("certificate", "bad", "it expired 2 days ago; it cannot be renewed")?;
+    let alice = network.party("alice");
+    alice.declare(&demo(SUM))?;
+    let export = ["session", "export", "demo", "--offline", "--output", "-"];
+    for (arguments, told) in [
+        (&["ping", "bob"][..], "this machine's certificate has expired, and cannot be renewed"),
+        (
+            &["session", "run", "demo"],
+            "this machine's certificate cannot be used: it expired 2 days",
+        ),
+        (
+            &export,
+            "ago. Check this machine's clock; a hub with the authority renews the certificate",
+        ),
+    ] {
+        let output = alice.command().args(arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1) && said.contains(told), "{arguments:?}: {said}");
+    }
     Ok(network.end()?)
 }
 

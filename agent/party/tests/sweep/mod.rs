@@ -39,7 +39,7 @@ pub(crate) fn sweep(condition: &Condition) -> Result<()> {
     fs::set_permissions(network.directory().join("tmp"), Permissions::from_mode(0o1777))?;
     let program = network.directory().join("mpyc-party");
     fs::copy(mpyc_party()?, &program)?;
-    let template = Template { network: &network, program: &program };
+    let template = Template::make(&network, &program)?;
     let forms = COMMANDS.iter().flat_map(|command| [(command, false), (command, true)]);
     let left = Mutex::new(forms.enumerate());
     let found = Mutex::new(Vec::new());

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mpyc_party_lab::party::Network;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -25,6 +25,21 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct Template<'a> {
     pub(crate) network: &'a Network,
     pub(crate) program: &'a Path,
+    /// The state of the hub, which no process uses.
+    hub: PathBuf,
+    /// For those that enrol: as text, and as JSON.
+    tokens: [String; 2],
+}
+
+impl<'a> Template<'a> {
+    /// Everything that trials with `program` have in common.
+    pub(crate) fn make(network: &'a Network, program: &'a Path) -> Result<Self> {
+        let token = |name| network.token(&["--name", name]);
+        let tokens = [token("text")?, token("json")?];
+        let hub = network.directory().join("hub-at-rest");
+        copy(&network.hub_state(), &hub)?;
+        Ok(Self { network, program, hub, tokens })
+    }
 }
 
 /// A command, ready to be started.
@@ -52,7 +67,7 @@ impl<'a> Trial<'a> {
         let own = network.newcomer(&format!("trial-{number}"))?;
         let (directory, alice) = (own.directory().to_owned(), network.party("alice"));
         match command.place {
-            Place::Hub => copy(&network.hub_state(), &directory.join("state"))?,
+            Place::Hub => copy(&template.hub, &directory.join("state"))?,
             Place::Party => copy(&alice.state(), &directory.join("state"))?,
             Place::Empty => fs::create_dir(directory.join("state"))?,
         }
@@ -82,7 +97,7 @@ impl<'a> Trial<'a> {
             started.env_remove(variable);
         }
         let input = match command.name {
-            "enroll" => network.token(&["--name", &format!("party-{number}")])?,
+            "enroll" => template.tokens[usize::from(json)].clone(),
             _ => String::new(),
         };
         Ok(Self { command, json, condition, directory, started, input })
@@ -98,32 +113,28 @@ impl<'a> Trial<'a> {
             let _ = stdin.write_all(self.input.as_bytes());
         }
         let pid = Pid::from_child(&child);
-        let ended = thread::spawn(move || child_output(child));
+        let ended = thread::spawn(move || child.wait_with_output());
         let begun = Instant::now();
         let mut asked = false;
         while !ended.is_finished() {
             thread::sleep(POLL_INTERVAL);
             if self.command.serves && !asked && begun.elapsed() > SERVES {
                 asked = true;
-                kill_process(pid, Signal::TERM)?;
+                // It may have ended just now.
+                let _ = kill_process(pid, Signal::TERM);
             }
             if begun.elapsed() > LIMIT {
                 kill_process(pid, Signal::KILL)?;
                 bail!("it hangs");
             }
         }
-        ended.join().ok().context("the reader panicked")?
+        Ok(ended.join().ok().context("the reader panicked")??)
     }
-}
-
-fn child_output(child: Child) -> Result<Output> {
-    Ok(child.wait_with_output()?)
 }
 
 /// Copies a directory with everything below it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let done = Command::new("cp").arg("-a").arg("-T").args([from, to]).output()?;
-    // A file of a hub that lives may go meanwhile.
-    anyhow::ensure!(to.is_dir(), "{}", String::from_utf8_lossy(&done.stderr));
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }
