@@ -100,6 +100,16 @@ fn root_makes_nothing_that_locks_the_owner_out() -> Result<()> {
         says(&alice.command().args(arguments).output()?, 0, &[])?;
     }
     ensure!(owners(&alice.state())? == before, "{:?}", owners(&alice.state())?);
+    // A token is handed over to the owner.
+    let dave = network.newcomer("dave")?;
+    fs::create_dir(dave.state())?;
+    give(dave.directory(), OWNER)?;
+    let (given, taken) = (network.directory().join("token"), dave.state().join("token"));
+    fs::write(&given, network.token(&["--name", "dave"])?)?;
+    let mut take = dave.command();
+    take.arg("agent").arg("--token-file").arg(&given).arg("--take-token").arg(&taken);
+    says(&take.output()?, 0, &["moved a token"])?;
+    ensure!(fs::metadata(&taken)?.uid() == OWNER);
     // What is not there yet would be made below a directory of theirs.
     let mut command = Command::new(mpyc_party()?);
     command.env("HOME", alice.directory()).args(["ca", "init", "--network", "own"]);
