@@ -12,11 +12,20 @@ use crate::local_signer::KeyError;
 use crate::profile::ProfileError;
 use crate::signer::SignerError;
 
+/// What helps against `error` with a file of the authority.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (run this as the owner of the authority's directory)",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (make room there)",
+        _ => "",
+    }
+}
+
 /// Why the authority cannot do something.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", advice(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -27,7 +36,9 @@ pub enum AuthorityError {
     #[error("{0} exists: there is an authority here already")]
     Exists(PathBuf),
     /// The records fail.
-    #[error("the authority's records: {0}")]
+    #[error(
+        "the authority's records cannot be used: {0}. See whether there is room on the disk, and whether this user may write there"
+    )]
     Records(#[from] rusqlite::Error),
     /// A certificate cannot be made.
     #[error(transparent)]

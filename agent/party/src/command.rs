@@ -2,6 +2,7 @@
 
 mod agent;
 mod authority;
+mod completing;
 mod connect;
 mod demo;
 mod diagnose;
@@ -46,10 +47,13 @@ use exit::Purpose;
 use output::Complaints;
 use terminal::Stream;
 
+/// The name of this program.
+const NAME: &str = "mpyc-party";
+
 /// Secure ad hoc sessions for multiparty computation with MPyC.
 #[derive(Debug, Parser)]
 #[command(
-    name = "mpyc-party",
+    name = NAME,
     version,
     max_term_width = 100,
     after_help = "\
@@ -65,6 +69,9 @@ Exit status: 0 completed, 1 failed run or operation, 2 wrong usage or configurat
 struct Cli {
     #[command(flatten)]
     common: Common,
+    /// End when the process that started this one, of this id, ends
+    #[arg(long, global = true, hide = true, value_name = "PID")]
+    die_with: Option<i32>,
     #[command(subcommand)]
     command: Command,
 }
@@ -84,9 +91,6 @@ struct Common {
     /// Show more; repeat for every detail
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// End when the process that started this one, of this id, ends
-    #[arg(long, global = true, hide = true, value_name = "PID")]
-    die_with: Option<i32>,
     /// What this process can reach by, and find by
     #[arg(skip)]
     stack: Arc<Stack>,
@@ -167,6 +171,10 @@ type Outcome = anyhow::Result<ExitCode>;
 /// discoveries of `stack`.
 #[must_use]
 pub fn main(stack: Stack) -> ExitCode {
+    if let Some(status) = completing::answer() {
+        return status;
+    }
+    stop::outlive_size_limits();
     let (status, purpose, form) = match Cli::try_parse() {
         Ok(mut cli) => {
             cli.common.stack = Arc::new(stack);
@@ -202,12 +210,37 @@ fn run(cli: Cli, form: Complaints) -> ExitCode {
     let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));
     let common = &cli.common;
-    if let Some(parent) = common.die_with
+    if let Some(parent) = cli.die_with
         && !stop::die_with(parent)
     {
         return ExitCode::FAILURE;
     }
-    let outcome = match cli.command {
+    let outcome = may_write(&cli.command, common).and_then(|()| perform(cli.command, common));
+    outcome.unwrap_or_else(|error| {
+        let status = status_of(&error);
+        output::error(&error, status, form);
+        ExitCode::from(status)
+    })
+}
+
+/// Fails where `command` may write, and its directories are not for this user to write to.
+fn may_write(command: &Command, common: &Common) -> anyhow::Result<()> {
+    use session::Session::{List, Logs, Show};
+    match command {
+        Command::Session(List | Show { .. } | Logs(_))
+        | Command::Status(_)
+        | Command::Peers(_)
+        | Command::Config(_)
+        | Command::Completions(_)
+        | Command::Man(_) => Ok(()),
+        // It hands over what it makes.
+        Command::Agent(agent) if agent.takes_token() => Ok(()),
+        _ => Ok(common.dirs()?.demand_own()?),
+    }
+}
+
+fn perform(command: Command, common: &Common) -> Outcome {
+    match command {
         Command::Demo(demo) => demo.run(common),
         Command::Ca(ca) => ca.run(common),
         Command::Hub(hub) => hub.run(common),
@@ -224,25 +257,23 @@ fn run(cli: Cli, form: Complaints) -> ExitCode {
         Command::Config(settings) => settings.run(common),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
-    };
-    outcome.unwrap_or_else(|error| {
-        let status = status_of(&error);
-        output::error(&error, status, form);
-        ExitCode::from(status)
-    })
+    }
 }
 
-/// The exit status that tells of `error`: the configuration is wrong, or names no such session; or an
-/// operation failed.
+/// The exit status that tells of `error`: the configuration is wrong, or a session is not declared or not
+/// in order; or an operation failed.
 fn status_of(error: &anyhow::Error) -> u8 {
-    let unknown = matches!(error.downcast_ref(), Some(SessionError::Unknown { .. }));
-    if unknown || error.is::<ConfigError>() { WRONG_USAGE } else { FAILED }
+    use SessionError::{Broken, Damaged, Unknown};
+    let of_session =
+        matches!(error.downcast_ref(), Some(Unknown { .. } | Broken(_) | Damaged { .. }));
+    if of_session || error.is::<ConfigError>() { WRONG_USAGE } else { FAILED }
 }
 
 /// From here on this process holds a key: no other of this user can look into its memory, and none of
 /// it goes into a core dump (prctl(2), `PR_SET_DUMPABLE`). What it starts from now on gets no namespaces.
-fn no_dumps() -> std::io::Result<()> {
-    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+fn no_dumps() -> anyhow::Result<()> {
+    let set = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    set.context("cannot keep others out of the memory of this process")
 }
 
 /// A runtime of one thread: what this program does at once it does by waiting.

@@ -6,8 +6,10 @@ mod directories;
 mod expose;
 pub mod files;
 pub mod options;
+mod ownership;
 mod places;
 pub mod runtime;
+mod sections;
 mod session;
 pub mod stop;
 pub mod writers;
@@ -30,6 +32,7 @@ pub use agent::{Agent, AgentSettingsError, Bus};
 pub use directories::Directories;
 pub use expose::{Expose, ExposeError, rules};
 pub use places::PlaceError;
+pub use sections::{BrokenSession, SectionError};
 pub use session::{Demand, PythonVersionError, Session, SettingsError, Start, same_key};
 
 /// Largest configuration in bytes.
@@ -51,6 +54,9 @@ pub struct Config {
     pub python: Python,
     /// The sessions this party takes part in.
     pub sessions: BTreeMap<SessionName, Session>,
+    /// The sections of sessions that cannot be used, by name. They concern nothing else.
+    #[serde(skip)]
+    pub broken: BTreeMap<String, BrokenSession>,
     /// Where this machine serves as a hub.
     pub hub: Hub,
     /// The agent.
@@ -138,7 +144,7 @@ impl Default for Hub {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration {} cannot be read: {source}", path.display())]
+    #[error("the configuration {} cannot be read: {source}{}", path.display(), advice(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -163,15 +169,18 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         source: PlaceError,
     },
-    /// A session's values do not go together.
-    #[error("[sessions.{session}] in {}: {source}", path.display())]
-    Session {
+    /// Some sessions cannot be run as they are declared.
+    #[error(
+        "the configuration {} has {}:\n{}",
+        path.display(),
+        match problems.len() { 1 => "an error".to_owned(), many => format!("{many} errors") },
+        problems.join("\n")
+    )]
+    Sessions {
         /// The file.
         path: PathBuf,
-        /// The session.
-        session: SessionName,
-        /// What is wrong, and what to do.
-        source: SettingsError,
+        /// What is wrong, each with its session.
+        problems: Vec<String>,
     },
     /// The values of a session that no file declares do not go together.
     #[error(transparent)]
@@ -200,6 +209,19 @@ pub enum ConfigError {
     /// None was named, and there is none where it is looked for.
     #[error("there is no configuration to check: name a file. Without one, every default holds")]
     Nothing,
+    /// Root would make files in a directory of another user, who could then not use them.
+    #[error(
+        "{} is for user {owner}, to whom {} belongs, and what root makes there that user cannot use: run this as that user (sudo -u '#{owner}' mpyc-party …), or give it to root (chown -R root {})",
+        directory.display(), place.display(), place.display()
+    )]
+    OfAnother {
+        /// Where something would be made.
+        directory: PathBuf,
+        /// That directory, or the nearest above it that is there.
+        place: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// No directory for state or cache can be found.
     #[error("no {what} directory: set {variable}, or give --state DIR")]
     NoDirectory {
@@ -210,11 +232,26 @@ pub enum ConfigError {
     },
 }
 
+/// What helps against `error` with the configuration.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        // A link that leads nowhere has advice of its own.
+        ErrorKind::NotFound if error.raw_os_error().is_some() => {
+            " (put the file there, or name another one with --config FILE)"
+        }
+        ErrorKind::PermissionDenied => {
+            " (let this user read it, or name another one with --config FILE)"
+        }
+        _ => "",
+    }
+}
+
 impl Config {
-    /// Reads and checks the file at `path`. Relative paths in it are relative to its directory.
+    /// Reads and checks the file at `path`. Relative paths in it are relative to its directory. A session
+    /// with an error is among the [broken](Self::broken) ones.
     ///
     /// # Errors
-    /// A file that cannot be read, parsed, or whose values do not go together.
+    /// A file that cannot be read, parsed, or whose values outside of sessions do not go together.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::parse(path, files::read(path, MAX_CONFIG_BYTES))
     }
@@ -233,7 +270,7 @@ impl Config {
             String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
         });
         let text = text.map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let mut config: Self = toml::from_str(&text)
+        let (mut config, broken) = sections::parse(&text)
             .map_err(|source| ConfigError::Parse { path: path.into(), source })?;
         let base = path.parent().unwrap_or(Path::new("."));
         if let Some(interpreter) = &mut config.python.interpreter {
@@ -247,17 +284,7 @@ impl Config {
             name,
             source,
         })?;
-        for (name, session) in &mut config.sessions {
-            session.resolve(base);
-            let peers = &config.peers;
-            let known = |name: &PartyName| peers.get(name).and_then(|peer| peer.key);
-            let checked = session.check().and_then(|()| session.check_keys(known));
-            checked.map_err(|source| ConfigError::Session {
-                path: path.into(),
-                session: name.clone(),
-                source,
-            })?;
-        }
+        config.judge_sessions(path, broken);
         Ok(config)
     }
 

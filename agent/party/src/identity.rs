@@ -73,11 +73,25 @@ pub enum IdentityError {
     /// No key can be made.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Its certificate is not valid now.
+    #[error("this machine's certificate cannot be used: {}", validity(.0))]
+    Validity(ClaimsError),
     /// The certificate is for a hub or the authority.
     #[error(
         "this is the identity of {0}, not of a party: run this command with a party's state directory"
     )]
     NotAParty(Role),
+}
+
+/// What is wrong with a certificate's validity, and what to do.
+fn validity(error: &ClaimsError) -> String {
+    match error {
+        ClaimsError::Expired { .. } => format!(
+            "{error}. Check this machine's clock; a hub with the authority renews the certificate within 30 days, \
+             and after that enrol anew with another token"
+        ),
+        error => error.to_string(),
+    }
 }
 
 /// What is wrong with a file of an identity.
@@ -140,9 +154,12 @@ impl Store {
     /// Fails unless there is an identity; reads nothing of it.
     ///
     /// # Errors
-    /// Says how to get one.
+    /// Says how to get one, or why it cannot be looked at.
     pub fn demand(&self) -> Result<(), IdentityError> {
-        if self.is_there() { Ok(()) } else { Err(IdentityError::None { dir: self.dir.clone() }) }
+        match files::metadata(&self.dir.join("certificate.pem"))? {
+            Some(_) => Ok(()),
+            None => Err(IdentityError::None { dir: self.dir.clone() }),
+        }
     }
 
     /// Loads the identity.
@@ -328,6 +345,14 @@ impl Store {
 
 fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(pem::encode(&pem::Pem::new(label, der)))
+}
+
+/// Checks that others accept this party's certificate now.
+///
+/// # Errors
+/// Where it has expired, or is not valid yet.
+pub fn check_validity(identity: &Identity) -> Result<(), IdentityError> {
+    identity.claims().check_validity(now()).map_err(IdentityError::Validity)
 }
 
 /// How long until two thirds of the certificate's life are over.

@@ -13,7 +13,7 @@ pub mod run_counter;
 pub mod run_name;
 pub mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use mpyc_party_core::claims::PublicKey;
@@ -23,7 +23,7 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_core::roster::{PeerIndex, Roster};
 
 use crate::config::files::{self, FileError};
-use crate::config::{Config, Directories, Session, SettingsError};
+use crate::config::{BrokenSession, Config, Directories, Session, SettingsError};
 
 pub use copy::{Copied, MAX_FILE_BYTES, copy};
 
@@ -54,6 +54,9 @@ pub enum SessionError {
         /// Who is.
         roster: Roster,
     },
+    /// Its section in the configuration cannot be used.
+    #[error(transparent)]
+    Broken(#[from] Box<BrokenSession>),
     /// The imported definition is damaged.
     #[error("{}: {source}. Import the session again", path.display())]
     Damaged {
@@ -106,13 +109,30 @@ pub struct Definition {
 /// Where the imported ones cannot be listed.
 pub fn names(config: &Config, dirs: &Directories) -> Result<BTreeSet<SessionName>, SessionError> {
     let imported = imported::names(dirs)?;
-    Ok(config.sessions.keys().cloned().chain(imported).collect())
+    let broken = config.broken.keys().filter_map(|name| name.parse().ok());
+    Ok(config.sessions.keys().cloned().chain(broken).chain(imported).collect())
+}
+
+/// Sessions by name, each with its definition or why it cannot be used.
+pub type Declared = BTreeMap<String, Result<Definition, SessionError>>;
+
+/// All sessions that are declared here. A section of the configuration that no session can be called is
+/// among them.
+///
+/// # Errors
+/// Where the imported ones cannot be listed.
+pub fn all(config: &Config, dirs: &Directories) -> Result<Declared, SessionError> {
+    let names = names(config, dirs)?.into_iter();
+    let found = names.map(|name| (name.to_string(), find(config, dirs, &name)));
+    let explain = |why: &BrokenSession| Err(Box::new(why.clone()).into());
+    let broken = config.broken.iter().map(|(name, why)| (name.clone(), explain(why)));
+    Ok(found.chain(broken).collect())
 }
 
 /// The session called `name`: the one in the configuration, else the imported one.
 ///
 /// # Errors
-/// Where there is none, or its imported definition is damaged.
+/// Where there is none, or what is declared cannot be used.
 pub fn find(
     config: &Config,
     dirs: &Directories,
@@ -121,11 +141,24 @@ pub fn find(
     if let Some(settings) = config.sessions.get(name) {
         return Ok(Definition { name: name.clone(), settings: settings.clone(), imported: false });
     }
+    if let Some(why) = config.broken.get(name.as_str()) {
+        return Err(Box::new(why.clone()).into());
+    }
     if files::is_dir(&imported::directory(dirs, name))? {
         let settings = imported::load(dirs, name)?;
         return Ok(Definition { name: name.clone(), settings, imported: true });
     }
     Err(unknown(config, dirs, name)?)
+}
+
+/// What `settings` name that cannot be read, each with its role: the program, a file beside it, or the
+/// input.
+#[must_use]
+pub fn unreadable(settings: &Session) -> Vec<(&'static str, FileError)> {
+    let files = settings.files.iter().map(|file| ("file", file));
+    let input = settings.input.iter().map(|input| ("input", input));
+    let paths = [("program", &settings.program)].into_iter().chain(files).chain(input);
+    paths.filter_map(|(role, path)| Some((role, files::open(path).err()?))).collect()
 }
 
 /// Why there is nothing to do with a session of this name.

@@ -117,7 +117,7 @@ fn where_all_is_well_nothing_is_broken() -> Result<()> {
         ensure!(shown.contains(text), "no «{text}»:\n{shown}");
     }
     let unknown = alice.command().args(["doctor", "--session", "nosuch"]).output()?;
-    ensure!(unknown.status.code() == Some(1), "a session that is not declared");
+    ensure!(unknown.status.code() == Some(2), "a session that is not declared");
     drop(others);
     Ok(network.end()?)
 }
@@ -174,6 +174,24 @@ fn an_expired_certificate_is_renewed_or_broken() -> Result<()> {
     let found = checkup(network.party("alice"))?;
     found.only(&["certificate", "hub over TCP"])?;
     found.says("certificate", "bad", "it expired 2 days ago; it cannot be renewed")?;
+    let alice = network.party("alice");
+    alice.declare(&demo(SUM))?;
+    let export = ["session", "export", "demo", "--offline", "--output", "-"];
+    for (arguments, told) in [
+        (&["ping", "bob"][..], "this machine's certificate has expired, and cannot be renewed"),
+        (
+            &["session", "run", "demo"],
+            "this machine's certificate cannot be used: it expired 2 days",
+        ),
+        (
+            &export,
+            "ago. Check this machine's clock; a hub with the authority renews the certificate",
+        ),
+    ] {
+        let output = alice.command().args(arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1) && said.contains(told), "{arguments:?}: {said}");
+    }
     Ok(network.end()?)
 }
 

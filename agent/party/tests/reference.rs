@@ -102,15 +102,18 @@ fn the_manual_pages_are_good_groff() -> Result<()> {
     Ok(())
 }
 
-/// What bash offers for the last of `words`.
-fn completed(script: &Path, words: &[&str]) -> Result<Vec<String>> {
+/// What bash offers for the last of `words` by `script`, which finds the binary in the `PATH`.
+fn completed(home: &Path, script: &Path, words: &[&str]) -> Result<Vec<String>> {
     let ask = r#"set -eu
         source "$0"
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
         read -r _ _ _ _ _ _ _ _ function _ < <(complete -p mpyc-party)
         "$function" mpyc-party "${@: -1}" "${@: -2:1}"
         echo "${COMPREPLY[@]}""#;
+    let own = mpyc_party(home);
+    let directory = Path::new(own.get_program()).parent().context("no directory")?.display();
     let mut bash = Command::new("bash");
+    bash.env("PATH", format!("{directory}:/usr/bin:/bin")).env("HOME", home).current_dir(home);
     bash.args(["--norc", "-c", ask]).arg(script).arg("mpyc-party").args(words);
     Ok(clean(bash.output()?)?.split_whitespace().map(str::to_owned).collect())
 }
@@ -127,8 +130,47 @@ fn bash_completes_commands_and_options() -> Result<()> {
         (&["demo", "--par"], "--parties"),
         (&["ca", "token", "--for"], "--for-hub"),
     ] {
-        ensure!(completed(&script, words)? == [offered], "{words:?} does not get {offered}");
+        let found = completed(home.path(), &script, words)?;
+        ensure!(found == [offered], "{words:?} does not get {offered}: {found:?}");
     }
+    for words in [["--die"].as_slice(), &["hub", "--die"], &["session", "run", "--die-w"]] {
+        let found = completed(home.path(), &script, words)?;
+        ensure!(found.is_empty(), "{words:?} gets what is hidden: {found:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn bash_completes_names_of_sessions_and_parties() -> Result<()> {
+    let home = TempDir::new()?;
+    let script = home.path().join("completions");
+    fs::write(&script, clean(mpyc_party(home.path()).args(["completions", "bash"]).output()?)?)?;
+    let text = "[peers.dave]\n[sessions.santa]\nprogram = \"p.py\"\n\
+                parties = [\"alice\", \"bob\", \"carol\"]\n[sessions.sum]\nprogram = 3\n";
+    fs::write(home.path().join("own.toml"), text)?;
+    fs::create_dir_all(home.path().join("state/sessions/survey"))?;
+    let own = ["--config", "own.toml", "--state", "state"];
+    for (words, offered) in [
+        (["session", "run", "sa"].as_slice(), ["santa"].as_slice()),
+        (&["session", "check", ""], &["santa", "sum", "survey"]),
+        (&["session", "show", "su"], &["sum", "survey"]),
+        (&["session", "remove", "s"], &["survey"]),
+        (&["doctor", "--session", "sa"], &["santa"]),
+        (&["peers", "sa"], &["santa"]),
+        (&["ping", "b"], &["bob"]),
+        (&["connect", "d"], &["dave"]),
+    ] {
+        let found = completed(home.path(), &script, &[&own, words].concat())?;
+        let names: Vec<&str> =
+            found.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+        ensure!(names == offered, "{words:?} gets {found:?}");
+    }
+    // Bash makes a word of its own of «=».
+    let words = ["--config", "=", "own.toml", "--state=state", "ping", "c"];
+    ensure!(completed(home.path(), &script, &words)? == ["carol"]);
+    // Where nothing can be read, nothing is offered, and nothing is said.
+    let words = ["--config", "nosuch", "session", "run", "s"];
+    ensure!(completed(home.path(), &script, &words)?.is_empty());
     Ok(())
 }
 
@@ -137,7 +179,11 @@ fn completions_exist_for_every_shell() -> Result<()> {
     let home = TempDir::new()?;
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = clean(mpyc_party(home.path()).args(["completions", shell]).output()?)?;
-        ensure!(script.contains("session"), "{shell}:\n{script}");
+        ensure!(script.contains("MPYC_PARTY_COMPLETE"), "{shell}:\n{script}");
+        let mut ask = mpyc_party(home.path());
+        ask.env("MPYC_PARTY_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", "1");
+        let offered = clean(ask.args(["--", "mpyc-party", "sess"]).output()?)?;
+        ensure!(offered.contains("session"), "{shell}: {offered}");
     }
     Ok(())
 }
@@ -192,11 +238,11 @@ fn wrong_usage_is_status_2() -> Result<()> {
 fn a_wrong_configuration_is_status_2() -> Result<()> {
     let home = TempDir::new()?;
     fs::create_dir(home.path().join("directory"))?;
-    let duplicate = "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"alice\"]\n";
+    let duplicate = "[listen]\nport = 4747\n[listen]\nport = 4748\n";
     for (name, content, text) in [
         ("unknown", "nosuch = 1\n", "nosuch"),
         ("type", "[listen]\nport = \"4747\"\n", "port"),
-        ("duplicate", duplicate, "twice"),
+        ("duplicate", duplicate, "duplicate key"),
         ("broken", "[[[\n", "broken"),
         ("directory", "", "cannot be read"),
         ("missing", "", "cannot be read"),

@@ -73,7 +73,7 @@ pub enum RequestError {
         refusal: Refusal,
     },
     /// There is no place to ask.
-    #[error("no hub is known to ask")]
+    #[error("no hub is known to ask: name one as network.hubs in the configuration")]
     NoHub,
     /// What the authority sent does not fit what was asked.
     #[error("the authority's certificate is unusable: {0}")]

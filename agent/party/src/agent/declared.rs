@@ -32,12 +32,12 @@ pub(super) fn all(
     identity: &watch::Receiver<Identity>,
 ) -> Result<BTreeMap<SessionName, Declared>, SessionError> {
     let mut all = BTreeMap::new();
-    for name in session::names(config, dirs)? {
-        let found = session::find(config, dirs, &name);
+    for (name, found) in session::all(config, dirs)? {
         match found.and_then(|definition| definition.index_of(party).map(|me| (definition, me))) {
             Ok((definition, me)) => {
                 let roster = definition.settings.parties.clone();
                 let pins = definition.pins(config);
+                let name = definition.name.clone();
                 let peers = SessionPeers::new(identity.clone(), &name, roster, me, pins);
                 all.insert(name, Declared { definition, peers });
             }

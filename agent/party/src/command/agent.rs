@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use listenfd::ListenFd;
 use mpyc_party_transport::task::alongside;
@@ -38,6 +39,11 @@ pub(super) struct Agent {
 }
 
 impl Agent {
+    /// Whether it only moves a token, to whoever owns the directory that the token is for.
+    pub(super) fn takes_token(&self) -> bool {
+        self.take_token.is_some()
+    }
+
     pub(super) fn run(self, common: &Common) -> Outcome {
         if let Some(target) = self.take_token {
             return take_token(common, (self.token_file.as_deref(), &target));
@@ -46,7 +52,8 @@ impl Agent {
         stop::watch(StopSignals::WithoutHangup)?;
         terminal::start();
         let runtime = runtime()?;
-        let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
+        let reloads = runtime.block_on(async { signal(SignalKind::hangup()) });
+        let reloads = reloads.context("cannot watch for the signal to reload")?;
         let (dirs, config) = common.load()?;
         if let Ok(party) = Store::new(&dirs.state).party() {
             journal::about("MPYC_PARTY", party);

@@ -20,7 +20,7 @@ use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Secure, Traffic, quic};
 
 use super::locate::{Present, problems};
-use super::{Common, Outcome, no_dumps, output, runtime, stop, terminal, times};
+use super::{Common, Outcome, completing, no_dumps, output, runtime, stop, terminal, times};
 use crate::config::Config;
 use crate::identity::Store;
 use crate::session::words::visible;
@@ -47,6 +47,7 @@ Examples:
   mpyc-party connect pi-kitchen 22 --verbose")]
 pub(super) struct Connect {
     /// The party
+    #[arg(add = completing::parties())]
     party: PartyName,
     /// The port that it exposes
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
@@ -110,8 +111,12 @@ impl Connect {
     /// Carries standard input and output until both sides have ended.
     async fn carry(&self, secure: Secure) -> Outcome {
         // The one descriptor of standard output, so that closing it is an end for whoever reads.
-        let output = std::io::stdout().as_fd().try_clone_to_owned()?;
-        rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+        let taken = || {
+            let output = std::io::stdout().as_fd().try_clone_to_owned()?;
+            rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+            std::io::Result::Ok(output)
+        };
+        let output = taken().context("cannot take over standard output")?;
         let output = tokio::fs::File::from_std(output.into());
         let traffic = Traffic::default();
         let carried = carry(secure.stream, tokio::io::stdin(), output, &traffic).await;

@@ -15,7 +15,7 @@ use mpyc_party_core::name::SessionName;
 use mpyc_party_transport::task::{Heartbeat, alongside};
 use mpyc_party_transport::{Identity, now};
 
-use super::{Common, Outcome, output, runtime, stop, times};
+use super::{Common, Outcome, completing, output, runtime, stop, times};
 use crate::config::{Config, Directories};
 use crate::identity::{Store, due_in, keep_fresh};
 use crate::session::{self, Definition};
@@ -39,7 +39,7 @@ Examples:
   mpyc-party doctor --json | jq '.findings[] | select(.state == \"bad\")'")]
 pub(super) struct Doctor {
     /// Only the parties of this session
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completing::sessions())]
     session: Option<SessionName>,
     /// How long to look for other parties
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = times::wait)]
@@ -49,13 +49,13 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let (dirs, config) = common.load()?;
-        let names = match &self.session {
-            Some(name) => vec![session::find(&config, &dirs, name)?.name],
-            None => session::names(&config, &dirs)?.into_iter().collect(),
+        let declared = match &self.session {
+            Some(name) => [(name.to_string(), Ok(session::find(&config, &dirs, name)?))].into(),
+            None => session::all(&config, &dirs)?,
         };
         let mut findings = Findings::new(common.json);
         machine::configuration(&dirs, &config, &mut findings);
-        let sessions = machine::sessions(&config, &dirs, &names, &mut findings);
+        let sessions = machine::sessions(declared, &mut findings);
         machine::disk(&dirs, &mut findings);
         machine::addresses(&mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.

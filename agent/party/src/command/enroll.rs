@@ -60,7 +60,7 @@ impl Enroll {
             }
             None => files::read_stdin(LONGEST_TOKEN).context("the token on standard input")?,
         };
-        let text = std::str::from_utf8(&bytes).context("the token is not text")?;
+        let text = std::str::from_utf8(&bytes).context("the token is not text: copy it again")?;
         Ok(Zeroizing::new(text.to_owned()))
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use clap::Args;
 use mpyc_party_core::claims::PublicKey;
 use mpyc_party_core::name::PartyName;
@@ -48,7 +49,8 @@ impl Expose {
         stop::watch(StopSignals::WithoutHangup)?;
         terminal::start();
         let runtime = runtime()?;
-        let reloads = runtime.block_on(async { signal(SignalKind::hangup()) })?;
+        let reloads = runtime.block_on(async { signal(SignalKind::hangup()) });
+        let reloads = reloads.context("cannot watch for the signal to reload")?;
         let (dirs, config) = common.load()?;
         if config.expose.is_empty() {
             return Err(ConfigError::NothingExposed.into());
@@ -92,7 +94,7 @@ async fn expose(
     supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
     let (entrance, _registration) = enter(agent, config, (key, tag), &mut supervisor).await?;
     // The public UDP port is left to runners: behind a NAT, which is what this is for, any will do.
-    let quic = quic::Endpoint::bind(0)?;
+    let quic = quic::Endpoint::bind(0).context("cannot open a UDP socket")?;
     let allowed = watch::Sender::new(allowed(config));
     let audience = allowed.borrow().audience();
     let port = entrance.port()?;

@@ -55,7 +55,7 @@ impl Hub {
         let address = self.listen.unwrap_or(config.hub.listen);
         let kept = Kept::open(&dirs, &config)?;
         // Handshakes and relayed bytes are work for every processor.
-        let runtime = Runtime::new()?;
+        let runtime = Runtime::new().context("cannot begin to wait for anything")?;
         let served = runtime.block_on(stop::in_time(self.serve(kept, &config, address)));
         // What is being signed is still written down, unless its disk does not answer.
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::diagnose;
 use crate::config::Config;
-use crate::identity::{Renewal, Store, keep_fresh};
+use crate::identity::{Renewal, Store, check_validity, keep_fresh};
 
 /// Pause before a party that was not reached is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -47,10 +47,11 @@ impl Present {
         let hubs = config.hubs(hubs);
         if let Err(ClaimsError::Expired { .. }) = identity.claims().check_validity(now()) {
             let renewed = store.renew_if_due(&hubs, &identity).await;
-            let renewed = renewed.context("the certificate has expired, and cannot be renewed")?;
+            let renewed =
+                renewed.context("this machine's certificate has expired, and cannot be renewed")?;
             identity = renewed.unwrap_or(identity);
         }
-        identity.claims().check_validity(now())?;
+        check_validity(&identity)?;
         let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
         Ok((Self { me, identity, hubs }, renewal))
     }

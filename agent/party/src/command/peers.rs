@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::running::{self, Running};
 use super::status::agent::Agent;
-use super::{Common, Outcome, diagnose, output, runtime};
+use super::{Common, Outcome, completing, diagnose, output, runtime};
 use crate::identity::Store;
 use crate::runner::inspect::Snapshot;
 use crate::session;
@@ -31,6 +31,7 @@ Examples:
   mpyc-party peers demo --json | jq '.[].peers[] | {party, path}'")]
 pub(super) struct Peers {
     /// Only this session
+    #[arg(add = completing::sessions())]
     session: Option<SessionName>,
 }
 

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::locate::{Miss, Present, locate};
 use super::peers::milliseconds;
-use super::{Common, Outcome, no_dumps, output, runtime, times};
+use super::{Common, Outcome, completing, no_dumps, output, runtime, times};
 use crate::config::{Config, Directories};
 use crate::identity::Store;
 use crate::session::words::visible;
@@ -39,6 +39,7 @@ Examples:
   mpyc-party ping bob --count 100 --json")]
 pub(super) struct Ping {
     /// The party
+    #[arg(add = completing::parties())]
     party: PartyName,
     /// Round trips
     #[arg(long, short, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ROUND_TRIPS)))]

@@ -3,17 +3,20 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 
-use super::{Cli, Outcome, output};
+use super::{Cli, Outcome, completing, output};
+use crate::config::files;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: mpyc-party completions bash > ~/.local/share/bash-completion/completions/mpyc-party"
-)]
+#[command(after_help = "\
+The script asks mpyc-party for what it offers, which has to be in the PATH: commands, options, the
+sessions that are declared, and the parties in them.
+
+Example: mpyc-party completions bash > ~/.local/share/bash-completion/completions/mpyc-party")]
 pub(super) struct Completions {
     /// The shell
     shell: Shell,
@@ -21,12 +24,8 @@ pub(super) struct Completions {
 
 impl Completions {
     pub(super) fn run(self) -> Outcome {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "mpyc-party", &mut script);
-        // For bash, clap_complete spells the hyphen of a program's name in two ways, and then
-        // completes nothing after a subcommand (github.com/clap-rs/clap/issues/6421).
-        let script = String::from_utf8_lossy(&script).replace("mpyc__subcmd__party", "mpyc__party");
-        output::line(script);
+        let script = completing::script(self.shell)?;
+        output::line(String::from_utf8_lossy(&script));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -52,8 +51,7 @@ impl Man {
                 .source(concat!("mpyc-party ", env!("CARGO_PKG_VERSION")))
                 .manual("mpyc-party");
             let path = self.directory.join(page.get_filename());
-            let written = write(&page, &command).and_then(|text| std::fs::write(&path, text));
-            written.with_context(|| format!("cannot write {}", path.display()))?;
+            files::write_public(&path, &write(&page, &command)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -15,7 +15,7 @@ mod show;
 use clap::Subcommand;
 use mpyc_party_core::name::SessionName;
 
-use super::{Common, Outcome};
+use super::{Common, Outcome, completing};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
@@ -29,6 +29,7 @@ pub(super) enum Session {
     #[command(after_help = "Example: mpyc-party session show demo")]
     Show {
         /// The session
+        #[arg(add = completing::sessions())]
         name: SessionName,
     },
     /// Print what the program wrote in a run
@@ -40,6 +41,7 @@ pub(super) enum Session {
     /// Remove an imported session
     Remove {
         /// The session
+        #[arg(add = completing::imported())]
         name: SessionName,
     },
 }

@@ -60,9 +60,7 @@ impl Status {
                 "discoveries": found_by,
                 "agent": agent.as_ref().map(Agent::json),
                 "running": running.iter().map(json).collect::<Vec<_>>(),
-                "sessions": last.iter().map(|(name, run)| json!({
-                    "name": name, "last": run.as_ref().map(runs::Run::json),
-                })).collect::<Vec<_>>(),
+                "sessions": last.iter().map(Last::json).collect::<Vec<_>>(),
             }))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -91,12 +89,33 @@ fn tell_by_agent(agent: &Agent, in_json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every declared session with its last run.
-type Last = Vec<(String, Option<runs::Run>)>;
+/// A declared session with its last run.
+struct Last {
+    name: String,
+    run: Option<runs::Run>,
+    /// Why it cannot be used.
+    error: Option<String>,
+}
 
-fn last_runs(config: &Config, dirs: &Directories) -> anyhow::Result<Last> {
-    let last = |name| Ok((format!("{name}"), runs::of(dirs, &name)?.pop()));
-    session::names(config, dirs)?.into_iter().map(last).collect()
+impl Last {
+    fn json(&self) -> Value {
+        let mut value = json!({"name": self.name, "last": self.run.as_ref().map(runs::Run::json)});
+        if let Some(error) = &self.error {
+            value["error"] = json!(error);
+        }
+        value
+    }
+}
+
+fn last_runs(config: &Config, dirs: &Directories) -> anyhow::Result<Vec<Last>> {
+    let last = |(name, found): (String, Result<_, session::SessionError>)| {
+        let run = match name.parse() {
+            Ok(name) => runs::of(dirs, &name)?.pop(),
+            Err(_) => None,
+        };
+        Ok(Last { name, run, error: found.err().map(|error| error.to_string()) })
+    };
+    session::all(config, dirs)?.into_iter().map(last).collect()
 }
 
 /// What a script is told of a run that goes on.
@@ -137,15 +156,16 @@ fn show_running(running: &[Running]) {
     }
 }
 
-fn show_last(last: &Last) {
+fn show_last(last: &[Last]) {
     output::line("\nSessions");
     if last.is_empty() {
         output::line("  none is declared here");
     }
-    for (name, run) in last {
-        let text = match run {
-            Some(run) => format!("{}  {}", run.started(), run.verdict()),
-            None => "never run".to_owned(),
+    for Last { name, run, error } in last {
+        let text = match (error, run) {
+            (Some(error), _) => format!("cannot be used: {error}"),
+            (None, Some(run)) => format!("{}  {}", run.started(), run.verdict()),
+            (None, None) => "never run".to_owned(),
         };
         output::entry(2, format!("{name}: {text}"));
     }

@@ -1,5 +1,6 @@
 //! Requests that this process ends, as the commands hear of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,12 +24,19 @@ pub(super) async fn asked() {
     heard().await;
 }
 
+/// Makes an error of a write beyond the size that a file may have (setrlimit(2), `RLIMIT_FSIZE`): as it is,
+/// its signal would end this process without a word. What this process starts is not concerned.
+pub(super) fn outlive_size_limits() {
+    // It fails only for signals that cannot be handled.
+    let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::default());
+}
+
 /// How long a daemon has to end in order once it was asked to.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// This process has not ended in time.
 #[derive(Debug, thiserror::Error)]
-#[error("it did not end in order within {} s: a file may be on a mount that hangs", END_TIMEOUT.as_secs())]
+#[error("this process did not end in order within {} s: a file may be on a mount that hangs", END_TIMEOUT.as_secs())]
 pub(super) struct Overdue;
 
 /// Completes with `work`, which ends when this process is asked to end; waits for that no longer than

@@ -3,14 +3,16 @@
 
 mod reading;
 
+use std::borrow::Cow;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
 use tempfile::{NamedTempFile, PersistError};
 
-use super::bounded;
+use super::{bounded, ownership};
 
 pub use reading::{
     Content, FILE_TIMEOUT, PIPE_TIMEOUT, ReadError, Source, open, open_dir, open_lock,
@@ -20,7 +22,7 @@ pub use reading::{
 
 /// A file that could not be used, with its path.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}{}", path.display(), advice(source))]
+#[error("{}: {source}{}", path.display(), advice(path, source))]
 pub struct FileError {
     /// The file or directory.
     pub path: PathBuf,
@@ -36,15 +38,24 @@ impl FileError {
     }
 }
 
-fn advice(error: &io::Error) -> &'static str {
+/// What helps against `error` with the file at `path`.
+fn advice(path: &Path, error: &io::Error) -> Cow<'static, str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            " (make room there, or choose another place with --state DIR)"
+            " (make room there, or choose another place with --state DIR)".into()
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            " (run as its owner, or choose another place with --state DIR)"
-        }
-        _ => "",
+        io::ErrorKind::PermissionDenied => match ownership::misplaced(path) {
+            Some((part, owner)) => {
+                let (part, user) = (part.display(), geteuid().as_raw());
+                format!(
+                    " ({part} belongs to user {owner}, in a directory of yours: sudo chown -R {user} {part})"
+                )
+                .into()
+            }
+            None => " (run as its owner, or choose another place with --state DIR)".into(),
+        },
+        io::ErrorKind::ReadOnlyFilesystem => " (choose another place with --state DIR)".into(),
+        _ => "".into(),
     }
 }
 
@@ -67,6 +78,16 @@ pub fn private_dir(path: &Path) -> Result<(), FileError> {
 /// Also where there is one already.
 pub fn create_private(path: &Path) -> Result<File, FileError> {
     at(path, OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path))
+}
+
+/// Writes a file that everybody may read and only its owner may change, however open the umask is.
+///
+/// # Errors
+/// What the system says.
+pub fn write_public(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o644);
+    at(path, options.open(path).and_then(|mut file| file.write_all(content)))
 }
 
 /// Replaces the file at `path`, readable by its owner alone; whoever reads it, now or after a

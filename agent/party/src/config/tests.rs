@@ -2,14 +2,20 @@ use mpyc_party_core::claims::PublicKey;
 
 use super::*;
 
-fn load(text: &str) -> Result<Config, ConfigError> {
+/// Loads `text`, all of which has to be in order.
+fn load(text: &str) -> Result<Config, String> {
+    let mut config = judged(text).map_err(|error| error.to_string())?;
+    config.broken.pop_first().map_or(Ok(config), |(_, why)| Err(why.to_string()))
+}
+
+fn judged(text: &str) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");
     std::fs::write(&path, text).unwrap();
     Config::load(&path)
 }
 
-fn session(more: &str) -> Result<Config, ConfigError> {
+fn session(more: &str) -> Result<Config, String> {
     load(&format!(
         "[sessions.demo]\nprogram = \"p.py\"\nparties = [\"alice\", \"bob\", \"carol\"]\n{more}"
     ))
@@ -89,6 +95,33 @@ fn mistakes_are_named() {
     for (text, expected) in cases {
         let error = session(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}\n… does not say {expected}");
+    }
+}
+
+#[test]
+fn a_session_with_an_error_concerns_nothing_else() {
+    let good = "[sessions.good]\nprogram = \"p.py\"\nparties = [\"alice\", \"bob\", \"carol\"]\n";
+    let mistakes = [
+        ("[sessions.bad]\nprogram = 3", "line 5, column 11"),
+        ("[sessions.bad]\nprogram = \"p.py\"", "missing field `parties`"),
+        ("[sessions]\nbad = 3", "line 5"),
+        ("[sessions]\nbad = { thresold = 1 }", "unknown field `thresold`"),
+        (
+            "[sessions.Bad]\nprogram = \"p.py\"\nparties = [\"a\", \"b\", \"c\"]",
+            "«Bad» is not a name",
+        ),
+        ("[sessions.bad]\nprogram = \"p.py\"\nparties = [\"a\", \"b\"]", "allow-no-privacy"),
+    ];
+    for (text, why) in mistakes {
+        let config = judged(&format!("{good}{text}")).unwrap();
+        assert_eq!(config.sessions.len(), 1, "{text}");
+        let (name, broken) = config.broken.first_key_value().unwrap();
+        assert!(name.eq_ignore_ascii_case("bad") && config.broken.len() == 1, "{text}: {name}");
+        let said = broken.to_string();
+        assert!(said.contains(why) && said.contains(&format!("[sessions.{name}] in /")), "{said}");
+    }
+    for elsewhere in ["sessions = 3", "[session.x]", "[sessions.x", "[listen]\nport = \"x\""] {
+        assert!(judged(elsewhere).is_err(), "{elsewhere}");
     }
 }
 

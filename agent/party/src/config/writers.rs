@@ -21,7 +21,7 @@ use super::{Config, Directories, Session, bounded};
 /// The most symbolic links on one way (as Linux, `MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
 /// Whose files a user namespace shows that it does not know (user_namespaces(7)).
-const OVERFLOW_UID: u32 = 65534;
+pub(super) const OVERFLOW_UID: u32 = 65534;
 /// The map of a user namespace in bytes: a few lines.
 const MAX_MAP_BYTES: u64 = 4 << 10;
 const GROUP_WRITES: u32 = 0o020;

@@ -11,7 +11,7 @@ use mpyc_party_core::text::is_hidden;
 pub use mpyc_party_core::text::{in_ascii, visible, visible_lines};
 use rustix::io::Errno;
 
-/// An error, what led to it, and what helps where files cannot be opened any more.
+/// An error, what led to it, and what helps against the limits of a process.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -24,6 +24,9 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     // By its words: some libraries hide what the system said in errors of their own.
     if text.contains(&io::Error::from(Errno::MFILE).to_string()) {
         text += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
+    }
+    if text.contains(&io::Error::from(Errno::FBIG).to_string()) {
+        text += ". Let files be larger: ulimit -f, or LimitFSIZE= in its unit";
     }
     text
 }

@@ -49,6 +49,26 @@ fn it_feeds_the_watchdog_and_says_when_it_ends() -> Result<()> {
 }
 
 #[test]
+fn one_bad_session_is_logged_and_the_others_go_on() -> Result<()> {
+    let (network, port) = (three()?, free_port()?);
+    let bob = network.party("bob");
+    let head = head(port, "");
+    bob.configure(&format!("{head}[sessions.bad]\nprogram = 3\n"))?;
+    network.declare(&demo(SUM).set("start", "\"on-proposal\""))?;
+    let machine = Machine::start(bob)?.ready()?;
+    machine.tells("session bad is left out: [sessions.bad] in ")?;
+    let before = machine.now();
+    machine.signal(Signal::HUP)?;
+    machine.tells_after(before, "session bad is left out: [sessions.bad] in ")?;
+    machine.tells_after(before, "the configuration was read again")?;
+    let runs = [network.party("alice").run("demo")?, network.party("carol").run("demo")?];
+    runs.into_iter().try_for_each(completes)?;
+    machine.tells("session demo: completed")?;
+    drop(machine);
+    Ok(network.end()?)
+}
+
+#[test]
 fn a_bad_configuration_changes_nothing_and_a_good_one_is_taken_up() -> Result<()> {
     let (network, port) = (three()?, free_port()?);
     let bob = network.party("bob");

@@ -16,7 +16,7 @@ use super::super::session_state::{Activity, SessionState};
 use super::super::start::{NoRun, Starter};
 use super::super::{metrics, notify};
 use super::{Daemon, Ending};
-use crate::config;
+use crate::config::{self, Config};
 use crate::runner::engine;
 use crate::runner::handover::Progress;
 use crate::session::run_counter::{self, RunCounter};
@@ -86,7 +86,8 @@ impl Daemon {
         let dirs = self.dirs.clone();
         let read = blocking(move || dirs.reload()).await?;
         let old = self.config.clone();
-        (self.config.sessions, self.config.peers) = (read.sessions, read.peers);
+        let Config { sessions, broken, peers, .. } = read;
+        self.config = Config { sessions, broken, peers, ..old.clone() };
         self.declare().await.map_err(|error| {
             self.config = old;
             error.into()

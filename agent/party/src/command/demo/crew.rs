@@ -49,7 +49,9 @@ impl Crew {
     }
 
     fn command(&self, site: &Site, name: &str) -> anyhow::Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(
+            std::env::current_exe().context("cannot find the program of this process")?,
+        );
         command
             .arg("--state")
             .arg(site.of(name))

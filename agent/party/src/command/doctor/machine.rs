@@ -4,18 +4,19 @@
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
+use anyhow::Context;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::roster::{PeerIndex, Roster};
 use mpyc_party_sandbox::Sandboxed;
 use tempfile::TempDir;
 
 use super::findings::Findings;
-use crate::config::files::{self, FileError};
+use crate::config::files::FileError;
 use crate::config::{Config, Directories, Session, Start, writers};
 use crate::runner::engine::mpyc::python::Python;
 use crate::runner::view::{Notice, View};
 use crate::runner::{self, PrepareError};
-use crate::session::{self, Copied, Definition};
+use crate::session::{self, Copied, Declared, Definition};
 
 /// Bytes of room without which a run cannot be kept, and with which nobody needs to think of it.
 const ROOM: [u64; 2] = [16 << 20, 256 << 20];
@@ -28,8 +29,18 @@ pub(super) fn configuration(dirs: &Directories, config: &Config, findings: &mut 
     };
     match writers::of_config(config, Some(path)) {
         Ok(exposed) if exposed.is_empty() => {
-            let sessions = config.sessions.len();
-            findings.good(CHECK, format!("{} is in order; sessions: {sessions}", path.display()));
+            let (sessions, broken) = (config.sessions.len(), config.broken.len());
+            let path = path.display();
+            findings.good(
+                CHECK,
+                match broken {
+                    0 => format!("{path} is in order; sessions: {sessions}"),
+                    broken => format!(
+                        "{path} is in order, but for {broken} of {} sessions",
+                        sessions + broken
+                    ),
+                },
+            );
         }
         Ok(exposed) => {
             for exposed in exposed {
@@ -74,30 +85,20 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Looks at what `names` say; the definitions that can be used.
-pub(super) fn sessions(
-    config: &Config,
-    dirs: &Directories,
-    names: &[SessionName],
-    findings: &mut Findings,
-) -> Vec<Definition> {
+/// Looks at what is `declared`; the definitions that can be used.
+pub(super) fn sessions(declared: Declared, findings: &mut Findings) -> Vec<Definition> {
     const CHECK: &str = "session";
     let mut usable = Vec::new();
-    for name in names {
-        let definition = match session::find(config, dirs, name) {
+    for found in declared.into_values() {
+        let definition = match found {
             Ok(definition) => definition,
             Err(error) => {
                 findings.broken(CHECK, error);
                 continue;
             }
         };
-        let settings = &definition.settings;
-        let files = settings.files.iter().map(|file| ("file", file));
-        let input = settings.input.iter().map(|input| ("input", input));
-        let paths = [("program", &settings.program)].into_iter().chain(files).chain(input);
-        let unreadable =
-            paths.filter_map(|(role, path)| Some((role, files::open(path).err()?))).next();
-        match unreadable {
+        let Definition { name, settings, .. } = &definition;
+        match session::unreadable(settings).into_iter().next() {
             Some((role, FileError { path, source })) => findings.bad(
                 CHECK,
                 format!("{name}: the {role} {} cannot be read: {source}", path.display()),
@@ -197,7 +198,8 @@ pub(super) fn dry_run(
             return Ok(None);
         }
     }
-    let scratch = tempfile::tempdir()?;
+    let scratch = tempfile::tempdir()
+        .context("cannot make a directory for temporary files: set TMPDIR to one that is there")?;
     let program = scratch.path().join("nothing.py");
     std::fs::write(&program, "pass\n")?;
     let roster = ["alice", "bob", "carol"].map(str::parse);

@@ -22,7 +22,7 @@ use mpyc_party_transport::{Identity, now};
 use serde_json::{Value, json};
 
 use super::super::view::Lines;
-use super::super::{Common, Outcome, output, runtime, stop, times};
+use super::super::{Common, Outcome, completing, output, runtime, stop, times};
 use crate::config::files;
 use crate::config::{Config, Directories, Start, writers};
 use crate::identity::{Store, keep_fresh};
@@ -43,6 +43,7 @@ Exit status: 0 when all are there and nothing differs, else 1.
 Example: mpyc-party session check demo --wait 30s")]
 pub(in crate::command) struct Check {
     /// The session
+    #[arg(add = completing::sessions())]
     name: SessionName,
     /// How long to look for the other parties
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = times::wait)]
@@ -100,7 +101,8 @@ impl Check {
         let roster = names(definition.settings.parties.as_slice());
         findings.note("definition", Ok(format!("{} for {roster}", definition.name)));
         files::private_dir(&dirs.state)?;
-        let scratch = tempfile::Builder::new().prefix(".check-").tempdir_in(&dirs.state)?;
+        let scratch = tempfile::Builder::new().prefix(".check-").tempdir_in(&dirs.state);
+        let scratch = files::at(&dirs.state, scratch)?;
         let copied = session::copy(&definition, &scratch.path().join("program"));
         let found = copied.as_ref().map(|copied| match copied.files.len() {
             0 => copied.name.clone(),

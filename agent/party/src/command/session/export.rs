@@ -12,9 +12,9 @@ use mpyc_party_core::name::{PartyName, SessionName};
 use mpyc_party_net::client::renewal;
 use mpyc_party_transport::{Identity, now};
 
-use super::super::{Common, Outcome, no_dumps, output, runtime};
+use super::super::{Common, Outcome, completing, no_dumps, output, runtime};
 use crate::config::{Config, Directories, files};
-use crate::identity::Store;
+use crate::identity::{Store, check_validity};
 use crate::session::bundle::{self, BundleError};
 use crate::session::proposal::Proposal;
 use crate::session::words::names;
@@ -33,6 +33,7 @@ Examples:
   mpyc-party session export demo --output - | ssh bob mpyc-party session import - --yes")]
 pub(in crate::command) struct Export {
     /// The session
+    #[arg(add = completing::sessions())]
     name: SessionName,
     /// The file to write, or - for standard output [default: NAME.bundle]
     #[arg(long, short, value_name = "FILE")]
@@ -56,7 +57,7 @@ impl Export {
             let asked = ask(&dirs, &config, &definition, identity);
             runtime()?.block_on(asked)?
         };
-        identity.claims().check_validity(now()).context("this party's certificate")?;
+        check_validity(&identity)?;
         let parties = definition.settings.parties.iter();
         let unpinned: Vec<PartyName> = parties.filter(|n| !keys.contains_key(n)).cloned().collect();
         if !unpinned.is_empty() {
@@ -79,7 +80,7 @@ impl Export {
             output::text(text);
             return Ok(());
         }
-        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        files::write_public(path, text.as_bytes())?;
         output::good(format!(
             "session {} is in {}: give it to the other parties, who add it with mpyc-party session import {}",
             self.name,

@@ -220,7 +220,7 @@ fn python_here(config: &Config, dirs: &Directories, opened: &Opened) -> Option<S
 /// Whether a session of that name was imported before.
 fn is_here(config: &Config, dirs: &Directories, opened: &Opened) -> anyhow::Result<bool> {
     let name = &opened.bundle.session;
-    if config.sessions.contains_key(name) {
+    if config.declares(name) {
         bail!(
             "session «{name}» is declared in the configuration, which comes first: remove [sessions.{name}] there to import it"
         );

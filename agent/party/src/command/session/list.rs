@@ -9,22 +9,25 @@ use super::runs;
 use crate::session::words::{names, visible};
 use crate::session::{self, Definition};
 
-/// Lists all declared sessions; a damaged one is told and does not hide the others.
+/// Lists all declared sessions; one that cannot be used is told and does not hide the others.
 pub(super) fn list(common: &Common) -> Outcome {
     let (dirs, config) = common.load()?;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     let mut status = ExitCode::SUCCESS;
-    for name in session::names(&config, &dirs)? {
-        let definition = match session::find(&config, &dirs, &name) {
+    for (name, found) in session::all(&config, &dirs)? {
+        let definition = match found {
             Ok(definition) => definition,
             Err(error) => {
-                output::warn(format!("session {name} is left out: {error}"));
+                values.push(json!({ "name": name, "error": error.to_string() }));
+                if !common.json {
+                    output::warn(format!("session {name} is left out: {error}"));
+                }
                 status = ExitCode::FAILURE;
                 continue;
             }
         };
-        let last = runs::of(&dirs, &name)?.pop();
-        let Definition { settings, imported, .. } = &definition;
+        let Definition { name, settings, imported } = &definition;
+        let last = runs::of(&dirs, name)?.pop();
         let (t, m) = (settings.threshold(), settings.parties.len());
         let from = if *imported { "imported" } else { "configured" };
         values.push(json!({
@@ -50,11 +53,11 @@ pub(super) fn list(common: &Common) -> Outcome {
     }
     if common.json {
         output::json(&values)?;
-    } else if rows.is_empty() {
+    } else if values.is_empty() {
         output::step(
             "no session is declared here: add one with mpyc-party session import FILE, or in the configuration",
         );
-    } else {
+    } else if !rows.is_empty() {
         let head = ["SESSION", "PROGRAM", "PARTIES", "THRESHOLD", "START", "FROM", "LAST RUN"];
         output::table(head, &rows);
     }

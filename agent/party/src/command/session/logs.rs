@@ -10,7 +10,7 @@ use mpyc_party_core::name::SessionName;
 use serde_json::json;
 
 use super::super::terminal::{self, Stream};
-use super::super::{Common, Outcome, output, style};
+use super::super::{Common, Outcome, completing, output, style};
 use super::runs;
 use crate::config::files;
 use crate::runner::view::Channel;
@@ -24,6 +24,7 @@ Examples:
   mpyc-party session logs demo --log       the log of the last run")]
 pub(in crate::command) struct Logs {
     /// The session
+    #[arg(add = completing::sessions())]
     name: SessionName,
     /// The run with this number [default: the last one]
     #[arg(long, value_name = "N", conflicts_with = "last")]

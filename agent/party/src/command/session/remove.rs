@@ -13,7 +13,7 @@ use crate::session::{self, imported};
 pub(super) fn remove(common: &Common, name: &SessionName) -> Outcome {
     let (dirs, config) = common.load()?;
     if !files::is_dir(&imported::directory(&dirs, name))? {
-        if config.sessions.contains_key(name) {
+        if config.declares(name) {
             bail!(
                 "session «{name}» is declared in the configuration: remove [sessions.{name}] there"
             );

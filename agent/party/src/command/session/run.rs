@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 
 use super::super::stop::{self, StopSignals};
 use super::super::view::{Events, Journal, Lines};
-use super::super::{Common, Outcome, journal, logging, runtime, terminal};
+use super::super::{Common, Outcome, completing, journal, logging, runtime, terminal};
 use crate::config::Config;
 use crate::config::runtime::find_agent;
-use crate::identity::{Renewal, Store, keep_fresh};
+use crate::identity::{Renewal, Store, check_validity, keep_fresh};
 use crate::runner::handover::{self, Registration, RegistrationHandle};
 use crate::runner::report::Telling;
 use crate::runner::view::{Notice, View};
@@ -30,6 +30,7 @@ use crate::session::{self, Definition};
 #[command(after_help = "Example: mpyc-party session run demo")]
 pub(in crate::command) struct Run {
     /// The session
+    #[arg(add = completing::sessions())]
     name: SessionName,
     /// The agent's socket, or «none» to listen without it [default: $MPYC_PARTY_AGENT, else where the agent is]
     #[arg(long, value_name = "SOCKET")]
@@ -137,7 +138,7 @@ async fn appear(
     if let Some(why) = failed {
         view.show(Notice::Warning(&why.to_string()));
     }
-    identity.claims().check_validity(mpyc_party_transport::now())?;
+    check_validity(&identity)?;
     let me = definition.index_of(&party)?;
     let (identity, renewal) = keep_fresh(store, hubs.clone(), identity);
     supervisor.spawn(Renewal::TASK, |heartbeat| renewal.run(heartbeat));
