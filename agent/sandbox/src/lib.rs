@@ -4,7 +4,7 @@
 //! Four layers, each of which stops something the others let through:
 //!
 //! 1. **Namespaces** ([`namespaces`], [`mounts`], [`copies`]): own users, mounts, processes, IPC, host name,
-//!    cgroup view and an empty network; a private root with read-only trees and a private `/tmp`.
+//!    cgroup view and an empty network; a private root with read-only trees, and a private `/tmp` and `/dev/shm` that are one file system.
 //!    Sockets, files and processes of the host have no name in there.
 //! 2. **Privileges and limits** ([`privileges`], [`limits`]): no capabilities and no way to gain
 //!    any; bounded memory, threads, descriptors and files.
