@@ -36,6 +36,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_net::Stack;
+use mpyc_party_sandbox::kernel;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::{Config, ConfigError, Directories};
@@ -201,6 +202,14 @@ fn run(cli: Cli, form: Complaints) -> ExitCode {
     let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));
     let common = &cli.common;
+    if let Err(error) = kernel::has_threads() {
+        let error = anyhow::anyhow!("{error}. {}", error.remedy());
+        output::error(&error, FAILED, form);
+        return ExitCode::from(FAILED);
+    }
+    if let Err(error) = stop::settle_inherited() {
+        log::warn!("{error:#}");
+    }
     if let Some(parent) = common.die_with
         && !stop::die_with(parent)
     {

@@ -19,12 +19,13 @@
 //! the kernel kills init, and with it the whole namespace. The runner holds a [`Process`], from
 //! which it learns of stops and of the end; dropping it kills everything.
 //!
-//! Needs Linux 5.12 or later (`mount_setattr`).
+//! Needs Linux 5.12 or later ([`kernel`]).
 
 mod channels;
 mod copies;
 mod error;
 mod init;
+pub mod kernel;
 mod landlock;
 mod limits;
 mod mounts;
@@ -103,10 +104,12 @@ fn start(plan: &Plan, payload: Payload) -> Result<Sandboxed, SandboxError> {
 fn attempt(setup: &Setup<'_>) -> Result<Sandboxed, SandboxError> {
     let (ours, theirs) = channels::open().map_err(SandboxError::Channels)?;
     let identity = namespaces::Identity::of_this_process();
-    let runner = sys::own_pidfd().map_err(SandboxError::Channels)?;
-    let init =
-        sys::clone(setup.isolation.clone_flags(), || init::run(setup, &identity, &runner, &theirs))
-            .map_err(SandboxError::clone)?;
+    if setup.isolation == Isolation::Namespaces {
+        kernel::has_mounts()?;
+    }
+    sys::note_descriptors().map_err(SandboxError::Channels)?;
+    let task = || init::run(setup, &identity, &ours, &theirs);
+    let init = sys::clone(setup.isolation.clone_flags(), task).map_err(SandboxError::clone)?;
     let process = Process::new(init, ours.reports);
     drop(theirs);
     let mut warnings = channels::wait_until_started(ours.messages, setup.plan.stop)?;

@@ -23,6 +23,11 @@ pub(super) async fn asked() {
     heard().await;
 }
 
+/// Undoes what this process inherits of signals and cannot work with, as [`stop::settle_inherited`] does.
+pub(super) fn settle_inherited() -> anyhow::Result<()> {
+    stop::settle_inherited().context("cannot watch for the end of other processes")
+}
+
 /// How long a daemon has to end in order once it was asked to.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 

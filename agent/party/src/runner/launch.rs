@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::{Failure, Reason, Remark, Stage, Verdict};
-use mpyc_party_sandbox::{self as sandbox, Limits, Mount, Plan, SandboxError, Sandboxed};
+use mpyc_party_sandbox::{self as sandbox, Limits, Mount, Plan, Policy, SandboxError, Sandboxed};
 
 use super::engine::{self, Contents, EngineError};
 use super::stop;
@@ -152,6 +152,10 @@ pub fn start(
     view: &mut dyn View,
 ) -> Result<Sandboxed, PrepareError> {
     input_is_there(definition)?;
+    // Before anything else is blamed for what the kernel lacks.
+    if definition.settings.sandbox == Policy::Required {
+        sandbox::kernel::has_mounts()?;
+    }
     let engine = engine::of(definition);
     let contents = engine.contents((config, dirs), view)?;
     let launcher = directory.join("launcher");

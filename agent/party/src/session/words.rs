@@ -25,6 +25,9 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     if text.contains(&io::Error::from(Errno::MFILE).to_string()) {
         text += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
     }
+    if text.contains(&io::Error::from(Errno::FBIG).to_string()) {
+        text += ". Let it write larger files: ulimit -f, or LimitFSIZE= in its unit";
+    }
     text
 }
 

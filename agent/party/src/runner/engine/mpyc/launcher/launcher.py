@@ -160,6 +160,8 @@ def run(program, arguments):
     for name in ('agreed', 'awaited', 'control', 'exchange', 'network', 'one_process', 'releases', 'scan', 'standard_input',
                  'values'):
         del sys.modules[name]  # the program may have modules of these names
+    if not os.path.exists(program):  # without a root of its own it lies elsewhere, and we begin beside it
+        program = os.path.join(os.getcwd(), os.path.basename(program))
     directory = os.path.dirname(os.path.abspath(program))
     os.chdir(directory)
     sys.path.insert(0, directory)
