@@ -170,3 +170,20 @@ fn a_limit_on_processes_is_named() -> Result<()> {
 
 /// A user that is nobody here.
 const UNUSED_USER: u32 = 64123;
+
+/// The hub, the parties and what the demo does with them, each of which inherits it.
+#[test]
+fn ignored_signals_are_no_hindrance_to_hub_and_parties() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let config = home.path().join("config.toml");
+    let interpreter = mpyc_party_lab::python();
+    std::fs::write(&config, format!("[python]\ninterpreter = {interpreter:?}\n"))?;
+    let mut command = way(&["env", "--ignore-signal=CHLD,HUP"]);
+    command.arg(mpyc_party_lab::mpyc_party()?).arg("--config").arg(config);
+    command.args(["demo", "--program"]);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../programs/secret_santa.py"));
+    let output = command.env("HOME", home.path()).output()?;
+    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+    ensure!(output.status.success() && said.contains("all parties completed"), "{said}");
+    Ok(())
+}
