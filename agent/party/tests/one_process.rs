@@ -188,28 +188,23 @@ def file(directory):
     return take
 
 def by_threads():
-    end, started, failed = threading.Event(), [], []
+    held = []
     def hold():
         try:
-            held = [heap() for _ in range(MEMORY // 4)]
-            started.append(len(held))
+            for _ in range(MEMORY // 4):
+                held.append(heap())
         except MemoryError:
-            failed.append(1)
-        end.wait()
+            pass
     threads = []
-    while len(threads) < 8:
-        threads.append(threading.Thread(target=hold))
+    for _ in range(8):
         try:
+            threads.append(threading.Thread(target=hold))
             threads[-1].start()
         except RuntimeError:  # no room for its stack
             threads.pop()
-            break
-    while len(started) + len(failed) < len(threads):
-        end.wait(0.01)
-    end.set()
     for thread in threads:
         thread.join()
-    return sum(started)
+    return len(held)
 
 mpc.run(mpc.start())
 if mpc.pid == 0:

@@ -43,6 +43,7 @@ pub use error::{SandboxError, Stage};
 pub use limits::Limits;
 pub use plan::{Mount, Plan, Policy};
 pub use process::{Event, Exit, Process};
+pub use sys::is_ignored;
 
 use init::{Isolation, Payload, Setup};
 

@@ -171,6 +171,18 @@ pub(crate) fn reset_signals() {
     }
 }
 
+/// Whether this process ignores `signal`, as it may do from its start: exec leaves that as it is.
+#[must_use]
+pub fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: a null pointer changes nothing, and the action that holds is written where it can be; all
+    // bits clear are an action as well.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let asked = libc::sigaction(signal, std::ptr::null(), &raw mut action);
+        asked == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 fn check(result: libc::c_long) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -25,7 +25,7 @@ use rustix::stdio::{stderr, stdout};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::style::Marked;
-use crate::config::stop::is_ignored;
+use crate::runner::stop::is_ignored;
 pub(super) use queue::{Entry, Keep, Render};
 use writer::{Output, Writer};
 

@@ -6,15 +6,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+pub use mpyc_party_sandbox::is_ignored;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
-
-use super::files;
 
 /// The signals that a process takes for a request to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +22,6 @@ pub enum StopSignals {
     /// SIGINT and SIGTERM, not SIGHUP, which tells this one to read its configuration again.
     WithoutHangup,
 }
-
-/// Far more than the kernel says of a process, in bytes.
-const MAX_STATUS_BYTES: u64 = 64 * 1024;
 
 /// Readable once there was a request; nobody reads it.
 static REQUESTED: OnceLock<UnixStream> = OnceLock::new();
@@ -51,18 +46,6 @@ pub fn watch(signals: StopSignals) -> io::Result<()> {
     // Another thread may have been faster, and is as good.
     let _ = REQUESTED.set(requested);
     Ok(())
-}
-
-/// Whether this signal has no effect on this process; false where that cannot be told.
-#[must_use]
-pub fn is_ignored(signal: i32) -> bool {
-    let status = files::read(Path::new("/proc/self/status"), MAX_STATUS_BYTES).unwrap_or_default();
-    let status = String::from_utf8_lossy(&status);
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // A set of signals, of which the first is 1 (proc_pid_status(5)).
-    ignored
-        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        .is_some_and(|set| set & (1 << (signal - 1)) != 0)
 }
 
 /// Lets the ends of children be known, where whoever started this process has that ignored: it would wait

@@ -157,8 +157,8 @@ def describe(mpc, release):
 
 def run(program, arguments):
     """Run the program as python would, and return its exit status."""
-    for name in ('agreed', 'awaited', 'control', 'exchange', 'network', 'one_process', 'releases', 'scan', 'standard_input',
-                 'values'):
+    for name in ('agreed', 'awaited', 'control', 'exchange', 'network', 'one_process', 'releases', 'scan',
+                 'standard_input', 'values'):
         del sys.modules[name]  # the program may have modules of these names
     if not os.path.exists(program):  # without a root of its own it lies elsewhere, and we begin beside it
         program = os.path.join(os.getcwd(), os.path.basename(program))
