@@ -26,7 +26,7 @@ use crate::{files, pool, tbs};
 
 pub use enrolment::EnrolmentRequest;
 pub use members::{Member, Revoked};
-pub use tokens::{TOKEN_LIFETIME, TOKEN_LIFETIMES, UnusedToken};
+pub use tokens::{TOKEN_LIFETIME, TOKEN_LIFETIMES};
 
 const ROOT: &str = "root.der";
 const KEY: &str = "root.key";

@@ -40,13 +40,14 @@ mod signer;
 mod tbs;
 
 pub use authority::{
-    Authority, EnrolmentRequest, Member, Revoked, TOKEN_LIFETIME, TOKEN_LIFETIMES, UnusedToken,
+    Authority, EnrolmentRequest, Member, Revoked, TOKEN_LIFETIME, TOKEN_LIFETIMES,
 };
 pub use date::date;
 pub use error::AuthorityError;
 pub use local_signer::{KeyError, LocalSigner};
 pub use pool::random_pool;
 pub use profile::{BACKDATING, CERTIFICATE_LIFETIME, ProfileError};
+pub use records::tokens::UnusedToken;
 pub use records::trail::TrailEntry;
 pub use signer::{
     Purpose, RootClaims, SIGNING_TIMEOUT, Signature, Signer, SignerError, SigningRequest, Statement,

@@ -38,6 +38,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use mpyc_party_core::name::PartyName;
 use mpyc_party_net::Stack;
+use mpyc_party_sandbox::kernel;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::{Config, ConfigError, Directories};
@@ -174,7 +175,8 @@ pub fn main(stack: Stack) -> ExitCode {
     if let Some(status) = completing::answer() {
         return status;
     }
-    stop::outlive_size_limits();
+    // It fails only for signals that cannot be handled.
+    let _ = stop::settle_inherited();
     let (status, purpose, form) = match Cli::try_parse() {
         Ok(mut cli) => {
             cli.common.stack = Arc::new(stack);
@@ -210,6 +212,11 @@ fn run(cli: Cli, form: Complaints) -> ExitCode {
     let daemon = matches!(cli.command, Command::Agent(_) | Command::Expose(_));
     logging::start(cli.common.verbose.max(u8::from(daemon)));
     let common = &cli.common;
+    if let Err(error) = kernel::has_threads() {
+        let error = anyhow::anyhow!("{error}. {}", error.remedy());
+        output::error(&error, FAILED, form);
+        return ExitCode::from(FAILED);
+    }
     if let Some(parent) = cli.die_with
         && !stop::die_with(parent)
     {

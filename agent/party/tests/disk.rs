@@ -83,7 +83,7 @@ fn a_disk_that_fills_up_during_the_run_ends_it_everywhere() -> Result<()> {
     );
     network.declare(&demo(&talkative))?;
     let mut others = vec![network.party("alice").run("demo")?, network.party("carol").run("demo")?];
-    let mut bob = run_with(WITH_DISK_KEPT, network.party("bob"), "400k", "rw")?;
+    let mut bob = run_with(WITH_DISK_KEPT, network.party("bob"), "420k", "rw")?;
     for run in others.iter().chain([&bob]) {
         run.wait_for_line("running", LIMIT)?;
     }

@@ -368,7 +368,7 @@ fn a_cache_that_cannot_be_used_is_explained() {
     );
 
     // Full while the virtual environment is made, and while pip installs.
-    for size in ["1m", "40m"] {
+    for size in ["1m", "5m", "12m", "40m"] {
         let full = said(&format!("mount -t tmpfs -o size={size} none \"$CACHE\""));
         assert!(full.contains("is full") && full.contains("120 MB"), "{size}: {full}");
     }
@@ -381,4 +381,75 @@ fn a_cache_that_cannot_be_used_is_explained() {
     let offline =
         said(&format!("{offline}; exec \"$@\" \"$0\" maker --exact --ignored --nocapture"));
     assert!(offline.contains("the network is needed this one time"), "{offline}");
+}
+
+/// Settings of pip that would put packages elsewhere, or take them from elsewhere, in a real `pip.conf`.
+#[test]
+fn settings_of_pip_do_not_lead_astray() {
+    let scratch = scratch();
+    let broken = "raise RuntimeError('from the index of the file')";
+    let (wheel, digest) = wheel(scratch.path(), "gmpy2", broken);
+    let requirements = format!("{}gmpy2==99 --hash=sha256:{digest}\n", only_mpyc());
+    let elsewhere = scratch.path().join("elsewhere");
+    for (at, setting) in ["target", "prefix", "root"].iter().enumerate() {
+        let cache = scratch.path().join(format!("cache-{at}"));
+        let file = scratch.path().join("pip.conf");
+        let mut links = wheel.parent().unwrap().display().to_string();
+        // What the environment says goes before what files say.
+        links += &std::env::var("PIP_FIND_LINKS")
+            .map_or_else(|_| String::new(), |more| format!("\n  {more}"));
+        let text = format!(
+            "[global]\n{setting} = {}\nfind-links =\n  {links}\n[install]\nuser = yes\n",
+            elsewhere.display()
+        );
+        fs::write(&file, text).unwrap();
+        let mut maker = maker_process(&cache, &requirements, "true");
+        let said = succeeds(maker.env("PIP_CONFIG_FILE", &file).env_remove("PIP_FIND_LINKS"));
+        assert!(said.contains("prepared "), "{setting}: {said}");
+        // What says where packages are still holds.
+        assert!(said.contains("gmpy2: RuntimeError: from the index"), "{setting}: {said}");
+        assert!(!elsewhere.exists(), "{setting}: something was installed elsewhere");
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_reached_is_named() {
+    let scratch = scratch();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let file = scratch.path().join("pip.conf");
+    let said = |text: &str, variables: &[(&str, String)]| {
+        fs::write(&file, text).unwrap();
+        let mut maker = maker_process(&scratch.path().join("cache"), &only_mpyc(), "true");
+        let maker = maker.env("PIP_CONFIG_FILE", &file).envs(variables.iter().cloned());
+        succeeds(maker.env_remove("PIP_INDEX_URL").env_remove("PIP_EXTRA_INDEX_URL"))
+    };
+    let index = format!("http://me:secret@{unused}/simple");
+    let told = said(&format!("[global]\nindex-url = {index}\n"), &[]);
+    for word in [
+        &*format!("could not fetch MPyC from http://{unused}/simple (PIP_INDEX_URL)"),
+        "pip config list",
+    ] {
+        assert!(told.contains(word), "no «{word}»: {told}");
+    }
+    assert!(!told.contains("from http://me:"), "{told}");
+    let proxy = ("PIP_PROXY", format!("http://{unused}"));
+    let told = said("[global]\nindex-url = http://packages.invalid/simple\n", &[proxy]);
+    assert!(told.contains(&format!("by way of the proxy http://{unused} (PIP_PROXY)")), "{told}");
+    let told = said("index-url = no section\n", &[]);
+    assert!(
+        told.contains("failed: pip's settings cannot be read") && told.contains("pip.conf"),
+        "{told}"
+    );
+    assert_nothing_left_over(&scratch.path().join("cache"));
+}
+
+/// As where Python was built, or packaged, without it.
+#[test]
+fn a_python_without_venv_is_explained() {
+    let scratch = scratch();
+    let hide = "import venv, os; print(os.path.dirname(venv.__file__))";
+    let hide = format!("mount -t tmpfs none \"$(python3 -c '{hide}')\"");
+    let said = succeeds(&mut maker_process(scratch.path(), REQUIREMENTS, &hide));
+    assert!(said.contains("failed: ") && said.contains("apt install python3-venv"), "{said}");
+    assert_nothing_left_over(scratch.path());
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::KernelError;
 use crate::namespaces;
 
 /// A step of making the sandbox, in the order in which they are taken.
@@ -131,6 +132,14 @@ pub enum SandboxError {
     /// No pipes or sockets to talk to the child.
     #[error("no pipes or sockets for the sandbox: {0}")]
     Channels(io::Error),
+    /// The kernel, or what is around this process, lacks a call that the full sandbox is made with.
+    #[error("{error}. {remedy}")]
+    Kernel {
+        /// What is missing.
+        error: KernelError,
+        /// What to change.
+        remedy: String,
+    },
     /// The kernel made no process with namespaces of its own.
     #[error("this machine makes no isolated process ({error}). {remedy}")]
     Clone {
@@ -172,7 +181,7 @@ impl SandboxError {
     /// Whether namespaces are what is missing here, so that going without them may help.
     pub(crate) fn is_about_isolation(&self) -> bool {
         match self {
-            Self::Clone { .. } => true,
+            Self::Clone { .. } | Self::Kernel { .. } => true,
             Self::Step { stage, .. } => is_isolation(*stage),
             _ => false,
         }
@@ -185,6 +194,13 @@ impl SandboxError {
              processes and sockets of this user. Reason: {}",
             self.to_string().trim_end_matches(OR_GO_WITHOUT)
         )
+    }
+}
+
+impl From<KernelError> for SandboxError {
+    fn from(error: KernelError) -> Self {
+        let remedy = format!("{}{OR_GO_WITHOUT}", error.remedy());
+        Self::Kernel { error, remedy }
     }
 }
 

@@ -3,13 +3,11 @@
 //! It stays because a PID namespace ends with its first process: killing it kills everything, and
 //! the kernel kills it when the runner dies. It gives up the same privileges as the payload.
 
-use std::os::fd::OwnedFd;
-
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
-use crate::channels::ChildEnds;
+use crate::channels::{ChildEnds, Messages, RunnerEnds};
 use crate::error::{Failure, Stage};
 use crate::namespaces::Identity;
 use crate::process::{self, Event};
@@ -51,15 +49,17 @@ pub(crate) struct Setup<'a> {
 pub(crate) fn run(
     setup: &Setup<'_>,
     identity: &Identity,
-    runner: &OwnedFd,
+    runner: &RunnerEnds,
     ends: &ChildEnds,
 ) -> i32 {
-    let started = start(setup, identity, runner, ends).and_then(|payload| {
-        confine(&payload, ends)?;
+    // While it is open here nothing tells that the runner has closed it.
+    sys::close_copy(&runner.messages);
+    let started = start(setup, identity, ends).and_then(|payload| {
+        confine(ends)?;
         Ok(payload)
     });
     match started {
-        Ok(payload) => report(&payload, &ends.reports),
+        Ok(payload) => report(payload, ends),
         Err(failure) => {
             ends.messages.fail(failure);
             sys::FAILED
@@ -68,14 +68,9 @@ pub(crate) fn run(
 }
 
 /// Makes the sandbox around this process and starts the payload in it.
-fn start(
-    setup: &Setup<'_>,
-    identity: &Identity,
-    runner: &OwnedFd,
-    ends: &ChildEnds,
-) -> Result<OwnedFd, Failure> {
+fn start(setup: &Setup<'_>, identity: &Identity, ends: &ChildEnds) -> Result<Pid, Failure> {
     sys::reset_signals();
-    die_with(runner).map_err(Failure::at(Stage::DeathSignal))?;
+    die_with_runner(&ends.messages).map_err(Failure::at(Stage::DeathSignal))?;
     if setup.isolation == Isolation::Namespaces {
         identity.enter()?;
         mounts::enter(setup.plan)?;
@@ -89,11 +84,12 @@ fn start(
 }
 
 /// Has the kernel kill this process when the runner ends. A runner that ended before this took
-/// effect is found through its pidfd; the parent's number tells nothing in a new PID namespace.
-fn die_with(runner: &OwnedFd) -> Result<(), Errno> {
+/// effect reads no message any more, which is an error of the pipe; the parent's number tells nothing
+/// in a new PID namespace.
+fn die_with_runner(messages: &Messages) -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let now = Timespec::default();
-    match rustix::event::poll(&mut [PollFd::new(runner, PollFlags::IN)], Some(&now))? {
+    match rustix::event::poll(&mut [PollFd::new(messages, PollFlags::ERR)], Some(&now))? {
         0 => Ok(()),
         _ => Err(Errno::SRCH),
     }
@@ -102,17 +98,17 @@ fn die_with(runner: &OwnedFd) -> Result<(), Errno> {
 /// Leaves init nothing but waiting and writing. Closing its copies of the program's descriptors
 /// also is what lets an end of file pass between program and runner, and tells the runner that
 /// set-up is over.
-fn confine(payload: &OwnedFd, ends: &ChildEnds) -> Result<(), Failure> {
+fn confine(ends: &ChildEnds) -> Result<(), Failure> {
     seccomp::install()?;
-    sys::close_all_but(&[payload, &ends.reports]).map_err(Failure::at(Stage::Descriptors))
+    sys::close_all_but(&[&ends.reports]).map_err(Failure::at(Stage::Descriptors))
 }
 
 /// Reports stops and continuations of the payload until it ends.
-fn report(payload: &OwnedFd, reports: &OwnedFd) -> i32 {
+fn report(payload: Pid, ends: &ChildEnds) -> i32 {
     loop {
         let Ok(event) = process::wait(payload, process::Wait::Block) else { return sys::FAILED };
         let Some(event) = event else { continue };
-        if rustix::io::write(reports, &event.to_bytes()).is_err() {
+        if rustix::io::write(&ends.reports, &event.to_bytes()).is_err() {
             return sys::FAILED;
         }
         if let Event::Exited(_) = event {

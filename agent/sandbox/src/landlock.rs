@@ -14,7 +14,7 @@ use landlock::{
 use crate::copies;
 use crate::error::{Failure, Stage};
 use crate::init::{Isolation, Setup};
-use crate::mounts::{DEVICES, PRIVATE_TMP};
+use crate::mounts::{DEVICES, SCRATCH};
 
 /// The newest version whose rights we know. Older kernels enforce what they have of it.
 const VERSION: ABI = ABI::V10;
@@ -29,13 +29,13 @@ pub(crate) fn restrict(setup: &Setup<'_>) -> Result<Option<String>, Failure> {
 
 fn apply(setup: &Setup<'_>) -> Result<RulesetStatus, RulesetError> {
     let plan = setup.plan;
-    let (readable, writable): (Vec<&Path>, _) = match setup.isolation {
+    let (readable, writable): (Vec<&Path>, Vec<&str>) = match setup.isolation {
         Isolation::Namespaces => {
             let mounts = plan.mounts.iter().map(|it| &*it.target);
             let copies = plan.copies.iter().map(|it| copies::directory(&it.target));
-            (mounts.chain(copies).collect(), Some(PRIVATE_TMP))
+            (mounts.chain(copies).collect(), SCRATCH.map(|(path, _)| path).into())
         }
-        Isolation::None => (plan.sources().map(|it| &*it.source).collect(), None),
+        Isolation::None => (plan.sources().map(|it| &*it.source).collect(), Vec::new()),
     };
     let device = AccessFs::ReadFile | AccessFs::WriteFile;
     let status = Ruleset::default()

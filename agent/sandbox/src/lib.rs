@@ -4,7 +4,7 @@
 //! Four layers, each of which stops something the others let through:
 //!
 //! 1. **Namespaces** ([`namespaces`], [`mounts`], [`copies`]): own users, mounts, processes, IPC, host name,
-//!    cgroup view and an empty network; a private root with read-only trees and a private `/tmp`.
+//!    cgroup view and an empty network; a private root with read-only trees, and a private `/tmp` and `/dev/shm` that are one file system.
 //!    Sockets, files and processes of the host have no name in there.
 //! 2. **Privileges and limits** ([`privileges`], [`limits`]): no capabilities and no way to gain
 //!    any; bounded memory, threads, descriptors and files.
@@ -19,12 +19,13 @@
 //! the kernel kills init, and with it the whole namespace. The runner holds a [`Process`], from
 //! which it learns of stops and of the end; dropping it kills everything.
 //!
-//! Needs Linux 5.12 or later (`mount_setattr`).
+//! Needs Linux 5.12 or later ([`kernel`]).
 
 mod channels;
 mod copies;
 mod error;
 mod init;
+pub mod kernel;
 mod landlock;
 mod limits;
 mod mounts;
@@ -42,6 +43,7 @@ pub use error::{SandboxError, Stage};
 pub use limits::Limits;
 pub use plan::{Mount, Plan, Policy};
 pub use process::{Event, Exit, Process};
+pub use sys::is_ignored;
 
 use init::{Isolation, Payload, Setup};
 
@@ -103,10 +105,12 @@ fn start(plan: &Plan, payload: Payload) -> Result<Sandboxed, SandboxError> {
 fn attempt(setup: &Setup<'_>) -> Result<Sandboxed, SandboxError> {
     let (ours, theirs) = channels::open().map_err(SandboxError::Channels)?;
     let identity = namespaces::Identity::of_this_process();
-    let runner = sys::own_pidfd().map_err(SandboxError::Channels)?;
-    let init =
-        sys::clone(setup.isolation.clone_flags(), || init::run(setup, &identity, &runner, &theirs))
-            .map_err(SandboxError::clone)?;
+    if setup.isolation == Isolation::Namespaces {
+        kernel::has_mounts()?;
+    }
+    sys::note_descriptors().map_err(SandboxError::Channels)?;
+    let task = || init::run(setup, &identity, &ours, &theirs);
+    let init = sys::clone(setup.isolation.clone_flags(), task).map_err(SandboxError::clone)?;
     let process = Process::new(init, ours.reports);
     drop(theirs);
     let mut warnings = channels::wait_until_started(ours.messages, setup.plan.stop)?;

@@ -12,7 +12,7 @@ const LEAST_MEMORY: u64 = 512 << 20;
 /// What the program may use up; beyond it, its own calls fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory it may write to, in bytes, `/tmp` apart (`RLIMIT_DATA`; address space alone, which
+    /// Memory it may write to, in bytes, `/tmp` and `/dev/shm` apart (`RLIMIT_DATA`; address space alone, which
     /// numpy reserves generously, does not count). Half of the machine's memory by default.
     pub memory: u64,
     /// Threads, the first included. The kernel does not count those of root, nor, where there is
@@ -22,7 +22,7 @@ pub struct Limits {
     pub open_files: u64,
     /// Size of one file, in bytes.
     pub file_size: u64,
-    /// Size of all files in the private `/tmp`, in bytes; they are held in memory.
+    /// Size of all files in the private `/tmp` and `/dev/shm`, in bytes; they are held in memory.
     pub tmp_size: u64,
 }
 

@@ -4,9 +4,10 @@
 //! no path inside can ever be looked up in the host. Copies of trees take the mounts below them
 //! along, and one call makes all of them read-only.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType};
@@ -19,8 +20,12 @@ use crate::error::{Failure, Stage};
 use crate::plan::showable;
 use crate::{Plan, copies};
 
-/// The directory in which the program may write.
-pub(crate) const PRIVATE_TMP: &str = "/tmp";
+/// The directories in which the program may write, each with its name in the one file system that holds
+/// both: what is in either counts against the one limit. The second is that of named shared memory
+/// (shm_open(3), sem_open(3)), which Python's `multiprocessing` takes its locks from.
+pub(crate) const SCRATCH: [(&str, &str); 2] = [("/tmp", "tmp"), ("/dev/shm", "shm")];
+/// Where that file system is while its directories are put in place.
+const SCRATCH_ROOT: &str = "/scratch";
 /// What Python and libraries open by name. Not `/dev/zero`: shared mappings of it are memory that
 /// no limit counts.
 pub(crate) const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
@@ -53,8 +58,9 @@ pub(crate) fn enter(plan: &Plan) -> Result<(), Failure> {
     change_root().map_err(Failure::at(Stage::PrivateRoot))?;
     let place =
         |path: &Path, item| attach(path, item).map_err(Failure::on(Stage::AttachMount, path));
-    let tmp = private_tmp(plan.limits.tmp_size).map_err(Failure::at(Stage::PrivateRoot))?;
-    place(Path::new(PRIVATE_TMP), Item::Tree(tmp))?;
+    for (path, tree) in scratch(plan.limits.tmp_size).map_err(Failure::at(Stage::PrivateRoot))? {
+        place(Path::new(path), Item::Tree(tree))?;
+    }
     for (path, tree) in devices {
         let path = Path::new(path);
         place(path, Item::Tree(tree.map_err(Failure::on(Stage::OpenMount, path))?))?;
@@ -107,11 +113,24 @@ pub(crate) fn tmpfs(options: &[(&str, &str)], attributes: MountAttrFlags) -> io:
     Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-fn private_tmp(size: u64) -> io::Result<OwnedFd> {
+/// The directories of [`SCRATCH`] in a file system of this many bytes. It is mounted meanwhile, since older
+/// kernels copy no part of a mount that is nowhere.
+fn scratch(size: u64) -> io::Result<Vec<(&'static str, OwnedFd)>> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    tmpfs(&[("size", &size.to_string()), ("nr_inodes", "16384"), ("mode", "0700")], attributes)
+    let options = [("size", &*size.to_string()), ("nr_inodes", "16384"), ("mode", "0700")];
+    let root = Path::new(SCRATCH_ROOT);
+    attach(root, Item::Tree(tmpfs(&options, attributes)?))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mut trees = Vec::new();
+    for (path, name) in SCRATCH {
+        DirBuilder::new().mode(0o700).create(root.join(name))?;
+        trees.push((path, rustix::mount::open_tree(CWD, root.join(name), flags)?));
+    }
+    rustix::mount::unmount(root, UnmountFlags::DETACH)?;
+    fs::remove_dir(root)?;
+    Ok(trees)
 }
 
 /// Makes an empty file system the root and lets go of the old one. `pivot_root(".", ".")` stacks

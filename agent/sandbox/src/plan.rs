@@ -21,7 +21,7 @@ pub enum Policy {
     #[default]
     Required,
     /// Where namespaces are not allowed, the run goes on without them, and warns. Nothing is hidden
-    /// then but what landlock and seccomp hide, there is no `/tmp`, and paths that the sandbox would
+    /// then but what landlock and seccomp hide, there is no `/tmp` and no `/dev/shm`, and paths that the sandbox would
     /// show elsewhere are used where they are.
     BestEffort,
 }
@@ -53,7 +53,7 @@ pub struct Plan {
     pub interpreter: PathBuf,
     /// Its arguments, without its own name.
     pub arguments: Vec<OsString>,
-    /// What it sees beside `/tmp`, `/dev/null` and `/dev/urandom`.
+    /// What it sees beside `/tmp`, `/dev/shm`, `/dev/null` and `/dev/urandom`.
     pub mounts: Vec<Mount>,
     /// Regular files of which it sees a copy, read-only and alone in a directory, that tells nothing of
     /// the file but its content. Without namespaces it sees the file itself.

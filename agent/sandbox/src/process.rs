@@ -1,10 +1,10 @@
 //! The running sandbox as the runner sees it: stops, continuations, its end, and killing it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as Changes, SignalKind, signal};
@@ -64,12 +64,12 @@ pub(crate) enum Wait {
 }
 
 /// The next change of state of a child, if there is one.
-pub(crate) fn wait(child: &OwnedFd, wait: Wait) -> io::Result<Option<Event>> {
+pub(crate) fn wait(child: Pid, wait: Wait) -> io::Result<Option<Event>> {
     let mut options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::CONTINUED;
     if wait == Wait::Look {
         options |= WaitIdOptions::NOHANG;
     }
-    let status = match rustix::process::waitid(WaitId::PidFd(child.as_fd()), options) {
+    let status = match rustix::process::waitid(WaitId::Pid(child), options) {
         Ok(Some(status)) => status,
         Ok(None) | Err(Errno::INTR) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -90,8 +90,9 @@ pub(crate) fn wait(child: &OwnedFd, wait: Wait) -> io::Result<Option<Event>> {
 /// A running sandbox. Dropping it kills and reaps everything in it.
 #[derive(Debug)]
 pub struct Process {
-    /// Process 1, through which the whole sandbox is held.
-    init: OwnedFd,
+    /// Process 1, through which the whole sandbox is held: the number of no other process until it is
+    /// reaped.
+    init: Pid,
     reaped: bool,
     reports: Reports,
     /// What init reported last of all.
@@ -109,7 +110,7 @@ enum Reports {
 }
 
 impl Process {
-    pub(crate) fn new(init: OwnedFd, reports: OwnedFd) -> Self {
+    pub(crate) fn new(init: Pid, reports: OwnedFd) -> Self {
         let reports = Reports::Unwatched(reports);
         Self { init, reaped: false, reports, reported: None, ended: None }
     }
@@ -129,7 +130,7 @@ impl Process {
             if let Some(event) = self.next_report()? {
                 return Ok(event);
             }
-            match wait(&self.init, Wait::Look)? {
+            match wait(self.init, Wait::Look)? {
                 Some(Event::Exited(exit)) => {
                     self.reaped = true;
                     // What init wrote last may be newer than the report read above.
@@ -158,7 +159,7 @@ impl Process {
     pub fn kill(&mut self) {
         if !self.reaped {
             // Fails only where it has ended already.
-            let _ended = rustix::process::pidfd_send_signal(&self.init, Signal::KILL);
+            let _ended = rustix::process::kill_process(self.init, Signal::KILL);
         }
     }
 }
@@ -167,7 +168,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         while !self.reaped {
-            match wait(&self.init, Wait::Block) {
+            match wait(self.init, Wait::Block) {
                 Ok(Some(Event::Exited(_))) | Err(_) => self.reaped = true,
                 Ok(_) => {}
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use rustls::AlertDescription;
+use rustls::{AlertDescription, InvalidMessage};
 
 use crate::verify::{PeerError, Verifier};
 
@@ -53,6 +53,15 @@ pub enum TransportError {
     /// The other end hung up in the handshake.
     #[error("{address} hung up during the handshake: nothing is served there under that name")]
     HungUp {
+        /// The other end.
+        address: SocketAddr,
+    },
+    /// What answers is no TLS at all.
+    #[error(
+        "{address} does not speak TLS, so it is not mpyc-party that answers there, but a web server, or the login page of \
+         a network: log in to that network with a browser, or check the address and the port"
+    )]
+    NotTls {
         /// The other end.
         address: SocketAddr,
     },
@@ -142,6 +151,10 @@ impl TransportError {
         match tls.cloned() {
             Some(rustls::Error::AlertReceived(alert)) => {
                 Self::Refused { address, reason: refusal(alert) }
+            }
+            // Nothing of what it sent could be read as a message: it answers in plain text.
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                Self::NotTls { address }
             }
             Some(source) => Self::Tls { address, source },
             None if hung_up => Self::HungUp { address },

@@ -11,6 +11,7 @@ use crate::date::{date, sql_seconds};
 use crate::error::AuthorityError;
 use crate::policy;
 use crate::profile::ProfileError;
+use crate::records::tokens::UnusedToken;
 use crate::records::{members, tokens, trail};
 
 /// How long a token is good for when nothing else is said, in seconds: a day, because people are
@@ -18,17 +19,6 @@ use crate::records::{members, tokens, trail};
 pub const TOKEN_LIFETIME: u64 = 86_400;
 /// How long a token may be good for, in seconds: up to a year.
 pub const TOKEN_LIFETIMES: RangeInclusive<u64> = 1..=366 * 86_400;
-
-/// A token as listed that nobody has used yet, and that can still be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnusedToken {
-    /// For whom it is: the first label of the DNS name, «alice» or «hub-1».
-    pub name: String,
-    /// The groups that the member will have.
-    pub groups: Vec<String>,
-    /// Until when it can be used, Unix seconds.
-    pub expires: i64,
-}
 
 impl Authority {
     /// Makes a token that enrols one member as `role`, a party or a hub, within `lifetime` seconds;

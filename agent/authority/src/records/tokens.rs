@@ -3,7 +3,6 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{join_groups, split_groups};
-use crate::authority::UnusedToken;
 
 /// A token as recorded.
 pub(crate) struct TokenRow {
@@ -15,6 +14,17 @@ pub(crate) struct TokenRow {
     pub(crate) member: Option<i64>,
     /// The certificate that this member was given first, once it was given one.
     pub(crate) certificate: Option<Vec<u8>>,
+}
+
+/// A token as listed that nobody has used yet, and that can still be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusedToken {
+    /// For whom it is: the first label of the DNS name, «alice» or «hub-1».
+    pub name: String,
+    /// The groups that the member will have.
+    pub groups: Vec<String>,
+    /// Until when it can be used, Unix seconds.
+    pub expires: i64,
 }
 
 fn token(row: &Row<'_>) -> rusqlite::Result<TokenRow> {

@@ -24,7 +24,7 @@ use machine::DryRun;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The doctor checks configuration, disk, Python and MPyC in the sandbox, certificate, clock, each hub
+The doctor checks configuration, disk, kernel, Python and MPyC in the sandbox, certificate, clock, each hub
 over TCP and over UDP, which packets get through to it (path MTU), the NAT before this machine, and
 the other parties of each session. It disturbs nobody and changes nothing, except that it renews a
 certificate that is due.
@@ -59,7 +59,10 @@ impl Doctor {
         machine::disk(&dirs, &mut findings);
         machine::addresses(&mut findings);
         // As in a run: first the sandboxed process, which begins as a copy of this one, then the key.
-        let dry_run = machine::dry_run((&config, &dirs), &sessions, &mut findings)?;
+        let dry_run = match machine::kernel(&mut findings) {
+            true => machine::dry_run((&config, &dirs), &sessions, &mut findings)?,
+            false => None,
+        };
         super::no_dumps()?;
         let done = runtime()?.block_on(async {
             tokio::select! {

@@ -1,6 +1,5 @@
 //! Requests that this process ends, as the commands hear of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +7,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tokio::time::sleep;
 
 use crate::runner::stop;
-pub(super) use crate::runner::stop::{StopSignals, asked as heard};
+pub(super) use crate::runner::stop::{StopSignals, asked as heard, settle_inherited};
 
 /// From now on requests are kept, as [`stop::watch`] does.
 pub(super) fn watch(signals: StopSignals) -> anyhow::Result<()> {
@@ -22,13 +21,6 @@ pub(super) async fn asked() {
         log::warn!("{error:#}");
     }
     heard().await;
-}
-
-/// Makes an error of a write beyond the size that a file may have (setrlimit(2), `RLIMIT_FSIZE`): as it is,
-/// its signal would end this process without a word. What this process starts is not concerned.
-pub(super) fn outlive_size_limits() {
-    // It fails only for signals that cannot be handled.
-    let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::default());
 }
 
 /// How long a daemon has to end in order once it was asked to.

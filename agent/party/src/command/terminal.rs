@@ -25,6 +25,7 @@ use rustix::stdio::{stderr, stdout};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::style::Marked;
+use crate::runner::stop::is_ignored;
 pub(super) use queue::{Entry, Keep, Render};
 use writer::{Output, Writer};
 
@@ -176,7 +177,8 @@ impl End {
     /// It is now.
     pub(super) fn begin() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
             // Without it the readers are waited for as long as they read.
             let _ = signal_hook::flag::register(signal, Arc::clone(&stop));
         }

@@ -1,6 +1,7 @@
 //! Files and directories for their owner alone, written whole or not at all, and [read](reading) in
 //! bounded time.
 
+mod misplaced;
 mod reading;
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 use tempfile::{NamedTempFile, PersistError};
 
-use super::{bounded, ownership};
+use super::bounded;
 
 pub use reading::{
     Content, FILE_TIMEOUT, PIPE_TIMEOUT, ReadError, Source, open, open_dir, open_lock,
@@ -44,7 +45,7 @@ fn advice(path: &Path, error: &io::Error) -> Cow<'static, str> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             " (make room there, or choose another place with --state DIR)".into()
         }
-        io::ErrorKind::PermissionDenied => match ownership::misplaced(path) {
+        io::ErrorKind::PermissionDenied => match misplaced::misplaced(path) {
             Some((part, owner)) => {
                 let (part, user) = (part.display(), geteuid().as_raw());
                 format!(

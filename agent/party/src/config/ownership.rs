@@ -1,5 +1,5 @@
 //! Whose directories these are. What root makes in a directory of another user, that user cannot use:
-//! root is refused there before it makes anything, and what it made before is told.
+//! root is refused there before it makes anything.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
@@ -38,15 +38,4 @@ fn nearest(directory: &Path) -> Option<(PathBuf, u32)> {
     let directory = absolute(directory).ok()?;
     let found = |path: &Path| Some((path.to_owned(), files::metadata(path).ok()??.uid()));
     directory.ancestors().find_map(found)
-}
-
-/// What on the way to `path` belongs to another user although it lies in a directory of this one.
-#[must_use]
-pub(super) fn misplaced(path: &Path) -> Option<(PathBuf, u32)> {
-    let user = geteuid().as_raw();
-    let owner = |path: &Path| files::metadata(path).ok().flatten().map(|found| found.uid());
-    path.ancestors().find_map(|part| {
-        let other = owner(part).filter(|owner| *owner != user)?;
-        (owner(part.parent()?)? == user).then(|| (part.to_owned(), other))
-    })
 }

@@ -6,10 +6,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+pub use mpyc_party_sandbox::is_ignored;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 /// The signals that a process takes for a request to end.
@@ -35,12 +37,29 @@ pub fn watch(signals: StopSignals) -> io::Result<()> {
     }
     let (requested, told) = UnixStream::pair()?;
     requested.set_nonblocking(true)?;
-    let hangup = (signals == StopSignals::WithHangup).then_some(SIGHUP);
+    // Under nohup(1) it is ignored, and stays so.
+    let hangup = signals == StopSignals::WithHangup && !is_ignored(SIGHUP);
+    let hangup = hangup.then_some(SIGHUP);
     for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
         pipe::register(signal, told.try_clone()?)?;
     }
     // Another thread may have been faster, and is as good.
     let _ = REQUESTED.set(requested);
+    Ok(())
+}
+
+/// Lets the ends of children be known, where whoever started this process has that ignored: it would wait
+/// for them in vain, as for a Python that works. And lets a write beyond the limit on files (`ulimit -f`)
+/// fail, rather than end this process in the middle of a run. Inherited by no program that this one starts.
+///
+/// # Errors
+/// What the system says.
+pub fn settle_inherited() -> io::Result<()> {
+    let ignored = is_ignored(SIGCHLD).then_some(SIGCHLD);
+    for signal in ignored.into_iter().chain([SIGXFSZ]) {
+        // Any handler does; nobody looks at what it notes.
+        flag::register(signal, Arc::default())?;
+    }
     Ok(())
 }
 

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use mpyc_party_core::name::PartyName;
 use mpyc_party_core::verdict::{Failure, Reason, Remark, Stage, Verdict};
-use mpyc_party_sandbox::{self as sandbox, Limits, Mount, Plan, SandboxError, Sandboxed};
+use mpyc_party_sandbox::{self as sandbox, Limits, Mount, Plan, Policy, SandboxError, Sandboxed};
+
+use rustix::process::{Resource, getrlimit};
 
 use super::engine::{self, Contents, EngineError};
 use super::stop;
@@ -152,6 +154,13 @@ pub fn start(
     view: &mut dyn View,
 ) -> Result<Sandboxed, PrepareError> {
     input_is_there(definition)?;
+    if let Some(limit) = little_address_space() {
+        view.show(Notice::Warning(&limit));
+    }
+    // Before anything else is blamed for what the kernel lacks.
+    if definition.settings.sandbox == Policy::Required {
+        sandbox::kernel::has_mounts()?;
+    }
     let engine = engine::of(definition);
     let contents = engine.contents((config, dirs), view)?;
     let launcher = directory.join("launcher");
@@ -187,6 +196,23 @@ fn limits(settings: &Session) -> Limits {
         limits.memory = memory << 20;
     }
     limits
+}
+
+/// The address space in MiB with which a program of ordinary size works. Python, numpy and threads reserve
+/// far more than they use.
+const ADDRESS_SPACE_MIB: u64 = 4096;
+
+/// Says so where this process, and with it the program, may have little address space: what fails by that
+/// says something else.
+fn little_address_space() -> Option<String> {
+    let mib = getrlimit(Resource::As).current? >> 20;
+    (mib < ADDRESS_SPACE_MIB).then(|| {
+        format!(
+            "a limit lets this process and the program have {mib} MiB of address space each, of which Python and \
+             numpy reserve more than they use: should they fail, raise it (ulimit -v, or LimitAS= in its unit) to \
+             {ADDRESS_SPACE_MIB} MiB or more, and limit the program by «memory» in the session"
+        )
+    })
 }
 
 fn write_launcher(directory: &Path, all: &[(&str, &str)]) -> Result<(), FileError> {

@@ -37,6 +37,7 @@ use super::output::{self, Recorded};
 use super::streams::{StreamEvent, StreamId, Streams};
 use super::view::{Countdown, Notice, View};
 use crate::session::record::{RunDirectory, timestamp};
+use crate::session::words::with_limit;
 use crate::session::{Copied, Definition};
 
 /// How a run ended here.
@@ -154,7 +155,7 @@ pub async fn run_to_verdict(
     let mut sources =
         EventSources { links: link_events, streams, output, stop, book, inspector, monitor };
     if let Err(error) = run_loop.drive(&mut sources).await {
-        run_loop.happen(Event::Failed(Reason::Local(error.to_string().into()))).await?;
+        run_loop.happen(Event::Failed(Reason::Local(with_limit(error.to_string()).into()))).await?;
     }
     run_loop.finish(sources).await
 }

@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 use mpyc_party_net::links::{Linked, Links};
 
 use super::engine::Engine;
+use crate::session::words::with_limit;
 
 /// Streams that one peer may open ahead of what this party's process has accepted.
 const MAX_STREAMS_AHEAD: usize = 8;
@@ -364,7 +365,8 @@ impl Streams {
     /// Begins a stream, which waits for its first carrier.
     fn create(&mut self, links: &Links, stream: StreamId) -> Result<(), Reason> {
         let peer = stream.peer;
-        let failed = |error: io::Error| Reason::Local(format!("no socket pair: {error}").into());
+        let failed =
+            |error: io::Error| Reason::Local(with_limit(format!("no socket pair: {error}")).into());
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let (reader, writer) = local::split(ours).map_err(failed)?;
         // Who opens says whose connection it is; who accepts is silent on that.

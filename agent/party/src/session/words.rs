@@ -10,6 +10,7 @@ use std::iter::successors;
 use mpyc_party_core::text::is_hidden;
 pub use mpyc_party_core::text::{in_ascii, visible, visible_lines};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 /// An error, what led to it, and what helps against the limits of a process.
 #[must_use]
@@ -21,9 +22,38 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    // By its words: some libraries hide what the system said in errors of their own.
-    if text.contains(&io::Error::from(Errno::MFILE).to_string()) {
-        text += ". Let it open more files: ulimit -n, or LimitNOFILE= in its unit";
+    with_limit(text)
+}
+
+/// What the system says where a limit of this process was reached, the limit in question, and what helps.
+const LIMITS: [(Errno, Option<Resource>, &str); 4] = [
+    (Errno::MFILE, None, "Let it open more files: ulimit -n, or LimitNOFILE= in its unit"),
+    (Errno::FBIG, None, "Let it write larger files: ulimit -f, or LimitFSIZE= in its unit"),
+    (
+        Errno::AGAIN,
+        Some(Resource::Nproc),
+        "Let this user have more processes and threads: ulimit -u, or TasksMax= and LimitNPROC= in its unit",
+    ),
+    (
+        Errno::NOMEM,
+        Some(Resource::As),
+        "Let it have more address space: ulimit -v, or LimitAS= in its unit",
+    ),
+];
+
+/// A text about an error, and what helps where a limit of this process is the cause.
+#[must_use]
+pub fn with_limit(mut text: String) -> String {
+    for (errno, resource, remedy) in LIMITS {
+        // Where there is no such limit, something else is the cause.
+        let limited = resource.is_none_or(|resource| getrlimit(resource).current.is_some());
+        // By its words: some libraries hide what the system said in errors of their own, and Python says it
+        // without its number.
+        let words = io::Error::from(errno).to_string();
+        let is_said = words.split(" (os error").next().is_some_and(|words| text.contains(words));
+        if limited && is_said && !text.contains(remedy) {
+            text = format!("{}. {remedy}", text.trim_end_matches('.'));
+        }
     }
     if text.contains(&io::Error::from(Errno::FBIG).to_string()) {
         text += ". Let files be larger: ulimit -f, or LimitFSIZE= in its unit";

@@ -118,7 +118,9 @@ fn expectations(who: Who) -> BTreeMap<String, Value> {
     for name in ["shared memory", "growing stack", "chmod /input"] {
         expect(name, json!("ENOSYS"));
     }
-    for name in ["socketpair stream", "kill self", "private memory", "read /input/data"] {
+    for name in
+        ["socketpair stream", "kill self", "shared file", "private memory", "read /input/data"]
+    {
         expect(name, json!("allowed"));
     }
     // Files. What does not exist was never mounted, EROFS comes from mounts, EACCES from landlock.
@@ -132,18 +134,25 @@ fn expectations(who: Who) -> BTreeMap<String, Value> {
     for path in ["/new", "/dev/new", "/input/new", "/input/below/new", "/copy/new"] {
         expect(&format!("create {path}"), json!("EROFS"));
     }
-    expect("create /tmp/new", json!("allowed"));
+    for path in ["/tmp/new", "/dev/shm/new"] {
+        expect(&format!("create {path}"), json!("allowed"));
+    }
+    expect("read /scratch", json!("ENOENT"));
     expect("execute from /tmp", json!("EPERM"));
     for path in ["/input", "/input/below", "/input/data"] {
         expect(&format!("flags {path}"), json!("rdonly nosuid nodev"));
     }
     expect("flags /", json!("rdonly nosuid nodev"));
-    expect("flags /tmp", json!("nosuid nodev noexec"));
+    for path in ["/tmp", "/dev/shm"] {
+        expect(&format!("flags {path}"), json!("nosuid nodev noexec"));
+    }
     // Limits.
     expect("core_limit", json!([1, 1]));
     expect("memory", json!("MemoryError"));
     expect("file size", json!("EFBIG"));
-    expect("room in /tmp", json!("ENOSPC"));
+    for path in ["/tmp", "/dev/shm"] {
+        expect(&format!("room in {path}"), json!("ENOSPC"));
+    }
     expect("filled", json!(TMP_SIZE));
     expect("open files", json!("EMFILE"));
     if who.is_root() {
@@ -178,11 +187,12 @@ fn probe(who: Who) -> (Value, BTreeMap<String, Value>) {
         "key": at("host/key"),
         "namespaces": NAMESPACES.into_iter().collect::<BTreeMap<_, _>>(),
         "read": ["/proc/self/status", "/sys/kernel", "/etc/passwd", "/dev/tty", "/dev/zero", "/run",
-                 "/input/data"],
+                 "/scratch", "/input/data"],
         "list": ["/", "/input"],
-        "create": ["/new", "/dev/new", "/input/new", "/input/below/new", "/copy/new", "/tmp/new"],
+        "create": ["/new", "/dev/new", "/input/new", "/input/below/new", "/copy/new", "/tmp/new",
+                   "/dev/shm/new"],
         "chmod": ["/input"],
-        "flags": ["/input", "/input/below", "/input/data", "/", "/tmp"],
+        "flags": ["/input", "/input/below", "/input/data", "/", "/tmp", "/dev/shm"],
         "exhaust": true,
     });
     let mut spec = Python::of(who).spec(&["/probe.py", &given.to_string()]);

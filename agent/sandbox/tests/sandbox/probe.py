@@ -150,6 +150,20 @@ def fill_tmp():
         grow(f"/tmp/{number}", 1 << 20)
 
 
+def filled():
+    """The size of all files in the directories that are to be one file system."""
+    paths = [entry.path for top in ("/tmp", "/dev/shm") for entry in os.scandir(top)]
+    return sum(os.stat(path).st_size for path in paths)
+
+
+def map_shared_file():
+    with open("/dev/shm/mapped", "wb+") as file:
+        file.write(bytes(4096))
+        file.flush()
+        mmap.mmap(file.fileno(), 4096).close()
+    os.unlink("/dev/shm/mapped")
+
+
 def open_many():
     keep = []
     try:
@@ -196,6 +210,7 @@ attempt("send signals of a descriptor", system_call, given["calls"]["fcntl"], 0,
 attempt("type on a terminal", system_call, given["calls"]["ioctl"], 0, 0x5412, 0)
 attempt("shared memory", map_memory, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
 attempt("growing stack", map_memory, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100)
+attempt("shared file", map_shared_file)
 attempt("private memory", map_memory, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 attempt("execute from /tmp", execute_from_tmp)
 
@@ -215,8 +230,10 @@ if given["exhaust"]:
     attempt("memory", bytearray, 1 << 30)
     attempt("file size", grow, "/tmp/large", 4 << 20)
     os.unlink("/tmp/large")
+    grow("/dev/shm/first", 1 << 20)
     attempt("room in /tmp", fill_tmp)
-    outcome["filled"] = sum(os.stat("/tmp/" + each).st_size for each in os.listdir("/tmp"))
+    attempt("room in /dev/shm", grow, "/dev/shm/more", 1 << 20)
+    outcome["filled"] = filled()
     attempt("open files", open_many)
     outcome["threads"] = threads()
 

@@ -6,7 +6,7 @@ use mpyc_party_net::packets::Packets;
 use serde::Serialize;
 
 use super::super::output::{self, Mark};
-use crate::session::words::visible;
+use crate::session::words::{visible, with_limit};
 
 /// The MTU of Ethernet in bytes, which nearly every interface has.
 const ETHERNET_MTU_BYTES: u32 = 1500;
@@ -78,7 +78,7 @@ impl Findings {
 
     /// Broken, with an error that says what to do.
     pub(super) fn broken(&mut self, check: &'static str, error: impl Display) {
-        self.add(check, Mark::Bad, error.to_string(), None);
+        self.add(check, Mark::Bad, with_limit(error.to_string()), None);
     }
 
     /// Tells which packets get through, and what to do where larger ones vanish.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use anyhow::Context;
 use mpyc_party_core::name::SessionName;
 use mpyc_party_core::roster::{PeerIndex, Roster};
-use mpyc_party_sandbox::Sandboxed;
+use mpyc_party_sandbox::{Sandboxed, kernel};
 use tempfile::TempDir;
 
 use super::findings::Findings;
@@ -130,6 +130,16 @@ pub(super) fn disk(dirs: &Directories, findings: &mut Findings) {
         free if free < ROOM[1] => findings.doubtful(CHECK, text, REMEDY),
         _ => findings.good(CHECK, text),
     }
+}
+
+/// Looks whether this kernel has what the sandbox is made of; whether it does.
+pub(super) fn kernel(findings: &mut Findings) -> bool {
+    const CHECK: &str = "kernel";
+    match kernel::has_mounts() {
+        Ok(()) => findings.good(CHECK, format!("Linux {}", kernel::release())),
+        Err(ref error) => findings.broken(CHECK, error),
+    }
+    kernel::has_mounts().is_ok()
 }
 
 /// Looks at this machine's addresses.

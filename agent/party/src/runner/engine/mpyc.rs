@@ -33,13 +33,14 @@ use python::{Progress, Python};
 pub use versions::Versions;
 
 /// The launcher's files.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("agreed.py", include_str!("mpyc/launcher/agreed.py")),
     ("awaited.py", include_str!("mpyc/launcher/awaited.py")),
     ("control.py", include_str!("mpyc/launcher/control.py")),
     ("exchange.py", include_str!("mpyc/launcher/exchange.py")),
     ("launcher.py", include_str!("mpyc/launcher/launcher.py")),
     ("network.py", include_str!("mpyc/launcher/network.py")),
+    ("one_process.py", include_str!("mpyc/launcher/one_process.py")),
     ("releases.py", include_str!("mpyc/launcher/releases.py")),
     ("scan.py", include_str!("mpyc/launcher/scan.py")),
     ("standard_input.py", include_str!("mpyc/launcher/standard_input.py")),

@@ -17,6 +17,7 @@ use super::super::output::Recorded;
 use super::super::streams::StreamId;
 use super::super::view::Notice;
 use super::RunLoop;
+use crate::session::words::with_limit;
 
 /// Computations of which statistics are kept. What the launcher reports may be
 /// the program's invention, and must not fill memory and record.
@@ -192,7 +193,7 @@ impl RunLoop<'_> {
             }
             Recorded::TooMuch => self.happen(Event::Failed(Reason::OutputLimit)).await,
             Recorded::Failed(error) => {
-                let text = format!("the output cannot be kept: {error}");
+                let text = with_limit(format!("the output cannot be kept: {error}"));
                 self.happen(Event::Failed(Reason::Local(text.into()))).await
             }
         }

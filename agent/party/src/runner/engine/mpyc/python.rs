@@ -8,6 +8,7 @@
 //! base         which python3 there is, and whether it will do
 //! environment  the private environment: lock, build beside, rename, rebuild when broken
 //! install      pip with hashes, and what its failures mean
+//! pip_settings which of pip's settings hold for that
 //! probe        what an interpreter is and can import; remembered, since asking takes 2 s
 //! mounts       which files it needs, for a root directory that holds nothing else
 //! ```
@@ -22,6 +23,7 @@ mod error;
 mod install;
 mod memory;
 mod mounts;
+mod pip_settings;
 mod probe;
 
 use std::ffi::OsString;

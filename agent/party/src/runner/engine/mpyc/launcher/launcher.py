@@ -48,6 +48,7 @@ def main():
         mpc, release = import_mpyc(start)
         own('exchange').install(mpc, control, start['allow_list'])
         network.Network(control).take_over(mpc._loop)
+        own('one_process').install(mpc._loop)
         own('agreed').hold(mpc, start['threshold'])
         versions = describe(mpc, release)
     except NotReady as error:
@@ -156,8 +157,11 @@ def describe(mpc, release):
 
 def run(program, arguments):
     """Run the program as python would, and return its exit status."""
-    for name in ('agreed', 'awaited', 'control', 'exchange', 'network', 'releases', 'scan', 'standard_input', 'values'):
+    for name in ('agreed', 'awaited', 'control', 'exchange', 'network', 'one_process', 'releases', 'scan',
+                 'standard_input', 'values'):
         del sys.modules[name]  # the program may have modules of these names
+    if not os.path.exists(program):  # without a root of its own it lies elsewhere, and we begin beside it
+        program = os.path.join(os.getcwd(), os.path.basename(program))
     directory = os.path.dirname(os.path.abspath(program))
     os.chdir(directory)
     sys.path.insert(0, directory)

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +17,9 @@ use crate::session::words::printable;
 
 /// Most that is kept of each output, in bytes; writing more fails for the program.
 const MAX_OUTPUT_BYTES: u64 = 1 << 20;
+
+/// How often it is looked whether a program has ended, where nothing tells.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Lines of output that an error message repeats.
 const LINES_SHOWN: usize = 12;
@@ -57,8 +60,7 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Finished
     files::metadata(Path::new(command.get_program())).map_err(|error| error.source)?;
     let (stdout, stderr) = (paper()?, paper()?);
     let mut child = command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
-    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
-    let ended = pidfd.map_err(io::Error::from).and_then(|pidfd| ends_within(&pidfd, limit));
+    let ended = ends_within(&mut child, limit);
     if !matches!(ended, Ok(true)) {
         child.kill()?;
     }
@@ -94,24 +96,30 @@ fn text(mut file: File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn ends_within(pidfd: &OwnedFd, limit: Duration) -> io::Result<bool> {
+/// Whether the child ends within this time. A pidfd tells when it does; where there is none (Linux before
+/// 5.3, or a container that keeps it), it is looked every so often.
+fn ends_within(child: &mut Child, limit: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + limit;
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok();
+    let longest = if pidfd.is_some() { limit } else { LOOK_EVERY };
+    let stop = stop::descriptor();
     let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
-    let mut awaited: Vec<PollFd<'_>> =
-        [Some(pidfd.as_fd()), stop::descriptor()].into_iter().flatten().map(readable).collect();
-    loop {
+    let both = [stop, pidfd.as_ref().map(AsFd::as_fd)];
+    let mut awaited: Vec<PollFd<'_>> = both.into_iter().flatten().map(readable).collect();
+    while child.try_wait()?.is_none() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(&mut awaited, Some(&left)) {
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let wait = Timespec::try_from(left.min(longest)).map_err(io::Error::other)?;
+        match poll(&mut awaited, Some(&wait)) {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
-            Ok(0) => return Ok(false),
-            Ok(_) if awaited[0].revents().is_empty() => {
-                return Err(io::Error::from(io::ErrorKind::Interrupted));
-            }
-            Ok(_) => return Ok(true),
+            Ok(_) if stop::is_asked() => return Err(io::Error::from(io::ErrorKind::Interrupted)),
+            Ok(_) => {}
         }
     }
+    Ok(true)
 }
 
 #[cfg(test)]

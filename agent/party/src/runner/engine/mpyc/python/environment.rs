@@ -212,9 +212,10 @@ impl Maker<'_> {
                 continue;
             }
             let said = finished.last_words();
-            return Err(if said.contains("No space left on device") {
+            let says = |text| finished.stdout.contains(text) || finished.stderr.contains(text);
+            return Err(if says("No space left on device") || says("Disk quota exceeded") {
                 Error::DiskFull { directory: site.directory.to_owned() }
-            } else if said.contains("No module named") {
+            } else if says("No module named") {
                 Error::NoVenv { path: self.base.executable.clone() }
             } else {
                 Error::Step { step: "making a virtual environment", said }

@@ -61,11 +61,22 @@ pub enum Error {
     },
     /// pip could not reach its package index, or did not find MPyC there.
     #[error(
-        "could not fetch MPyC from the package index; the network is needed this one time. Check the connection (and \
-         pip's settings, if there is a proxy or an index of your own) and try again, or name a Python that can import \
-         mpyc as «interpreter» under «[python]» in the configuration. pip said:\n{said}"
+        "could not fetch MPyC from {from}; the network is needed this one time. Check the connection (and \
+         pip's settings, if there is a proxy or an index of your own: pip config list) and try again, or name a Python \
+         that can import mpyc as «interpreter» under «[python]» in the configuration. pip said:\n{said}"
     )]
     NoNetwork {
+        /// Where pip looked for it, and by way of whom.
+        from: String,
+        /// The last lines of pip's output.
+        said: String,
+    },
+    /// pip cannot read its own settings.
+    #[error(
+        "pip's settings cannot be read: mend them (pip config list names the file), or set PIP_CONFIG_FILE to another. \
+         pip said:\n{said}"
+    )]
+    PipSettings {
         /// The last lines of pip's output.
         said: String,
     },

@@ -5,44 +5,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::Error;
 use super::command::{Finished, bare, run};
+use super::pip_settings::{self, CONFIG_FILE, NO_FILE, Variables};
+use super::{Error, environment};
 
 /// The package that must be there; the others make it faster or let it do more.
 pub(super) const INDISPENSABLE: &str = "mpyc";
 
 /// For slow lines and slow machines; some 20 MB are fetched.
 pub(super) const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// What pip may know of the outside: where packages are and how to get there. The rest of its
-/// settings (a target directory, say) would install something else or somewhere else.
-const PASSED_ON: [&str; 25] = [
-    "ALL_PROXY",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "PIP_CACHE_DIR",
-    "PIP_CERT",
-    "PIP_CLIENT_CERT",
-    "PIP_CONFIG_FILE",
-    "PIP_DEFAULT_TIMEOUT",
-    "PIP_EXTRA_INDEX_URL",
-    "PIP_FIND_LINKS",
-    "PIP_INDEX_URL",
-    "PIP_NO_CACHE_DIR",
-    "PIP_NO_INDEX",
-    "PIP_PROXY",
-    "PIP_TRUSTED_HOST",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "all_proxy",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
 
 /// A virtual environment under construction.
 pub(super) struct Site<'a> {
@@ -65,8 +36,7 @@ impl Site<'_> {
     /// A command that works in this environment.
     pub(super) fn command(&self, program: &Path) -> Result<Command, Error> {
         let mut command = bare(program);
-        let known = |name: &'static str| Some((name, std::env::var_os(name)?));
-        command.envs(PASSED_ON.into_iter().filter_map(known)).env("PIP_USER", "0");
+        command.envs(pip_settings::of_this_process()).env(CONFIG_FILE, NO_FILE);
         command.env("TMPDIR", self.directory.join("tmp"));
         command.stdin(self.lock.try_clone().map_err(Error::cache(self.directory))?);
         Ok(command)
@@ -74,16 +44,17 @@ impl Site<'_> {
 
     /// Installs what `requirements` pins, as far as there are wheels for this Python.
     pub(super) fn install(&self, requirements: &str) -> Result<(), Error> {
-        match self.install_at_once(requirements) {
+        let settings = self.settings()?;
+        match self.install_at_once(requirements, &settings) {
             Ok(()) => return Ok(()),
             Err(Failure::Other(error)) => return Err(error),
             Err(Failure::NoWheel(_)) => {}
         }
         for package in packages(requirements) {
-            match self.install_at_once(&part(requirements, package)) {
+            match self.install_at_once(&part(requirements, package), &settings) {
                 Ok(()) => {}
                 Err(Failure::NoWheel(_)) if package != INDISPENSABLE => {}
-                Err(Failure::NoWheel(said)) => return Err(Error::NoNetwork { said }),
+                Err(Failure::NoWheel(said)) => return Err(no_network(&settings, said)),
                 Err(Failure::Other(error)) => return Err(error),
             }
         }
@@ -92,30 +63,49 @@ impl Site<'_> {
 
     /// Takes a package out again.
     pub(super) fn uninstall(&self, package: &str) -> Result<(), Error> {
-        let finished = self.pip(&["uninstall", "--yes", package])?;
+        let finished = self.pip(&["uninstall", "--yes", package], &Variables::new())?;
         if finished.succeeded() {
             return Ok(());
         }
         Err(Error::Step { step: "taking a broken package out", said: finished.last_words() })
     }
 
-    fn install_at_once(&self, requirements: &str) -> Result<(), Failure> {
+    /// What pip's own files say of where packages are, and the environment, which goes before them.
+    fn settings(&self) -> Result<Variables, Error> {
+        let mut command = self.command(&self.directory.join("bin/python"))?;
+        match std::env::var_os(CONFIG_FILE) {
+            Some(file) => command.env(CONFIG_FILE, file),
+            None => command.env_remove(CONFIG_FILE),
+        };
+        command.args(["-I", "-m", "pip", "--disable-pip-version-check", "config", "list"]);
+        let finished =
+            run(&mut command, environment::MAKE_TIMEOUT).map_err(Error::cache(self.directory))?;
+        if !finished.succeeded() {
+            return Err(Error::PipSettings { said: finished.last_words() });
+        }
+        let mut settings = pip_settings::of_files(&finished.stdout);
+        settings.extend(pip_settings::of_this_process());
+        Ok(settings)
+    }
+
+    fn install_at_once(&self, requirements: &str, settings: &Variables) -> Result<(), Failure> {
         let list = self.directory.join("requirements.txt");
         fs::write(&list, requirements).map_err(Error::cache(&list)).map_err(Failure::Other)?;
         let list = list.to_string_lossy();
         let options = ["--require-hashes", "--only-binary=:all:", "--no-deps", "--retries=2"];
         let arguments = [&["install", "--requirement", &list], &options[..]].concat();
-        let finished = self.pip(&arguments).map_err(Failure::Other)?;
-        if finished.succeeded() { Ok(()) } else { Err(self.failure(&finished)) }
+        let finished = self.pip(&arguments, settings).map_err(Failure::Other)?;
+        if finished.succeeded() { Ok(()) } else { Err(self.failure(&finished, settings)) }
     }
 
-    fn pip(&self, arguments: &[&str]) -> Result<Finished, Error> {
+    fn pip(&self, arguments: &[&str], settings: &Variables) -> Result<Finished, Error> {
         let mut command = self.command(&self.directory.join("bin/python"))?;
+        command.envs(settings);
         command.args(["-I", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]);
         run(command.args(arguments), INSTALL_TIMEOUT).map_err(Error::cache(self.directory))
     }
 
-    fn failure(&self, finished: &Finished) -> Failure {
+    fn failure(&self, finished: &Finished, settings: &Variables) -> Failure {
         let said = finished.last_words();
         let has = |signs: &[&str]| signs.iter().any(|sign| finished.stderr.contains(sign));
         Failure::Other(if has(&["DO NOT MATCH THE HASHES"]) {
@@ -123,13 +113,17 @@ impl Site<'_> {
         } else if has(&["No space left on device", "Disk quota exceeded"]) {
             Error::DiskFull { directory: self.directory.to_owned() }
         } else if has(&["Retrying (", "Max retries exceeded", "HTTP error", "ReadTimeoutError"]) {
-            Error::NoNetwork { said }
+            no_network(settings, said)
         } else if has(&["No matching distribution found", "is not a supported wheel"]) {
             return Failure::NoWheel(said);
         } else {
             Error::Step { step: "installing MPyC with pip", said }
         })
     }
+}
+
+fn no_network(settings: &Variables, said: String) -> Error {
+    Error::NoNetwork { from: pip_settings::source(settings), said }
 }
 
 /// The names of the pinned packages, each once, in order.
