@@ -174,6 +174,14 @@ class Module(unittest.TestCase):
             self.assertFalse(pattern.fullmatch(other), other)
         self.assertIn('isInGroup("wheel")', rule)
 
+    def test_a_unit_of_a_run_may_do_what_its_sandbox_does(self):
+        text = (module.PROJECT / "agent/sandbox/src/namespaces.rs").read_text()
+        calls = set(re.findall(r"rustix::system::(set\w+)\(", text))
+        self.assertTrue(calls)
+        config = self.cases["session"]["services"]["mpyc-session@"]["serviceConfig"]
+        # Beside groups of calls, which have neither.
+        self.assertEqual(calls - set(" ".join(config["SystemCallFilter"]).split()), set())
+
     def test_systemd_accepts_the_units(self):
         for name in ("everything", "hub", "hub-alone"):
             with self.subTest(name):
