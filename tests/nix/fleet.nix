@@ -16,10 +16,7 @@ let
       deadline = "1m";
     }
     // more;
-  patient = {
-    input = "/var/lib/signal";
-    journal-output = true;
-  };
+  patient.journal-output = true;
 in
 {
   fleet-hub.services.mpyc-party = {

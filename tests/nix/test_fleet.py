@@ -241,7 +241,7 @@ class Units(unittest.TestCase):
         own = [*show, "--state", fleet.STATE]
         told = json.loads(self.alice.well(*own, user="mpyc-party"))
         self.assertEqual((told["party"], told["agent"]["port"]), ("alice", 4747))
-        self.assertIn("is not enrolled", self.alice(*show, user="stranger").stderr)
+        self.assertIn("is not enrolled", self.alice(*show, user="stranger").stdout)
 
     def test_17_a_new_configuration_is_taken_up_and_a_bad_one_is_refused_with_the_reason(self):
         file, agent = self.bob.root / "etc/mpyc-party/config.toml", "mpyc-party.service"
