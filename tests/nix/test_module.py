@@ -242,6 +242,7 @@ class Token(unittest.TestCase):
         words = [str(self.left) if word == "${TOKEN_FILE}" else word for word in self.command[1:]]
         done = run(module.agent(), *words, env={"CREDENTIALS_DIRECTORY": credentials})
         self.assertEqual(done.returncode, 0, done.stderr)
+        return done
 
     def test_a_token_is_moved_and_is_private(self):
         self.left.write_text(f"{self.TOKEN}\n")
@@ -272,6 +273,19 @@ class Token(unittest.TestCase):
         self.left.write_text("mpyc1abc\n")
         self.take()
         self.assertEqual(list(self.root.iterdir()), [])
+
+    def test_what_manages_secrets_keeps_its_file(self):
+        """As sops-nix and agenix do, whose files are back at the next start."""
+        secret = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "secret"
+        secret.write_text(f"{self.TOKEN}\n")
+        self.left.symlink_to(secret)
+        self.take()
+        self.assertEqual(self.token.read_text(), self.TOKEN)
+        (self.root / "identity").mkdir()
+        (self.root / "identity/certificate.pem").touch()
+        self.assertNotIn("stays", self.take().stderr, "nobody can do anything about it")
+        self.assertTrue(self.left.is_symlink())
+        self.assertEqual(secret.read_text(), f"{self.TOKEN}\n")
 
     def test_one_that_nobody_used_is_replaced(self):
         self.token.write_text("an older one")
