@@ -42,6 +42,12 @@ in
       asked = session "secret_santa" { start = "manual"; };
       failing = session "failing" { };
       patient = session "patient" patient;
+      # Root alone may read what systemd hands over.
+      secret = session "telling" {
+        inputCredential = "/root/secret";
+        journal-output = true;
+      };
+      timed = session "secret_santa" { startAt = "yearly"; };
       patient2 = session "patient" patient;
     };
   };

@@ -105,6 +105,7 @@ class Fleet(Whole):
             container.install(tree, case)
             hosts = "".join(f"{address} {name}\n" for name, address in self.network.addresses.items())
             tree.write("etc/hosts", "127.0.0.1 localhost\n" + hosts)
+            tree.write("root/secret", "14", 0o600)
             (tree.root / "boot/firmware").mkdir()
             (tree.root / "opt/programs").mkdir()
             for program in PROGRAMS:
