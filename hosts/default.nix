@@ -18,9 +18,14 @@ let
   profile =
     host: key:
     builtins.isString (host.${key} or null) && builtins.pathExists (./. + "/${host.${key}}.nix");
+  reserved = import ../modules/reserved-names.nix;
   complete =
     name: host:
-    if profile host "platform" && profile host "role" && host ? system then
+    if builtins.elem name reserved then
+      throw ''
+        The host «${name}» of hosts/*.json cannot be a party: in a sentence that name would mean
+        somebody else. Give it another name, as in «alice» or «pi-2».''
+    else if profile host "platform" && profile host "role" && host ? system then
       host
     else
       throw ''

@@ -21,9 +21,14 @@
   # The mainline kernel, and no file system that it lacks.
   boot.supportedFilesystems.zfs = lib.mkForce false;
 
-  # There is no clock on the board, and no certificate is valid in 1970.
+  # There is no clock on the board, and no certificate is valid in 1970. Where nobody tells the time,
+  # as in a network that lets no NTP out, the units start all the same: the agent goes on waiting and
+  # says so, and the machine can be asked why.
   systemd.additionalUpstreamSystemUnits = [ "systemd-time-wait-sync.service" ];
-  systemd.services.systemd-time-wait-sync.wantedBy = [ "sysinit.target" ];
+  systemd.services.systemd-time-wait-sync = {
+    wantedBy = [ "sysinit.target" ];
+    serviceConfig.TimeoutStartSec = "5min";
+  };
 
   networking.useDHCP = lib.mkDefault true;
 

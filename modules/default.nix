@@ -14,6 +14,7 @@ in
 {
   imports = [
     ./settings.nix
+    ./assertions.nix
     ./token.nix
     ./agent.nix
     ./session.nix

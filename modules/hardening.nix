@@ -48,7 +48,7 @@
     ProtectHostname = false;
     RestrictNamespaces = "cgroup ipc mnt net pid user uts";
     SystemCallFilter = [
-      "@system-service @mount sethostname"
+      "@system-service @mount setdomainname sethostname"
       "landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp"
       "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @resources @swap"
     ];

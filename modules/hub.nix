@@ -71,6 +71,13 @@ in
         '';
       }
       {
+        assertion = port > 0;
+        message = ''
+          services.mpyc-party.settings.hub.listen is "${cfg.settings.hub.listen}": parties have to know
+          the port of a hub. Name one, as in "[::]:4747".
+        '';
+      }
+      {
         assertion = cfg.enable && cfg.hub.enable -> port != cfg.settings.listen.port;
         message = ''
           The hub and the party of this machine both want port ${toString port}: set
@@ -117,7 +124,8 @@ in
         "network-online.target"
         "time-sync.target"
       ];
-      restartTriggers = [ cfg.configFile ];
+      # What a hub reads: other changes, such as a party's sessions beside it, do not concern it.
+      restartTriggers = [ (builtins.toJSON { inherit (cfg.settings) hub network; }) ];
       # Away for a moment, and not for as long as a switch takes.
       stopIfChanged = false;
       # Without an authority beside it, a hub is enrolled by hand first (mpyc-party-as-hub enroll).

@@ -10,7 +10,7 @@ in
 
   options = {
     program = mkOption {
-      type = own.publicFile;
+      type = types.path;
       example = lib.literalExpression "./secret_santa.py";
       description = "The MPyC program. All parties must have the same, under the same name.";
     };
@@ -39,7 +39,22 @@ in
         `$MPYC_PARTY_INPUT`.
       '';
     };
-    files = optional (types.listOf own.publicFile) {
+    inputCredential = optional own.secretFile {
+      example = "/run/secrets/salary";
+      description = ''
+        This party's private input as a file that only root can read, wherever it is: systemd hands it
+        over as a credential of the run's unit. At most 1 MiB.
+      '';
+    };
+    inputCredentialEncrypted = optional types.path {
+      example = lib.literalExpression "./salary.cred";
+      description = ''
+        The same as a file that `systemd-creds encrypt --name=input SALARY salary.cred` made on this
+        machine. It is decrypted for each run; nobody can read it elsewhere, so that it may be in the
+        Nix store.
+      '';
+    };
+    files = optional (types.listOf types.path) {
       example = lib.literalExpression "[ ./helper.py ]";
       description = "What else the program reads; part of the agreement.";
     };
@@ -59,6 +74,14 @@ in
           example = "on-proposal";
           description = "Who may start a run: somebody on this machine, or another party as well.";
         };
+    startAt = optional (types.either types.str (types.listOf types.str)) {
+      example = "Mon 09:00 UTC";
+      description = ''
+        When to start the session, as a calendar event of systemd.time(7): by the timer
+        `mpyc-session@NAME.timer`. A time at which the machine was off is made up for. All parties should
+        have the same time, in UTC, or let others start their part (`start = "on-proposal"`).
+      '';
+    };
     max-runs = optional types.ints.positive {
       example = 3;
       description = "How many runs may start on proposal.";

@@ -11,7 +11,22 @@ let
   format = pkgs.formats.toml { };
   own = import ./types.nix { inherit lib; };
 
-  given = lib.filterAttrsRecursive (_: value: value != null) cfg.settings;
+  # A session as the program reads it: without what is for systemd (session.nix).
+  placed = import ./placed.nix { inherit lib pkgs; };
+  forProgram =
+    name: session:
+    removeAttrs (placed session) [
+      "inputCredential"
+      "inputCredentialEncrypted"
+      "startAt"
+    ]
+    // lib.optionalAttrs (session.inputCredential != null || session.inputCredentialEncrypted != null) {
+      input = "/run/credentials/mpyc-session@${name}.service/input";
+    };
+  settings = cfg.settings // {
+    sessions = lib.mapAttrs forProgram cfg.settings.sessions;
+  };
+  given = lib.filterAttrsRecursive (_: value: value != null) settings;
 
   # Named entries, each with the options of `file`.
   entries =
@@ -41,7 +56,10 @@ let
 
   strings =
     value:
-    if builtins.isAttrs value then
+    # No package has one; and what is to be copied to the store, if it is there, is looked at later.
+    if value ? outPath then
+      [ ]
+    else if builtins.isAttrs value then
       lib.concatMap strings (builtins.attrValues value)
     else if builtins.isList value then
       lib.concatMap strings value
@@ -132,7 +150,8 @@ in
             '';
             description = ''
               The sessions this party takes part in, each run as `mpyc-session@NAME.service`. Can
-              also be written as {option}`services.mpyc-party.sessions`.
+              also be written as {option}`services.mpyc-party.sessions`. Programs and files in the Nix
+              store, such as path literals, keep the names that they have beside each other.
             '';
           };
         };
@@ -154,7 +173,9 @@ in
     assertions = [
       {
         # Longer than any host's name that begins so.
-        assertion = !lib.any (text: builtins.match "mpyc1[A-Za-z0-9_-]{64}.*" text != null) (strings given);
+        assertion = !lib.any (text: builtins.match "mpyc1[A-Za-z0-9_-]{64}.*" text != null) (
+          strings cfg.settings
+        );
         message = ''
           services.mpyc-party.settings holds an enrolment token, which everybody could read in the
           Nix store. Put it on the machine in the file that services.mpyc-party.tokenFile names.

@@ -18,7 +18,8 @@ in
     description = ''
       Where to put the token of `mpyc-party ca token` for this machine to enrol, at its first boot or
       later. The machine removes the file at once, even if it is already enrolled, and deletes the
-      token after use. A system credential named `mpyc-party.token` also works.
+      token after use. A symbolic link, and a file below `/run/secrets` (sops-nix) or `/run/agenix`, is
+      read and left. A system credential named `mpyc-party.token` also works.
     '';
   };
 

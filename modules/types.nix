@@ -2,26 +2,8 @@
 { lib }:
 let
   inherit (lib) types;
-
-  # A file of the configuration, alone in a directory of the store under its own name: parties
-  # compare the names of the files that a session runs.
-  keepName =
-    file:
-    let
-      directory = builtins.path {
-        name = "mpyc-session";
-        path = dirOf file;
-        filter = path: _: path == toString file;
-      };
-    in
-    "${directory}/${baseNameOf file}";
 in
 {
-  # A program or another public file: a path literal is copied to the store.
-  publicFile = types.coercedTo types.path (
-    file: if builtins.isPath file then keepName file else "${file}"
-  ) (types.strMatching "/.*");
-
   # A file that holds a secret. Path literals are refused because they end up in the store.
   secretFile = lib.mkOptionType {
     name = "secretFile";

@@ -1,4 +1,4 @@
-# Configurations to look at, and those that must be refused, with words of the refusal.
+# Configurations to look at, and those that must be refused.
 let
   party = services: {
     services.mpyc-party = {
@@ -71,6 +71,24 @@ in
         journal-output = true;
       };
     };
+    # Beside what the program reads there is what systemd does with a session.
+    for-systemd = party {
+      sessions = {
+        timed = demo // {
+          startAt = "Mon 09:00 UTC";
+        };
+        secret = demo // {
+          inputCredential = "/root/salary";
+        };
+        sealed = demo // {
+          inputCredentialEncrypted = "/var/lib/salary.cred";
+        };
+      };
+    };
+    # Where nobody asks for a sandbox, none is missing.
+    without-namespaces = (with' { sandbox = "best-effort"; }) // {
+      boot.kernel.sysctl."user.max_user_namespaces" = 0;
+    };
     hub = {
       services.mpyc-party = {
         openFirewall = true;
@@ -102,38 +120,7 @@ in
   }
   // import ./fleet.nix;
 
-  # Assertions: the configuration can be written down, and is refused with this message.
-  asserted = {
-    authority-without-hub = {
-      words = "authority.enable needs services.mpyc-party.hub.enable";
-      module = party {
-        authority.enable = true;
-        authority.network = "example";
-      };
-    };
-    same-port = {
-      words = "both want port 4747";
-      module = party { hub.enable = true; };
-    };
-    port-zero = {
-      words = "listen.port is 0";
-      module = party { settings.listen.port = 0; };
-    };
-    group-of-nobody = {
-      words = "declare it as";
-      module = party { group = "nobody-declared-it"; };
-    };
-    token-in-settings = {
-      words = "holds an enrolment token";
-      module = party {
-        settings.peers.bob.address = "mpyc1AABHAWEBA2g6Meyo-uyBL8HipqCGVwxCd0S6rVRjqX3EzEF4PAUErqYqsiMFYxyw";
-      };
-    };
-    name-of-session = {
-      words = "lower-case letters";
-      module = party { sessions."demo@x" = demo; };
-    };
-  };
+  inherit (import ./refusals.nix { inherit demo party with'; }) asserted warned;
 
   # Types: no configuration comes of it.
   refused = {

@@ -128,13 +128,14 @@ def install(tree: Tree, case: dict) -> None:
     for text in case["commands"]:
         tree.write("usr/local/bin/mpyc-party-as-hub", in_place(text), 0o755)
     units = "etc/systemd/system"
-    for kind, extension in [("services", "service"), ("sockets", "socket"), ("paths", "path")]:
+    for kind, extension in module.KINDS:
         for name, attributes in case[kind].items():
             script = None
             if "script" in attributes:
                 script = pathlib.Path(f"/usr/local/lib/{name}-start")
                 tree.write(str(script)[1:], "#!/bin/sh -e\n" + attributes["script"], 0o755)
-            tree.write(f"{units}/{name}.{extension}", in_place(module.unit(attributes, script)))
+            file = module.place(name, extension, attributes)
+            tree.write(f"{units}/{file}", in_place(module.unit(attributes, script)))
             for key, link in [("wantedBy", "wants"), ("requiredBy", "requires")]:
                 for other in attributes.get(key, []):
                     place = tree.root / units / f"{other}.{link}"

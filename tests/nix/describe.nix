@@ -48,6 +48,8 @@ let
     "mpyc-party-authority"
     "mpyc-session@"
   ];
+  instances =
+    set: filter (name: builtins.match "mpyc-session@.+" name != null) (builtins.attrNames set);
   unit = mapAttrs (
     _: attributes:
     plain (
@@ -59,6 +61,7 @@ let
         "environment"
         "listenStreams"
         "onSuccess"
+        "overrideStrategy"
         "pathConfig"
         "reloadIfChanged"
         "requiredBy"
@@ -69,6 +72,7 @@ let
         "serviceConfig"
         "socketConfig"
         "stopIfChanged"
+        "timerConfig"
         "unitConfig"
         "wantedBy"
         "wants"
@@ -99,8 +103,9 @@ let
       failed = failed config;
       warnings = config.warnings or [ ];
       settings = if active then plain cfg.configFile.file.value else null;
-      services = unit (own units config.systemd.services);
+      services = unit (own (units ++ instances config.systemd.services) config.systemd.services);
       sockets = unit (own units config.systemd.sockets);
+      timers = unit (own (instances config.systemd.timers) config.systemd.timers);
       paths = unit (own units config.systemd.paths);
       tmpfiles = mapAttrs (
         _:
@@ -129,6 +134,11 @@ in
     inherit (case) words;
     failed = failed (system case.module);
   }) cases.asserted;
+  warned = mapAttrs (_: case: {
+    inherit (case) words;
+    inherit (system case.module) warnings;
+    failed = failed (system case.module);
+  }) cases.warned;
   # Whether anything comes of it: it must not.
   refused = mapAttrs (_: possible) cases.refused;
   # And that the way of asking is good.

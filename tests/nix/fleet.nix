@@ -16,10 +16,7 @@ let
       deadline = "1m";
     }
     // more;
-  patient = {
-    input = "/var/lib/signal";
-    journal-output = true;
-  };
+  patient.journal-output = true;
 in
 {
   fleet-hub.services.mpyc-party = {
@@ -45,6 +42,12 @@ in
       asked = session "secret_santa" { start = "manual"; };
       failing = session "failing" { };
       patient = session "patient" patient;
+      # Root alone may read what systemd hands over.
+      secret = session "telling" {
+        inputCredential = "/root/secret";
+        journal-output = true;
+      };
+      timed = session "secret_santa" { startAt = "yearly"; };
       patient2 = session "patient" patient;
     };
   };

@@ -88,8 +88,18 @@ def unit(attributes: dict, script: pathlib.Path | None = None) -> str:
         + section("Service", service)
         + section("Socket", socket)
         + section("Path", attributes.get("pathConfig", {}))
+        + section("Timer", attributes.get("timerConfig", {}))
         + section("Install", install)
     )
+
+
+KINDS = [("services", "service"), ("sockets", "socket"), ("paths", "path"), ("timers", "timer")]
+
+
+def place(name: str, extension: str, attributes: dict) -> str:
+    """The file of a unit, or of what is added to one."""
+    added = attributes.get("overrideStrategy") == "asDropin"
+    return f"{name}.{extension}" + (".d/overrides.conf" if added else "")
 
 
 def tmpfiles(settings: dict) -> str:
@@ -108,7 +118,7 @@ def write_units(case: dict, directory: pathlib.Path) -> list[pathlib.Path]:
     (programs / "mpyc-party").symlink_to(agent())
     (programs / "kill").symlink_to(shutil.which("kill"))
     written = []
-    for kind, extension in [("services", "service"), ("sockets", "socket"), ("paths", "path")]:
+    for kind, extension in KINDS:
         for name, attributes in case[kind].items():
             script = None
             if "script" in attributes:
@@ -120,7 +130,9 @@ def write_units(case: dict, directory: pathlib.Path) -> list[pathlib.Path]:
                 start = word.split("=", 1)[-1]
                 if start.startswith("/nix/store/") and "/bin/" in start:
                     text = text.replace(start, str(programs / pathlib.PurePath(start).name))
-            path = directory / f"{name}.{extension}"
+            path = directory / place(name, extension, attributes)
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-            written.append(path)
+            if path.parent == directory:
+                written.append(path)
     return written

@@ -17,6 +17,7 @@ class Hosts(unittest.TestCase):
     def setUp(self):
         self.hosts = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "hosts"
         shutil.copytree(module.PROJECT / "hosts", self.hosts)
+        (self.hosts.parent / "modules").symlink_to(module.PROJECT / "modules")
 
     def fleet(self, expression: str = "builtins.attrNames fleet"):
         lib = "(import ./stand-in/system.nix).lib"
@@ -51,9 +52,22 @@ class Hosts(unittest.TestCase):
             (json.dumps({"hub": HUB | {"role": 1}}), "The host «hub»"),
             (json.dumps({"hub": {"platform": "digitalocean", "role": "hub"}}), "The host «hub»"),
             (json.dumps({"hub": "192.0.2.10"}), "The host «hub»"),
+            (json.dumps({"others": HUB}), "The host «others» of hosts/*.json cannot be a party"),
         ]:
             with self.subTest(text):
                 self.assertIn(words, self.refusal(text))
+
+
+class Pi(unittest.TestCase):
+    def test_it_does_not_wait_for_ever_for_the_time(self):
+        """In a network without NTP the time never comes, and all units would wait for it."""
+        lib = "(import ./stand-in/system.nix).lib"
+        pi = f'import {module.PROJECT}/hosts/raspberry-pi-4.nix {{ lib = {lib}; config = {{ }}; modulesPath = ""; }}'
+        unit = module.nix(f"({pi}).systemd.services.systemd-time-wait-sync")
+        self.assertEqual(unit, {"wantedBy": ["sysinit.target"], "serviceConfig": {"TimeoutStartSec": "5min"}})
+        # Whoever required it would not start after its end.
+        for path in [*module.PROJECT.glob("hosts/*.nix"), *module.PROJECT.glob("modules/*.nix")]:
+            self.assertNotRegex(path.read_text(), r'(requires|requiredBy|bindsTo).*(\n.*)?time-(wait-)?sync')
 
 
 class HostKey(unittest.TestCase):

@@ -23,6 +23,10 @@ EXPOSURE = {
 }
 
 
+# What the module does of a session itself, with systemd, and the program never hears of.
+FOR_SYSTEMD = {"inputCredential", "inputCredentialEncrypted", "startAt"}
+
+
 def run(*command: object, **more) -> subprocess.CompletedProcess:
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, **more)
 
@@ -72,6 +76,9 @@ class Module(unittest.TestCase):
             with self.subTest(section):
                 place = f"services.mpyc-party.settings.{section}.<name>."
                 declared = {name.removeprefix(place) for name in options if name.startswith(place)}
+                if section == "sessions":
+                    self.assertEqual(FOR_SYSTEMD - declared, set())
+                    declared -= FOR_SYSTEMD
                 self.assertEqual(declared, set(shown[section][name]))
                 self.assertEqual(declared, set(everything[section][name]), "the case lacks some")
         # What the module writes unasked is what the agent would take.
@@ -91,6 +98,54 @@ class Module(unittest.TestCase):
             with self.subTest(name):
                 self.assertEqual(len(case["failed"]), 1, case["failed"])
                 self.assertIn(case["words"], case["failed"][0])
+
+    def test_warnings_are_given_and_only_where_something_does_not_work(self):
+        for name, case in self.all["warned"].items():
+            with self.subTest(name):
+                self.assertEqual(case["failed"], [])
+                [warning] = case["warnings"]
+                self.assertIn(case["words"], warning)
+        for name, case in self.cases.items():
+            with self.subTest(name):
+                self.assertEqual(case["warnings"], [])
+
+    def test_the_reserved_names_are_those_of_the_program(self):
+        text = (module.PROJECT / "agent/core/src/name.rs").read_text()
+        listed = re.search(r"RESERVED_PARTY_NAMES: [^=]* = \[([^]]*)\]", text)[1]
+        names = module.nix("import ../../modules/reserved-names.nix")
+        self.assertEqual(names, re.findall(r'"([^"]*)"', listed))
+
+    def test_a_session_with_a_time_has_a_timer(self):
+        case = self.cases["for-systemd"]
+        self.assertEqual(set(case["timers"]), {"mpyc-session@timed"})
+        timer = case["timers"]["mpyc-session@timed"]
+        self.assertEqual(timer["timerConfig"], {"OnCalendar": "Mon 09:00 UTC", "Persistent": True})
+        self.assertEqual(timer["wantedBy"], ["timers.target"])
+
+    def test_what_a_session_has_of_its_own_is_added_to_the_template(self):
+        """A unit mpyc-session@NAME would take its place: systemd would have nothing to run."""
+        for name, case in self.cases.items():
+            sessions = (case["settings"] or {}).get("sessions", {})
+            instances = [unit for unit in case["services"] if re.match("mpyc-session@.", unit)]
+            with self.subTest(name):
+                self.assertEqual(instances, [f"mpyc-session@{one}" for one in sessions])
+                for unit in instances:
+                    self.assertEqual(case["services"][unit]["overrideStrategy"], "asDropin")
+                    self.assertIs(case["services"][unit]["restartIfChanged"], False)
+
+    def test_an_input_is_handed_over_by_systemd(self):
+        case = self.cases["for-systemd"]
+        units, sessions = case["services"], case["settings"]["sessions"]
+        for name, loaded in {
+            "secret": {"LoadCredential": "input:/root/salary"},
+            "sealed": {"LoadCredentialEncrypted": "input:/var/lib/salary.cred"},
+        }.items():
+            with self.subTest(name):
+                self.assertEqual(units[f"mpyc-session@{name}"]["serviceConfig"], loaded)
+                # What systemd calls it (systemd.exec(5), «Credentials»).
+                place = f"/run/credentials/mpyc-session@{name}.service/input"
+                self.assertEqual(sessions[name]["input"], place)
+                self.assertEqual(FOR_SYSTEMD & set(sessions[name]), set())
 
     def test_what_is_of_a_wrong_type_is_refused(self):
         self.assertTrue(self.all["possible"])
@@ -123,6 +178,12 @@ class Module(unittest.TestCase):
         [trigger] = self.cases["everything"]["services"]["mpyc-party"]["restartTriggers"]
         read_at_start = {key: self.cases["everything"]["settings"][key] for key in ("agent", "listen", "network")}
         self.assertEqual(json.loads(trigger), read_at_start)
+
+    def test_a_hub_starts_anew_with_what_concerns_it_and_with_nothing_else(self):
+        case = self.cases["hub-and-party"]
+        [trigger] = case["services"]["mpyc-party-hub"]["restartTriggers"]
+        self.assertEqual(set(json.loads(trigger)), {"hub", "network"})
+        self.assertEqual(json.loads(trigger)["hub"], case["settings"]["hub"])
 
     def test_a_hub_is_not_away_while_a_machine_switches(self):
         self.assertIs(self.cases["hub"]["services"]["mpyc-party-hub"]["stopIfChanged"], False)
@@ -175,8 +236,16 @@ class Module(unittest.TestCase):
             self.assertFalse(pattern.fullmatch(other), other)
         self.assertIn('isInGroup("wheel")', rule)
 
+    def test_a_unit_of_a_run_may_do_what_its_sandbox_does(self):
+        text = (module.PROJECT / "agent/sandbox/src/namespaces.rs").read_text()
+        calls = set(re.findall(r"rustix::system::(set\w+)\(", text))
+        self.assertTrue(calls)
+        config = self.cases["session"]["services"]["mpyc-session@"]["serviceConfig"]
+        # Beside groups of calls, which have neither.
+        self.assertEqual(calls - set(" ".join(config["SystemCallFilter"]).split()), set())
+
     def test_systemd_accepts_the_units(self):
-        for name in ("everything", "hub", "hub-alone"):
+        for name in ("everything", "for-systemd", "hub", "hub-alone"):
             with self.subTest(name):
                 directory = self.directory / name
                 directory.mkdir()
@@ -235,6 +304,7 @@ class Token(unittest.TestCase):
         words = [str(self.left) if word == "${TOKEN_FILE}" else word for word in self.command[1:]]
         done = run(module.agent(), *words, env={"CREDENTIALS_DIRECTORY": credentials})
         self.assertEqual(done.returncode, 0, done.stderr)
+        return done
 
     def test_a_token_is_moved_and_is_private(self):
         self.left.write_text(f"{self.TOKEN}\n")
@@ -265,6 +335,19 @@ class Token(unittest.TestCase):
         self.left.write_text("mpyc1abc\n")
         self.take()
         self.assertEqual(list(self.root.iterdir()), [])
+
+    def test_what_manages_secrets_keeps_its_file(self):
+        """As sops-nix and agenix do, whose files are back at the next start."""
+        secret = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "secret"
+        secret.write_text(f"{self.TOKEN}\n")
+        self.left.symlink_to(secret)
+        self.take()
+        self.assertEqual(self.token.read_text(), self.TOKEN)
+        (self.root / "identity").mkdir()
+        (self.root / "identity/certificate.pem").touch()
+        self.assertNotIn("stays", self.take().stderr, "nobody can do anything about it")
+        self.assertTrue(self.left.is_symlink())
+        self.assertEqual(secret.read_text(), f"{self.TOKEN}\n")
 
     def test_one_that_nobody_used_is_replaced(self):
         self.token.write_text("an older one")

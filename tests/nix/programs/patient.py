@@ -1,17 +1,18 @@
-"""Computes a sum again and again, until a party's input is no longer empty."""
+"""Computes a sum again and again, until a file is beside the packages at a party: of what the program
+sees of a machine, that is what changes while it runs."""
 
-import os
+import pathlib
 import time
 
+import mpyc
 from mpyc.runtime import mpc
 
+signal = pathlib.Path(mpyc.__file__).parents[1] / 'enough'
 secint = mpc.SecInt()
 mpc.run(mpc.start())
 print('computing')
 while True:
-    with open(os.environ['MPYC_PARTY_INPUT']) as file:
-        ready = bool(file.read())
-    if mpc.run(mpc.output(mpc.sum(mpc.input(secint(ready))))):
+    if mpc.run(mpc.output(mpc.sum(mpc.input(secint(signal.exists()))))):
         break
     time.sleep(0.05)
 mpc.run(mpc.shutdown())

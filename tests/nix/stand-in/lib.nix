@@ -82,6 +82,10 @@ let
           value = make name;
         }) names
       );
+    mapAttrs' = make: set: listToAttrs (mapAttrsToList make set);
+    filterAttrs =
+      keep: set:
+      removeAttrs set (filter (name: !keep name set.${name}) (builtins.attrNames set));
     mapAttrsToList = make: set: attrValues (mapAttrs make set);
     filterAttrsRecursive =
       keep: set:
@@ -105,7 +109,10 @@ let
       head
       mapAttrs
       ;
-    inherit (builtins) concatStringsSep;
+    inherit (builtins) attrNames concatLists concatStringsSep;
+    concatMapStringsSep =
+      separator: make: list:
+      concatStringsSep separator (map make list);
     findFirst =
       test: default: list:
       let
@@ -116,6 +123,9 @@ let
     subtractLists = gone: filter (one: !elem one gone);
     last = list: builtins.elemAt list (length list - 1);
     hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
+    removePrefix =
+      prefix: text:
+      if hasPrefix prefix text then substring (stringLength prefix) (stringLength text) text else text;
     splitString = separator: text: filter builtins.isString (builtins.split separator text);
     toInt = fromJSON;
     importJSON = file: fromJSON (readFile file);

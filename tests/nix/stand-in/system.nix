@@ -16,15 +16,23 @@ let
   nixos = {
     options = {
       assertions = list;
+      warnings = list;
+      boot.kernel.sysctl = free;
       environment.etc = free;
       environment.systemPackages = list;
       networking.firewall.allowedTCPPorts = list;
       networking.firewall.allowedUDPPorts = list;
+      nix = free;
+      security.allowUserNamespaces = mkOption {
+        type = types.bool;
+        default = true;
+      };
       security.polkit = free;
       services.dbus.packages = list;
       systemd.paths = free;
       systemd.services = free;
       systemd.sockets = free;
+      systemd.timers = free;
       systemd.tmpfiles = free;
       users = free;
     };
@@ -44,6 +52,7 @@ let
     runCommandLocal =
       name: environment: _:
       fake name environment;
+    linkFarm = name: entries: fake name { inherit entries; };
     writeTextDir = name: text: fake (builtins.baseNameOf name) { inherit name text; };
     writeShellScriptBin =
       name: text:

@@ -86,6 +86,13 @@ rec {
           refuse place "list of ${type.description}" list
       ) (discharge definitions);
   };
+  either = one: other: {
+    description = "${one.description} or ${other.description}";
+    check = value: one.check value || other.check value;
+    merge =
+      place: definitions:
+      (if all one.check (discharge definitions) then one else other).merge place definitions;
+  };
   attrsOf = type: {
     description = "attribute set of ${type.description}";
     nested = type;

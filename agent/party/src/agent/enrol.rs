@@ -96,6 +96,9 @@ async fn attempt(
 /// agent was ended between its use and its removal.
 fn clear_leftover(source: &Source, identity: &Identity) {
     let (Source::Named(path) | Source::File(path)) = source else { return };
+    if token::is_managed(path) {
+        return;
+    }
     let Ok(Some(text)) = token::read(path) else { return };
     if Token::from_text(&text).is_ok_and(|token| token.root == identity.root().fingerprint) {
         match source.clear() {

@@ -27,6 +27,9 @@ const USER_DATA: &str = "http://169.254.169.254/metadata/v1/user-data";
 /// The credential in which a machine's manager hands a token over.
 const HANDED_OVER: &str = "mpyc-party.token";
 
+/// Where sops-nix and agenix put secrets, and put them again at each start.
+const MANAGED_DIRECTORIES: [&str; 2] = ["/run/secrets", "/run/agenix"];
+
 /// A place where a token may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
@@ -73,6 +76,9 @@ pub(super) enum TokenStays {
     /// The file cannot be removed.
     #[error("{0}. It cannot be used again; remove it as somebody who may")]
     File(#[from] FileError),
+    /// It is a manager's of secrets.
+    #[error("it belongs to what manages secrets here, and is good for no other machine")]
+    Managed,
     /// It is the service manager's.
     #[error(
         "a credential cannot be removed from within: it cannot be used again, and its source can be removed"
@@ -193,9 +199,9 @@ pub fn pick(text: &str) -> Option<Zeroizing<String>> {
 }
 
 impl Source {
-    /// Whether this is a file that is there.
+    /// Whether this is a file that is there, to be removed.
     pub(super) fn is_left(&self) -> bool {
-        matches!(self, Self::File(path) if path.symlink_metadata().is_ok())
+        matches!(self, Self::File(path) if path.symlink_metadata().is_ok() && !is_managed(path))
     }
 
     /// Takes the used token away, as far as that can be done from here; else says what to do.
@@ -205,6 +211,7 @@ impl Source {
     pub(super) fn clear(&self) -> Result<(), TokenStays> {
         match self {
             Self::Named(path) if !is_kept(path) => Ok(()),
+            Self::Named(path) | Self::File(path) if is_managed(path) => Err(TokenStays::Managed),
             Self::Named(path) | Self::File(path) => Ok(wipe(path)?),
             Self::Credential(_) => Err(TokenStays::Credential),
             Self::UserData(_) => Err(TokenStays::UserData),
@@ -215,6 +222,13 @@ impl Source {
 /// Whether what was read at `path` is still there.
 fn is_kept(path: &Path) -> bool {
     files::is_file(path).unwrap_or(true)
+}
+
+/// Whether the file at `path` is not there to be removed: what manages secrets would put it there
+/// again, and a link is the way to another's file.
+pub(super) fn is_managed(path: &Path) -> bool {
+    let is_link = || path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    MANAGED_DIRECTORIES.iter().any(|directory| path.starts_with(directory)) || is_link()
 }
 
 /// Overwrites and removes the file at `path`; it is another's where that is only a link to it, such as
@@ -318,6 +332,21 @@ mod tests {
         fs::hard_link(&path, &other).unwrap();
         Source::File(path.clone()).clear().unwrap();
         assert!(!path.exists() && fs::read_to_string(other).unwrap().trim().is_empty());
+    }
+
+    #[test]
+    fn what_manages_secrets_keeps_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, secret) = (dir.path().join("token"), dir.path().join("secret"));
+        fs::write(&secret, &*token()).unwrap();
+        std::os::unix::fs::symlink(&secret, &link).unwrap();
+        for path in [link.as_path(), "/run/secrets/x".as_ref(), "/run/agenix/x".as_ref()] {
+            let source = Source::File(path.to_owned());
+            assert!(!source.is_left());
+            assert!(matches!(source.clear(), Err(TokenStays::Managed)), "{source}");
+        }
+        assert!(link.is_symlink() && fs::read_to_string(&secret).unwrap() == *token());
+        assert!(Source::File(secret).is_left());
     }
 
     #[tokio::test]

@@ -24,6 +24,9 @@ const MAX_LINKS: usize = 40;
 pub(super) const OVERFLOW_UID: u32 = 65534;
 /// The map of a user namespace in bytes: a few lines.
 const MAX_MAP_BYTES: u64 = 4 << 10;
+/// Where the service manager puts a unit's credentials, which only it can change, and nobody sees
+/// outside that unit (systemd.exec(5), `LoadCredential=`).
+const CREDENTIALS: &str = "/run/credentials";
 const GROUP_WRITES: u32 = 0o020;
 const ALL_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
@@ -88,7 +91,8 @@ pub fn of_config(config: &Config, file: Option<&Path>) -> Result<Vec<Exposed>, F
 /// # Errors
 /// As [`of_config`].
 pub fn of_session(session: &Session) -> Result<Vec<Exposed>, FileError> {
-    let files = session.files.iter().chain(&session.input);
+    let input = session.input.iter().filter(|input| !is_credential(input));
+    let files = session.files.iter().chain(input);
     of_all([&session.program].into_iter().chain(files).map(PathBuf::as_path))
 }
 
@@ -106,6 +110,10 @@ pub fn of_run(
     all.extend(of_config(config, dirs.config.as_deref())?);
     all.extend(of_all([dirs.state.as_path()])?);
     Ok(all)
+}
+
+fn is_credential(path: &Path) -> bool {
+    path.starts_with(CREDENTIALS) && path.components().all(|part| part != Component::ParentDir)
 }
 
 fn of_all<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Vec<Exposed>, FileError> {

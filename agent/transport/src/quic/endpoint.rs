@@ -41,7 +41,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Binds `port` on all addresses, or any free one where that is taken. Needs a tokio runtime.
+    /// Binds `port` on all addresses, or any free one where that is taken, or is for root alone (below
+    /// 1024): systemd opens such a port for TCP, and nobody for QUIC. Needs a tokio runtime.
     ///
     /// # Errors
     /// What the system says when no port can be had at all.
@@ -53,7 +54,14 @@ impl Endpoint {
             bound => bound,
         };
         let socket = match on(port) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => on(0)?,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                on(0)?
+            }
             bound => bound?,
         };
         Self::on(socket)

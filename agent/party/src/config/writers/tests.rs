@@ -125,3 +125,15 @@ fn where_root_is_not_known_nobody_may_be_root() {
     assert!(trust.owner(OVERFLOW_UID) && !trust.owner(OTHER));
     assert!(!Trust { knows_root: true, ..trust }.owner(OVERFLOW_UID));
 }
+
+#[test]
+fn only_what_is_below_the_credentials_is_one() {
+    for (path, is) in [
+        ("/run/credentials/mpyc-session@demo.service/input", true),
+        ("/run/credentials/../../tmp/input", false),
+        ("/run/credentials.d/input", false),
+        ("/tmp/run/credentials/input", false),
+    ] {
+        assert_eq!(is_credential(Path::new(path)), is, "{path}");
+    }
+}

@@ -1,0 +1,19 @@
+# Names that no party has, as in agent/core/src/name.rs: in a sentence each would mean somebody else.
+[
+  "all"
+  "and"
+  "any"
+  "anybody"
+  "everybody"
+  "everyone"
+  "me"
+  "no-one"
+  "nobody"
+  "none"
+  "or"
+  "others"
+  "somebody"
+  "someone"
+  "this"
+  "you"
+]
