@@ -258,6 +258,7 @@ fn advice(error: &io::Error) -> &'static str {
         ErrorKind::PermissionDenied => {
             " (let this user read it, or name another one with --config FILE)"
         }
+        ErrorKind::InvalidData => " (save it as UTF-8)",
         _ => "",
     }
 }
