@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
 /// Widest line of the help, as the command line sets it.
@@ -168,6 +170,15 @@ fn bash_completes_names_of_sessions_and_parties() -> Result<()> {
     // Bash makes a word of its own of «=».
     let words = ["--config", "=", "own.toml", "--state=state", "ping", "c"];
     ensure!(completed(home.path(), &script, &words)? == ["carol"]);
+    // Bash leaves a tilde in its words.
+    let words = ["--config", "~/own.toml", "session", "run", "sa"];
+    ensure!(completed(home.path(), &script, &words)? == ["santa"]);
+    // A pipe is left to the command: nothing waits for it.
+    mknodat(CWD, home.path().join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    let begun = Instant::now();
+    let words = ["--config", "pipe", "session", "run", "s"];
+    ensure!(completed(home.path(), &script, &words)?.is_empty());
+    ensure!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     // Where nothing can be read, nothing is offered, and nothing is said.
     let words = ["--config", "nosuch", "session", "run", "s"];
     ensure!(completed(home.path(), &script, &words)?.is_empty());
