@@ -185,6 +185,28 @@ fn bash_completes_names_of_sessions_and_parties() -> Result<()> {
     Ok(())
 }
 
+/// A bundle comes from somebody else, and so does the name of its file.
+#[test]
+fn bash_quotes_the_names_of_files() -> Result<()> {
+    let home = TempDir::new()?;
+    let script = home.path().join("completions");
+    fs::write(&script, clean(mpyc_party(home.path()).args(["completions", "bash"]).output()?)?)?;
+    let folder = home.path().join("f");
+    fs::create_dir(&folder)?;
+    for (name, word, offered) in [
+        ("a$(touch b).bundle", "f/a", r"f/a\$\(touch b\).bundle".replace(' ', r"\ ")),
+        ("c;touch d", "f/c", r"f/c\;touch\ d".to_owned()),
+        ("*", "f/", r"f/\*".to_owned()),
+        ("e f", "~/f/", r"~/f/e\ f".to_owned()),
+    ] {
+        fs::write(folder.join(name), "")?;
+        let found = completed(home.path(), &script, &["session", "import", word])?.join(" ");
+        ensure!(found == offered, "{name}: {found}, not {offered}");
+        fs::remove_file(folder.join(name))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn completions_exist_for_every_shell() -> Result<()> {
     let home = TempDir::new()?;

@@ -19,6 +19,9 @@ use crate::session::{self, imported};
 
 /// The variable by which a script says which shell asks.
 const VARIABLE: &str = "MPYC_PARTY_COMPLETE";
+/// The script for Bash. `clap_complete`'s leaves it to Bash to take the candidates apart, which expands
+/// patterns in the names of files, and puts these names into the command line without quotes.
+const BASH: &str = include_str!("completions.bash");
 
 /// The command line as it is offered, without options that are hidden.
 fn offered() -> clap::Command {
@@ -43,6 +46,9 @@ pub(super) fn answer() -> Option<ExitCode> {
 /// # Errors
 /// Where the shell is not known.
 pub(super) fn script(shell: Shell) -> io::Result<Vec<u8>> {
+    if shell == Shell::Bash {
+        return Ok(BASH.into());
+    }
     let name = shell.to_string();
     let completer = Shells::builtins();
     let completer = completer.completer(&name).ok_or(io::ErrorKind::Unsupported)?;
