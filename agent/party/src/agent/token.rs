@@ -183,9 +183,13 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SourceError
     }
 }
 
-/// The token in `text`, whatever stands around it.
+/// The token in `text`, whatever stands around it. Where there is nothing else, it may be in several lines,
+/// as mail wraps it.
 #[must_use]
 pub fn pick(text: &str) -> Option<Zeroizing<String>> {
+    if let Ok(alone) = Token::from_text(text) {
+        return alone.to_text().ok();
+    }
     let part_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let words = text.split(|c| !part_of_token(c));
     let token = words.into_iter().find(|word| Token::from_text(word).is_ok())?;
@@ -287,6 +291,7 @@ mod tests {
             format!("#cloud-config\nwrite_files:\n- content: \"{}\"\n", *token),
             format!("#!/bin/sh\nTOKEN={}; export TOKEN", *token),
             format!("mpyc1 is how it begins: '{}'", *token),
+            format!("\u{feff}> {}\r\n> {}\r\n", &token[..40], &token[40..]),
         ] {
             assert_eq!(pick(&text).as_deref(), Some(&*token), "{text}");
         }
