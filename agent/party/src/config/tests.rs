@@ -48,6 +48,7 @@ fn mistakes_are_named() {
         ("[listen]\nport = \"x\"".to_owned(), "line 2"),
         ("[listen]\nport = 70000".to_owned(), "line 2"),
         ("[agent]\nmetrics = \"0.0.0.0:9747\"".to_owned(), "metrics are for this machine alone"),
+        ("[agent]\nmetrics = \"127.0.0.1:0\"".to_owned(), "metrics are for this machine alone"),
         ("[agent]\nmetrics = \"metrics.sock\"".to_owned(), "metrics are for this machine alone"),
         ("[agent]\nmetadata = \"https://x\"".to_owned(), "does not begin with http://"),
         ("[agent]\nbus = \"city\"".to_owned(), "line 2"),
