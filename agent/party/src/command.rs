@@ -242,8 +242,28 @@ fn may_write(command: &Command, common: &Common) -> anyhow::Result<()> {
         | Command::Man(_) => Ok(()),
         // It hands over what it makes.
         Command::Agent(agent) if agent.takes_token() => Ok(()),
-        _ => Ok(common.dirs()?.demand_own()?),
+        command => {
+            let dirs = common.dirs()?;
+            dirs.demand_own_state()?;
+            if runs_programs(command) {
+                dirs.demand_own_cache()?;
+            }
+            Ok(())
+        }
     }
+}
+
+/// Whether `command` may run a program, and so use the private Python in the cache.
+fn runs_programs(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Ca(_)
+            | Command::Hub(_)
+            | Command::Enroll(_)
+            | Command::Ping(_)
+            | Command::Connect(_)
+            | Command::Expose(_)
+    )
 }
 
 fn perform(command: Command, common: &Common) -> Outcome {

@@ -211,8 +211,8 @@ pub enum ConfigError {
     Nothing,
     /// Root would make files in a directory of another user, who could then not use them.
     #[error(
-        "{} is for user {owner}, to whom {} belongs, and what root makes there that user cannot use: run this as that user (sudo -u '#{owner}' mpyc-party …), or give it to root (chown -R root {})",
-        directory.display(), place.display(), place.display()
+        "{} is for user {owner}, to whom {} belongs, and what root makes there that user cannot use: run this as that user (sudo -u '#{owner}' mpyc-party …), {}",
+        directory.display(), place.display(), own_directory(directory, place, choice)
     )]
     OfAnother {
         /// Where something would be made.
@@ -221,6 +221,8 @@ pub enum ConfigError {
         place: PathBuf,
         /// Whose it is.
         owner: u32,
+        /// How to choose another directory.
+        choice: &'static str,
     },
     /// No directory for state or cache can be found.
     #[error("no {what} directory: set {variable}, or give --state DIR")]
@@ -230,6 +232,20 @@ pub enum ConfigError {
         /// The environment variable that would lead to it.
         variable: &'static str,
     },
+}
+
+/// What root may do instead. Where `directory` is not there yet, `place` may be a whole home, and that is not
+/// for root to take.
+fn own_directory(directory: &Path, place: &Path, choice: &str) -> String {
+    match directory == place {
+        true => {
+            let place = place.display();
+            format!(
+                "choose another directory ({choice}), or give this one to root (chown -R root {place})"
+            )
+        }
+        false => format!("or choose another directory ({choice})"),
+    }
 }
 
 /// What helps against `error` with the configuration.
@@ -242,6 +258,7 @@ fn advice(error: &io::Error) -> &'static str {
         ErrorKind::PermissionDenied => {
             " (let this user read it, or name another one with --config FILE)"
         }
+        ErrorKind::InvalidData => " (save it as UTF-8)",
         _ => "",
     }
 }

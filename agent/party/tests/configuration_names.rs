@@ -67,6 +67,32 @@ fn no_name_is_no_configuration_and_everything_else_is_one() -> Result<()> {
     Ok(())
 }
 
+/// As where a home lies on another disk, or `~/.config` in a directory that is kept under version control.
+#[test]
+fn a_link_that_leads_somewhere_is_no_obstacle() -> Result<()> {
+    let place = TempDir::new()?;
+    let (real, home) = (place.path().join("real"), place.path().join("home"));
+    let kept = place.path().join("kept");
+    for directory in [&real, &kept] {
+        fs::create_dir(directory)?;
+    }
+    symlink(&real, &home)?;
+    ensure!(shows_configuration(&home)?.status.success(), "the home is a link");
+    symlink(&kept, real.join(".config"))?;
+    ensure!(shows_configuration(&home)?.status.success(), "~/.config is a link");
+    fs::remove_file(real.join(".config"))?;
+    fs::create_dir(real.join(".config"))?;
+    symlink(&kept, real.join(".config/mpyc-party"))?;
+    ensure!(shows_configuration(&home)?.status.success(), "~/.config/mpyc-party is a link");
+    fs::write(kept.join("config.toml"), "network.local-discovery = false\n")?;
+    let shown = shows_configuration(&home)?;
+    ensure!(
+        String::from_utf8_lossy(&shown.stdout).contains("\"local-discovery\": false"),
+        "{shown:?}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_configuration_that_may_not_be_read_is_one() -> Result<()> {
     let home = TempDir::new()?;

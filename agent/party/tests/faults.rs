@@ -349,7 +349,7 @@ fn a_runner_without_descriptors_says_so_and_leaves_a_verdict() -> Result<()> {
     let network = three()?;
     network.declare(&demo(SUM))?;
     let alice = network.party("alice");
-    for limit in [5, 9, 12, 16, 20, 24] {
+    for limit in [5, 9, 12, 16, 20, 24, 32] {
         let mut limited = Command::new("sh");
         limited.args(["-c", "ulimit -n $0; exec \"$@\"", &limit.to_string()]);
         let mut run = run_by_way_of(limited, alice)?;
@@ -357,6 +357,8 @@ fn a_runner_without_descriptors_says_so_and_leaves_a_verdict() -> Result<()> {
         for told in ["Too many open files", "Let it open more files"] {
             ensure!(run.said().contains(told), "{limit}: {}", run.said());
         }
+        // A sandbox is not to be done without for that.
+        ensure!(!run.said().contains("best-effort"), "{limit}: {}", run.said());
     }
     let records = alice.runs().into_iter().map(|run| run.join("record.json"));
     let records: Vec<PathBuf> = records.filter(|record| record.exists()).collect();

@@ -92,7 +92,8 @@ fn root_makes_nothing_that_locks_the_owner_out() -> Result<()> {
     ] {
         let output = alice.command().args(arguments).output()?;
         let place = alice.state().display().to_string();
-        says(&output, 2, &[&place, "user 1234", "sudo -u '#1234' mpyc-party"])?;
+        let remedies = ["sudo -u '#1234' mpyc-party", "--state DIR", "chown -R root /"];
+        says(&output, 2, &[&[&*place, "user 1234"], &remedies[..]].concat())?;
     }
     for arguments in
         [&["status"][..], &["session", "list"], &["session", "show", "demo"], &["peers"]]
@@ -114,8 +115,31 @@ fn root_makes_nothing_that_locks_the_owner_out() -> Result<()> {
     let mut command = Command::new(mpyc_party()?);
     command.env("HOME", alice.directory()).args(["ca", "init", "--network", "own"]);
     let output = command.env_remove("XDG_STATE_HOME").env_remove("STATE_DIRECTORY").output()?;
-    says(&output, 2, &["is for user 1234, to whom", "chown -R root"])?;
+    says(&output, 2, &["is for user 1234, to whom", "choose another directory (--state DIR)"])?;
     ensure!(!alice.directory().join(".local").exists());
+    // Their home, which is what there is of it, is not for root to take.
+    ensure!(!String::from_utf8_lossy(&output.stderr).contains("chown"), "{output:?}");
+    Ok(network.end()?)
+}
+
+/// As `sudo` does where it keeps `HOME`.
+#[test]
+fn root_with_a_state_of_its_own_needs_the_cache_for_programs_alone() -> Result<()> {
+    let Some(network) = network()? else { return Ok(()) };
+    let alice = network.party("alice");
+    let state = network.directory().join("of-root");
+    let as_root = |arguments: &[&str]| {
+        let mut command = Command::new(mpyc_party()?);
+        command.env("HOME", alice.directory()).env_remove("XDG_CACHE_HOME");
+        command.env_remove("CACHE_DIRECTORY").arg("--state").arg(&state).args(arguments);
+        anyhow::Ok(command.output()?)
+    };
+    says(&as_root(&["ca", "init", "--network", "own"])?, 0, &["network own is made"])?;
+    says(&as_root(&["ca", "token", "--name", "bob", "--hub", "localhost:4747"])?, 0, &[])?;
+    says(&as_root(&["ping", "bob"])?, 1, &["not enrolled"])?;
+    let python = as_root(&["python"])?;
+    says(&python, 2, &[".cache/mpyc-party is for user 1234", "XDG_CACHE_HOME=DIR"])?;
+    ensure!(!alice.directory().join(".cache").exists());
     Ok(network.end()?)
 }
 

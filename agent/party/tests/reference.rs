@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
 /// Widest line of the help, as the command line sets it.
@@ -168,9 +170,40 @@ fn bash_completes_names_of_sessions_and_parties() -> Result<()> {
     // Bash makes a word of its own of «=».
     let words = ["--config", "=", "own.toml", "--state=state", "ping", "c"];
     ensure!(completed(home.path(), &script, &words)? == ["carol"]);
+    // Bash leaves a tilde in its words.
+    let words = ["--config", "~/own.toml", "session", "run", "sa"];
+    ensure!(completed(home.path(), &script, &words)? == ["santa"]);
+    // A pipe is left to the command: nothing waits for it.
+    mknodat(CWD, home.path().join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    let begun = Instant::now();
+    let words = ["--config", "pipe", "session", "run", "s"];
+    ensure!(completed(home.path(), &script, &words)?.is_empty());
+    ensure!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     // Where nothing can be read, nothing is offered, and nothing is said.
     let words = ["--config", "nosuch", "session", "run", "s"];
     ensure!(completed(home.path(), &script, &words)?.is_empty());
+    Ok(())
+}
+
+/// A bundle comes from somebody else, and so does the name of its file.
+#[test]
+fn bash_quotes_the_names_of_files() -> Result<()> {
+    let home = TempDir::new()?;
+    let script = home.path().join("completions");
+    fs::write(&script, clean(mpyc_party(home.path()).args(["completions", "bash"]).output()?)?)?;
+    let folder = home.path().join("f");
+    fs::create_dir(&folder)?;
+    for (name, word, offered) in [
+        ("a$(touch b).bundle", "f/a", r"f/a\$\(touch b\).bundle".replace(' ', r"\ ")),
+        ("c;touch d", "f/c", r"f/c\;touch\ d".to_owned()),
+        ("*", "f/", r"f/\*".to_owned()),
+        ("e f", "~/f/", r"~/f/e\ f".to_owned()),
+    ] {
+        fs::write(folder.join(name), "")?;
+        let found = completed(home.path(), &script, &["session", "import", word])?.join(" ");
+        ensure!(found == offered, "{name}: {found}, not {offered}");
+        fs::remove_file(folder.join(name))?;
+    }
     Ok(())
 }
 

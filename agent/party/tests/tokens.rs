@@ -25,7 +25,9 @@ fn a_token_is_written_to_a_file_of_its_owner_and_never_over_another() -> Result<
     let token = std::fs::read_to_string(&file)?;
     ensure!(token.starts_with("mpyc1") && token.ends_with('\n'), "{token}");
 
-    ensure!(network.authority(&make).is_err(), "there is a file of that name");
+    let again = network.authority(&make);
+    let refusal = again.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refusal.contains("remove it, or choose another name"), "«{refusal}»");
     ensure!(std::fs::read_to_string(&file)? == token, "it was changed");
     let list: Value = serde_json::from_str(&network.authority(&["ca", "list", "--json"])?)?;
     let unused = list.as_array().into_iter().flatten().filter(|one| one["token-until"].is_string());
@@ -48,6 +50,18 @@ fn a_token_that_mail_wrapped_and_an_editor_marked_enrols() -> Result<()> {
 }
 
 #[test]
+fn a_party_is_in_sixteen_groups_at_most() -> Result<()> {
+    let network = Network::on_loopback(&[])?;
+    let mut groups = vec!["--name".to_owned(), "alice".to_owned()];
+    groups.extend((0..17).flat_map(|n| ["--group".to_owned(), format!("g{n}")]));
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let refused = network.token(&groups).err().map(|error| format!("{error:#}"));
+    ensure!(refused.as_ref().is_some_and(|why| why.contains("at most 16 groups")), "{refused:?}");
+    network.token(&groups[..34])?;
+    Ok(network.end()?)
+}
+
+#[test]
 fn what_no_token_can_have_is_refused_by_name() -> Result<()> {
     let network = Network::on_loopback(&[])?;
     let alice = network.newcomer("alice")?;
@@ -61,6 +75,8 @@ fn what_no_token_can_have_is_refused_by_name() -> Result<()> {
         ("--valid-for", "999ms", "1s to 366days"),
         ("--valid-for", "18446744073709551615s", "1s to 366days"),
         ("--valid-for", "1000years", "1s to 366days"),
+        ("--group", "a b", "«a b» is not a name"),
+        ("--group", "", "is not a name"),
     ] {
         let mut command = alice.command();
         command.args(["ca", "token", "--name", "bob", "--hub", "hub.example.org:4747"]);

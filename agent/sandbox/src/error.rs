@@ -159,6 +159,8 @@ pub enum SandboxError {
         reason: String,
         /// What to change, or empty.
         remedy: String,
+        /// Whether namespaces are what is missing.
+        isolation: bool,
     },
     /// The child did not get to the program.
     #[error(
@@ -182,7 +184,7 @@ impl SandboxError {
     pub(crate) fn is_about_isolation(&self) -> bool {
         match self {
             Self::Clone { .. } | Self::Kernel { .. } => true,
-            Self::Step { stage, .. } => is_isolation(*stage),
+            Self::Step { isolation, .. } => *isolation,
             _ => false,
         }
     }
@@ -207,6 +209,7 @@ impl From<KernelError> for SandboxError {
 impl From<Failure> for SandboxError {
     fn from(failure: Failure) -> Self {
         let Failure { stage, place, reason, errno } = failure;
+        let isolation = is_isolation(stage) && !is_exhaustion(errno);
         let remedy = match stage {
             Stage::Execute if errno == Some(libc::ENOENT) => {
                 "The interpreter, or the loader or script interpreter it names, is not among the \
@@ -214,10 +217,10 @@ impl From<Failure> for SandboxError {
                     .to_owned()
             }
             Stage::WorkingDirectory => "Name a directory that the sandbox shows".to_owned(),
-            stage if is_isolation(stage) => remedy(),
+            _ if isolation => remedy(),
             _ => String::new(),
         };
-        Self::Step { stage, place, reason, remedy }
+        Self::Step { stage, place, reason, remedy, isolation }
     }
 }
 
@@ -230,6 +233,11 @@ fn remedy() -> String {
 
 fn is_isolation(stage: Stage) -> bool {
     matches!(stage, Stage::IdentityMap | Stage::HostName | Stage::PrivateRoot)
+}
+
+/// Whether a limit was reached, of this process or of the machine: that forbids no namespaces.
+fn is_exhaustion(errno: Option<i32>) -> bool {
+    matches!(errno, Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 fn at(place: &str) -> String {
@@ -267,6 +275,12 @@ mod tests {
             [Stage::OpenMount, Stage::CopyFile, Stage::Seccomp, Stage::Privileges, Stage::Execute]
         {
             assert!(!failed(stage).is_about_isolation(), "{stage}");
+        }
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+            let reason = io::Error::from_raw_os_error(errno);
+            let failed = SandboxError::from(Failure::new(Stage::PrivateRoot, "", reason));
+            assert!(!failed.is_about_isolation(), "{failed}");
+            assert!(!failed.to_string().contains("best-effort"), "{failed}");
         }
     }
 }

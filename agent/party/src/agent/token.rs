@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use mpyc_party_core::token::Token;
+use mpyc_party_core::token::{Token, TokenError};
 use mpyc_party_transport::task::blocking;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
@@ -68,6 +68,19 @@ pub(super) enum SourceError {
     /// There is something else.
     #[error("it holds no enrolment token")]
     NoToken,
+    /// There is one that is damaged.
+    #[error(transparent)]
+    Damaged(TokenError),
+}
+
+impl SourceError {
+    /// Why there is no token in `text`.
+    fn of(text: &str) -> Self {
+        match Token::from_text(text) {
+            Err(why) if why != TokenError::Foreign => Self::Damaged(why),
+            _ => Self::NoToken,
+        }
+    }
 }
 
 /// Why a token that was used is still where it was.
@@ -137,7 +150,8 @@ pub(super) async fn from_pipe(
     };
     let read = blocking(read).await?.map_err(|error| error.source.into());
     let text = read.and_then(|content| {
-        pick(&String::from_utf8_lossy(&content.bytes)).ok_or(SourceError::NoToken)
+        let text = Zeroizing::new(String::from_utf8_lossy(&content.bytes).into_owned());
+        pick(&text).ok_or_else(|| SourceError::of(&text))
     });
     match text {
         Ok(text) => Some(Found { source, text }),
@@ -169,7 +183,7 @@ pub(super) async fn find(
                 Some(token) => return Some(Found { source: source.clone(), text: token }),
                 // User data is for many purposes; a file that was left here is for one.
                 None if matches!(source, Source::UserData(_)) => {}
-                None => complain(source, SourceError::NoToken),
+                None => complain(source, SourceError::of(&text)),
             },
             Err(why) => complain(source, why),
         }
@@ -189,9 +203,13 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SourceError
     }
 }
 
-/// The token in `text`, whatever stands around it.
+/// The token in `text`, whatever stands around it. Where there is nothing else, it may be in several lines,
+/// as mail wraps it.
 #[must_use]
 pub fn pick(text: &str) -> Option<Zeroizing<String>> {
+    if let Ok(alone) = Token::from_text(text) {
+        return alone.to_text().ok();
+    }
     let part_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let words = text.split(|c| !part_of_token(c));
     let token = words.into_iter().find(|word| Token::from_text(word).is_ok())?;
@@ -301,6 +319,7 @@ mod tests {
             format!("#cloud-config\nwrite_files:\n- content: \"{}\"\n", *token),
             format!("#!/bin/sh\nTOKEN={}; export TOKEN", *token),
             format!("mpyc1 is how it begins: '{}'", *token),
+            format!("\u{feff}> {}\r\n> {}\r\n", &token[..40], &token[40..]),
         ] {
             assert_eq!(pick(&text).as_deref(), Some(&*token), "{text}");
         }
@@ -315,13 +334,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| Source::File(dir.path().join(name));
         fs::write(dir.path().join("bad"), "what?").unwrap();
+        fs::write(dir.path().join("torn"), &token()[..60]).unwrap();
         fs::write(dir.path().join("good"), &*token()).unwrap();
         let mut told = Vec::new();
-        let all = [file("none"), file("bad"), file("good")];
+        let all = [file("none"), file("bad"), file("torn"), file("good")];
         let found =
             find(&all, |source, why| told.push((source.clone(), why.to_string()))).await.unwrap();
         assert_eq!((found.source, found.text), (file("good"), token()));
-        assert_eq!(told, [(file("bad"), "it holds no enrolment token".to_owned())]);
+        let (bad, torn) = (SourceError::NoToken, TokenError::Truncated);
+        assert_eq!(told, [(file("bad"), bad.to_string()), (file("torn"), torn.to_string())]);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! `mpyc-party ca`: the authority, on the machine that holds its key.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use mpyc_party_authority::{
     Authority, Member, Revoked, TOKEN_LIFETIME, TOKEN_LIFETIMES, TrailEntry, UnusedToken, date,
 };
 use mpyc_party_core::addr::is_host_port;
-use mpyc_party_core::name::{NetworkName, PartyName};
+use mpyc_party_core::claims::MAX_GROUPS;
+use mpyc_party_core::name::{GroupName, NetworkName, PartyName};
 use mpyc_party_core::role::Role;
 use mpyc_party_transport::now;
 use serde_json::json;
@@ -75,7 +77,7 @@ pub(super) struct Token {
     valid_for: Option<u64>,
     /// A group to put into the certificate; may be repeated
     #[arg(long = "group", value_name = "GROUP")]
-    groups: Vec<String>,
+    groups: Vec<GroupName>,
     /// Write the token to this new file, which only its owner can read
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -171,6 +173,17 @@ fn revoke(authority: &Authority, name: &PartyName, as_json: bool) -> anyhow::Res
     Ok(())
 }
 
+/// Makes the file for a token.
+fn new_file(path: &Path) -> anyhow::Result<File> {
+    files::create_private(path).map_err(|error| match error.source.kind() {
+        ErrorKind::AlreadyExists => anyhow!(
+            "there is a file {} already, which may be a token: remove it, or choose another name",
+            path.display()
+        ),
+        _ => error.into(),
+    })
+}
+
 impl Token {
     fn make(self, authority: &Authority, as_json: bool) -> anyhow::Result<()> {
         let role = match (self.name, self.for_hub) {
@@ -178,10 +191,14 @@ impl Token {
             (None, Some(number)) => Role::Hub(number),
             (None, None) => bail!("name the party with --name"),
         };
+        if self.groups.len() > MAX_GROUPS {
+            bail!("a party is in at most {MAX_GROUPS} groups: give --group less often");
+        }
+        let groups: Vec<_> = self.groups.iter().map(ToString::to_string).collect();
         // A token that cannot be written anywhere is not to be made.
-        let file = self.output.as_deref().map(files::create_private).transpose()?;
+        let file = self.output.as_deref().map(new_file).transpose()?;
         let lifetime = self.valid_for.unwrap_or(TOKEN_LIFETIME);
-        let made = authority.new_token(&role, &self.groups, lifetime, self.hubs, now());
+        let made = authority.new_token(&role, &groups, lifetime, self.hubs, now());
         let made = made.map_err(anyhow::Error::from).and_then(|token| Ok(token.to_text()?));
         let written = made.and_then(|text| {
             if let Some(mut file) = file {
@@ -228,7 +245,7 @@ fn list(members: &[Member], unused: &[UnusedToken], as_json: bool) -> anyhow::Re
         let all = members.iter().map(member).chain(unused.iter().map(token));
         return Ok(output::json(&all.collect::<Vec<_>>())?);
     }
-    if members.is_empty() {
+    if members.is_empty() && unused.is_empty() {
         output::step(
             "nobody is enrolled yet: make a token with mpyc-party ca token --name NAME --hub HOST:PORT",
         );

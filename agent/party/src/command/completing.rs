@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -19,6 +19,9 @@ use crate::session::{self, imported};
 
 /// The variable by which a script says which shell asks.
 const VARIABLE: &str = "MPYC_PARTY_COMPLETE";
+/// The script for Bash. `clap_complete`'s leaves it to Bash to take the candidates apart, which expands
+/// patterns in the names of files, and puts these names into the command line without quotes.
+const BASH: &str = include_str!("completions.bash");
 
 /// The command line as it is offered, without options that are hidden.
 fn offered() -> clap::Command {
@@ -43,6 +46,9 @@ pub(super) fn answer() -> Option<ExitCode> {
 /// # Errors
 /// Where the shell is not known.
 pub(super) fn script(shell: Shell) -> io::Result<Vec<u8>> {
+    if shell == Shell::Bash {
+        return Ok(BASH.into());
+    }
     let name = shell.to_string();
     let completer = Shells::builtins();
     let completer = completer.completer(&name).ok_or(io::ErrorKind::Unsupported)?;
@@ -91,7 +97,8 @@ fn candidates(names: impl IntoIterator<Item: ToString>) -> Vec<CompletionCandida
 fn places() -> Option<(Config, Directories)> {
     let words: Vec<OsString> = std::env::args_os().collect();
     let dirs = Directories::find(option(&words, "--config"), option(&words, "--state")).ok()?;
-    Some((dirs.load().ok()?, dirs))
+    // What is in a pipe is for the command itself.
+    Some((dirs.reload().ok()?, dirs))
 }
 
 /// The value of the option `name` in `words`.
@@ -100,7 +107,7 @@ fn option(words: &[OsString], name: &str) -> Option<PathBuf> {
     let mut words = words.iter().filter(|word| *word != "=");
     while let Some(word) = words.next() {
         if word == name {
-            return words.next().map(PathBuf::from);
+            return words.next().map(|word| unabbreviated(Path::new(word)));
         }
         let joined = word.to_str().and_then(|word| word.strip_prefix(name)?.strip_prefix('='));
         if let Some(value) = joined {
@@ -108,4 +115,12 @@ fn option(words: &[OsString], name: &str) -> Option<PathBuf> {
         }
     }
     None
+}
+
+/// `path` with the home directory in place of a tilde, which a shell leaves in an unfinished line.
+fn unabbreviated(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => path.to_owned(),
+    }
 }

@@ -65,9 +65,9 @@ impl Agent {
     pub fn check(&self) -> Result<(), AgentSettingsError> {
         if let Some(metrics) = &self.metrics
             && !metrics.starts_with('/')
-            && !metrics
-                .parse()
-                .is_ok_and(|address: std::net::SocketAddr| address.ip().is_loopback())
+            && !metrics.parse().is_ok_and(|address: std::net::SocketAddr| {
+                address.ip().is_loopback() && address.port() != 0
+            })
         {
             return Err(AgentSettingsError::Metrics(metrics.clone()));
         }

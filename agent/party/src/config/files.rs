@@ -161,7 +161,8 @@ pub fn is_named(path: &Path) -> Result<bool, FileError> {
 fn no_dangling_link(path: &Path) -> io::Result<bool> {
     let last = path.ancestors().find_map(|part| Some((part, part.symlink_metadata().ok()?)));
     match last {
-        Some((part, metadata)) if metadata.is_symlink() => {
+        // Where it leads somewhere, nothing has this name there.
+        Some((part, metadata)) if metadata.is_symlink() && !part.try_exists()? => {
             let (part, target) = (part.display(), part.read_link()?);
             let text = format!(
                 "{part} is a link to {}, which does not exist: mend the link, or remove it",

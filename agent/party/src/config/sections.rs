@@ -11,6 +11,8 @@ use toml::de::{DeTable, DeValue, Deserializer, Error, ValueDeserializer};
 
 use super::{Config, Session, SettingsError};
 
+/// The most sections with errors that are told with their lines: each of these errors holds a copy of the text.
+const MAX_QUOTED: usize = 32;
 /// The table that holds a section for each session.
 const SESSIONS: &str = "sessions";
 
@@ -58,7 +60,9 @@ pub(super) fn parse(text: &str) -> Result<(Config, Broken), Error> {
     let mut broken = Broken::new();
     for (name, section) in sections.into_iter().flatten() {
         let session = Session::deserialize(ValueDeserializer::from(section));
-        let session = session.map_err(|error| SectionError::Text(with_position(error)));
+        let quoted = broken.len() < MAX_QUOTED;
+        let quote = |error| if quoted { with_position(error) } else { error };
+        let session = session.map_err(|error| SectionError::Text(quote(error)));
         let read = session.and_then(|session| Ok((name.get_ref().parse()?, session)));
         match read {
             Ok((name, session)) => {

@@ -120,7 +120,7 @@ pub enum SettingsError {
 
 /// A declared computation.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table of settings")]
 pub struct Session {
     /// The MPyC program.
     pub program: PathBuf,

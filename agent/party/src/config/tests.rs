@@ -48,6 +48,7 @@ fn mistakes_are_named() {
         ("[listen]\nport = \"x\"".to_owned(), "line 2"),
         ("[listen]\nport = 70000".to_owned(), "line 2"),
         ("[agent]\nmetrics = \"0.0.0.0:9747\"".to_owned(), "metrics are for this machine alone"),
+        ("[agent]\nmetrics = \"127.0.0.1:0\"".to_owned(), "metrics are for this machine alone"),
         ("[agent]\nmetrics = \"metrics.sock\"".to_owned(), "metrics are for this machine alone"),
         ("[agent]\nmetadata = \"https://x\"".to_owned(), "does not begin with http://"),
         ("[agent]\nbus = \"city\"".to_owned(), "line 2"),
@@ -105,6 +106,7 @@ fn a_session_with_an_error_concerns_nothing_else() {
         ("[sessions.bad]\nprogram = 3", "line 5, column 11"),
         ("[sessions.bad]\nprogram = \"p.py\"", "missing field `parties`"),
         ("[sessions]\nbad = 3", "line 5"),
+        ("[sessions]\nbad = 3", "expected a table of settings"),
         ("[sessions]\nbad = { thresold = 1 }", "unknown field `thresold`"),
         (
             "[sessions.Bad]\nprogram = \"p.py\"\nparties = [\"a\", \"b\", \"c\"]",
@@ -123,6 +125,29 @@ fn a_session_with_an_error_concerns_nothing_else() {
     for elsewhere in ["sessions = 3", "[session.x]", "[sessions.x", "[listen]\nport = \"x\""] {
         assert!(judged(elsewhere).is_err(), "{elsewhere}");
     }
+}
+
+#[test]
+fn a_file_in_another_encoding_is_told_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, b"# \xe4\n").unwrap();
+    let error = Config::load(&path).unwrap_err().to_string();
+    assert!(error.contains("(save it as UTF-8)"), "{error}");
+}
+
+#[test]
+fn many_sessions_with_errors_take_little_room() {
+    let sections: Vec<_> = (0..1000).map(|n| format!("[sessions.s{n}]\nprogram = 3\n")).collect();
+    let config = judged(&sections.concat()).unwrap();
+    assert_eq!(config.broken.len(), 1000);
+    let said: Vec<_> = config.broken.values().map(ToString::to_string).collect();
+    assert!(said.iter().all(|error| error.contains("invalid type: integer `3`")), "{said:?}");
+    let quoted = config.broken.values().filter(|broken| match &broken.source {
+        SectionError::Text(error) => error.to_string().contains("line "),
+        _ => false,
+    });
+    assert_eq!(quoted.count(), 32);
 }
 
 #[test]

@@ -55,9 +55,6 @@ pub fn with_limit(mut text: String) -> String {
             text = format!("{}. {remedy}", text.trim_end_matches('.'));
         }
     }
-    if text.contains(&io::Error::from(Errno::FBIG).to_string()) {
-        text += ". Let files be larger: ulimit -f, or LimitFSIZE= in its unit";
-    }
     text
 }
 
@@ -167,6 +164,15 @@ pub fn duration(time: std::time::Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_helps_against_a_limit_is_told_once() {
+        for errno in [Errno::MFILE, Errno::FBIG] {
+            let told = with_limit(io::Error::from(errno).to_string());
+            assert_eq!(told.matches("ulimit").count(), 1, "{told}");
+            assert_eq!(with_limit(told.clone()), told);
+        }
+    }
 
     #[test]
     fn nothing_commands_a_terminal() {
