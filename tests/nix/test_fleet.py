@@ -252,7 +252,8 @@ class Units(unittest.TestCase):
         self.bob.well("systemctl", "reload", agent)
         eventually(lambda: "later" in sessions(self.bob), self.bob.journal)
         self.assertNotIn("asked", sessions(self.bob))
-        file.write_text(good.replace('"max-runs"', '"max-rums"'))
+        # An error in the section of one session would concern that session alone.
+        file.write_text('max-rums = 1\n' + good)
         self.bob.well("systemctl", "reload", agent)
         stays = "the old configuration stays: "
         eventually(lambda: stays in self.bob.property(agent, "StatusText"), self.bob.journal)
