@@ -87,3 +87,37 @@ fn what_no_token_can_have_is_refused_by_name() -> Result<()> {
     }
     Ok(network.end()?)
 }
+
+#[test]
+fn a_token_that_could_not_be_written_is_none() -> Result<()> {
+    let network = Network::on_loopback(&[])?;
+    let full = network.directory().join("full");
+    std::fs::create_dir(&full)?;
+    // A disk without room, in mounts of its own.
+    let script =
+        "mount -t tmpfs -o size=4k,mode=700 tmpfs \"$1\"; head -c 4096 /dev/zero > \"$1/fill\"
+        shift; exec \"$@\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh"]).arg(&full);
+    command.arg(env!("CARGO_BIN_EXE_mpyc-party")).arg("--state").arg(network.hub_state());
+    command.args(["ca", "token", "--name", "alice", "--hub", "hub.example.org:4747", "--output"]);
+    let output = command.arg(full.join("alice.token")).output()?;
+    let text = said(&output);
+    if text.contains("unshare") {
+        eprintln!("NOT TESTED: a full disk, for lack of user namespaces: {text}");
+        return Ok(network.end()?);
+    }
+    ensure!(output.status.code() == Some(1), "{text}");
+    ensure!(text.contains("no token") && text.contains("No space left on device"), "{text}");
+    let listed = network.authority(&["ca", "list"])?;
+    ensure!(!listed.contains("alice"), "nobody can have it: {listed}");
+    Ok(network.end()?)
+}
+
+#[test]
+fn a_hyphen_is_standard_output() -> Result<()> {
+    let network = Network::on_loopback(&[])?;
+    let token = network.token(&["--name", "alice", "--output", "-"])?;
+    ensure!(token.starts_with("mpyc1"), "{token}");
+    Ok(network.end()?)
+}

@@ -60,6 +60,15 @@ impl Authority {
         Ok(token)
     }
 
+    /// Makes a token of no use that could not be handed to anybody.
+    ///
+    /// # Errors
+    /// When the records fail.
+    pub fn withdraw(&self, token: &Token, now: u64) -> Result<(), AuthorityError> {
+        let now = sql_seconds(now);
+        self.records.change(|c| Ok(tokens::expire(c, &token.secret.hash().id(), now)?))
+    }
+
     /// The tokens that can still be used and that nobody has used, those first that end first.
     ///
     /// # Errors

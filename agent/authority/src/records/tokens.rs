@@ -88,6 +88,12 @@ pub(crate) fn unused(c: &Connection, now: i64) -> rusqlite::Result<Vec<UnusedTok
     c.prepare(sql)?.query_map([now], unused)?.collect()
 }
 
+/// Makes the token with this number expire.
+pub(crate) fn expire(c: &Connection, id: &[u8; 16], now: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE tokens SET expires = ?2 - 1 WHERE id = ?1";
+    c.execute(sql, params![id.as_slice(), now]).map(drop)
+}
+
 /// Makes the unspent tokens for `label` expire; how many there were.
 pub(crate) fn expire_unspent(c: &Connection, label: &str, now: i64) -> rusqlite::Result<usize> {
     let sql = "UPDATE tokens SET expires = ?2 - 1

@@ -196,25 +196,25 @@ impl Token {
         }
         let groups: Vec<_> = self.groups.iter().map(ToString::to_string).collect();
         // A token that cannot be written anywhere is not to be made.
-        let file = self.output.as_deref().map(new_file).transpose()?;
+        let path = self.output.filter(|path| path != Path::new("-"));
+        let file = path.as_deref().map(new_file).transpose()?;
         let lifetime = self.valid_for.unwrap_or(TOKEN_LIFETIME);
-        let made = authority.new_token(&role, &groups, lifetime, self.hubs, now());
-        let made = made.map_err(anyhow::Error::from).and_then(|token| Ok(token.to_text()?));
-        let written = made.and_then(|text| {
-            if let Some(mut file) = file {
-                file.write_all(text.as_bytes())?;
-                file.write_all(b"\n")?;
-            }
-            Ok(text)
-        });
-        let Some(path) = self.output else {
-            let text = written?;
+        let token = authority.new_token(&role, &groups, lifetime, self.hubs, now());
+        let (Some(path), Some(file)) = (path, file) else {
+            let text = token?.to_text()?;
             if as_json {
                 return Ok(output::json(&json!({"for": role.to_string(), "token": *text}))?);
             }
             output::line(&*text);
             return Ok(());
         };
+        let written = token.map_err(anyhow::Error::from).and_then(|token| {
+            let written = write(&file, &token);
+            if written.is_err() {
+                authority.withdraw(&token, now())?;
+            }
+            written
+        });
         if let Err(error) = written {
             // An empty file is of no use.
             let _ = std::fs::remove_file(&path);
@@ -226,6 +226,13 @@ impl Token {
         }
         Ok(())
     }
+}
+
+/// Writes the token into the file, and the file to the disk.
+fn write(mut file: &File, token: &mpyc_party_core::token::Token) -> anyhow::Result<()> {
+    file.write_all(token.to_text()?.as_bytes())?;
+    file.write_all(b"\n")?;
+    Ok(file.sync_all()?)
 }
 
 fn list(members: &[Member], unused: &[UnusedToken], as_json: bool) -> anyhow::Result<()> {
