@@ -268,7 +268,8 @@ fn confinement(consent: &Consent) -> String {
          \x20 /usr/lib), and no other file. What it writes to its own /tmp is gone after the run.\n\
          \x20 It sees the path of that Python and what kind of machine this is, and could recognise this machine\n\
          \x20 in another run.\n\
-         \x20 It may use {memory}, {tmp_mib} MiB more in /tmp and /dev/shm, and write {output_mib} MiB of output.\n\
+         \x20 It may use {memory}, {tmp_mib} MiB more in /tmp and /dev/shm,\n\
+         \x20 and write {output_mib} MiB of output.\n\
          \x20 What it writes as output and log stays in runs/ of mpyc-party's state directory, for you alone,\n\
          \x20 until you delete it: mpyc-party session logs {}.\n\
          \x20 A run that does not have all parties ready after {} ends without a result. Then there is no\n\
