@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use common::{BOUND, ENDLESS, LIMIT, all_blame, blames, demo, running, three};
-use mpyc_party_lab::party::{Network, Party, Session};
+use mpyc_party_lab::party::{Network, Party, Run, Session};
 use rustix::process::Signal;
 
 /// A second machine with the identity of `name` and `session`.
@@ -21,6 +21,14 @@ fn twin(network: &Network, name: &str, session: &Session) -> Result<Party> {
     ensure!(copied.success(), "the state is not copied");
     twin.declare(session)?;
     Ok(twin)
+}
+
+/// Everybody names the party that is `doubled` in time, its `second` instance included.
+fn all_are_told(runs: &mut [Run], mut second: Run, begun: Instant, doubled: &str) -> Result<()> {
+    all_blame(runs, begun + BOUND, &[doubled], "twice")?;
+    ensure!(second.verdict(LIMIT)?.who() == [doubled], "{}", second.said());
+    second.exit(LIMIT)?;
+    Ok(())
 }
 
 #[test]
@@ -60,10 +68,8 @@ fn two_of_one_party_are_told_so_while_a_third_is_missing() -> Result<()> {
             run.wait_for("link", LIMIT)?;
         }
         let begun = Instant::now();
-        let mut second = twin.run("demo")?;
-        all_blame(&mut runs, begun + BOUND, &[doubled], "twice")?;
-        ensure!(second.verdict(LIMIT)?.who() == [doubled], "{}", second.said());
-        second.exit(LIMIT)?;
+        let second = twin.run("demo")?;
+        all_are_told(&mut runs, second, begun, doubled)?;
         drop(runs);
         network.end()?;
     }
@@ -76,12 +82,10 @@ fn a_second_one_during_a_run_is_told_apart_from_one_that_was_started_anew() -> R
         let (network, session) = (three()?, demo(ENDLESS));
         let mut runs = running(&network, &session)?;
         let twin = twin(&network, doubled, &session)?;
-        let mut second = twin.run("demo")?;
+        let second = twin.run("demo")?;
         second.wait_for("waiting", LIMIT)?;
         let begun = Instant::now();
-        all_blame(&mut runs, begun + BOUND, &[doubled], "twice")?;
-        ensure!(second.verdict(LIMIT)?.who() == [doubled], "{}", second.said());
-        second.exit(LIMIT)?;
+        all_are_told(&mut runs, second, begun, doubled)?;
         drop(runs);
         network.end()?;
     }
