@@ -14,25 +14,21 @@ use mpyc_party_lab::party::{Party, Run};
 /// How long it takes until a disk is known to hang.
 const DISK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs a program with a small file system in place of a directory, holding a copy of it.
-const WITH_DISK: &str = r#"
+/// Puts a small file system in place of a directory, holding a copy of it.
+const ON_DISK: &str = r#"
 set -e
 size=$1 options=$2 state=$3; shift 3
 cp -a "$state" "$state.saved"
 mount -t tmpfs -o "size=$size" none "$state"
 cp -a "$state.saved/." "$state"
 mount -o "remount,bind,$options" "$state"
-exec "$@"
 "#;
 
+/// Runs a program there.
+const RUN: &str = r#"exec "$@""#;
+
 /// The same; afterwards the runs can be looked at outside.
-const WITH_DISK_KEPT: &str = r#"
-set -e
-size=$1 options=$2 state=$3; shift 3
-cp -a "$state" "$state.saved"
-mount -t tmpfs -o "size=$size" none "$state"
-cp -a "$state.saved/." "$state"
-mount -o "remount,bind,$options" "$state"
+const RUN_AND_KEEP: &str = r#"
 status=0; "$@" || status=$?
 cp -a "$state/runs" "$state.saved/"
 exit "$status"
@@ -40,15 +36,16 @@ exit "$status"
 
 /// Starts the session «demo» of `party` on a disk of `size` that is mounted with `options`.
 fn run_on_disk(party: &Party, size: &str, options: &str) -> Result<Run> {
-    run_with(WITH_DISK, party, size, options)
+    run_with(RUN, party, size, options)
 }
 
-fn run_with(script: &str, party: &Party, size: &str, options: &str) -> Result<Run> {
+fn run_with(run: &str, party: &Party, size: &str, options: &str) -> Result<Run> {
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.arg("--map-root-user");
     }
-    command.args(["--mount", "sh", "-c", script, "sh", size, options]).arg(party.state());
+    let script = format!("{ON_DISK}{run}");
+    command.args(["--mount", "sh", "-c", &script, "sh", size, options]).arg(party.state());
     run_by_way_of(command, party)
 }
 
@@ -83,7 +80,7 @@ fn a_disk_that_fills_up_during_the_run_ends_it_everywhere() -> Result<()> {
     );
     network.declare(&demo(&talkative))?;
     let mut others = vec![network.party("alice").run("demo")?, network.party("carol").run("demo")?];
-    let mut bob = run_with(WITH_DISK_KEPT, network.party("bob"), "420k", "rw")?;
+    let mut bob = run_with(RUN_AND_KEEP, network.party("bob"), "420k", "rw")?;
     for run in others.iter().chain([&bob]) {
         run.wait_for_line("running", LIMIT)?;
     }
